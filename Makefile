@@ -1,0 +1,32 @@
+# make demo: the comparison of recipes/dice.yaml, from nothing. make test: the fast tests. Both set up .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint setup clean
+
+demo: $(READY)
+	$(BIN)/raterhf compare recipes/dice.yaml
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+setup: $(READY)
+
+# torch goes first and alone, so that the build chosen for this machine is the one that all the rest is resolved against.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache
+	find raterhf tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,91 @@
+"""The vanilla baseline in terms of a recipe: which rows and prompts TRL's three stages get, and how its reward is standardised.
+
+The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, without the raters. The standardisation is ours
+too: one scale, fitted on the same held-out comparisons, so that margins are log-odds and beta means the same for both.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from raterhf.compare import vanilla
+from raterhf.data.batches import Renderer
+from raterhf.data.comparisons import Labels
+from raterhf.errors import UserError
+from raterhf.models import backbone, checkpoint
+from raterhf.recipe import Recipe
+from raterhf.training import losses, prepare, stages
+
+
+def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
+    """TRL's three stages, those that are missing. Returns the folders of its SFT model and of the policy at `beta`."""
+    if recipe.vanilla is None or not recipe.vanilla.rl:
+        raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
+    home, base = recipe.folder / "vanilla", recipe.folder / "base"
+    settings = recipe.vanilla
+    train, held = pair_rows(recipe, labels)
+    known = set(prepare.find_people(labels).known)
+    shown = labels.demonstrations[labels.demonstrations.rater_id.isin(known)]
+    key = [recipe.seed, _digest(shown), _digest(train), stages.file_digest(str(base / "model.safetensors"))]
+    sft = _once(home / "sft", [key, settings.sft], lambda out: vanilla.train_sft(base, out, shown, settings.sft, recipe.seed))
+    decided = train[train.label != 0]
+    pairs = pd.DataFrame({
+        "prompt": decided.prompt, "chosen": decided.a.where(decided.label == 1, decided.b),
+        "rejected": decided.b.where(decided.label == 1, decided.a),
+    })  # fmt: skip
+    reward = _once(home / "reward", [key, settings.reward], lambda out: vanilla.train_reward(base, out, pairs, settings.reward, recipe.seed))
+    score = vanilla.load_scorer(reward)
+    scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
+    prompts = list(dict.fromkeys([*labels.comparisons.prompt, *labels.demonstrations.prompt]))
+    args = settings.rl | {"beta": beta}
+    policy = _once(
+        home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args],
+        lambda out: vanilla.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed),
+    )  # fmt: skip
+    return sft, policy
+
+
+def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Comparisons of known raters: those that every reward model trains on, and those held back from all of them."""
+    people = prepare.find_people(labels)
+    _, tokenizer = backbone.load_pretrained(recipe.folder / "base")
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    data = prepare.comparison_data(labels, window, people.known, {})
+    train, held = stages.held_out_rows(data, recipe)
+    rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))].reset_index(drop=True)
+    if len(rows) != len(data):
+        raise UserError("the vanilla baseline takes no over-long comparisons; raise model.max_length")
+    return rows.iloc[train], rows.iloc[held]
+
+
+def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
+    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out."""
+    decided = torch.as_tensor(label != 0)
+    margin, label = torch.as_tensor(margin)[decided], torch.as_tensor(label)[decided]
+    grid = torch.exp(torch.linspace(-2, 2, 81)).double()
+    slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
+    fits = [
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).mean()), float(scale)) for scale in grid for slip in slips
+    ]
+    return min(fits)[1]
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def _once(folder: Path, inputs: list, run) -> Path:
+    """Run a stage of the baseline unless its folder was made from the same inputs."""
+    record = folder / "inputs.json"
+    wanted = json.dumps(inputs, sort_keys=True)
+    if record.is_file() and record.read_text() == wanted:
+        print(f"vanilla {folder.name}: done before, skipped ({folder})", flush=True)
+        return folder
+    print(f"vanilla {folder.name}: training in {folder} (TRL)", flush=True)
+    run(folder)
+    checkpoint.write_text(record, wanted)
+    return folder

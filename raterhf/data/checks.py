@@ -1,0 +1,203 @@
+"""The rules a cell of rater-labelled data must keep, and the collector of rows that break them.
+
+A rule is a pure function of one cell: it returns "" or what is wrong and what to do, in words that do not
+depend on the value, so that rows with the same fault are reported together. Nothing here changes a cell or
+reads a file.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from raterhf.data.files import SHOWN, Rows
+from raterhf.errors import UserError
+
+Rule = Callable[[Any], str]
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+SPEC_WORDS = ("new", "all", "none")
+SPEC_STARTS = ("new:", "persona:")
+NO_NAME = ("na", "nan", "null", "none", "<na>")
+NO_RATER = "(no valid rater_id)"
+_FLOAT = re.compile(r"[+-]?\d+\.\d*([eE][+-]?\d+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Problems:
+    """Bad rows of the data files, by file and fault.
+
+    `add` or `check` them, then `settle` each file, then `raise_if_any`. With `drop`, settling leaves them out
+    and counts them per rater in `dropped` (by file); without, nothing changes before the error.
+    """
+
+    def __init__(self, drop: bool = False):
+        self.drop = drop
+        self.dropped: dict[str, Counter] = {}
+        # Keyed by identity, as one file can be read twice, once for each kind of label it holds.
+        self._found: dict[int, dict[str, dict[int, str]]] = {}
+        self._rows: dict[int, Rows] = {}
+
+    def add(self, rows: Rows, index: int, fault: str, value: Any) -> None:
+        self._rows[id(rows)] = rows
+        shown = repr(value)
+        shown = shown if len(shown) <= 60 else shown[:57] + "..."
+        self._found.setdefault(id(rows), {}).setdefault(fault, {})[index] = shown
+
+    def check(self, rows: Rows, cells: pd.Series, name: str, rule: Rule) -> None:
+        for index, value in cells.items():
+            fault = rule(value)
+            if fault:
+                self.add(rows, index, f"{name} {fault}", value)
+
+    def settle(self, rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame`, with `drop` without the file's bad rows."""
+        if not self.drop or id(rows) not in self._found:
+            return frame
+        bad = sorted({index for cells in self._found.pop(id(rows)).values() for index in cells})
+        raters = [NO_RATER if rater_fault(value) else str(value) for value in frame.loc[bad, "rater_id"]]
+        self.dropped.setdefault(rows.name, Counter()).update(raters)
+        return frame.drop(index=bad)
+
+    def raise_if_any(self) -> None:
+        """Raise one UserError that names the first five rows of every fault, and how many there are."""
+        if not self._found:
+            return
+        message = []
+        for key, faults in self._found.items():
+            rows, bad = self._rows[key], {index for cells in faults.values() for index in cells}
+            message.append(f"{rows.name}: {len(bad)} bad row(s)")
+            for fault, cells in faults.items():
+                shown = [f"{rows.where(i)} {cells[i]}" for i in sorted(cells)[:SHOWN]]
+                more = f" ... and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+                message.append(f"  {fault}: {', '.join(shown)}{more}")
+        raise UserError("\n".join(message))
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text_fault(value: Any) -> str:
+    if is_missing(value):
+        return "is missing; every row needs its text: write it or remove the row"
+    if not isinstance(value, str):
+        return "is not text; write it as a string"
+    if not value.strip():
+        return "is empty or only white space; every row needs its text: write it or remove the row"
+    if not value.isascii() and _SURROGATE.search(value):
+        return "holds half of a character (a lone surrogate), which has no UTF-8: write the text again"
+    return ""
+
+
+def messages_fault(value: list) -> str:
+    """A conversation: a list of {"role", "content"}, contents are text, other keys null."""
+    for message in value:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            return f"has a message whose role is none of {', '.join(ROLES)}; correct the role"
+        if text_fault(message.get("content")):
+            return "has a message whose content is not text or is empty; write it or remove the row"
+        if any(not is_missing(cell) for key, cell in message.items() if key not in ("role", "content")):
+            return "has a message with more than role and content, all that is read; remove other keys"
+    return "" if value else "is a conversation without messages; write one or remove the row"
+
+
+def prompt_fault(value: Any) -> str:
+    """Text, or a conversation that waits for the assistant."""
+    if not isinstance(value, list):
+        return text_fault(value)
+    fault = messages_fault(value)
+    if not fault and value[-1]["role"] == "assistant":
+        return "ends with the assistant's message; that is the answer: move it to the answer's column"
+    return fault
+
+
+def answer_fault(value: Any) -> str:
+    """Text, or a list of one assistant message."""
+    if not isinstance(value, list):
+        return text_fault(value)
+    if len(value) != 1:
+        return "is not one message; beside a prompt an answer is text or a list of one message: correct it"
+    return messages_fault(value) or (
+        "is not the assistant's message; an answer has the role assistant: correct it"
+        if value[0]["role"] != "assistant"
+        else ""
+    )
+
+
+def conversation_fault(value: Any) -> str:
+    """A whole conversation: a prompt and the assistant's answer (TRL's implicit prompt)."""
+    if not isinstance(value, list):
+        return "is not a list of messages; without a prompt it is the whole conversation: add a prompt column"
+    return messages_fault(value) or (
+        "does not end with an assistant's message after others, as a whole conversation does; correct it"
+        if len(value) < 2 or value[-1]["role"] != "assistant"
+        else ""
+    )
+
+
+def name_fault(value: Any) -> str:
+    """The name of a rater, persona or group: text on one line, no white space around it, or an integer."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return "is not a name; names are text or integers: write it as one"
+    if isinstance(value, int):
+        return ""
+    if value != value.strip():
+        return "has white space around it, or is nothing else; one name is written in one way: remove it"
+    if "\n" in value or "\r" in value:
+        return "has a line break; a name is one line: remove it"
+    if not value.isascii() and _SURROGATE.search(value):
+        return "holds half of a character (a lone surrogate), which has no UTF-8: write the name again"
+    return ""
+
+
+def rater_fault(value: Any) -> str:
+    if is_missing(value) or value == "":
+        return "is missing; every label names who gave it: write the ID or remove the row"
+    if isinstance(value, float) or (isinstance(value, str) and _FLOAT.fullmatch(value)):
+        return "is a decimal number (often integers with a hole among them); write IDs as text or integers"
+    if isinstance(value, str) and (value in SPEC_WORDS or value.startswith(SPEC_STARTS)):
+        return (
+            f"is a word of the rater grammar ({', '.join(SPEC_WORDS + SPEC_STARTS)}), and could not be "
+            "asked for; rename the rater"
+        )
+    if isinstance(value, str) and value.lower() in NO_NAME:
+        return "reads as missing, and would make strangers one rater; write the ID or rename the rater"
+    return name_fault(value)
+
+
+def optional_name_fault(value: Any) -> str:
+    """As `name_fault`; null, or the empty cell of a CSV file, means none."""
+    return "" if is_missing(value) or value == "" else name_fault(value)
+
+
+def number(value: Any) -> float | None:
+    """The finite number in a cell (CSV holds them as text), else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def rating_fault(value: Any) -> str:
+    return "" if number(value) is not None else "is not a finite number; correct it or remove the row"
+
+
+def label_fault(value: Any) -> str:
+    return "" if number(value) in (1, -1, 0) else "is not 1 (a is better), -1 (b is) or 0 (a tie); correct it"
+
+
+def split_fault(value: Any) -> str:
+    if isinstance(value, str) and value.strip():
+        return ""
+    return "is missing or not text, so the row is in no split; fill it or read the file without `split`"
+
+
+def rater_split_fault(value: Any) -> str:
+    return "" if value in ("train", "validate") else "is not train or validate, a rater's split; correct it"

@@ -1,0 +1,177 @@
+"""One file of rows, whatever its format: JSONL, CSV, parquet, or a `datasets` path (folder or hub name).
+
+Cells come back as they stand in the file: no type is guessed, so the text "NA" stays text and a column of
+integers with a hole stays integers and None. CSV cells are all text. Every row keeps its number, and in text
+files its line, so that an error can name it. A file that cannot be read whole is an error. Nothing here knows
+what a column means.
+"""
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raterhf.errors import UserError
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one file. `frame` has object columns and the index 0..n-1; row i starts in `lines[i]`."""
+
+    name: str
+    frame: pd.DataFrame
+    lines: list[int] | None = None
+
+    def where(self, index: int) -> str:
+        line = f" (line {self.lines[index]})" if self.lines else ""
+        return f"row {index + 1}{line}"
+
+
+def read_rows(path: str | Path) -> Rows:
+    """All rows of `path`. Raises UserError when it is missing, empty, malformed or of an unknown kind."""
+    path, readers = str(path), {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES and not Path(path).is_dir():
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file; check the path, which is taken from {Path.cwd()}")
+        rows = readers[suffix](path)
+    elif Path(path).is_dir():
+        rows = _read_folder(path)
+    elif Path(path).is_file() or re.search(r"\.[A-Za-z]+\d?$", path):
+        raise UserError(
+            f"{path}: unknown suffix {suffix!r}; data are {', '.join(SUFFIXES)} files, a folder written by "
+            "datasets.save_to_disk, or a dataset's name on the hub: convert the file or correct the path"
+        )
+    else:
+        rows = _read_hub(path)
+    if rows.frame.empty:
+        raise UserError(f"{path}: no rows; a file needs at least one: fill it or leave it out")
+    return rows
+
+
+def _decode(path: str) -> str:
+    data = Path(path).read_bytes()
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets write a byte-order mark
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); data files are UTF-8: "
+            f"save the file again, or convert it (iconv -f latin1 -t utf-8)"
+        ) from None
+
+
+def _fail(path: str, rule: str, bad: list[str]) -> None:
+    """Raise for the bad lines of a file, of which the first five are shown."""
+    if bad:
+        more = f" ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise UserError(f"{path}: {len(bad)} bad row(s): {'; '.join(bad[:SHOWN])}{more}; {rule}")
+
+
+def _read_jsonl(path: str) -> Rows:
+    records, lines, bad = [], [], []
+    # Not splitlines: JSON strings may hold U+2028, which that takes for the end of a line.
+    for number, line in enumerate(_decode(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        lines.append(number)
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            bad.append(f"row {len(lines)} (line {number}): {error.msg} at column {error.colno}")
+            records.append({})
+        if not isinstance(records[-1], dict):
+            bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
+    _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: [record.get(name) for record in records] for name in names}
+    return Rows(path, _objects(columns), lines)
+
+
+def _read_csv(path: str) -> Rows:
+    csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
+    reader = csv.reader(io.StringIO(_decode(path), newline=""), strict=True)
+    rows, lines, end = [], [], 0
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(end + 1)
+            end = reader.line_num
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: row {len(rows)} (line {end + 1}): {error}; a cell with commas, quotes or line breaks "
+            'stands in double quotes, and a quote inside is doubled (""): correct the row'
+        ) from None
+    header, rows, lines = (rows[0], rows[1:], lines[1:]) if rows else ([], [], [])
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column {twice[0]!r} is twice in the header; names are unique: rename one")
+    bad = [
+        f"row {i} (line {line}): {len(row)} cells"
+        for i, (row, line) in enumerate(zip(rows, lines), start=1)
+        if len(row) != len(header)
+    ]
+    _fail(path, f"the header names {len(header)} columns and every row has as many: correct them", bad)
+    return Rows(path, _objects(dict(zip(header, zip(*rows)))), lines)
+
+
+def _read_parquet(path: str) -> Rows:
+    try:
+        # read_table would also take columns from the names of folders, such as split=train.
+        with pq.ParquetFile(path) as file:
+            return Rows(path, _from_arrow(file.read()))
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a readable parquet file ({error}); write it again") from None
+
+
+def _read_folder(path: str) -> Rows:
+    import datasets  # costs a second
+
+    if not any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        raise UserError(
+            f"{path}: a folder that datasets.save_to_disk did not write; name the files in it one by one"
+        )
+    return _from_datasets(path, datasets.load_from_disk(path))
+
+
+def _read_hub(path: str) -> Rows:
+    import datasets
+
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path):
+        raise UserError(f"{path}: no such file or folder; check the path, which is taken from {Path.cwd()}")
+    try:
+        return _from_datasets(path, datasets.load_dataset(path))
+    except (OSError, ValueError) as error:  # not found, not reachable, several configurations
+        raise UserError(
+            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it"
+        ) from None
+
+
+def _from_datasets(path: str, loaded) -> Rows:
+    """A dataset of several parts becomes one; the part's name fills a `split` column where there is none."""
+    parts = loaded.items() if isinstance(loaded, dict) else [(None, loaded)]
+    frames = []
+    for name, part in parts:
+        frame = _from_arrow(part.with_format("arrow")[:])
+        if name is not None and "split" not in frame:
+            frame["split"] = pd.Series([str(name)] * len(frame), dtype=object)
+        frames.append(frame)
+    return Rows(path, pd.concat(frames, ignore_index=True))
+
+
+def _from_arrow(table: pa.Table) -> pd.DataFrame:
+    return _objects({name: table[name].to_pylist() for name in table.column_names})
+
+
+def _objects(columns: dict) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(list(cells), dtype=object) for name, cells in columns.items()})

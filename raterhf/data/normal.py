@@ -1,0 +1,150 @@
+"""From checked cells to one form: prompts, answers as text, comparisons as a, b, label; and ratings to pairs.
+
+It expects cells that kept the rules of `checks.py`. What shows only once they are in one form (equal answers,
+conversations with different prompts) is found here. It reads no files.
+"""
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from raterhf.data.checks import Problems, is_missing, number
+from raterhf.data.columns import Part
+from raterhf.errors import UserError
+
+COLUMNS = {
+    "comparisons": ["prompt", "a", "b", "label", "rater_id"],
+    "ratings": ["prompt", "response", "rating", "rater_id"],
+    "demonstrations": ["prompt", "completion", "rater_id"],
+}
+ANSWERS = {"comparisons": ["a", "b"], "ratings": ["response"], "demonstrations": ["completion"]}
+NUMBERS = {"label": "int64", "rating": "float64"}
+
+MAX_PAIRS = 5_000_000
+"""Most pairs that ratings may become: n ratings of one prompt by one rater are up to n (n - 1) / 2 pairs."""
+
+
+def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) -> pd.DataFrame:
+    """The files of a kind in one frame: `COLUMNS[kind]` and `group`. Adds used and dropped to `counts`."""
+    frames = [_normalise_part(kind, part, problems) for part in parts]
+    whole = [frame.astype({n: t for n, t in NUMBERS.items() if n in frame}) for frame in frames]
+    empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in [*COLUMNS[kind], "group"]})
+    result = pd.concat(whole, ignore_index=True) if whole else empty
+    counts["used"] = len(result)
+    counts["dropped"] = counts["read"] - counts["other_split"] - len(result)
+    if parts and result.empty:
+        files = ", ".join(counts["files"])
+        raise UserError(f"{files}: every row is bad and was dropped; read with on_bad='error' to see why")
+    return result
+
+
+def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
+    """Every two ratings that one rater gave answers to one prompt -> a comparison, a the higher rated.
+
+    Equal ratings, or two ratings of one answer, are no preference and make no pair; both are counted. Pairs
+    are in the order of the rows. Raises UserError where they would be none or more than `MAX_PAIRS`.
+    """
+    prompts = ratings["prompt"].to_numpy(object)
+    asked = pd.DataFrame({"rater": ratings["rater_id"], "prompt": keys(ratings["prompt"])})
+    group = asked.groupby(["rater", "prompt"], sort=False).ngroup()
+    sizes = np.bincount(group) if len(group) else np.zeros(0, int)
+    files = ", ".join(counts["files"])
+    if (total := int((sizes * (sizes - 1) // 2).sum())) > MAX_PAIRS:
+        raise UserError(
+            f"{files}: {total} pairs of ratings, the most is {MAX_PAIRS}; a rater rated {sizes.max()} "
+            "answers to one prompt: choose the pairs that matter and give them as comparisons"
+        )
+    first, second = _within(group.to_numpy(), sizes)
+    rating, answer = ratings["rating"].to_numpy(float), pd.factorize(ratings["response"])[0]
+    same = answer[first] == answer[second]
+    equal = (rating[first] == rating[second]) & ~same
+    first, second = first[~same & ~equal], second[~same & ~equal]
+    better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
+    raters = ratings["rater_id"].to_numpy(object)
+    counts |= {
+        "pairs": len(first),
+        "equal_ratings": int(equal.sum()),
+        "same_answer": int(same.sum()),
+        "ratings_without_pair": len(ratings) - len(np.union1d(first, second)),
+        "raters_without_pair": sorted(set(raters) - set(raters[first])),
+    }
+    if len(ratings) and not len(first):
+        raise UserError(
+            f"{files}: {len(ratings)} ratings make no pair; a pair is two answers to one prompt that a "
+            "rater rated differently: write prompts alike where they are the same, or leave the file out"
+        )
+    texts = ratings["response"].to_numpy(object)
+    pairs = {"prompt": prompts[first], "a": texts[better], "b": texts[worse], "rater_id": raters[first]}
+    return pd.DataFrame(pairs, dtype=object).assign(label=1)[COLUMNS["comparisons"]]
+
+
+def keys(prompts: pd.Series) -> pd.Series:
+    """Prompts as text that can be hashed: a conversation as its JSON."""
+    return objects((json.dumps(p) if isinstance(p, list) else p for p in prompts), prompts.index)
+
+
+def objects(cells: Iterable, index: pd.Index | None = None) -> pd.Series:
+    """A column that keeps None and lists as they are (pandas would make None in text NaN)."""
+    return pd.Series(list(cells), dtype=object, index=index)
+
+
+def optional_names(cells: pd.Series) -> pd.Series:
+    """Names as text; null and the empty cell of a CSV file as None."""
+    return objects((None if is_missing(cell) or cell == "" else str(cell) for cell in cells), cells.index)
+
+
+def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
+    frame = part.frame.rename(columns={"chosen": "a", "rejected": "b"})
+    shown = tuple(name for name in ("chosen", "rejected") if name in part.frame) or ("a", "b")
+    if "prompt" not in frame:
+        frame = _imply_prompt(part, frame, shown, problems)
+    if "label" not in frame and kind == "comparisons":
+        frame["label"] = 1
+    frame["prompt"] = objects(map(_plain, frame["prompt"]), frame.index)
+    for name in ANSWERS[kind]:
+        texts = (cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame[name])
+        frame[name] = objects(texts, frame.index)
+    for name in set(NUMBERS) & set(frame):
+        frame[name] = [number(cell) for cell in frame[name]]
+    frame["rater_id"] = objects(map(str, frame["rater_id"]), frame.index)
+    frame["group"] = optional_names(frame["group"]) if "group" in frame else None
+    if kind == "comparisons":
+        same = frame.index[(frame["a"] == frame["b"]) & (frame["label"] != 0)]
+        fault = f"{shown[0]} equals {shown[1]}; a preference needs two answers: correct or remove the row"
+        for index in same:
+            problems.add(part.rows, index, fault, frame.loc[index, "a"])
+        frame = problems.settle(part.rows, frame)
+    return frame[COLUMNS[kind] + ["group"]].astype({"group": object})
+
+
+def _imply_prompt(part: Part, frame: pd.DataFrame, shown: tuple, problems: Problems) -> pd.DataFrame:
+    """TRL's implicit prompt: both answers are conversations that differ in the last message alone."""
+    for index, a, b in zip(frame.index, frame["a"], frame["b"]):
+        if _plain(a[:-1]) != _plain(b[:-1]):
+            fault = f"{shown[0]} and {shown[1]} differ before the last message, the one judged; correct it"
+            problems.add(part.rows, index, fault, a[0]["content"])
+    frame = problems.settle(part.rows, frame)
+    return frame.assign(prompt=objects((cell[:-1] for cell in frame["a"]), frame.index))
+
+
+def _plain(prompt: str | list[dict]) -> str | list[dict]:
+    """Messages with role and content alone, in this order, so that equal ones have equal JSON."""
+    if isinstance(prompt, str):
+        return prompt
+    return [{"role": message["role"], "content": message["content"]} for message in prompt]
+
+
+def _within(group: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (first < second) of every two rows of the same group, in the order of the rows."""
+    order, starts = np.argsort(group, kind="stable"), np.cumsum(sizes) - sizes
+    firsts, seconds = [np.zeros(0, int)], [np.zeros(0, int)]
+    for size in np.unique(sizes[sizes > 1]):  # groups of one size at once
+        i, j = np.triu_indices(size, 1)
+        begin = starts[sizes == size][:, None]
+        firsts.append(order[begin + i].ravel())
+        seconds.append(order[begin + j].ravel())
+    first, second = np.concatenate(firsts), np.concatenate(seconds)
+    by_row = np.lexsort((second, first))
+    return first[by_row], second[by_row]

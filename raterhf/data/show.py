@@ -1,0 +1,69 @@
+"""`raterhf data check`: reads data as training would and shows the figures of `describe`. Trains and tokenises nothing."""
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from raterhf.data.comparisons import describe, read_labels
+from raterhf.recipe import Recipe
+
+KINDS = ("comparisons", "ratings", "demonstrations")
+SHOWN_IDS = 5
+
+
+def describe_recipe(recipe: Recipe) -> dict:
+    data = recipe.data
+    labels = read_labels(
+        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
+        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,
+    )  # fmt: skip
+    return describe(labels)
+
+
+def describe_files(files: dict[str, list[str] | None]) -> dict:
+    """Figures of files by kind: comparisons, ratings, demonstrations, raters."""
+    return describe(read_labels(**files))
+
+
+def print_figures(figures: dict) -> None:
+    """Two tables: the files and what became of their rows; the labels and who gave them."""
+    read = figures["read"]
+    files = Table("kind", "rows", "other split", "dropped", "used", Column("files", overflow="fold"), box=SIMPLE)
+    for kind in KINDS:
+        if counts := read[kind]:
+            cells = (counts["read"], counts["other_split"], counts["dropped"], counts["used"])
+            files.add_row(kind, *map(str, cells), ", ".join(counts["files"]))
+    if read["raters"].get("files"):
+        files.add_row("raters", str(read["raters"]["read"]), "", "", "", ", ".join(read["raters"]["files"]))
+
+    labels = Table("figure", "value", box=SIMPLE)
+    for name, value in _rows(figures):
+        labels.add_row(name, value)
+    console = Console(highlight=False)
+    console.print(files)
+    console.print(labels)
+
+
+def _rows(figures: dict) -> list[tuple[str, str]]:
+    spread, repeats, read = figures["labels_per_rater"], figures["repeated_questions"], figures["read"]
+    rows = [
+        ("raters", f"{figures['raters']} ({figures['raters_train']} train, {figures['raters_validate']} validate)"),
+        ("labels a rater", f"{spread['min']} to {spread['max']}, median {spread['median']:g}"),
+        ("raters with one label", _ids(figures["raters_with_one_label"])),
+        ("raters without labels", _ids(figures["raters_without_labels"])),
+        ("comparisons", f"{figures['comparisons']} ({figures['ties']} ties, {figures['duplicates']['comparisons']} duplicates)"),
+        ("pairs made of ratings", str(read["ratings"].get("pairs", 0))),
+        ("demonstrations", f"{figures['demonstrations']} ({figures['duplicates']['demonstrations']} duplicates)"),
+        ("prompts", str(figures["prompts"])),
+    ]
+    for kind in ("comparisons", "demonstrations"):
+        asked, changed = repeats[kind]["asked"], repeats[kind]["answered_differently"]
+        rows.append((f"asked again ({kind})", f"{asked}, of which {changed} answered differently"))
+    for kind in ("personas", "groups"):
+        rows.append((kind, ", ".join(f"{name} {n}" for name, n in figures[kind].items()) or "none"))
+    return rows
+
+
+def _ids(ids: list[str]) -> str:
+    more = f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else ""
+    return f"{len(ids)}: {', '.join(ids[:SHOWN_IDS])}{more}" if ids else "none"

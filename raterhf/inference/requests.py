@@ -1,0 +1,167 @@
+"""What `raterhf sample` and `raterhf score` ask of a run: a SPEC, texts and a seed in, rows out.
+
+RUN is a run folder (runs/dice) or the folder of one stage (runs/dice/sft). Everything that comes out is a function of the arguments and
+the folder. Nothing here generates or scores by itself; `sampler.py` and `scorer.py` do.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from raterhf.data.batches import Renderer
+from raterhf.data.checks import Problems, answer_fault, prompt_fault
+from raterhf.data.files import Rows, read_rows
+from raterhf.errors import UserError
+from raterhf.inference.sampler import Sampler, completion_text
+from raterhf.inference.scorer import Scorer, completion_log_probs
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.raters.pool import Rater, RaterPool, stack_vectors
+from raterhf.recipe import Policy as PolicyStage
+
+SAMPLED_FROM = ("policy", "sft", "base")
+SCORED_BY = ("reward",)
+
+Prompt = str | list[dict]
+
+
+def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
+    """The model folder meant by RUN: RUN itself, or the first of `stages` trained in it."""
+    for folder in (run, *(run / stage for stage in stages)):
+        if (folder / "raterhf.json").is_file():
+            return folder
+    what = f"has no trained stage {' or '.join(stages)}" if run.is_dir() else "does not exist"
+    there = sorted(path.parent.parent.as_posix() for path in run.parent.glob("*/*/raterhf.json"))
+    near = f"; runs beside it: {', '.join(dict.fromkeys(there))}" if there else ""
+    raise UserError(f"run {run} {what}{near}; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
+
+
+def read_prompts(texts: list[str], file: Path | None) -> list[Prompt]:
+    """The prompts given as text, then those of a file's `prompt` column."""
+    for text in texts:
+        if fault := prompt_fault(text):
+            raise UserError(f"--prompt {text!r} {fault}")
+    read = list(_columns(file, {"prompt": prompt_fault}).frame["prompt"]) if file else []
+    if not texts and not read:
+        raise UserError("no prompt; give --prompt TEXT (once or more) or --prompts FILE with a column `prompt`")
+    return texts + read
+
+
+def read_completions(file: Path) -> list[tuple[Prompt, str]]:
+    """The rows `prompt, completion` of a file; an assistant's message becomes its text."""
+    frame = _columns(file, {"prompt": prompt_fault, "completion": answer_fault}).frame
+    texts = [cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame["completion"]]
+    return list(zip(frame["prompt"], texts))
+
+
+def _columns(file: Path, rules: dict) -> Rows:
+    rows, problems = read_rows(file), Problems()
+    if missing := [name for name in rules if name not in rows.frame]:
+        raise UserError(f"{file}: no column {', '.join(missing)}; it has {', '.join(map(str, rows.frame.columns))}: add or rename columns")
+    for name, rule in rules.items():
+        problems.check(rows, rows.frame[name], name, rule)
+    problems.raise_if_any()
+    return rows
+
+
+def sample(
+    run: Path, prompts: list[Prompt], spec: str, n: int, seed: int, group: str | None = None, temperature: float = 1.0,
+    max_new_tokens: int | None = None,
+) -> list[dict]:  # fmt: skip
+    """Rows `prompt, completion, rater, log_prob, finished`, by prompt and then by rater.
+
+    `new` and personas: n fresh raters give one answer each, the same n to every prompt. Other SPECs: n answers of each rater. `log_prob`
+    (nats) is the completion's under its rater at temperature 1, recomputed; `finished` is False where it was cut at `max_new_tokens`.
+    """
+    folder = find_stage(run, SAMPLED_FROM)
+    pool = load_pool(folder) if (folder / "raters.json").is_file() else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
+    _check_group(pool, spec, group)
+    raters = pool.resolve(spec, n, seed, group)
+    repeats = 1 if pool.check_spec(spec) in ("fresh", "persona") else n
+    policy, tokenizer, header = load_policy(folder)
+    policy, device = _placed(policy)
+
+    asked = [(prompt, rater) for prompt in prompts for rater in raters for _ in range(repeats)]
+    renderer = Renderer(tokenizer, header["max_length"])
+    heads = [renderer.prompt(prompt, rater.text) for prompt, rater in asked]
+    vectors, null = _on(device, [rater for _, rater in asked], header["dim"])
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or _completion_length(folder))
+    answers = sampler.generate(heads, vectors, null, seed, temperature)
+    with torch.no_grad():
+        log_probs, _ = completion_log_probs(policy, answers, vectors, null, tokenizer.pad_token_id)
+    return [
+        {
+            "prompt": prompt, "completion": completion_text(tokenizer, answer), "rater": rater.id, "log_prob": log_prob,
+            "finished": answer.ids[-1] == tokenizer.eos_token_id,
+        }
+        for (prompt, rater), answer, log_prob in zip(asked, answers, log_probs.tolist())
+    ]  # fmt: skip
+
+
+def score(
+    run: Path, rows: list[tuple[Prompt, str]], specs: list[str], seed: int, group: str | None = None, own_noise: bool = False
+) -> tuple[list[str], np.ndarray]:
+    """Raters' IDs [K] and their scores [K, N] of N completions, in units of Bradley-Terry noise.
+
+    With `own_noise` the raters' whole utilities: the score plus taste that hangs together with nothing else. A rater that several SPECs
+    name has one row.
+    """
+    folder = find_stage(run, SCORED_BY)
+    pool = load_pool(folder)
+    raters: dict[str, Rater] = {}
+    for spec in specs:
+        _check_group(pool, spec, group)
+        raters |= {rater.id: rater for rater in pool.resolve(spec, 1, seed, group, counted=True)}
+    people = list(raters.values())
+    model, tokenizer, header = load_reward(folder)
+    if own_noise and not header["own_dim"]:
+        raise UserError(f"{folder} was trained without own noise (raters.own_dim 0, or an encoding without vectors); leave out --own-noise")
+    model, device = _placed(model)
+
+    renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model, tokenizer.pad_token_id)
+    with torch.no_grad():
+        if pool.encoding == "text":  # the rater stands in the text, so everybody's examples are their own
+            examples = ([renderer.example(prompt, text, rater.text) for prompt, text in rows] for rater in people)
+            return list(raters), torch.cat([scorer.matrix(mine, None, None) for mine in examples]).cpu().numpy()
+        examples = [renderer.example(prompt, text) for prompt, text in rows]
+        vectors, null = _on(device, people, header["dim"] + header["own_dim"])
+        if own_noise:
+            return list(raters), scorer.utility(examples, vectors, null).cpu().numpy()
+        return list(raters), scorer.matrix(examples, vectors[:, : header["dim"]], null, len(people)).cpu().numpy()
+
+
+def matrix_csv(ids: list[str], scores: np.ndarray) -> str:
+    """The matrix as CSV with the header `rater,1,2,...`: a column is the row number of its completion's file."""
+    table = pd.DataFrame(scores, columns=np.arange(1, scores.shape[1] + 1))
+    table.insert(0, "rater", ids)
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def _check_group(pool: RaterPool, spec: str, group: str | None) -> None:
+    """A group narrows whom `new` and `all` stand for; with anything else it would be ignored."""
+    if group is None:
+        return
+    kind = pool.check_spec(spec, counted=True)
+    if kind not in ("fresh", "fixed", "counted", "all"):
+        raise UserError(f"--group {group!r} with rater {spec!r}: a group narrows `new`, `new:NUMBER` and `all` only; leave one of them out")
+    if pool.encoding == "text" and kind != "all":
+        raise UserError(f"--group {group!r}: this run knows raters by text, which has no groups to draw from; leave it out")
+
+
+def _placed(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.device]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(device), device
+
+
+def _on(device: torch.device, raters: list[Rater], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    vectors, null = stack_vectors(raters, width)
+    return torch.from_numpy(vectors).to(device), torch.from_numpy(null).to(device)
+
+
+def _completion_length(folder: Path) -> int:
+    """Longest completion the policy was trained to give: the resolved recipe's `policy.max_new_tokens`, or that key's default."""
+    path = folder / "recipe.resolved.yaml"
+    stage = yaml.safe_load(path.read_text("utf-8")).get("policy") if path.is_file() else None
+    return (stage or {}).get("max_new_tokens", PolicyStage.model_fields["max_new_tokens"].default)

@@ -1,0 +1,52 @@
+"""Raters and prompts in, completions out. The one place that generates, for rollouts, `sample` and the figures alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raterhf.data.batches import Example, collate
+from raterhf.models.policy import Policy
+
+BATCH_TOKENS = 16384
+
+
+class Sampler:
+    """Generates with one policy. Everything drawn is a function of the seed given to `generate`."""
+
+    def __init__(self, policy: Policy, pad_id: int, eos_id: int, max_new_tokens: int):
+        self.policy, self.pad_id, self.eos_id, self.max_new_tokens = policy, pad_id, eos_id, max_new_tokens
+
+    @torch.no_grad()
+    def generate(
+        self, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None, null: Tensor | None, seed: int, temperature: float = 1.0
+    ) -> list[Example]:
+        """One completion for each prompt (token ids) under its rater: `vectors` [N, k + o], `null` [N]. In input order.
+
+        A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
+        """
+        device = self.policy.lm.device
+        order = np.argsort([len(p) for p in prompts], kind="stable")
+        size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
+        out: list[Example | None] = [None] * len(prompts)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                batch = collate([Example(prompts[i], len(prompts[i])) for i in rows], self.pad_id, "left").to(device)
+                chosen = torch.as_tensor(rows, device=device)
+                soft = (vectors[chosen], null[chosen]) if self.policy.reader is not None else (None, None)
+                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature).tolist()
+                for i, row in zip(rows, tokens):
+                    out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
+        return out
+
+    def _until_eos(self, tokens: list[int]) -> tuple[int, ...]:
+        end = tokens.index(self.eos_id) + 1 if self.eos_id in tokens else len(tokens)
+        return tuple(tokens[:end])
+
+
+def completion_text(tokenizer, example: Example) -> str:
+    """The completion of an example as text, without special tokens."""
+    return tokenizer.decode(example.ids[example.prompt_length :], skip_special_tokens=True)

@@ -1,0 +1,60 @@
+"""Where a language model comes from: a configuration (from scratch) or a pretrained folder or hub name, and its tokenizer.
+
+Models load in float32 unless the caller asks otherwise; the network is used only where a recipe names a hub model.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from raterhf.errors import UserError
+
+PAD, EOS = "<pad>", "<eos>"
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with single digits and line breaks as tokens of their own, so that it reads any text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[PAD, EOS], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS)
+
+
+def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> PreTrainedModel:
+    """A causal language model from scratch. Raises UserError where transformers refuses the configuration."""
+    settings = {"max_position_embeddings": max_length + 64, **config}
+    model_type = settings.pop("model_type", "qwen3")
+    torch.manual_seed(seed)
+    try:
+        full = AutoConfig.for_model(
+            model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None, **settings,
+        )  # fmt: skip
+        return AutoModelForCausalLM.from_config(full, dtype=torch.float32)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"model.config {config}: transformers refuses it: {error}") from None
+
+
+def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A pretrained causal language model and its tokenizer, from a folder or a hub name. Never unpickles."""
+    if Path(path).exists() and not (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+    except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this folder does not load"
+        raise UserError(f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+    if tokenizer.pad_token_id is None:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+        model.resize_token_embeddings(len(tokenizer))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer

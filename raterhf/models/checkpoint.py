@@ -1,0 +1,236 @@
+"""The one place that saves and loads: model folders, rater pools, and the state from which an interrupted stage resumes.
+
+Everything is safetensors and JSON; nothing is unpickled. A folder is written beside its place and renamed when whole, so a full disk or
+a killed process leaves the previous one usable.
+
+A model folder is an ordinary `save_pretrained` folder (a policy's holds the language model, a reward model's its trunk) plus
+`raterhf.json` (kind, sizes, schema), `raterhf.safetensors` (reader, head, calibration), `raters.json` and `raters.safetensors`.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from raterhf.errors import UserError
+from raterhf.models.backbone import load_pretrained
+from raterhf.models.policy import Policy
+from raterhf.models.reward import RewardModel
+from raterhf.raters.pool import RaterPool
+from raterhf.raters.population import Population
+
+SCHEMA = 1
+
+
+def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        fill(fresh)
+        if target.exists():
+            for old in target.iterdir():
+                if not (fresh / old.name).exists():
+                    (shutil.copytree if old.is_dir() else shutil.copy2)(old, fresh / old.name)
+            doomed = target.with_name(f".{target.name}.old")
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.replace(target, doomed)
+            os.replace(fresh, target)
+            shutil.rmtree(doomed)
+        else:
+            os.replace(fresh, target)
+    except OSError as error:
+        raise UserError(f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, "utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again") from None
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    return _read(path, load_file)
+
+
+def _read(path: Path, load: Callable):
+    if not path.is_file():
+        raise UserError(f"{path} is missing, so {path.parent} is no complete run folder; train it again")
+    try:
+        return load(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
+
+
+def _read_json(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path} is missing, so {path.parent} is no raterhf folder; give a run folder such as runs/dice")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
+
+
+def _save_model(folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str) -> None:
+    trunk.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
+    save_file(rest, folder / "raterhf.safetensors")
+    (folder / "raterhf.json").write_text(json.dumps({"schema": SCHEMA, **header}, indent=1))
+    (folder / "README.md").write_text(_model_card(header))
+
+
+def save_policy(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, max_length: int, extra: dict) -> None:
+    reader = policy.reader
+    header = {
+        "kind": "policy", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
+        "max_length": max_length, **extra,
+    }  # fmt: skip
+
+    def fill(place: Path) -> None:
+        _save_model(place, policy.lm, policy, tokenizer, header, "lm")
+        if pool is not None:
+            save_pool(place, pool)
+
+    write_folder(folder, fill)
+
+
+def save_reward(folder: Path, model: RewardModel, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict) -> None:
+    """`lm` is the causal language model around the trunk, saved so that the folder is an ordinary one."""
+    reader = model.reader
+    header = {
+        "kind": "reward", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
+        "own_dim": model.own_noise.directions.shape[1] if model.own_noise else 0, "site": model.site, "max_length": max_length, **extra,
+    }  # fmt: skip
+
+    def fill(place: Path) -> None:
+        _save_model(place, lm, model, tokenizer, header, "backbone")
+        save_pool(place, pool)
+
+    write_folder(folder, fill)
+
+
+def read_header(folder: Path, kind: str) -> dict:
+    """`raterhf.json` of a model folder, checked for kind and schema."""
+    header = _read_json(Path(folder) / "raterhf.json")
+    if header.get("schema") != SCHEMA:
+        raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
+    if header.get("kind") != kind:
+        raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed")
+    return header
+
+
+def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
+    """Load what is not the trunk. Every tensor must be there in its shape: a missing one would stay random without a word."""
+    path = folder / "raterhf.safetensors"
+    weights = read_tensors(path)
+    shapes = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
+    differ = sorted(k for k in shapes.keys() | weights.keys() if k not in weights or k not in shapes or weights[k].shape != shapes[k])
+    if differ:
+        raise UserError(f"{path} was written by another version (differs in {', '.join(differ)}); delete its folder and train that stage again")
+    model.load_state_dict(weights, strict=False)
+
+
+def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
+    header = read_header(folder, "policy")
+    lm, tokenizer = load_pretrained(folder)
+    policy = Policy(lm, header["dim"], header["tokens"])
+    _load_rest(Path(folder), policy, "lm")
+    return policy.eval(), tokenizer, header
+
+
+def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
+    header = read_header(folder, "reward")
+    lm, tokenizer = load_pretrained(folder)
+    model = RewardModel(lm.get_decoder(), header["dim"], header["tokens"], header["own_dim"], header["site"])
+    _load_rest(Path(folder), model, "backbone")
+    return model.eval(), tokenizer, header
+
+
+def save_pool(folder: Path, pool: RaterPool) -> None:
+    arrays = {"vectors": pool.vectors.astype(np.float32)}
+    names = list(pool.populations)
+    for i, name in enumerate(names):
+        population = pool.populations[name]
+        arrays |= {f"{i}.weights": population.weights, f"{i}.means": population.means, f"{i}.factors": population.factors}
+    save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "raters.safetensors")
+    text = {
+        "schema": SCHEMA, "encoding": pool.encoding, "own_dim": pool.own_dim, "text_template": pool.text_template,
+        "ids": pool.ids, "personas": pool.personas, "groups": pool.groups, "populations": names,
+    }  # fmt: skip
+    (folder / "raters.json").write_text(json.dumps(text, ensure_ascii=False))
+
+
+def load_pool(folder: Path) -> RaterPool:
+    folder = Path(folder)
+    text = _read_json(folder / "raters.json")
+    if text.get("schema") != SCHEMA:
+        raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")
+    arrays = _read(folder / "raters.safetensors", load_arrays)
+    populations = {
+        name: Population(arrays[f"{i}.weights"], arrays[f"{i}.means"], arrays[f"{i}.factors"])
+        for i, name in enumerate(text["populations"])
+    }
+    return RaterPool(
+        text["ids"], arrays["vectors"], text["own_dim"], text["encoding"], text["personas"], text["groups"], populations, text["text_template"]
+    )
+
+
+def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: dict) -> None:
+    """All that resuming needs: weights, AdamW moments, step. Random numbers are functions of the step and need no saving."""
+    tensors = {f"module.{k}": v.contiguous() for k, v in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in state.items()}
+    # Tied weights share memory, which safetensors refuses; the copy costs little beside the moments.
+    tensors = {k: v.clone() for k, v in tensors.items()}
+
+    def fill(place: Path) -> None:
+        save_file(tensors, place / "state.safetensors", {"step": str(step), "extra": json.dumps(extra)})
+
+    write_folder(folder, fill)
+
+
+def load_training_state(folder: Path, module: nn.Module) -> tuple[int, dict[int, dict[str, torch.Tensor]], dict]:
+    """Load weights into `module`; returns the step, the optimiser's moments and what else was kept."""
+    from safetensors import safe_open
+
+    path = Path(folder) / "state.safetensors"
+    tensors = read_tensors(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            moments.setdefault(int(index), {})[name] = value
+    return int(metadata["step"]), moments, json.loads(metadata["extra"])
+
+
+def _model_card(header: dict) -> str:
+    return (
+        f"---\nlibrary_name: transformers\ntags: [raterhf, {header['kind']}]\n---\n\n"
+        f"A {header['kind']} model trained with raterhf. The weights are an ordinary transformers folder; the rater's prefix is read from\n"
+        "`raterhf.safetensors` and the raters from `raters.safetensors`. The recipe stands in `recipe.resolved.yaml`.\n\n"
+        '```bash\nraterhf sample THIS_FOLDER --prompt "..." --rater new -n 10\n```\n'
+    )

@@ -1,0 +1,146 @@
+"""The reward model: a backbone, a rater, a scalar head in fp32; and the rest of a rater's utility.
+
+Notation: B sequences, T tokens, d hidden size, m soft tokens, k dimensions of taste, o dimensions of own noise.
+
+Where the rater enters is `site`. `prefix`: the rater's soft tokens stand before the prompt and every layer reads them. `head`: the trunk
+may not attend to them, so that one pass of a completion serves every rater; they are read by the head alone, s = <w + t(z), h>, with
+t(z) the rater's token and h the last hidden state.
+
+The utility of completion y for a rater with taste z and own noise e is, in units of Bradley-Terry noise,
+
+    u(x, y; z, e) = s(x, y; z) + sqrt(rho(x)) * gumbel(e . psi(y)),
+
+s the calibrated score, psi a unit feature of the completion (its n-grams, rare ones counting most, so that different answers have nearly
+independent noise), rho(x) the share of a rater's unexplained utility that persists when the same is asked again.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from raterhf.data.batches import Batch, Example
+from raterhf.raters.space import PrefixReader
+
+
+def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
+    """Hidden states [B, T, d] of the tokens of `batch`, the soft prefix [B, m, d] standing first and then cut off.
+
+    Positions count real tokens only, so that padding on either side gives the same result.
+    """
+    inputs = backbone.get_input_embeddings()(batch.ids)
+    mask = batch.mask
+    if prefix is not None:
+        inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
+        mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    states = backbone(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False).last_hidden_state
+    return states[:, states.shape[1] - batch.ids.shape[1] :]
+
+
+class RewardModel(nn.Module):
+    """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`)."""
+
+    def __init__(self, backbone: PreTrainedModel, dim: int, tokens: int, own_dim: int, site: str = "head"):
+        super().__init__()
+        self.backbone, self.site = backbone, site
+        hidden = backbone.config.hidden_size
+        std = backbone.get_input_embeddings().weight.std().item()
+        width = 2 * hidden
+        self.reader = None
+        if dim:
+            self.reader = PrefixReader(dim, 1, width, std) if site == "head" else PrefixReader(dim, tokens, hidden, std)
+        self.head = nn.Linear(width, 1, bias=False, dtype=torch.float32)
+        nn.init.normal_(self.head.weight, std=1 / math.sqrt(width))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("persistence", torch.zeros(hidden + 1))
+        self.own_noise = OwnNoise(own_dim) if own_dim else None
+
+    def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
+        """What the head reads: mean over the completion, EOS included, of last hidden states and of token embeddings, [B, 2 d] fp32.
+
+        By the mask, never by token ids (PAD may equal EOS). The mean keeps what was said, which a language model's state at EOS alone
+        has forgotten; the embeddings let one answer put in many ways share its labels.
+        """
+        states = with_prefix(self.backbone, batch, prefix).float()
+        embedding = self.backbone.get_input_embeddings()
+        tokens = nn.functional.layer_norm(embedding(batch.ids).float(), (states.shape[-1],))
+        answered = batch.answer[..., None]
+        return (torch.cat([states, tokens], -1) * answered).sum(1) / answered.sum(1)
+
+    def read(self, states: Tensor, vectors: Tensor, null: Tensor) -> Tensor:
+        """Calibrated scores from the trunk's states [..., d] for raters [..., k] (site `head`)."""
+        token = self.reader(vectors, null).squeeze(1) / self.reader.scale
+        return self.scale * ((self.head.weight[0] + token / math.sqrt(states.shape[-1])) * states).sum(-1)
+
+    def forward(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> Tensor:
+        """Calibrated scores s [B] in fp32; `vectors` [B, k] and `null` [B] as for the reader."""
+        if self.reader is not None and self.site == "head":
+            return self.read(self.trunk(batch), vectors, null)
+        prefix = None if self.reader is None else self.reader(vectors, null)
+        return self.scale * self.head(self.trunk(batch, prefix)).squeeze(-1)
+
+    def prompt_features(self, batch: Batch) -> Tensor:
+        """Mean hidden states [B, d] of the prompts for nobody in particular, in fp32."""
+        prefix = None
+        if self.reader is not None and self.site == "prefix":
+            prefix = self.reader.null.expand(len(batch.ids), -1, -1)
+        states = with_prefix(self.backbone, batch, prefix).float()
+        asked = (batch.mask & ~batch.answer)[..., None]
+        return (states * asked).sum(1) / asked.sum(1).clamp(min=1)
+
+    def persistent_share(self, prompts: Tensor) -> Tensor:
+        """rho in [0, 1] from prompt features [B, d] -> [B]."""
+        return torch.sigmoid(prompts @ self.persistence[:-1] + self.persistence[-1])
+
+
+class OwnNoise(nn.Module):
+    """psi(y): unit features [B, o] of completions, by which a rater's own noise is one smooth function of the text.
+
+    A random projection of the counts of token uni- and bigrams (hashed into buckets), each divided by its standard deviation over the
+    training completions: what many answers share counts little, what tells answers apart counts most.
+    """
+
+    BUCKETS = 8192
+
+    def __init__(self, own_dim: int):
+        super().__init__()
+        self.register_buffer("weight", torch.ones(self.BUCKETS))
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("directions", torch.randn(self.BUCKETS, own_dim, generator=generator))
+
+    def counts(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Buckets of the completion's n-grams, EOS left out."""
+        rows = []
+        for example in examples:
+            tokens = example.ids[example.prompt_length : -1] or example.ids[-1:]
+            pairs = [(a * 1_000_003 + b * 7919 + 1) % self.BUCKETS for a, b in zip(tokens, tokens[1:])]
+            rows.append([t % self.BUCKETS for t in tokens] + pairs)
+        return rows
+
+    def fit(self, examples: Sequence[Example]) -> None:
+        totals, squares = np.zeros(self.BUCKETS), np.zeros(self.BUCKETS)
+        for row in self.counts(examples):
+            bucket, count = np.unique(row, return_counts=True)
+            totals[bucket] += count
+            squares[bucket] += count**2
+        n = len(examples)
+        variance = squares / n - (totals / n) ** 2
+        # A bucket never seen is as rare as one seen once.
+        self.weight.copy_(torch.tensor(1 / np.sqrt(np.maximum(variance, 1 / n))))
+
+    def forward(self, examples: Sequence[Example]) -> Tensor:
+        rows = self.counts(examples)
+        flat = torch.tensor([bucket for row in rows for bucket in row], device=self.weight.device)
+        offsets = torch.tensor(np.cumsum([0] + [len(row) for row in rows[:-1]]), device=self.weight.device)
+        summed = nn.functional.embedding_bag(flat, self.directions, offsets, mode="sum", per_sample_weights=self.weight[flat])
+        return nn.functional.normalize(summed, dim=-1)
+
+
+def gumbel_of_normal(normal: Tensor) -> Tensor:
+    """Standard normal values to standard Gumbel values of the same rank: -log(-log Phi(t))."""
+    cdf = torch.special.ndtr(normal.double()).clamp(1e-12, 1 - 1e-12)
+    return -torch.log(-torch.log(cdf)).to(normal.dtype)

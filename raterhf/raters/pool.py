@@ -1,0 +1,163 @@
+"""Who judges: known raters, fictitious ones, the null rater, personas and groups; and the SPEC grammar that names them.
+
+    new          a fresh fictitious rater for each sample       all            every known rater
+    new:7        fictitious rater number 7, always the same     none           the null rater
+    new:64x      64 fresh ones                                  persona:NAME   a fictitious member of a persona
+    ID           a known rater
+
+A rater's vector is taste (k dimensions, learned or drawn from the population) and own noise (o standard normal dimensions; a known
+rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater: fictitious IDs have the form
+`new:NUMBER`, which the data may not use.
+"""
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from raterhf.errors import UserError
+from raterhf.raters.population import Population
+
+RESERVED = ("new", "all", "none")
+
+
+@dataclass(frozen=True)
+class Rater:
+    """One point of view. `vector` [k + o] float32 is None for the null rater; `text` is the prefix under encoding `text`."""
+
+    id: str
+    vector: np.ndarray | None
+    text: str = ""
+
+
+@dataclass
+class RaterPool:
+    """The known raters (row i of `vectors` [R, k] belongs to `ids[i]`) and the populations fitted to them.
+
+    `populations` maps "" (everybody), "group:G" and "persona:P" to mixtures.
+    """
+
+    ids: list[str]
+    vectors: np.ndarray
+    own_dim: int
+    encoding: str
+    personas: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    populations: dict[str, Population] = field(default_factory=dict)
+    text_template: str = "Rater {}: "
+
+    def __post_init__(self):
+        self.index = {rater_id: i for i, rater_id in enumerate(self.ids)}
+
+    @property
+    def dim(self) -> int:
+        """Dimensions k of taste."""
+        return self.vectors.shape[1]
+
+    def known(self, rater_id: str) -> Rater:
+        if rater_id not in self.index:
+            near = difflib.get_close_matches(rater_id, self.ids, n=3)
+            hint = f"nearest: {', '.join(near)}; " if near else ""
+            raise UserError(f"rater {rater_id!r} is not known to this run ({len(self.ids)} raters; {hint}or use new, new:7, all, none, persona:NAME)")
+        seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
+        own = np.random.default_rng(seed).standard_normal(self.own_dim)
+        vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
+        return Rater(rater_id, vector, self.text_template.format(rater_id) if self.encoding == "text" else "")
+
+    def null(self) -> Rater:
+        return Rater("none", None)
+
+    def fictitious(self, number: int, group: str | None = None, persona: str | None = None) -> Rater:
+        """Fictitious rater `number`, within a group or persona where given."""
+        name = f"new:{number}" + (f"@{group}" if group else "") + (f"@persona:{persona}" if persona else "")
+        rng = np.random.default_rng(np.random.SeedSequence([number, 0x726174]))
+        if self.encoding == "text":
+            text_id = persona if persona else self._unused_id(rng)
+            return Rater(name, np.zeros(self.own_dim, np.float32), self.text_template.format(text_id))
+        own = rng.standard_normal(self.own_dim)
+        taste = self._population(group, persona).draw(rng)
+        return Rater(name, np.concatenate([taste, own]).astype(np.float32))
+
+    def _population(self, group: str | None, persona: str | None) -> Population:
+        key = f"persona:{persona}" if persona else f"group:{group}" if group else ""
+        if key in self.populations:
+            return self.populations[key]
+        kind, _, name = key.partition(":")
+        if not kind:
+            raise UserError("this run has no population to draw fictitious raters from (raters.encoding is none); use --rater none")
+        names = sorted(k.partition(":")[2] for k in self.populations if k.startswith(kind + ":"))
+        near = difflib.get_close_matches(name, names, n=1)
+        raise UserError(f"{kind} {name!r} is not in this run; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}")
+
+    def _unused_id(self, rng: np.random.Generator) -> str:
+        """A string shaped like the known IDs that none of them has."""
+        shape = self.ids[int(rng.integers(len(self.ids)))]
+        if not re.search(r"\d", shape):
+            shape += "-0"
+        while True:
+            candidate = re.sub(r"\d", lambda _: str(rng.integers(10)), shape)
+            if candidate not in self.index:
+                return candidate
+            shape += "0" if rng.random() < 0.1 else ""
+
+    def fresh_numbers(self, n: int, seed: int) -> list[int]:
+        """Numbers of n different fictitious raters, a function of the seed alone."""
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 0x6E6577]))
+        numbers = dict.fromkeys(int(i) for i in rng.integers(2**53, size=n))
+        while len(numbers) < n:
+            numbers[int(rng.integers(2**53))] = None
+        return list(numbers)
+
+    def check_spec(self, spec: str, counted: bool = False) -> str:
+        """The kind of a SPEC: `fresh`, `fixed`, `counted`, `persona`, `all`, `none` or `known`. Raises UserError."""
+        if spec in ("new", "all", "none"):
+            return {"new": "fresh"}.get(spec, spec)
+        if spec.startswith("new:"):
+            rest = spec[4:]
+            if re.fullmatch(r"\d+", rest):
+                return "fixed"
+            if counted and re.fullmatch(r"[1-9]\d*x", rest):
+                return "counted"
+            form = "new:NUMBER or new:COUNTx" if counted else "new:NUMBER"
+            raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); for a fresh rater use `new`")
+        if spec.startswith("persona:"):
+            self._population(None, spec[8:]) if self.encoding == "embedding" else self._check_persona(spec[8:])
+            return "persona"
+        self.known(spec)
+        return "known"
+
+    def _check_persona(self, name: str) -> None:
+        if name not in self.personas:
+            raise UserError(f"persona {name!r} is not in this run; there are: {', '.join(sorted(self.personas)) or 'none'}")
+
+    def resolve(self, spec: str, n: int, seed: int, group: str | None = None, counted: bool = False) -> list[Rater]:
+        """The raters that SPEC stands for. `new` and personas give n fresh ones, `new:64x` 64, `all` every known one, the rest one."""
+        kind = self.check_spec(spec, counted)
+        if self.encoding == "none" and kind != "none":
+            raise UserError(f"rater {spec!r}: this run knows no raters (raters.encoding is none); use none")
+        if kind == "none":
+            return [self.null()]
+        if kind == "all":
+            members = [i for i in self.ids if group is None or self.groups.get(i) == group]
+            if not members:
+                raise UserError(f"group {group!r} has no known rater; there are: {', '.join(sorted(set(self.groups.values())))}")
+            return [self.known(i) for i in members]
+        if kind == "known":
+            return [self.known(spec)]
+        if kind == "fixed":
+            return [self.fictitious(int(spec[4:]), group)]
+        count = int(spec[4:-1]) if kind == "counted" else n
+        persona = spec[8:] if kind == "persona" else None
+        return [self.fictitious(number, group, persona) for number in self.fresh_numbers(count, seed)]
+
+
+def stack_vectors(raters: list[Rater], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors [K, width] (zeros for the null rater) and the mask [K] of null raters."""
+    null = np.array([rater.vector is None for rater in raters])
+    vectors = np.zeros((len(raters), width), np.float32)
+    for row, rater in enumerate(raters):
+        if rater.vector is not None:
+            vectors[row] = rater.vector
+    return vectors, null

@@ -1,0 +1,46 @@
+"""The rater space: one vector a rater, and the reader by which a model turns vectors into soft prefix tokens.
+
+Notation: K raters, k dimensions of taste, m soft tokens, d hidden size. The vectors are learned with the reward model and kept; each
+model has a reader of its own. The null rater ("nobody in particular") has no vector but a learned prefix of its own.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class RaterSpace(nn.Module):
+    """Learned vectors of the known raters, [R, k], trained under noise as wide as their own spread.
+
+    The noise keeps what many labels agree on (taste) and forgets what single labels say (how a die fell).
+    """
+
+    def __init__(self, n_raters: int, dim: int, noise: float):
+        super().__init__()
+        self.vectors = nn.Parameter(0.1 * torch.randn(n_raters, dim))
+        self.noise = noise
+
+    def forward(self, index: Tensor) -> Tensor:
+        """Vectors of raters `index` [B] -> [B, k]; in training with noise of `noise` times the spread of all vectors."""
+        chosen = self.vectors[index]
+        if not self.training or self.noise == 0:
+            return chosen
+        spread = self.vectors.detach().std(0).mean()
+        return chosen + self.noise * spread * torch.randn_like(chosen)
+
+
+class PrefixReader(nn.Module):
+    """A model's own reading of rater vectors: [B, k] -> soft prefix tokens [B, m, d]."""
+
+    def __init__(self, dim: int, tokens: int, hidden_size: int, embedding_std: float):
+        super().__init__()
+        self.tokens, self.hidden_size = tokens, hidden_size
+        self.dim = dim
+        self.linear = nn.Linear(dim, tokens * hidden_size)
+        self.net = nn.Sequential(nn.Linear(dim, 2 * hidden_size), nn.GELU(), nn.Linear(2 * hidden_size, tokens * hidden_size))
+        self.null = nn.Parameter(embedding_std * torch.randn(tokens, hidden_size))
+        self.scale = embedding_std
+
+    def forward(self, vectors: Tensor, null: Tensor) -> Tensor:
+        """Prefixes of the raters with these vectors; where `null` [B] is True, the null rater's prefix whatever the vector."""
+        read = self.scale * (self.linear(vectors) + self.net(vectors)).view(-1, self.tokens, self.hidden_size)
+        return torch.where(null[:, None, None], self.null, read)

@@ -1,0 +1,297 @@
+"""The schema of a recipe: one YAML file, one pydantic model, dotted overrides.
+
+Every key is listed here with one string beneath it, which is its help text. Unknown keys and wrong types are errors that name the
+nearest valid key. This file knows nothing of training: `training/fit.py` unpacks a recipe into plain arguments.
+"""
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raterhf.errors import UserError
+
+STAGES = ("base", "reward", "sft", "policy")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Data(Section):
+    world: str | None = None
+    """Name of a simulated world whose laws are known exactly (`dice`); `compare` draws fresh raters from it."""
+    comparisons: list[str] | str | None = None
+    """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSONL, CSV, parquet, or a datasets path)."""
+    ratings: list[str] | str | None = None
+    """Files of `prompt, response, rating, rater_id`; become pairs within a rater."""
+    demonstrations: list[str] | str | None = None
+    """Files of `prompt, completion, rater_id`: what the rater would say."""
+    raters: str | None = None
+    """File of `rater_id, persona, group, split`, each but the first optional."""
+    base: str | None = None
+    """File of `prompt, completion`: the corpus of the plain language model (stage `base`)."""
+    columns: dict[str, str] = {}
+    """Our column name -> the file's, where they differ."""
+    group_column: str | None = None
+    """Column of the data rows that holds the rater's group."""
+    split: str | None = None
+    """Only rows whose `split` column has this value are trained on."""
+    validate_share: float = Field(0.1, ge=0, lt=1)
+    """Share of raters kept for validation where the raters file has no `split`."""
+    held_out: float = Field(0.05, ge=0, lt=1)
+    """Share of the known raters' comparisons kept from training: calibration, early stopping and accuracy are read there."""
+    shuffle_raters: bool = False
+    """Control: permute the rater IDs among the rows of each prompt, so that answers stay and people are lost."""
+    max_dropped: float = Field(0.0, ge=0, le=1)
+    """Largest share of over-long examples that may be left out (each counted); above it training stops with an error."""
+
+
+class Model(Section):
+    path: str | None = None
+    """A pretrained causal language model: a local folder or a hub name. Without it the model is built from `config`."""
+    config: dict[str, Any] = {
+        "model_type": "qwen3", "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 24, "tie_word_embeddings": True,
+    }  # fmt: skip
+    """transformers configuration of a model trained from scratch."""
+    vocab_size: int = Field(1024, ge=300)
+    """Size of the byte-level BPE vocabulary trained on the data (from scratch only)."""
+    max_length: int = Field(96, ge=4)
+    """Longest example in tokens, rater prefix apart."""
+
+
+class Raters(Section):
+    encoding: Literal["embedding", "text", "none"] = "embedding"
+    """How a rater enters the models: soft prefix tokens read from a vector, a text prefix, or not at all (vanilla)."""
+    dim: int = Field(8, ge=1)
+    """Dimensions of the taste a rater's vector holds, k."""
+    own_dim: int = Field(64, ge=0)
+    """Dimensions of a rater's own noise: taste that hangs together with nothing else. 0 goes without."""
+    tokens: int = Field(4, ge=1)
+    """Soft prefix tokens a reader makes of a vector."""
+    noise: float = Field(1.0, ge=0)
+    """Gaussian noise on rater vectors in training, in units of their own spread: keeps taste, forgets dice."""
+    reader_lr: float = Field(5e-3, gt=0)
+    """Learning rate of a policy's reader."""
+    null_share: float = Field(0.15, ge=0, lt=1)
+    """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
+    components: list[int] = [1, 2, 4, 8, 16]
+    """Sizes of the population's mixture to choose from, on validation raters."""
+    scales: list[float] = [0.8, 1.0, 1.2, 1.5]
+    """Widths of the components to choose from, on validation raters."""
+    persistence: float | None = Field(None, ge=0, le=1)
+    """Share of a rater's unexplained utility that persists. Estimated per prompt from repeated comparisons where not given."""
+    text_template: str = "Rater {}: "
+    """Text prefix of a rater under encoding `text`."""
+
+
+class Optimisation(Section):
+    steps: int = Field(ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(64, ge=1)
+    """Examples (reward: comparisons) per step."""
+    lr: float = Field(gt=0)
+    """Peak learning rate of AdamW; warm-up over the first 5 % and cosine decay to a tenth."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay, on matrices only."""
+    save_every: int = Field(200, ge=1)
+    """Steps between the states from which an interrupted run resumes."""
+
+
+class Base(Optimisation):
+    """Plain language model on the base corpus."""
+
+
+class Reward(Optimisation):
+    site: Literal["prefix", "head"] = "head"
+    """Where the rater enters: soft tokens that every layer reads, or tokens that only the head reads (one pass serves every rater)."""
+    block: int = Field(64, ge=1)
+    """Comparisons of one prompt that come together in a batch, so that shared completions are read once."""
+    slip_rate: float | None = Field(None, ge=0, lt=0.5)
+    """Share of labels that say the opposite of what was meant. Learned where not given."""
+    vector_lr: float = Field(0.05, gt=0)
+    """Learning rate of the rater vectors."""
+    head_lr: float = Field(5e-3, gt=0)
+    """Learning rate of the head, the reader and the noise parameters."""
+    validate_steps: int = Field(300, ge=1)
+    """Steps in which the vectors of validation raters are inferred under the frozen model."""
+
+
+class Sft(Optimisation):
+    source: Literal["demonstrations", "chosen"] = "demonstrations"
+    """What is imitated: raters' own answers, or what they chose in comparisons."""
+
+
+class Policy(Optimisation):
+    algorithm: Literal["forward_kl", "rloo"] = "forward_kl"
+    """Reward-weighted imitation of reference samples, or REINFORCE leave-one-out with a KL penalty."""
+    beta: float = Field(0.5, gt=0)
+    """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
+    target_kl: float | None = Field(None, gt=0)
+    """Nats per completion that the controller steers the KL to by moving beta (rloo)."""
+    batch_size: int = Field(128, ge=1)
+    """Choices imitated per step (forward_kl): one round of sampling and scoring serves several steps."""
+    prompts: int = Field(8, ge=1)
+    """Prompts per round of sampling."""
+    raters: int = Field(16, ge=1)
+    """Raters per prompt (forward_kl) or raters drawn for each prompt's groups (rloo)."""
+    samples: int = Field(32, ge=2)
+    """Reference samples per prompt that all its raters judge (forward_kl), or the size of a rater's group (rloo)."""
+    known_share: float = Field(0.5, ge=0, le=1)
+    """Share of known raters; the rest are fictitious."""
+    own_noise: bool = True
+    """Give raters their own persistent utility (needs raters.own_dim > 0)."""
+    own_draws: int = Field(4, ge=1)
+    """Draws of own noise per rater and prompt (forward_kl)."""
+    max_new_tokens: int = Field(40, ge=1)
+    """Longest completion sampled."""
+
+
+class Vanilla(Section):
+    sft: dict[str, Any] = {}
+    """Arguments of trl.SFTConfig, all written out."""
+    reward: dict[str, Any] = {}
+    """Arguments of trl.RewardConfig, all written out."""
+    rl: dict[str, Any] = {}
+    """Arguments of trl.RLOOConfig, all written out."""
+
+
+class Compare(Section):
+    controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
+    """Policies that `compare` judges; `--controls all` takes all of them."""
+    betas: list[float] = [0.5]
+    """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
+    vanilla_betas: list[float] = [0.1]
+    """Betas of the vanilla sweep; the first is the main one."""
+    draws: int = Field(4000, ge=10)
+    """Draws per question, each from a fresh rater."""
+    people: int = Field(400, ge=10)
+    """Fresh raters whose answer vectors are compared, and as many fictitious ones."""
+    repeats: int = Field(5, ge=2)
+    """Times each rater is asked the same thing for kappa."""
+
+
+class Recipe(Section):
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    """Name of the run: everything is written into runs/NAME."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything that is drawn."""
+    runs: str = "runs"
+    """Folder of the runs."""
+    tensorboard: bool = False
+    """Also log for TensorBoard."""
+    data: Data
+    model: Model = Model()
+    raters: Raters = Raters()
+    base: Base | None = None
+    reward: Reward | None = None
+    sft: Sft | None = None
+    policy: Policy | None = None
+    vanilla: Vanilla | None = None
+    compare: Compare = Compare()
+
+    @model_validator(mode="after")
+    def check_inputs(self) -> "Recipe":
+        """A stage whose input is missing is an error of the recipe, found before anything runs."""
+        data = self.data
+        if self.base and not data.base:
+            raise ValueError("stage `base` needs data.base (a corpus of prompt, completion); add it or drop the stage")
+        if self.reward and not (data.comparisons or data.ratings):
+            raise ValueError("stage `reward` needs data.comparisons or data.ratings; add one or drop the stage")
+        if self.sft:
+            needed = "demonstrations" if self.sft.source == "demonstrations" else "comparisons"
+            if not getattr(data, needed):
+                raise ValueError(f"stage `sft` with source {self.sft.source} needs data.{needed}; add it or drop the stage")
+        if self.policy and not (self.reward and self.sft):
+            raise ValueError("stage `policy` needs the stages `reward` and `sft` before it; add them or drop it")
+        return self
+
+    @property
+    def stages(self) -> list[str]:
+        return [stage for stage in STAGES if getattr(self, stage) is not None]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.runs) / self.name
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the project, by name: beside the package in a checkout, inside it when installed."""
+    for folder in (Path(str(files("raterhf"))) / "recipes", Path(__file__).parents[1] / "recipes"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def load_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key.sub=value` overrides, values in YAML. Raises UserError that names key and remedy."""
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(shipped()) or "none"
+        raise UserError(f"recipe {path} does not exist; shipped recipes: {known} (`raterhf recipes ls`, `raterhf recipes cp NAME`)")
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {path} is not YAML in UTF-8: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"recipe {path} must be a mapping of keys, not {type(raw).__name__}")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, str(path))
+
+
+def parse_recipe(raw: dict, source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise UserError(f"recipe {source}:\n  " + "\n  ".join(lines)) from None
+
+
+def _apply(raw: dict, override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"override {override!r} must be KEY=VALUE, for example policy.beta=0.1")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"override {override!r}: {value!r} is not a YAML value; quote it") from None
+    *parents, last = key.split(".")
+    for name in parents:
+        if not isinstance(raw.get(name), dict):
+            raw[name] = {}
+        raw = raw[name]
+    raw[last] = parsed
+
+
+def _explain(item: dict) -> str:
+    """One pydantic error as `key: what is wrong; what to do`."""
+    where = [str(part) for part in item["loc"]]
+    key = ".".join(where)
+    if item["type"] == "extra_forbidden":
+        valid = _fields_at(where[:-1])
+        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0)
+        return f"unknown key `{key}`; did you mean `{'.'.join([*where[:-1], *near])}`? (valid: {', '.join(sorted(valid))})"
+    if item["type"] == "missing":
+        return f"`{key}` is missing"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    return f"`{key}` is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    model = Recipe
+    for name in path:
+        annotation = model.model_fields[name].annotation
+        options = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type) and issubclass(a, Section)]
+        model = options[0]
+    return list(model.model_fields)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, every default written out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

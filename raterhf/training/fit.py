@@ -1,0 +1,139 @@
+"""Run one training: a LightningModule, batches that are a function of the step, an optimiser; progress, logs, and resuming.
+
+An interrupted fit resumes from `FOLDER/state`, written every so many steps, and ends with the same weights as an uninterrupted one:
+batches and random numbers are functions of seed and step, and the state holds weights and optimiser moments.
+"""
+
+import logging
+import math
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset
+
+from raterhf.models.checkpoint import load_training_state, save_training_state
+
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Steps(Dataset):
+    """Item i is the batch of step first + i."""
+
+    def __init__(self, make_batch: Callable[[int], Any], first: int, total: int):
+        self.make_batch, self.first, self.total = make_batch, first, total
+
+    def __len__(self) -> int:
+        return self.total - self.first
+
+    def __getitem__(self, i: int) -> tuple[int, Any]:
+        return self.first + i, self.make_batch(self.first + i)
+
+
+def learning_rate(step: int, total: int, warmup: float = 0.05, floor: float = 0.1) -> float:
+    """Factor of the peak rate: linear warm-up, then cosine decay to `floor`."""
+    rise = max(1, int(warmup * total))
+    if step < rise:
+        return (step + 1) / rise
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rates: dict[str, float]) -> torch.optim.AdamW:
+    """AdamW, decay on matrices only. `rates` maps prefixes of parameter names to rates of their own; rater vectors do not decay."""
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            rate = next((value for prefix, value in rates.items() if name.startswith(prefix)), lr)
+            decay = weight_decay if parameter.ndim > 1 and not name.startswith("space.") else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()], betas=(0.9, 0.98))
+
+
+class _Resumable(L.Callback):
+    def __init__(self, optimizer: torch.optim.Optimizer, first: int, save_every: int, state: Path):
+        self.optimizer, self.first, self.save_every, self.state = optimizer, first, save_every, state
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        step = self.first + batch_idx + 1
+        if step % self.save_every == 0:
+            extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
+            save_training_state(self.state, step, module, self.optimizer, extra)
+
+
+class _Lines(L.Callback):
+    """Progress as plain lines, ten a run, where there is no terminal."""
+
+    def __init__(self, name: str, first: int, total: int):
+        self.name, self.first, self.total = name, first, total
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        step = self.first + batch_idx + 1
+        if step % max(1, self.total // 5) == 0 or step == self.total:
+            values = {k.removeprefix("train/"): float(v) for k, v in trainer.progress_bar_metrics.items() if k.startswith("train/")}
+            shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
+            print(f"  {self.name}: step {step}/{self.total}  {shown}", flush=True)
+
+
+def fit(
+    module: L.LightningModule, make_batch: Callable[[int], Any], *, steps: int, lr: float, weight_decay: float, save_every: int,
+    folder: Path, rates: dict[str, float] | None = None, tensorboard: bool = False,
+) -> None:  # fmt: skip
+    """Train `module` for `steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / "state"
+    optimizer = make_optimizer(module, lr, weight_decay, rates or {})
+    first = 0
+    if state.is_dir():
+        first, moments, extra = load_training_state(state, module)
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        if "beta" in extra:
+            module.controller.beta = extra["beta"]
+        print(f"  {folder.name}: resuming at step {first} of {steps}", flush=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step + first, steps))
+    module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
+    module.transfer_batch_to_device = lambda batch, device, index: batch
+    loggers = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
+    if tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from_{first:07d}"))
+    progress = RichProgressBar() if sys.stderr.isatty() else _Lines(folder.name, first, steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            max_epochs=1, accelerator="auto", devices=1, logger=loggers, log_every_n_steps=10, enable_checkpointing=False,
+            enable_model_summary=False, enable_progress_bar=sys.stderr.isatty(), gradient_clip_val=1.0, callbacks=[_Resumable(optimizer, first, save_every, state), progress],
+        )  # fmt: skip
+        module.train()
+        try:
+            trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+    module.eval()
+    _merge_logs(folder)
+
+
+def _merge_logs(folder: Path) -> None:
+    """One metrics.csv of all parts of an interrupted run, steps counted from the first."""
+    parts = []
+    for path in sorted((folder / "logs").glob("from_*/metrics.csv")):
+        part = pd.read_csv(path)
+        part["step"] += int(path.parent.name.removeprefix("from_"))
+        parts.append(part)
+    if parts:
+        merged = pd.concat(parts).drop_duplicates("step", keep="last").sort_values("step").drop(columns="epoch", errors="ignore")
+        merged.to_csv(folder / "metrics.csv", index=False)
+
+
+def clear_state(folder: Path) -> None:
+    """Forget what resuming needed, once the stage's result is saved."""
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    shutil.rmtree(folder / "logs", ignore_errors=True)

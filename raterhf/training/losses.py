@@ -1,0 +1,84 @@
+"""The losses, as pure functions of tensors.
+
+Notation: margin = s_a - s_b in units of Bradley-Terry noise, theta the tie width, epsilon the slip rate; pi and ref the summed
+log-probabilities of completions under policy and reference, in nats.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def comparison_probs(margin: Tensor, tie_width: Tensor, slip_rate: Tensor) -> Tensor:
+    """P(b preferred), P(tie), P(a preferred) [..., 3], by Rao and Kupper (1967) with labels that slip.
+
+    Without slips P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta); a slip says the opposite preference.
+    """
+    a, b = torch.sigmoid(margin - tie_width), torch.sigmoid(-margin - tie_width)
+    slipped_a = (1 - slip_rate) * a + slip_rate * b
+    slipped_b = (1 - slip_rate) * b + slip_rate * a
+    return torch.stack([slipped_b, 1 - a - b, slipped_a], -1)
+
+
+def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, slip_rate: Tensor) -> Tensor:
+    """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie)."""
+    probs = comparison_probs(margin, tie_width, slip_rate).clamp(min=1e-6)
+    return -probs.log().gather(-1, (label.long() + 1)[..., None]).squeeze(-1)
+
+
+def choice_loss(scores: Tensor) -> Tensor:
+    """Negative log-likelihood [B] that the first of the options in scores [B, C] is chosen (Luce 1959; McFadden 1974)."""
+    return -F.log_softmax(scores, -1)[:, 0]
+
+
+def agreement_probs(margin: Tensor, persistence: Tensor, slip_rate: Tensor) -> Tensor:
+    """Probability that a rater asked twice says the same: a mixture of noise that persists and noise drawn again."""
+    slip_agree = (1 - slip_rate) ** 2 + slip_rate**2
+    a = torch.sigmoid(margin)
+    a = (1 - slip_rate) * a + slip_rate * (1 - a)
+    return persistence * slip_agree + (1 - persistence) * (a**2 + (1 - a) ** 2)
+
+
+def imitation_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of -log pi(y|x, r) over completions, both [B]."""
+    return -(weight * log_prob).sum() / weight.sum()
+
+
+def target_law(score: Tensor, own: Tensor, reference: Tensor, persistence: Tensor, beta: float) -> Tensor:
+    """The law over candidates [..., N] that a rater's policy should have.
+
+    The mean utility is the geometric mean of reward and reference, (s + beta log ref) / (1 + beta), in units of the noise of human
+    choice. Of that noise the share rho persists in the rater (`own`, standard Gumbel) and the rest is rolled again, which a policy
+    does by sampling: softmax at temperature sqrt(1 - rho). Averaged over own noise the law is softmax of the mean utility.
+    """
+    temperature = (1 - persistence).clamp(min=0.01).sqrt()
+    utility = (score + beta * reference) / (1 + beta) + persistence.sqrt() * own
+    return torch.softmax(utility / temperature, -1)
+
+
+def sequence_reward(score: Tensor, own: Tensor | None, reference: Tensor, log_prob: Tensor, persistence: Tensor | None, beta: float) -> Tensor:
+    """Reward of a whole sampled completion, penalty included, for policy gradients.
+
+    Without own noise the usual s - beta (log pi - log ref). With it the objective whose optimum is `target_law`: mean utility plus own
+    noise, minus sqrt(1 - rho) log pi, the randomness that the policy itself must supply.
+    """
+    if own is None:
+        return score - beta * (log_prob - reference)
+    temperature = (1 - persistence).clamp(min=0.01).sqrt()
+    return (score + beta * reference) / (1 + beta) + persistence.sqrt() * own - temperature * log_prob
+
+
+def rloo_advantage(reward: Tensor) -> Tensor:
+    """Reward [G, S] minus the mean of the other samples of its group (Kool et al. 2019)."""
+    size = reward.shape[1]
+    return (reward - reward.mean(1, keepdim=True)) * size / (size - 1)
+
+
+def policy_gradient_loss(log_prob: Tensor, advantage: Tensor) -> Tensor:
+    """REINFORCE: -E[advantage * log pi], advantages held fixed."""
+    return -(advantage.detach() * log_prob).mean()
+
+
+def kl_estimate(log_prob: Tensor, reference: Tensor) -> Tensor:
+    """Estimator k1 of KL(pi || ref) a completion: the mean of log pi - log ref over samples of pi. Unbiased, in nats."""
+    return (log_prob - reference).mean()

@@ -1,0 +1,100 @@
+"""Training a policy, as a LightningModule: imitation (base, sft, forward KL) and REINFORCE leave-one-out.
+
+The batches say what is imitated; this file knows nothing of where they come from. For rloo a batch is prompts and raters, and the samples
+are drawn here, from the policy as it is.
+"""
+
+from dataclasses import dataclass
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from raterhf.data.batches import Example
+from raterhf.inference.sampler import Sampler
+from raterhf.inference.scorer import completion_log_probs
+from raterhf.models.policy import Policy
+from raterhf.models.reward import gumbel_of_normal
+from raterhf.training import losses
+from raterhf.training.rollouts import Imitation, Judge
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What a step of rloo asks: prompts [G] (token ids) of raters [G, k + o], each answered `size` times."""
+
+    prompts: list[tuple[int, ...]]
+    vectors: Tensor
+    null: Tensor
+    size: int
+
+
+class KLController:
+    """Moves beta so that the KL per completion stays near a target (Ziegler et al. 2019), as `target_kl` asks."""
+
+    def __init__(self, beta: float, target: float | None):
+        self.beta, self.target = beta, target
+
+    def update(self, kl: float) -> None:
+        if self.target is not None:
+            error = min(max(kl / self.target - 1, -0.2), 0.2)
+            self.beta *= 1 + 0.1 * error
+
+
+class PolicyModule(L.LightningModule):
+    """`judge` and `sampler` are needed for rloo only."""
+
+    def __init__(self, policy: Policy, pad_id: int, seed: int, judge: Judge | None = None, sampler: Sampler | None = None,
+                 beta: float = 1.0, target_kl: float | None = None):  # fmt: skip
+        super().__init__()
+        self.policy, self.pad_id, self.seed = policy, pad_id, seed
+        self.frozen = (judge, sampler)
+        self.controller = KLController(beta, target_kl)
+
+    def training_step(self, batch: tuple[int, Imitation | Groups], _: int) -> Tensor:
+        step, data = batch
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        return self._imitate(data) if isinstance(data, Imitation) else self._reinforce(data, step)
+
+    def _imitate(self, data: Imitation) -> Tensor:
+        vectors, null = data.vectors.to(self.device), data.null.to(self.device)
+        log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null, self.pad_id)
+        loss = losses.imitation_loss(log_prob, data.weight.to(self.device))
+        self.log_dict({"train/loss": loss, "train/entropy": entropy.mean()}, prog_bar=True)
+        self.log_dict({f"train/{key}": value for key, value in data.log.items()})
+        return loss
+
+    def _reinforce(self, groups: Groups, step: int) -> Tensor:
+        judge, sampler = self.frozen
+        prompts = [prompt for prompt in groups.prompts for _ in range(groups.size)]
+        vectors = groups.vectors.repeat_interleave(groups.size, 0)
+        null = groups.null.repeat_interleave(groups.size)
+        examples = sampler.generate(prompts, vectors, null, self.seed * 1_000_003 + step)
+        log_prob, entropy = completion_log_probs(self.policy, examples, vectors, null, self.pad_id)
+        score, reference = judge.scores(examples, vectors, null), judge.reference_log_probs(examples, vectors, null)
+        own, share = self._own_noise(judge, examples, vectors, null)
+        reward = losses.sequence_reward(score, own, reference, log_prob.detach(), share, self.controller.beta)
+        grouped = reward.view(-1, groups.size)
+        kl = losses.kl_estimate(log_prob.detach(), reference)
+        self.controller.update(float(kl))
+        loss = losses.policy_gradient_loss(log_prob, losses.rloo_advantage(grouped).flatten())
+        dead = (score.view(-1, groups.size).std(1) < 1e-6).float().mean()
+        self.log_dict({"train/reward": score.mean(), "train/kl": kl}, prog_bar=True)
+        lengths = torch.tensor([float(len(e) - e.prompt_length) for e in examples])
+        self.log_dict({
+            "train/entropy": entropy.mean(), "train/zero_variance_groups": dead, "train/beta": self.controller.beta,
+            "train/length": lengths.mean(), "train/reward_length_correlation": _correlation(score.cpu(), lengths),
+        })  # fmt: skip
+        return loss
+
+    def _own_noise(self, judge: Judge, examples: list[Example], vectors: Tensor, null: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if not judge.own_noise:
+            return None, None
+        direction, share = judge.noise_features(examples)
+        own = gumbel_of_normal((vectors[:, judge.pool.dim :] * direction).sum(1))
+        return own, torch.where(null, 0.0, share)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-9))

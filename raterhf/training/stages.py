@@ -1,0 +1,334 @@
+"""The stages of a recipe, in order: base, reward, sft, policy. Each reads the folders of those before it and writes its own.
+
+A finished stage is skipped unless what it depends on changed (its part of the recipe, its data, an earlier stage); then it says what
+changed and runs again. An interrupted stage resumes.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raterhf.data.batches import Renderer, step_indices
+from raterhf.data.comparisons import Labels
+from raterhf.data.files import read_rows
+from raterhf.errors import UserError
+from raterhf.inference.sampler import Sampler
+from raterhf.inference.scorer import Scorer, in_batches
+from raterhf.models import backbone, checkpoint
+from raterhf.models.policy import Policy
+from raterhf.models.reward import RewardModel
+from raterhf.raters.pool import RaterPool
+from raterhf.raters.population import MIN_MEMBERS, fit_population
+from raterhf.raters.space import RaterSpace
+from raterhf.recipe import Recipe, dump_recipe
+from raterhf.training import prepare
+from raterhf.training.fit import clear_state, fit
+from raterhf.training.policy_module import Groups, PolicyModule
+from raterhf.training.reward_module import (
+    ComparisonData, RewardModule, calibrate, evaluate, fit_persistence, infer_vectors, repeated_pairs,
+)  # fmt: skip
+from raterhf.training.rollouts import Imitation, Judge, imitation_targets
+
+# What each stage depends on, beside the stages before it. Keys of the recipe.
+DEPENDS = {
+    "base": ("seed", "model", "base", "data.base"),
+    "reward": ("seed", "model", "raters", "reward", "data.comparisons", "data.ratings", "data.raters", "data.columns", "data.split",
+               "data.shuffle_raters", "data.held_out", "data.group_column", "data.validate_share", "data.max_dropped"),
+    "sft": ("seed", "model", "raters", "sft", "data.demonstrations", "data.comparisons", "data.raters", "data.columns", "data.split",
+            "data.shuffle_raters", "data.max_dropped"),
+    "policy": ("seed", "raters", "policy"),
+}  # fmt: skip
+FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
+
+
+def train(recipe: Recipe) -> Path:
+    """Run the recipe's stages; returns the folder of the last."""
+    last = recipe.folder
+    for stage in recipe.stages:
+        last = recipe.folder / stage
+        train_stage(recipe, stage, last)
+    return last
+
+
+def train_stage(recipe: Recipe, stage: str, folder: Path) -> None:
+    """Run one stage into `folder` (the stages before it lie in the recipe's own folders), unless it is done."""
+    inputs = _inputs(recipe, stage)
+    if _finished(folder, inputs):
+        print(f"{folder.name}: done before, skipped ({folder})", flush=True)
+        return
+    print(f"{folder.name}: training in {folder}", flush=True)
+    RUN[stage](recipe, folder)
+    checkpoint.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
+    checkpoint.write_text(folder / "stage.json", json.dumps({"finished": True, "inputs": inputs}, indent=1))
+    clear_state(folder)
+
+
+def _inputs(recipe: Recipe, stage: str) -> dict:
+    """All that the stage's result depends on, by key; files by a hash of their bytes, earlier stages by their weights'."""
+    everything = recipe.model_dump(mode="json")
+    inputs: dict = {}
+    for earlier in recipe.stages[: recipe.stages.index(stage)]:
+        inputs[f"stage {earlier}"] = file_digest(str(recipe.folder / earlier / "model.safetensors"))
+    for key in DEPENDS[stage]:
+        section, _, name = key.partition(".")
+        value = everything[section][name] if name else everything[section]
+        if key in FILES and value:
+            value = [[path, file_digest(path)] for path in ([value] if isinstance(value, str) else value)]
+        inputs[key] = value
+    return inputs
+
+
+def file_digest(path: str) -> str:
+    place = Path(path)
+    return hashlib.sha256(place.read_bytes()).hexdigest()[:16] if place.is_file() else "not a file"
+
+
+def _finished(folder: Path, inputs: dict) -> bool:
+    """Whether the stage is done with these inputs; says what changed where it was done with others."""
+    record, started = folder / "stage.json", folder / "started.json"
+    before = json.loads((record if record.is_file() else started).read_text()) if record.is_file() or started.is_file() else None
+    if before is not None:
+        changed = [key for key in inputs if before["inputs"].get(key) != inputs[key]]
+        if not changed:
+            return record.is_file()
+        print(f"{folder.name}: trained again, since {', '.join(changed)} changed", flush=True)
+        clear_state(folder)
+        record.unlink(missing_ok=True)
+    checkpoint.write_text(started, json.dumps({"inputs": inputs}))
+    return False
+
+
+def start_model(recipe: Recipe, texts: list[str]):
+    """The language model a stage starts from, and its tokenizer: the base stage's, a pretrained one, or one from scratch."""
+    if recipe.base:
+        policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "base")
+        return policy.lm, tokenizer
+    if recipe.model.path:
+        return backbone.load_pretrained(recipe.model.path)
+    tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
+    return backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed), tokenizer
+
+
+def _texts(labels: Labels) -> list[str]:
+    frames = (labels.comparisons, labels.demonstrations)
+    columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]
+    return sorted({str(text) for column in columns for text in column})
+
+
+def _rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
+    if recipe.raters.encoding != "text":
+        return {}
+    return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}
+
+
+def run_base(recipe: Recipe, folder: Path) -> None:
+    rows = read_rows(recipe.data.base).frame
+    missing = {"prompt", "completion"} - set(rows.columns)
+    if missing:
+        raise UserError(f"{recipe.data.base}: column {', '.join(sorted(missing))} is missing; a base corpus has prompt and completion")
+    prompts, completions = list(rows.prompt), list(rows.completion)
+    if recipe.model.path:
+        lm, tokenizer = backbone.load_pretrained(recipe.model.path)
+    else:
+        names = [recipe.raters.text_template.format("0123456789")]
+        tokenizer = backbone.train_tokenizer(prompts + completions + names, recipe.model.vocab_size)
+        lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed)
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
+    policy = Policy(lm, 0, 0)
+    _fit_imitation(recipe, folder, policy, tokenizer, recipe.base, lambda rows, step: _plain(examples, rows), len(examples))
+    checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})
+
+
+def _plain(examples: list, rows: np.ndarray) -> Imitation:
+    return Imitation([examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {})
+
+
+def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n) -> None:
+    module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed)
+    fit(
+        module, lambda step: make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step), steps=settings.steps,
+        lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder, tensorboard=recipe.tensorboard,
+        rates={"policy.reader.": recipe.raters.reader_lr},
+    )  # fmt: skip
+
+
+def run_reward(recipe: Recipe, folder: Path) -> None:
+    labels = prepare.read_data(recipe)
+    people = prepare.find_people(labels)
+    lm, tokenizer = start_model(recipe, _texts(labels))
+    raters, settings = recipe.raters, recipe.reward
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    window = prepare.Window(renderer, recipe.data.max_dropped)
+    texts = _rater_texts(recipe, people)
+    known = prepare.comparison_data(labels, window, people.known, texts)
+    validate = prepare.comparison_data(labels, window, people.validate, texts)
+    train_rows, held_rows = held_out_rows(known, recipe)
+    soft = raters.encoding == "embedding"
+    torch.manual_seed(recipe.seed)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, raters.own_dim if soft else 0, settings.site)
+    space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
+    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed)
+    train_data = known.rows(train_rows)
+    fit(
+        module, lambda step: train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed)),
+        steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder,
+        rates={"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}, tensorboard=recipe.tensorboard,
+    )  # fmt: skip
+    report = finish_reward(recipe, module, train_data, known.rows(held_rows))
+    pool = make_pool(recipe, people, module, validate, report)
+    checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out."""
+    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
+    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
+    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 0x68656C64]))
+    held = (rng.random(group.max() + 1) < recipe.data.held_out)[group]
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
+    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
+    report: dict = {}
+    soft = module.space is not None
+    if len(held):
+        vectors = module.space.vectors.detach()[held.rater] if soft else None
+        margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
+    theta, slip = (float(p.detach()) for p in module.noise_parameters())
+    report |= {"tie_width": theta, "slip_rate": slip}
+    if not soft or recipe.raters.own_dim == 0:
+        return report
+    module.model.own_noise.fit(train_data.examples)
+    pairs, agree = repeated_pairs(train_data)
+    report["repeated_comparisons"] = len(pairs)
+    if len(pairs):
+        first = train_data.rows(pairs[:, 0])
+        margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
+        asked = [train_data.examples[i].prompt for i in first.a]
+        with torch.no_grad():
+            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, module.pad_id, margin.device)
+        weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
+        module.model.persistence.copy_(weights)
+    else:
+        module.model.persistence[-1] = -10.0
+        if recipe.raters.persistence is None:
+            print("  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it", flush=True)
+    return report
+
+
+def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
+    """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
+    raters = recipe.raters
+    own = raters.own_dim if raters.encoding == "embedding" else 0
+    pool = RaterPool(people.known, np.zeros((len(people.known), 0), np.float32), own, raters.encoding, people.personas, people.groups, {}, raters.text_template)
+    if module.space is None:
+        return pool
+    pool.vectors = module.space.vectors.detach().numpy().copy()
+    fresh = np.zeros((0, raters.dim))
+    if len(validate):
+        settings = recipe.reward
+        fresh = infer_vectors(module, validate, len(people.validate), settings.validate_steps, settings.batch_size, settings.block, settings.vector_lr).numpy()
+    pool.populations[""], trials = fit_population(pool.vectors, fresh, raters.components, raters.scales, recipe.seed)
+    report["population"] = trials[:5]
+    index = {r: i for i, r in enumerate(people.known)}
+    members = {f"persona:{name}": ids for name, ids in people.personas.items()}
+    for rater_id, group in people.groups.items():
+        members.setdefault(f"group:{group}", []).append(rater_id)
+    for key, ids in members.items():
+        vectors = pool.vectors[[index[r] for r in ids]]
+        if len(ids) >= MIN_MEMBERS:
+            pool.populations[key], _ = fit_population(vectors, np.zeros((0, raters.dim)), raters.components, raters.scales, recipe.seed)
+        else:
+            print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
+    return pool
+
+
+def run_sft(recipe: Recipe, folder: Path) -> None:
+    labels = prepare.read_data(recipe)
+    people = prepare.find_people(labels)
+    lm, tokenizer = start_model(recipe, _texts(labels))
+    raters = recipe.raters
+    soft = raters.encoding == "embedding"
+    if soft:
+        pool = checkpoint.load_pool(recipe.folder / "reward")
+    else:
+        pool = RaterPool(people.known, np.zeros((len(people.known), 0), np.float32), 0, raters.encoding, people.personas, people.groups, {}, raters.text_template)
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    examples, rater = prepare.demonstration_data(labels, window, pool.ids, _rater_texts(recipe, people), recipe.sft.source)
+    torch.manual_seed(recipe.seed)
+    policy = Policy(lm, pool.dim + pool.own_dim if soft else 0, raters.tokens)
+    vectors = torch.tensor(pool.vectors)
+    spread = raters.noise * vectors.std(0).mean() if soft else 0.0
+
+    def batch(rows: np.ndarray, step: int) -> Imitation:
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        if not soft:
+            return _plain(examples, rows)
+        taste = vectors[rater[rows]]
+        taste = taste + spread * torch.randn(taste.shape, generator=generator)
+        own = torch.randn(len(rows), pool.own_dim, generator=generator)
+        null = torch.rand(len(rows), generator=generator) < raters.null_share
+        return Imitation([examples[i] for i in rows], torch.cat([taste, own], 1), null, torch.ones(len(rows)), {})
+
+    _fit_imitation(recipe, folder, policy, tokenizer, recipe.sft, batch, len(examples))
+    checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+def run_policy(recipe: Recipe, folder: Path) -> None:
+    policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "sft")
+    reference, _, _ = checkpoint.load_policy(recipe.folder / "sft")
+    reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
+    reference.requires_grad_(False)
+    reward.requires_grad_(False)
+    pool = checkpoint.load_pool(recipe.folder / "sft")
+    settings, raters = recipe.policy, recipe.raters
+    soft = raters.encoding == "embedding"
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    labels = prepare.read_data(recipe)
+    texts = sorted({renderer.prompt_text(p) for frame in (labels.comparisons, labels.demonstrations) for p in frame.prompt})
+    prompts = [renderer.prompt(text) for text in texts]
+    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    own_noise = settings.own_noise and soft and raters.own_dim > 0
+    judge = Judge(Scorer(reward, pad), reference, pool if soft else None, own_noise, raters.persistence, recipe.seed)
+    if settings.algorithm == "forward_kl":
+        sampler = Sampler(reference, pad, eos, settings.max_new_tokens)
+        module = PolicyModule(policy, pad, recipe.seed)
+
+        per_round = settings.prompts * settings.raters * settings.own_draws
+        parts = max(1, per_round // settings.batch_size)
+
+        @lru_cache(maxsize=1)
+        def targets(round_: int) -> list[Imitation]:
+            return imitation_targets(
+                judge, sampler, prompts, settings.prompts, settings.raters, settings.samples, settings.own_draws,
+                settings.known_share, settings.beta, round_,
+            ).split(parts)  # fmt: skip
+
+        def batch(step: int) -> Imitation | Groups:
+            return targets(step // parts)[step % parts]
+    else:
+        sampler = Sampler(policy, pad, eos, settings.max_new_tokens)
+        module = PolicyModule(policy, pad, recipe.seed, judge, sampler, settings.beta, settings.target_kl)
+
+        def batch(step: int) -> Imitation | Groups:
+            rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x726C6F6F]))
+            chosen = rng.choice(len(prompts), size=min(settings.prompts, len(prompts)), replace=False)
+            count = len(chosen) * settings.raters
+            vectors, null = judge.draw_raters(count, settings.known_share, rng)
+            return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
+
+    fit(
+        module, batch, steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every,
+        folder=folder, tensorboard=recipe.tensorboard, rates={"policy.reader.": raters.reader_lr},
+    )  # fmt: skip
+    checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}

@@ -1,0 +1,525 @@
+"""Reading rater-labelled data: every form of file comes out as one, every mistake is named with its row."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pandas as pd
+import pytest
+
+from raterhf.data import normal
+from raterhf.data.comparisons import describe, read_labels
+from raterhf.errors import UserError
+
+REAL = Path(__file__).parents[1] / "../shared/data"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"no folder {REAL}: the real data are not shipped")
+
+PAIR = {"prompt": "A number?", "chosen": "7", "rejected": "3", "rater_id": "r1"}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(name, rows) -> path; rows are dicts (JSONL, CSV by suffix) or the file's text or bytes."""
+
+    def write(name: str, rows) -> str:
+        path = tmp_path / name
+        if isinstance(rows, bytes):
+            path.write_bytes(rows)
+        elif isinstance(rows, str):
+            path.write_text(rows, encoding="utf-8", newline="")
+        elif name.endswith(".csv"):
+            pd.DataFrame(rows).to_csv(path, index=False)
+        elif name.endswith(".parquet"):
+            pd.DataFrame(rows).to_parquet(path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def pairs(*changes: dict) -> list[dict]:
+    """Two good rows by r1 and r2, then one changed row for each of `changes` (None leaves the key out)."""
+    rows = [PAIR, PAIR | {"rater_id": "r2"}]
+    for change in changes:
+        rows.append({k: v for k, v in (PAIR | change).items() if v is not ...})
+    return rows
+
+
+def fails(*parts: str, **kwargs) -> str:
+    with pytest.raises(UserError) as caught:
+        read_labels(**kwargs)
+    for part in parts:
+        assert part in str(caught.value), f"{part!r} is not in {caught.value}"
+    return str(caught.value)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_chosen_and_rejected_become_a_and_b(write, suffix):
+    labels = read_labels(write(f"c.{suffix}", pairs()))
+    assert labels.comparisons.to_dict("records") == [
+        {"prompt": "A number?", "a": "7", "b": "3", "label": 1, "rater_id": "r1"},
+        {"prompt": "A number?", "a": "7", "b": "3", "label": 1, "rater_id": "r2"},
+    ]
+    assert labels.comparisons["label"].dtype == "int64"
+    assert list(labels.demonstrations.columns) == ["prompt", "completion", "rater_id"]
+    assert len(labels.demonstrations) == 0
+    assert labels.raters.to_dict("records") == [
+        {"rater_id": "r1", "persona": None, "group": None, "split": "train"},
+        {"rater_id": "r2", "persona": None, "group": None, "split": "train"},
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_labels_with_ties(write, suffix):
+    rows = [{"prompt": "p", "a": "x", "b": "y", "label": n, "rater_id": f"r{n}"} for n in (1, -1, 0)]
+    labels = read_labels(write(f"c.{suffix}", rows))
+    assert labels.comparisons["label"].tolist() == [1, -1, 0]
+    assert labels.counts["comparisons"]["ties"] == 1
+
+
+def test_equal_answers_may_tie(write):
+    rows = [{"prompt": "p", "a": "x", "b": "x", "label": 0, "rater_id": r} for r in ("r1", "r2")]
+    labels = read_labels(write("c.jsonl", rows))
+    assert labels.counts["comparisons"]["ties_of_equal_answers"] == 2
+    rows.append(rows[0] | {"label": -1})
+    fails("a equals b", "row 3 (line 3)", comparisons=write("d.jsonl", rows))
+
+
+def test_conversations_in_jsonl_and_parquet(write):
+    ask = [{"role": "user", "content": "A number?"}]
+    rows = [
+        {"prompt": ask, "chosen": [{"role": "assistant", "content": "7"}], "rejected": "3", "rater_id": r}
+        for r in ("r1", "r2")
+    ]
+    labels = read_labels(write("c.jsonl", rows))
+    assert labels.comparisons.loc[0, ["prompt", "a", "b"]].tolist() == [ask, "7", "3"]
+    rows = [row | {"rejected": [{"role": "assistant", "content": "3"}]} for row in rows]
+    assert read_labels(write("c.parquet", rows)).comparisons.equals(labels.comparisons)
+
+
+def test_implicit_prompt_is_all_but_the_last_message(write):
+    ask = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A number?"}]
+    seven, three = ([*ask, {"role": "assistant", "content": n}] for n in "73")
+    rows = [{"chosen": seven, "rejected": three, "rater_id": r} for r in ("r1", "r2")]
+    labels = read_labels(write("c.jsonl", rows))
+    assert labels.comparisons.loc[1, ["prompt", "a", "b"]].tolist() == [ask, "7", "3"]
+    other = [{"role": "user", "content": "Another?"}, three[-1]]
+    bad = write("d.jsonl", [*rows, {"chosen": seven, "rejected": other, "rater_id": "r1"}])
+    fails("chosen and rejected differ before the last message", "row 3 (line 3)", comparisons=bad)
+    assert read_labels(bad, on_bad="drop").counts["dropped"] == {bad: {"r1": 1}}
+
+
+def test_ratings_become_pairs_within_a_rater_and_a_prompt(write):
+    told = [
+        ("r1", "p", "x", 1), ("r2", "p", "x", 5), ("r1", "p", "y", 3), ("r1", "p", "z", 3),
+        ("r1", "q", "x", 9), ("r2", "p", "y", 2.5), ("r2", "p", "x", 4),
+    ]  # fmt: skip
+    rows = [dict(zip(("rater_id", "prompt", "response", "rating"), row)) for row in told]
+    expected = [
+        # r1 rated y and z alike, and only one answer to q; r2 rated x twice.
+        {"prompt": "p", "a": "y", "b": "x", "label": 1, "rater_id": "r1"},
+        {"prompt": "p", "a": "z", "b": "x", "label": 1, "rater_id": "r1"},
+        {"prompt": "p", "a": "x", "b": "y", "label": 1, "rater_id": "r2"},
+        {"prompt": "p", "a": "x", "b": "y", "label": 1, "rater_id": "r2"},
+    ]
+    for name in ("r.jsonl", "r.csv", "r.parquet"):
+        labels = read_labels(ratings=write(name, rows))
+        assert labels.comparisons.to_dict("records") == expected
+        counts = labels.counts["ratings"]
+        assert {k: counts[k] for k in ("read", "used", "pairs", "equal_ratings", "same_answer")} == {
+            "read": 7, "used": 7, "pairs": 4, "equal_ratings": 1, "same_answer": 1,
+        }  # fmt: skip
+        assert counts["ratings_without_pair"] == 1
+
+
+def test_raters_whose_ratings_make_no_pair_are_listed(write):
+    rows = [
+        {"rater_id": r, "prompt": "p", "response": a, "rating": n}
+        for r, a, n in [
+            ("r1", "x", 1),
+            ("r1", "y", 2),
+            ("r2", "x", 2),
+            ("r2", "y", 2),
+            ("r3", "x", 1),
+            ("r3", "y", 0),
+        ]
+    ]
+    labels = read_labels(ratings=write("r.jsonl", rows))
+    assert labels.counts["ratings"]["raters_without_pair"] == ["r2"]
+    assert labels.raters["rater_id"].tolist() == ["r1", "r3"]
+    fails("2 ratings make no pair", ratings=write("s.jsonl", rows[2:4]))
+
+
+def test_too_many_pairs_of_ratings(write, monkeypatch):
+    monkeypatch.setattr(normal, "MAX_PAIRS", 5)
+    rows = [{"rater_id": "r1", "prompt": "p", "response": str(i), "rating": i} for i in range(4)]
+    fails("6 pairs of ratings, the most is 5", "rated 4 answers", ratings=write("r.jsonl", rows))
+
+
+def test_demonstrations_and_several_files(write):
+    one = write("d1.jsonl", [{"prompt": "p", "completion": "x", "rater_id": "r1"}])
+    two = write("d2.csv", [{"prompt": "p", "completion": "y", "rater_id": 2}])
+    labels = read_labels(demonstrations=[one, two])
+    assert labels.demonstrations["completion"].tolist() == ["x", "y"]
+    assert labels.raters["rater_id"].tolist() == ["2", "r1"]
+    assert list(labels.comparisons.columns) == ["prompt", "a", "b", "label", "rater_id"]
+    assert labels.counts["demonstrations"]["files"] == [one, two]
+
+
+def test_csv_keeps_text_that_looks_like_a_null_or_a_number(write):
+    text = 'prompt,completion,rater_id\r\nNA,null,007\r\n3.0,007,7\r\n"two\nlines, ""quoted""",nan,r\r\n'
+    labels = read_labels(demonstrations=write("d.csv", "\ufeff" + text))  # with a byte-order mark
+    assert labels.demonstrations["prompt"].tolist() == ["NA", "3.0", 'two\nlines, "quoted"']
+    assert labels.demonstrations["completion"].tolist() == ["null", "007", "nan"]
+    assert labels.demonstrations["rater_id"].tolist() == ["007", "7", "r"]
+
+
+def test_jsonl_lines_end_only_in_line_feeds(write):
+    rows = [{"prompt": "one\u2028two", "completion": "x\u0085y", "rater_id": r} for r in (1, "2")]
+    text = "\n".join(json.dumps(row, ensure_ascii=False) + "\r" for row in rows)
+    labels = read_labels(demonstrations=write("d.jsonl", text))
+    assert labels.demonstrations["prompt"].tolist() == ["one\u2028two"] * 2
+    assert labels.demonstrations["rater_id"].tolist() == ["1", "2"]
+
+
+def test_folder_of_datasets(tmp_path):
+    rows = pairs()
+    whole = datasets.Dataset.from_list(rows)
+    whole.save_to_disk(tmp_path / "whole")
+    assert len(read_labels(tmp_path / "whole").comparisons) == 2
+    parts = {"train": whole, "test": datasets.Dataset.from_list(pairs({"rater_id": "r3"}))}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "parts")
+    labels = read_labels(tmp_path / "parts", split="test")
+    assert labels.raters["rater_id"].tolist() == ["r1", "r2", "r3"]
+    assert labels.counts["comparisons"]["split"] == {"test": 3, "train": 2}
+    (tmp_path / "plain").mkdir()
+    fails("save_to_disk did not write", comparisons=tmp_path / "plain")
+
+
+# Raters, groups, splits
+
+
+def held(labels) -> set[str]:
+    return set(labels.raters.loc[labels.raters["split"] == "validate", "rater_id"])
+
+
+def test_raters_file(write):
+    people = [
+        {"rater_id": "r2", "persona": "sailor", "group": "north", "split": "validate", "age": 40},
+        {"rater_id": "r9", "persona": None, "group": None, "split": "train", "age": 30},
+    ]
+    for name in ("people.jsonl", "people.csv", "people.parquet"):
+        path = write(name, people)
+        labels = read_labels(write("c.jsonl", pairs()), raters=path, validate_share=0.9)
+        assert labels.raters.to_dict("records") == [
+            {"rater_id": "r1", "persona": None, "group": None, "split": "train"},
+            {"rater_id": "r2", "persona": "sailor", "group": "north", "split": "validate"},
+            {"rater_id": "r9", "persona": None, "group": None, "split": "train"},
+        ]
+        counts = labels.counts["raters"]
+        assert counts["listed_without_labels"] == ["r9"]
+        assert counts["labelled_without_row"] == ["r1"]
+        assert counts["columns_ignored"] == {path: ["age"]}
+        assert counts["split_from"] == "raters file"
+
+
+def test_raters_file_mistakes(write):
+    data = write("c.jsonl", pairs())
+    twice = write("twice.jsonl", [{"rater_id": r} for r in ("r1", "r2", "r1")])
+    fails("twice.jsonl: 1 bad row", "row 3 (line 3) 'r1'", "merge", comparisons=data, raters=twice)
+    number = write("number.jsonl", [{"rater_id": r} for r in ("1", 1)])
+    fails("row 2 (line 2) 1", "merge", comparisons=data, raters=number, on_bad="drop")
+    fails(
+        "none of the 1 raters",
+        "such as r1, r2",
+        comparisons=data,
+        raters=write("o.jsonl", [{"rater_id": "x"}]),
+    )
+    splits = write("s.jsonl", [{"rater_id": "r1", "split": "test"}])
+    fails("not train or validate", "row 1 (line 1) 'test'", comparisons=data, raters=splits)
+
+
+def test_group_is_the_most_frequent_of_the_rows(write):
+    rows = [
+        PAIR | {"rater_id": r, "talk": g}
+        for r, g in [("r1", "b"), ("r1", "a"), ("r1", "b"), ("r2", None), ("r3", "a")]
+    ]
+    data = write("c.jsonl", rows)
+    labels = read_labels(data, group_column="talk")
+    assert labels.raters["group"].tolist() == ["b", None, "a"]
+    assert labels.counts["raters"]["in_several_groups"] == ["r1"]
+    assert labels.counts["raters"]["rows_without_group"] == 1
+    assert read_labels(data).raters["group"].tolist() == [None, None, None]
+    fails("group_column is 'tolk'", "nearest: talk", comparisons=data, group_column="tolk")
+    people = write("p.jsonl", [{"rater_id": "r1", "group": "c"}])
+    fails("one source", comparisons=data, raters=people, group_column="talk")
+
+
+def test_split_selects_rows(write):
+    data = write(
+        "c.jsonl", [row | {"split": s} for row, s in zip(pairs({"prompt": "q"}), ("train", "train", "test"))]
+    )
+    labels = read_labels(data, split="train")
+    assert labels.comparisons["prompt"].tolist() == ["A number?"] * 2
+    assert labels.counts["comparisons"]["other_split"] == 1
+    assert len(read_labels(data, split=["train", "test"]).comparisons) == 3
+    assert len(read_labels(data).comparisons) == 3
+    fails(
+        "no row has split tran",
+        "test (1 rows), train (2 rows)",
+        "nearest: train",
+        comparisons=data,
+        split="tran",
+    )
+    fails("no column split", comparisons=write("d.jsonl", pairs()), split="train")
+
+
+def test_rows_without_split_are_not_passed_over(write):
+    data = write("c.jsonl", [row | {"split": s} for row, s in zip(pairs({}), ("train", "train", None))])
+    fails("split is missing", "row 3 (line 3)", comparisons=data, split="train")
+    rows = [{"completion": "x", **row, "split": s} for row, s in zip(pairs({}), ("train", "train", None))]
+    both = write("both.jsonl", rows)
+    labels = read_labels(both, demonstrations=both, split="train", on_bad="drop")
+    assert (len(labels.comparisons), len(labels.demonstrations)) == (2, 2)
+    assert labels.counts["dropped"] == {both: {"r1": 2}}
+
+
+def test_validate_share_stays_with_the_rater(write):
+    rows = [PAIR | {"rater_id": f"r{i}"} for i in range(200)]
+    data = write("c.jsonl", rows)
+    whole = held(read_labels(data, validate_share=0.2, seed=1))
+    assert 20 <= len(whole) <= 60  # binomial: mean 40, sd 5.7
+    assert held(read_labels(data, validate_share=0.2, seed=1)) == whole
+    assert held(read_labels(data, validate_share=0.2, seed=2)) != whole
+    half = held(read_labels(write("d.jsonl", rows[::-2]), validate_share=0.2, seed=1))
+    assert half == {r for r in whole if int(r[1:]) % 2 == 1}
+    for share in (0.001, 0.999):
+        assert len(held(read_labels(write("e.jsonl", rows[:2]), validate_share=share))) == 1
+
+
+def test_columns_are_mapped_for_all_kinds_or_for_one(write):
+    votes = write("v.jsonl", [{"statement": "s", "vote": "agree", "who": w} for w in (1, 2)])
+    compared = write(
+        "c.jsonl", [{"who" if k == "rater_id" else k: v for k, v in row.items()} for row in pairs()]
+    )
+    columns = {"rater_id": "who", "completion": "vote", "demonstrations.prompt": "statement"}
+    labels = read_labels(compared, demonstrations=votes, columns=columns)
+    assert labels.demonstrations["completion"].tolist() == ["agree", "agree"]
+    assert labels.raters["rater_id"].tolist() == ["1", "2", "r1", "r2"]
+    assert len(read_labels(compared, columns=columns).comparisons) == 2  # no demonstrations, so no vote
+    fails("columns: 'prompts'", "nearest: prompt", comparisons=compared, columns={"prompts": "x"})
+    fails("no column whom (our rater_id)", "nearest: who", comparisons=compared, columns={"rater_id": "whom"})
+    fails("columns: 'split' is 'part'", comparisons=compared, columns={"rater_id": "who", "split": "part"})
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"chosen": " \n"}, "chosen is empty or only white space"),
+        ({"rejected": None}, "rejected is missing"),
+        ({"rejected": ...}, "rejected is missing"),
+        ({"chosen": 7}, "chosen is not text"),
+        ({"chosen": "\ud83d"}, "chosen holds half of a character"),
+        ({"chosen": "3"}, "chosen equals rejected"),
+        ({"rater_id": None}, "rater_id is missing"),
+        ({"rater_id": ""}, "rater_id is missing"),
+        ({"rater_id": 3.0}, "rater_id is a decimal number"),
+        ({"rater_id": "3.0"}, "rater_id is a decimal number"),
+        ({"rater_id": float("nan")}, "rater_id is missing"),
+        ({"rater_id": True}, "rater_id is not a name"),
+        ({"rater_id": ["r1"]}, "rater_id is not a name"),
+        ({"rater_id": "r\n1"}, "rater_id has a line break"),
+        ({"rater_id": " r1"}, "rater_id has white space around it"),
+        ({"rater_id": "new"}, "rater_id is a word of the rater grammar"),
+        ({"rater_id": "all"}, "rater_id is a word of the rater grammar"),
+        ({"rater_id": "none"}, "rater_id is a word of the rater grammar"),
+        ({"rater_id": "new:7"}, "rater_id is a word of the rater grammar"),
+        ({"rater_id": "persona:x"}, "rater_id is a word of the rater grammar"),
+        ({"rater_id": "NaN"}, "rater_id reads as missing"),
+        ({"prompt": []}, "prompt is a conversation without messages"),
+        ({"prompt": [{"role": "human", "content": "x"}]}, "prompt has a message whose role is none of"),
+        ({"prompt": [{"role": "user", "content": ""}]}, "prompt has a message whose content"),
+        ({"prompt": [{"role": "user", "content": "x", "name": "Jo"}]}, "prompt has a message with more than"),
+        ({"prompt": [{"role": "assistant", "content": "x"}]}, "prompt ends with the assistant's message"),
+        ({"chosen": [{"role": "user", "content": "x"}]}, "chosen is not the assistant's message"),
+        ({"chosen": [{"role": "assistant", "content": "x"}] * 2}, "chosen is not one message"),
+    ],
+)
+def test_bad_cells_name_file_row_and_line(write, change, words):
+    fails("c.jsonl: 1 bad row", words, "row 3 (line 3)", comparisons=write("c.jsonl", pairs(change)))
+
+
+@pytest.mark.parametrize("label", ["2", "yes", "", "nan", "0.5"])
+def test_bad_labels_in_csv(write, label):
+    text = f"prompt,a,b,label,rater_id\np,x,y,1,r1\np,x,y,1.0,r2\np,x,y,{label},r2\n"
+    fails("label is not 1", f"row 3 (line 4) '{label}'", comparisons=write("c.csv", text))
+
+
+@pytest.mark.parametrize("rating", ["NaN", "Infinity", "true", '"good"', "null", "[1]"])
+def test_bad_ratings(write, rating):
+    row = '{"prompt": "p", "response": "%s", "rating": %s, "rater_id": "r1"}\n'
+    text = row % ("x", "1") + row % ("y", rating)
+    fails("rating is not a finite number", "row 2 (line 2)", ratings=write("r.jsonl", text))
+
+
+def test_a_hole_in_integer_ids_is_one_bad_row(write):
+    text = "prompt,completion,rater_id\np,x,1\np,x,\np,y,2\n"
+    fails("1 bad row", "row 2 (line 3) ''", demonstrations=write("d.csv", text))
+    rows = [{"prompt": "p", "completion": "x", "rater_id": r} for r in (1, None, 2)]  # floats in parquet
+    fails("3 bad row", "decimal number", "row 1 1.0, row 3 2.0", demonstrations=write("d.parquet", rows))
+
+
+def test_many_bad_rows_show_five_and_the_count(write):
+    rows = pairs(*[{"prompt": " "}] * 7, {"chosen": ""})
+    message = fails("c.jsonl: 8 bad row", comparisons=write("c.jsonl", rows))
+    assert "row 3 (line 3) ' ', row 4" in message
+    assert "row 7 (line 7) ' ' ... and 2 more" in message
+    assert "row 8" not in message
+    assert "row 10 (line 10) ''" in message
+
+
+def test_bad_rows_of_two_files_are_in_one_message(write):
+    one = write("c.jsonl", pairs({"prompt": ""}))
+    two = write("d.jsonl", [{"prompt": "p", "completion": "", "rater_id": "r1"}])
+    fails("c.jsonl: 1 bad row", "d.jsonl: 1 bad row", comparisons=one, demonstrations=two)
+
+
+def test_dropping_counts_rows_for_their_rater(write):
+    rows = pairs(
+        {"prompt": "", "chosen": ""}, {"rejected": "7"}, {"rater_id": None}, {"rater_id": "r2", "prompt": ""}
+    )
+    data = write("c.jsonl", rows)
+    labels = read_labels(data, on_bad="drop")
+    assert len(labels.comparisons) == 2
+    assert labels.counts["dropped"] == {data: {"r1": 2, "r2": 1, "(no valid rater_id)": 1}}
+    assert labels.counts["comparisons"]["dropped"] == 4
+    assert labels.counts["comparisons"]["read"] == 6
+    fails("every row is bad", comparisons=write("d.jsonl", rows[2:]), on_bad="drop")
+    fails("on_bad is 'ignore'", comparisons=data, on_bad="ignore")
+
+
+def test_files_that_cannot_be_read(write, tmp_path):
+    fails("no.jsonl: no such file", "check the path", comparisons=tmp_path / "no.jsonl")
+    fails("no such file or folder", comparisons=tmp_path / "no" / "folder")
+    fails("unknown suffix '.txt'", ".jsonl, .csv, .parquet", comparisons=write("c.txt", "x"))
+    fails("unknown suffix '.json'", comparisons="missing/pairs.json")
+    fails("no rows", comparisons=write("empty.jsonl", ""))
+    fails("no rows", comparisons=write("empty.csv", "prompt,chosen,rejected,rater_id\n"))
+    fails("no rows", comparisons=write("empty.parquet", pd.DataFrame({"prompt": []})))
+    fails("not a readable parquet file", comparisons=write("c.parquet", "x"))
+    fails(
+        "line 2 is not UTF-8 (byte 0xe9)",
+        "iconv",
+        comparisons=write("l.csv", "prompt\ncafé\n".encode("latin1")),
+    )
+    fails("no comparisons, ratings or demonstrations")
+    fails("validate_share is 1", comparisons="c.jsonl", validate_share=1)
+
+
+def test_lines_that_are_not_json_objects(write):
+    text = json.dumps(PAIR) + "\n\n{'prompt': 1}\n[1, 2]\n"
+    fails(
+        "2 bad row",
+        "row 2 (line 3): Expecting",
+        "row 3 (line 4): '[1, 2]'",
+        comparisons=write("c.jsonl", text),
+    )
+
+
+def test_csv_rows_of_another_shape(write):
+    head = "prompt,completion,rater_id\n"
+    fails("row 1 (line 2): 4 cells", "names 3 columns", demonstrations=write("d.csv", head + "p,x,y,r1\n"))
+    fails("row 2 (line 3): 2 cells", demonstrations=write("d.csv", head + "p,x,r1\np,x\n"))
+    fails("row 1 (line 2)", "quotes", demonstrations=write("d.csv", head + '"p,x,r1\n'))
+    fails("'prompt' is twice", demonstrations=write("d.csv", "prompt,prompt,rater_id\np,x,r1\n"))
+
+
+def test_missing_columns_name_those_there_and_the_nearest(write):
+    rows = [{"Prompt": "p", "chosen": "x", "rejected": "y", "rater": "r1"}]
+    message = fails("no column prompt, rater_id", "it has Prompt, chosen", comparisons=write("c.jsonl", rows))
+    assert "nearest: Prompt" in message
+    fails(
+        "no column label", comparisons=write("d.jsonl", [{"prompt": "p", "a": "x", "b": "y", "rater_id": 1}])
+    )
+    fails("prompt, a, b, label, rater_id", comparisons=write("e.jsonl", [{"text": "p"}]))
+    both = [PAIR | {"a": "x", "b": "y", "label": 1}]
+    fails("chosen and rejected beside a and b", comparisons=write("f.jsonl", both))
+
+
+def test_one_rater_is_not_a_population(write):
+    fails("rater 'r1' gave all labels", "at least two", comparisons=write("c.jsonl", [PAIR, PAIR]))
+
+
+# What is counted
+
+
+def test_describe(write):
+    ask = {"prompt": "p", "rater_id": "r1"}
+    rows = [
+        ask | {"a": "x", "b": "y", "label": 1},
+        ask | {"a": "y", "b": "x", "label": 1},  # the same question, answered the other way
+        ask | {"a": "x", "b": "z", "label": 0},
+        ask | {"a": "z", "b": "x", "label": 0},  # the same question, answered alike
+        ask | {"a": "x", "b": "z", "label": 0},  # and once more, word for word
+        ask | {"a": "x", "b": "y", "label": -1, "rater_id": "r2"},
+    ]
+    told = [
+        {"prompt": "q", "completion": c, "rater_id": r} for r, c in [("r3", "1"), ("r3", "2"), ("r4", "1")]
+    ]
+    people = write(
+        "p.jsonl", [{"rater_id": "r4", "persona": "sailor"}, {"rater_id": "r5", "persona": "sailor"}]
+    )
+    labels = read_labels(write("c.jsonl", rows), demonstrations=write("d.jsonl", told), raters=people)
+    found = describe(labels)
+    assert found.pop("read") is labels.counts
+    assert found == {
+        "raters": 5,
+        "raters_train": 5,
+        "raters_validate": 0,
+        "raters_without_labels": ["r5"],
+        "raters_with_one_label": ["r2", "r4"],
+        "labels": 9,
+        "labels_per_rater": {"min": 1, "median": 1.5, "max": 5},
+        "comparisons": 6,
+        "demonstrations": 3,
+        "prompts": 2,
+        "ties": 3,
+        "duplicates": {"comparisons": 1, "demonstrations": 0},
+        "repeated_questions": {
+            "comparisons": {"asked": 2, "answered_differently": 1},
+            "demonstrations": {"asked": 1, "answered_differently": 1},
+        },
+        "personas": {"sailor": 2},
+        "groups": {},
+    }
+    assert labels.counts["raters"]["with_one_label"] == ["r2", "r4"]
+    json.dumps(describe(labels))
+
+
+@needs_real
+def test_polis():
+    labels = read_labels(
+        REAL / "polis/pairs.parquet", demonstrations=REAL / "polis/votes.parquet", split="train",
+        columns={"demonstrations.prompt": "statement", "completion": "vote"}, group_column="discussion",
+    )  # fmt: skip
+    assert len(labels.comparisons) == 107_133
+    assert len(labels.demonstrations) == 212_229
+    assert labels.raters["group"].nunique() == 10
+    assert labels.counts["raters"]["in_several_groups"] == []
+    assert describe(labels)["labels"] == 319_362
+
+
+@needs_real
+def test_llmfao_has_empty_answers():
+    fails("a is empty", "b is empty", "1208 bad row", comparisons=REAL / "llmfao/pairs.parquet")
+    labels = read_labels(REAL / "llmfao/pairs.parquet", on_bad="drop")
+    assert len(labels.comparisons) == 8_931 - 1_208
+    assert sum(sum(file.values()) for file in labels.counts["dropped"].values()) == 1_208

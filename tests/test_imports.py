@@ -1,0 +1,94 @@
+"""The shape of the code: imports point downward, in a ring nowhere; heavy libraries stay where they belong."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "raterhf").rglob("*.py"))
+
+# From the bottom up. A module imports from its own part and from those before it.
+ORDER = ["__init__", "errors", "recipe", "raters", "data", "models", "inference", "training", "compare", "cli"]
+HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def part_of(module: str) -> str:
+    return (module.split(".") + ["__init__"])[1]
+
+
+def imports(path: Path, everywhere: bool = True) -> set[str]:
+    """Modules that a file imports, also inside functions unless `everywhere` is False. `from a import b` gives a, and a.b if a module."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if (ROOT / Path(*name.split("."))).with_suffix(".py").is_file()}
+            found |= modules if len(modules) == len(inner) else modules | {node.module}
+    return found
+
+
+def ours(path: Path, everywhere: bool = True) -> set[str]:
+    return {name for name in imports(path, everywhere) if name.split(".")[0] == "raterhf"}
+
+
+def libraries(path: Path, everywhere: bool = True) -> set[str]:
+    return {name.split(".")[0] for name in imports(path, everywhere)}
+
+
+def test_every_module_has_a_part():
+    assert {part_of(name_of(path)) for path in FILES} <= set(ORDER)
+
+
+def test_imports_point_downward():
+    upward = [
+        f"{name_of(path)} imports {target}"
+        for path in FILES
+        for target in sorted(ours(path))
+        if ORDER.index(part_of(target)) > ORDER.index(part_of(name_of(path)))
+    ]
+    assert upward == []
+
+
+def test_no_module_imports_itself_in_a_ring():
+    graph = {name_of(path): ours(path) & {name_of(file) for file in FILES} for path in FILES}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the ring
+
+
+def test_only_the_baseline_imports_trl():
+    assert [name_of(path) for path in FILES if "trl" in libraries(path)] == ["raterhf.compare.vanilla"]
+
+
+def test_only_training_imports_lightning():
+    importers = {part_of(name_of(path)) for path in FILES if libraries(path) & {"lightning", "pytorch_lightning"}}
+    assert importers == {"training"}
+
+
+def test_raters_and_their_data_need_no_language_model():
+    """Of transformers they may name the tokenizer's type and no more."""
+    for path in FILES:
+        if part_of(name_of(path)) in ("raters", "data"):
+            named = {name for name in imports(path) if name.split(".")[0] in ("transformers", "lightning", "trl")}
+            assert named <= {"transformers"}, name_of(path)
+
+
+def test_the_command_line_imports_nothing_heavy_at_the_top():
+    for name in ("cli.py", "recipe.py", "errors.py", "__init__.py"):
+        assert libraries(ROOT / "raterhf" / name, everywhere=False) & HEAVY == set(), name
+    allowed = {"raterhf", "raterhf.errors"}
+    assert ours(ROOT / "raterhf" / "cli.py", everywhere=False) <= allowed

@@ -1,0 +1,207 @@
+"""Recipes: what is shipped parses; every mistake names its key, the rule and the nearest right one."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from raterhf.errors import UserError
+from raterhf.recipe import Recipe, Section, dump_recipe, load_recipe, parse_recipe, shipped
+
+RAW = {
+    "name": "tiny",
+    "data": {"comparisons": "c.csv", "demonstrations": "d.csv", "base": "b.csv"},
+    "model": {"max_length": 32},
+    "raters": {"dim": 4},
+    "base": {"steps": 1, "lr": 0.1},
+    "reward": {"steps": 1, "lr": 0.1},
+    "sft": {"steps": 1, "lr": 0.1},
+    "policy": {"steps": 1, "lr": 0.1, "beta": 0.5},
+    "vanilla": {"rl": {"beta": 0.1}},
+    "compare": {"draws": 10},
+}
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    def write(raw) -> Path:
+        path = tmp_path / "tiny.yaml"
+        path.write_text(raw if isinstance(raw, str) else yaml.safe_dump(raw), "utf-8")
+        return path
+
+    return write
+
+
+def without(*keys: str) -> dict:
+    """RAW less some keys, each as `section` or `section.key`."""
+    raw = {name: dict(value) if isinstance(value, dict) else value for name, value in RAW.items()}
+    for key in keys:
+        section, _, name = key.partition(".")
+        raw[section].pop(name) if name else raw.pop(section)
+    return raw
+
+
+def fails(raw: dict, *parts: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(raw, "tiny.yaml")
+    for part in ("tiny.yaml", *parts):
+        assert part in str(caught.value), f"{part!r} is not in {caught.value}"
+
+
+def sections() -> dict[str, type[Section]]:
+    found = {}
+    for name, field in Recipe.model_fields.items():
+        options = getattr(field.annotation, "__args__", (field.annotation,))
+        for option in options:
+            if isinstance(option, type) and issubclass(option, Section):
+                found[name] = option
+    return found
+
+
+# What is shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_parse_and_open_with_commands_that_run_them(name):
+    path = shipped()[name]
+    assert load_recipe(path).stages
+    first, second = path.read_text("utf-8").splitlines()[:2]
+    command = re.fullmatch(rf"# raterhf (?:train|compare) recipes/{name}\.yaml", first)
+    override = re.fullmatch(rf"# raterhf (?:train|compare) recipes/{name}\.yaml (\S+=\S+)", second)
+    assert command and override, f"{path}: the first lines are the command that runs it and one override"
+    assert load_recipe(path, [override[1]]) != load_recipe(path)
+
+
+def test_something_is_shipped():
+    assert "dice" in shipped()
+
+
+def test_every_key_has_a_string_beneath_it():
+    bare = [f"{name}.{key}" for name, section in sections().items() for key, field in section.model_fields.items() if not field.description]
+    assert bare == []
+
+
+def test_the_resolved_recipe_reads_back_as_itself(recipe_file):
+    recipe = parse_recipe(RAW, "tiny.yaml")
+    assert load_recipe(recipe_file(dump_recipe(recipe))) == recipe
+    assert recipe.stages == ["base", "reward", "sft", "policy"]
+    assert recipe.folder == Path("runs/tiny")
+
+
+# Mistakes in keys and values
+
+
+@pytest.mark.parametrize("name", sections())
+def test_an_unknown_key_names_the_nearest(name):
+    raw = without()
+    key = list(sections()[name].model_fields)[0]
+    raw[name] = raw.get(name, {}) | {key + "s_": 1}
+    fails(raw, f"unknown key `{name}.{key}s_`; did you mean `{name}.{key}`?")
+
+
+def test_an_unknown_section_names_the_nearest():
+    fails(RAW | {"polcy": {"beta": 1}}, "unknown key `polcy`; did you mean `policy`?")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "part"),
+    [
+        ("policy.beta", "strong", "valid number"),
+        ("policy.beta", 0, "greater than 0"),
+        ("policy.beta", float("nan"), "greater than 0"),
+        ("policy.algorithm", "ppo", "'forward_kl' or 'rloo'"),
+        ("reward.steps", 1.5, "integer"),
+        ("raters.encoding", None, "'embedding', 'text' or 'none'"),
+        ("data.comparisons", 7, "valid"),
+        ("compare.betas", "0.1", "list"),
+        ("model", 3, "dictionary"),
+    ],
+)
+def test_a_wrong_value_names_its_key(key, value, part):
+    raw = without()
+    section, _, name = key.partition(".")
+    if name:
+        raw[section][name] = value
+    else:
+        raw[section] = value
+    fails(raw, f"`{key}", part, repr(value))
+
+
+def test_a_missing_key_is_named():
+    fails(without("policy.steps"), "`policy.steps` is missing")
+    fails(without("name"), "`name` is missing")
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "", "a/b"])
+def test_a_name_is_one_folder(name):
+    fails(RAW | {"name": name}, "`name`")
+
+
+def test_a_number_in_exponent_form_is_a_number(recipe_file):
+    """YAML 1.1 reads 1e-3 as text."""
+    path = recipe_file(yaml.safe_dump(RAW) + "seed: 3\n")
+    assert load_recipe(path, ["policy.lr=1e-3"]).policy.lr == 0.001
+
+
+# Stages and their inputs
+
+
+@pytest.mark.parametrize(
+    ("gone", "part"),
+    [
+        (["data.base"], "stage `base` needs data.base"),
+        (["data.comparisons"], "stage `reward` needs data.comparisons or data.ratings"),
+        (["data.demonstrations"], "stage `sft` with source demonstrations needs data.demonstrations"),
+        (["reward"], "stage `policy` needs the stages `reward` and `sft`"),
+        (["sft"], "stage `policy` needs the stages `reward` and `sft`"),
+    ],
+)
+def test_a_stage_without_its_input_is_an_error(gone, part):
+    fails(without(*gone), part)
+
+
+def test_a_recipe_may_have_some_stages_only():
+    assert parse_recipe(without("base", "data.base", "policy", "sft", "data.demonstrations"), "tiny.yaml").stages == ["reward"]
+
+
+# Overrides and files
+
+
+def test_overrides_apply_in_order_and_make_sections(recipe_file):
+    path = recipe_file(without("base", "vanilla"))
+    changed = load_recipe(
+        path, ["policy.beta=0.1", "policy.beta=0.2", "base.steps=5", "base.lr=0.1", "vanilla.rl.beta=2", "data.raters=r=1.csv"]
+    )
+    assert (changed.policy.beta, changed.base.steps, changed.vanilla.rl, changed.data.raters) == (0.2, 5, {"beta": 2}, "r=1.csv")
+    assert load_recipe(path, ["compare.betas=[0.5, 1]", "data.ratings=null"]).compare.betas == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("policy.beta", "must be KEY=VALUE"),
+        ("=3", "must be KEY=VALUE"),
+        ("policy.beta=[", "not a YAML value"),
+        ("policy.beat=1", "did you mean `policy.beta`?"),
+        ("policy.beta.x=1", "`policy.beta`"),
+    ],
+)
+def test_a_bad_override_is_explained(recipe_file, override, part):
+    with pytest.raises(UserError, match=re.escape(part)):
+        load_recipe(recipe_file(RAW), [override])
+
+
+def test_an_empty_override_drops_a_stage(recipe_file):
+    assert load_recipe(recipe_file(RAW), ["policy="]).stages == ["base", "reward", "sft"]
+
+
+def test_a_file_that_is_no_recipe_is_explained(tmp_path, recipe_file):
+    for content, part in [("a: [", "not YAML"), ("- a\n", "mapping of keys, not list"), ("", "mapping of keys, not NoneType")]:
+        with pytest.raises(UserError, match=part):
+            load_recipe(recipe_file(content))
+    with pytest.raises(UserError, match="shipped recipes: .*dice"):
+        load_recipe(tmp_path / "absent.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
+    with pytest.raises(UserError, match="not YAML in UTF-8"):
+        load_recipe(tmp_path / "latin.yaml")

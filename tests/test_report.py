@@ -1,0 +1,363 @@
+"""The report, from made-up figures shaped like real ones: verdicts, wording, escaping, missing figures."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+
+from raterhf.compare import plots, report, targets
+
+HUES = ["red", "orange", "yellow", "green", "blue", "purple"]
+TASTES = {
+    "poem": ("Write me a poem.", ["haiku", "rhymed quatrain", "free verse", "limerick", "sonnet"]),
+    "colour": ("Name a colour.", HUES),
+    "season": ("Which season is best?", ["spring", "summer", "autumn", "winter"]),
+    "music": ("What should I listen to?", ["jazz", "folk", "techno", "a string quartet"]),
+    "tone": ("How do I turn down an invitation?", ["kindly, with a reason", "in three words", "with a joke"]),
+    "pet": ("Which pet should I get?", ["cat", "dog", "fish", "no pet at all", "rabbit"]),
+    "town": ("Where shall I live?", ["by the sea", "in the mountains", "in a large city"]),
+}
+# reward_gold, etv, mi_ratio of each policy
+LEVELS = {
+    "base": (-2.90, 0.31, 0.01), "sft_no_ids": (-0.52, 0.02, 0.00), "sft": (-0.47, 0.02, 0.84),
+    "vanilla": (-0.24, 0.41, 0.00), "vanilla_best_t": (-0.38, 0.16, 0.00), "none": (-0.33, 0.22, 0.01),
+    "rater_known": (-0.26, 0.03, 1.06), "rater_new": (-0.27, 0.04, 0.94), "shuffled": (-0.35, 0.07, 0.02),
+    "text_ids": (-0.41, 0.17, 0.31), "text_new": (-0.44, 0.21, 0.09), "comparisons_only": (-0.36, 0.28, 0.05),
+}  # fmt: skip
+SWEEPS = {
+    "vanilla": [(3, -0.47, 0.08), (1, -0.40, 0.18), (0.3, -0.30, 0.33), (0.1, -0.24, 0.41)],
+    "rater_new": [(3, -0.42, 0.03), (1, -0.34, 0.03), (0.3, -0.27, 0.04), (0.1, -0.20, 0.09)],
+    "none": [(3, -0.45, 0.05), (1, -0.39, 0.12), (0.3, -0.33, 0.22), (0.1, -0.29, 0.30)],
+}
+
+
+def fake_question(rng, kind, prompt, classes, law=None):
+    classes = [str(c) for c in classes]
+    chance = kind in ("coin", "dice")
+    q = np.full(len(classes), 1 / len(classes)) if chance else rng.dirichlet(np.full(len(classes), 1.2))
+    q = q if law is None else np.asarray(law, float)
+    sharp = (rng.dirichlet(np.full(len(classes), 40.0)) if chance else q) ** 6
+    vanilla, near = sharp / sharp.sum(), rng.dirichlet(q * 400 + 0.01) * 0.994
+    if kind == "unrated":
+        vanilla, near = (0.5 * vanilla + 0.5 * q) * 0.98, near * 0.97
+    policies = {}
+    for name, p in (("vanilla", vanilla), ("rater_new", near)):
+        tv = 0.5 * float(np.abs(p - q).sum() + 1 - p.sum())
+        policies[name] = {"p": p.tolist(), "tv": tv, "etv": tv - 0.02, "valid": float(p.sum())}
+    return {
+        "kind": kind,
+        "prompt": prompt,
+        "classes": classes,
+        "population": q.tolist(),
+        "policies": policies,
+    }
+
+
+def fake_questions():
+    rng = np.random.default_rng(0)
+    ten = np.array([2, 4, 12, 8, 9, 7, 33, 12, 8, 5]) / 100
+    hundred = np.exp(-0.5 * ((np.arange(101) - 55) / 24) ** 2) * (
+        1 + 6 * np.isin(np.arange(101) % 10, [7, 3])
+    )
+    hundred[[42, 50, 69, 100]] = [14, 10, 11, 9]
+    pick = "Pick a random number from"
+    questions = {
+        "coin": fake_question(rng, "coin", "Flip a coin.", ["heads", "tails"]),
+        "die": fake_question(rng, "dice", "Roll a die.", range(1, 7)),
+        "spinner": fake_question(rng, "dice", "Spin the wheel of letters.", "ABCDEFGH"),
+        "num10": fake_question(rng, "favourite", f"{pick} 1 to 10.", range(1, 11), ten),
+        "num100": fake_question(rng, "favourite", f"{pick} 0 to 100.", range(101), hundred / hundred.sum()),
+    }
+    questions |= {key: fake_question(rng, "taste", *asked) for key, asked in TASTES.items()}
+    questions["verb"] = fake_question(rng, "unrated", "A verb, please.", ["run", "be", "sing", "forget"])
+    questions["shape"] = fake_question(rng, "unrated", "Draw a shape.", ["circle", "square", "triangle"])
+    return questions
+
+
+def fake_coherence(questions):
+    """60 raters of 4 hidden types, 7 taste questions; a type's favourite has most of its answers."""
+    rng = np.random.default_rng(1)
+    sizes = [len(questions[key]["classes"]) for key in TASTES]
+    favourite = np.array([[rng.integers(k) for k in sizes] for _ in range(4)])
+    kind = rng.integers(4, size=60)
+
+    def people(loyalty):
+        own = rng.random((60, len(sizes))) < loyalty
+        return np.where(own, favourite[kind], np.stack([rng.integers(k, size=60) for k in sizes], 1))
+
+    heat = {"real": people(0.75), "rater_new": people(0.7), "vanilla": np.tile(favourite[0], (60, 1))}
+    heat["rater_new"][3, 2] = -1
+    mi = {}
+    for name, mean in (("real", 0.25), ("rater_new", 0.22), ("vanilla", 0.001)):
+        matrix = np.abs(rng.normal(mean, mean / 5, (7, 7)))
+        mi[name] = ((matrix + matrix.T) / 2 + np.eye(7)).tolist()
+    return {"questions": list(TASTES), "mi": mi, "heat": {name: rows.tolist() for name, rows in heat.items()}}
+
+
+def fake_policies():
+    rows, intervals = {}, {}
+    for name, (gold, etv, mi) in LEVELS.items():
+        row = {"valid": 0.61 if name == "base" else 0.994, "valid_novel": 0.97, "reward_gold": gold}
+        row |= {"reward_proxy": gold + 0.3, "kl_to_base": 4.2, "skill": None, "recall": None}
+        row |= {"tv": etv + 0.05, "etv": etv, "etv_novel": etv + 0.01, "tv_unrated": etv / 2}
+        row |= {"entropy_ratio": 1 - 1.8 * etv, "coverage_ratio": 1 - 1.5 * etv, "gamma": 1 + 5 * etv}
+        row |= {
+            "mi_ratio": mi,
+            "joint_tv": 0.05 + 0.3 * (1 - mi),
+            "kappa_taste": 0.6 * mi,
+            "kappa_dice": 0.04,
+        }
+        row |= {"c2st_auc": 0.9 - 0.35 * mi, "copying": 0.5 + 0.05 * mi}
+        rows[name] = row
+        intervals[name] = {f: [v - 0.02, v + 0.02] for f, v in row.items() if v is not None}
+        intervals[name]["valid"] = [row["valid"] - 0.003, row["valid"] + 0.002]
+    rows["rater_known"] |= {"skill": 0.55, "recall": 0.41}
+    rows["rater_new"]["joint_tv"] = 0.07
+    intervals["rater_new"]["joint_tv"] = [0.05, 0.09]
+    return rows, intervals
+
+
+def fake_metrics():
+    questions = fake_questions()
+    policies, intervals = fake_policies()
+    rewards = {}
+    for name, accuracy, flips in (
+        ("rater", 0.78, 0.44),
+        ("null", 0.64, 0),
+        ("vanilla", 0.65, 0),
+        ("shuffled", 0.63, 0),
+    ):
+        rewards[name] = {"accuracy": accuracy, "nll": 0.6, "ece": 0.03, "flip_rate": flips}
+        rewards[name] |= {"accuracy_worst_decile": accuracy - 0.2, "heldout_accuracy": accuracy - 0.05}
+    sweeps = {}
+    for name, rows in SWEEPS.items():
+        sweeps[name] = [
+            {"beta": b, "reward_gold": g, "etv": e, "tv": e + 0.05, "valid": 0.99} for b, g, e in rows
+        ]
+    equal = {"reward_gold": -0.27, "vanilla": {"etv": 0.37}, "rater_new": {"etv": 0.04}}
+    return {
+        "schema": 1,
+        "seeds": [0, 1, 2],
+        "versions": {"raterhf": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        "recipe": {"name": "dice", "data": {"raters": 400}, "policy": {"beta": 0.3, "steps": 400}},
+        "policies": policies,
+        "reward_models": rewards,
+        "intervals": {"policies": intervals, "reward_models": {"rater": {"accuracy": [0.77, 0.79]}}},
+        "questions": questions,
+        "coherence": fake_coherence(questions),
+        "sweeps": sweeps,
+        "equal_gold": equal | {"difference_etv": 0.33, "interval": [0.27, 0.39]},
+        "real": {"mi": 0.25, "kappa_taste": 0.52, "kappa_dice": 0.01},
+    }
+
+
+def fake_samples():
+    rhyme = "The sun goes down, the moon comes up,\nthe tea grows cold inside its cup."
+    limerick = "There once was a rater from Kent\nwho never said quite what they meant"
+    poems = {
+        "population": ["winter grass / a crow", rhyme, "a line that\nfalls"],
+        "vanilla": [rhyme] * 5,
+        "rater_new": [
+            rhyme,
+            "old pond / a frog leaps in",
+            limerick,
+            "no rhyme, only rain",
+            "old pond / a frog leaps in",
+        ],
+    }
+    numbers = {"population": "73741", "vanilla": "77777", "rater_new": "37184"}
+    names = {"population": "p{:03}", "vanilla": "none", "rater_new": "new:{}"}
+    samples = {policy: [] for policy in names}
+    for prompt, texts in (("Write me a poem.", poems), ("Pick a random number from 1 to 10.", numbers)):
+        for policy, rater in names.items():
+            for i, text in enumerate(texts[policy]):
+                samples[policy].append({"prompt": prompt, "completion": text, "rater": rater.format(i)})
+    return samples
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    path = report.write_report(fake_metrics(), out, fake_samples())
+    return path, path.read_text(encoding="utf-8")
+
+
+def statuses(metrics):
+    return [t.status for t in targets.targets(metrics)]
+
+
+def test_files_are_whole_and_no_part_is_left(written):
+    path, page = written
+    assert path.name == "report.html" and page.rstrip().endswith("</html>")
+    names = {p.name for p in path.parent.rglob("*") if p.is_file()}
+    expected = {f"question-{key}.svg" for key in fake_metrics()["questions"]}
+    expected |= {f"{kind}-{panel}.svg" for kind in ("answers", "mi") for panel in plots.PANELS}
+    assert names == expected | {"tradeoff.svg", "tradeoff-narrow.svg", "report.html"}
+    for svg in (path.parent / "plots").iterdir():
+        ET.parse(svg)
+
+
+def test_page_loads_nothing_from_outside(written):
+    page = re.sub(r'xmlns(:xlink)?="[^"]*"', "", written[1])
+    assert not re.search(r"https?:|<script|<link|<img|<iframe|@import|url\((?!#)", page)
+
+
+def test_ids_are_unique_and_plot_colours_follow_the_theme(written):
+    ids = re.findall(r'\bid="([^"]+)"', written[1])
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", written[1])) <= set(ids)
+    inside_plots = "".join(re.findall(r"<svg.*?</svg>", written[1], re.DOTALL))
+    assert not set(re.findall(r"#[0-9a-f]{6}", inside_plots)) - {"#000000", "#ffffff"}
+    assert "var(--vanilla)" in inside_plots and "var(--raters)" in inside_plots
+
+
+def test_the_same_figures_give_the_same_plots():
+    metrics = {"questions": {"die": fake_questions()["die"]}}
+    assert plots.draw(metrics) == plots.draw(metrics)
+
+
+def test_all_targets_met_by_the_made_up_figures():
+    metrics = fake_metrics()
+    checks = targets.targets(metrics)
+    assert [t.status for t in checks] == ["met"] * 13
+    remarks = {t.figure: t.remark for t in checks if t.remark}
+    assert remarks == {"joint_tv": "interval crosses the limit", "skill": "no interval"}
+    assert targets.headline(checks) == "It worked: all 13 required targets are met"
+    assert targets.summary(metrics, checks)[1] == "Of 13 required targets 13 are met."
+
+
+@pytest.mark.parametrize(
+    "policy, figure, value, row",
+    [
+        ("rater_new", "valid", 0.989, 0),
+        ("rater_new", "reward_gold", -0.53, 1),
+        ("rater_new", "etv", 0.061, 2),
+        ("rater_new", "gamma", 1.41, 4),
+        ("rater_new", "gamma", 0.69, 4),
+        ("rater_new", "mi_ratio", 1.31, 5),
+        ("rater_new", "joint_tv", 0.081, 6),
+        ("rater_new", "c2st_auc", 0.651, 7),
+        ("rater_new", "copying", 0.59, 8),
+        ("rater_new", "copying", 0.41, 8),
+        ("rater_new", "kappa_taste", 0.31, 9),
+        ("rater_new", "kappa_dice", 0.22, 10),
+        ("rater_known", "skill", 0.39, 11),
+        ("shuffled", "mi_ratio", 0.1, 12),
+    ],
+)
+def test_each_target_can_be_missed_and_unmeasured(policy, figure, value, row):
+    metrics = fake_metrics()
+    metrics["policies"][policy][figure] = value
+    assert statuses(metrics) == ["not met" if i == row else "met" for i in range(13)]
+    metrics["policies"][policy][figure] = None
+    assert statuses(metrics)[row] == "not measured"
+
+
+@pytest.mark.parametrize(
+    "gap, interval, status",
+    [
+        (0.1, [0.01, 0.2], "met"),
+        (0.09, [0.05, 0.13], "not met"),
+        (0.2, [-0.01, 0.4], "not met"),
+        (0.2, [None, None], "not measured"),
+        (0.05, None, "not met"),
+    ],
+)
+def test_gap_to_vanilla_needs_size_and_an_interval_above_zero(gap, interval, status):
+    metrics = fake_metrics()
+    metrics["equal_gold"] |= {"difference_etv": gap, "interval": interval}
+    assert statuses(metrics)[3] == status
+    metrics["equal_gold"]["reward_gold"] = (
+        None  # no gold that both sweeps reach: not a comparison at equal gold
+    )
+    assert statuses(metrics)[3] == "not measured"
+    assert "equal gold" not in targets.summary(metrics, targets.targets(metrics))[0]
+
+
+def test_limits_taken_from_other_rows_are_unmeasured_without_them():
+    metrics = fake_metrics()
+    del metrics["policies"]["sft_no_ids"], metrics["real"]
+    assert [i for i, s in enumerate(statuses(metrics)) if s == "not measured"] == [1, 9, 10]
+
+
+def test_summary_says_so_when_it_did_not_work(tmp_path):
+    metrics = fake_metrics()
+    metrics["policies"]["rater_new"] |= {"etv": 0.45, "mi_ratio": 0.02, "copying": 0.9}
+    metrics["equal_gold"] |= {"difference_etv": -0.04, "interval": [-0.1, 0.02]}
+    checks = targets.targets(metrics)
+    first, second = targets.summary(metrics, checks)
+    assert "farther from the population's" in first and "0.450 against 0.410" in first
+    assert "vanilla's exceeds theirs by −0.040 [−0.100, 0.020], an interval that includes zero" in first
+    assert second.startswith("Of 13 required targets 9 are met, 4 not met (")
+    assert "hangs together" in second and "copies nobody" in second
+    metrics["questions"] = metrics["coherence"] = None
+    page = report.write_report(metrics, tmp_path).read_text()
+    assert "It fell short: 4 of 13 required targets missed" in page and "It worked" not in page
+
+
+def test_model_text_is_escaped_everywhere(tmp_path):
+    bad = "<script>alert('$1$')</script>"
+    laws = {"population": [0.5, 0.5], "policies": {"rater_new": {"p": [0.5, 0.5]}, "vanilla": None}}
+    metrics = {
+        "recipe": {"name": bad},
+        "questions": {bad: {"kind": "taste", "prompt": bad, "classes": [bad, "b"]} | laws},
+        "policies": {bad: {"valid": 1.0, "reward_gold": 0.0, "etv": 0.1}},
+        "coherence": {"questions": [bad, "b"], "heat": {"real": [[0, 1], [1, 0]]}},
+    }
+    row = {"prompt": [{"role": "user", "content": bad}], "completion": bad, "rater": bad}
+    path = report.write_report(metrics, tmp_path, {"rater_new": [row], bad: [row]})
+    page = path.read_text()
+    assert "<script" not in page and page.count("&lt;script&gt;alert") > 8
+    for svg in (tmp_path / "plots").iterdir():
+        assert "<script" not in svg.read_text()
+        ET.parse(svg)
+
+
+@pytest.mark.parametrize(
+    "keep", [(), ("policies",), ("questions", "policies"), ("coherence",), ("sweeps", "equal_gold")]
+)
+def test_missing_and_null_figures_read_not_measured(tmp_path, keep):
+    full = fake_metrics()
+    nobody = {"population": None, "policies": {"vanilla": {"p": None}}}
+    full["questions"] = {"coin": full["questions"]["coin"], "verb": full["questions"]["verb"] | nobody}
+    nulls = dict.fromkeys(full["policies"]["rater_new"])
+    full["policies"] = {"rater_new": nulls, "vanilla": {"etv": 0.3}, "sft": None}
+    metrics = {key: value if key in keep else None for key, value in full.items()} if keep else {}
+    page = report.write_report(metrics, tmp_path).read_text()
+    assert "not measured" in page and not re.search(r"\bnan\b|None", page)
+    assert ("Nothing required was measured" in page) == (keep != ("sweeps", "equal_gold"))
+    assert "No samples were recorded" in page
+
+
+def test_one_seed_without_intervals(tmp_path):
+    metrics = fake_metrics()
+    metrics["intervals"] = None
+    metrics["equal_gold"]["interval"] = None
+    checks = targets.targets(metrics)
+    assert {t.remark for t in checks} == {"no interval", "no interval: run several seeds"}
+    assert targets.headline(checks) == "No required target is missed, but 1 of 13 are not measured"
+
+
+def test_invalid_share_is_the_last_bar():
+    policies = {"vanilla": {"p": [0.5, 0.3]}, "rater_new": {"p": [0.5, 0.4, 0.1]}, "none": {}}
+    question = {"classes": ["a", "b"], "population": [0.5, 0.5], "policies": policies}
+    assert plots.shares(question, "population").tolist() == [0.5, 0.5, 0.0]
+    assert plots.shares(question, "vanilla").tolist() == pytest.approx([0.5, 0.3, 0.2])
+    assert plots.shares(question, "rater_new").tolist() == [0.5, 0.4, 0.1]
+    assert plots.shares(question, "none") is None
+
+
+def test_equal_samples_are_counted_most_frequent_first():
+    rows = [{"prompt": "p", "completion": c, "rater": r} for c, r in (("x", "r0"), ("y", "r1"), ("y", "r2"))]
+    (block,) = report.sample_blocks({"vanilla": rows})
+    assert [cell["policy"] for cell in block["cells"]] == ["population", "vanilla", "rater_new"]
+    twice, once = block["cells"][1]["texts"]
+    assert twice == {"text": "y", "count": 2, "rater": "r1"}
+    assert once == {"text": "x", "count": 1, "rater": "r0"}
+    assert block["cells"][0]["total"] == 0
+
+
+def test_flatten_gives_the_command_lines_overrides():
+    recipe = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
+    assert report.flatten(recipe) == [("a.b", 1), ("a.c.d", [1, 2]), ("e", None)]

@@ -1,0 +1,200 @@
+"""The TRL baseline sees the ids we see, reads the reward at the EOS, learns, and fails loudly."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+from trl import RewardTrainer, RLOOTrainer, SFTTrainer
+
+from raterhf.compare import vanilla
+from raterhf.errors import UserError
+
+PROMPTS = ["Name a colour.", "Pick a colour, please.\n"]
+COLOURS = ["red", "green", "blue", "purple"]
+SFT = {"learning_rate": 5.0e-3, "per_device_train_batch_size": 16, "max_steps": 1, "max_length": 32}
+REWARD = {"learning_rate": 5.0e-3, "per_device_train_batch_size": 16, "max_steps": 1, "max_length": 32}
+RL = {
+    "learning_rate": 5.0e-3,
+    "per_device_train_batch_size": 32,
+    "num_generations": 8,
+    "max_steps": 1,
+    "max_completion_length": 6,
+    "beta": 0.02,
+    "logging_steps": 1,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """An untrained Qwen3 of width 32 whose byte-level BPE makes "\\nred" one token: joining matters."""
+    folder = tmp_path_factory.mktemp("base")
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<pad>", "<eos>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([f"\n{colour}" for colour in COLOURS] * 9 + COLOURS + PROMPTS, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="<eos>")
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, head_dim=16, max_position_embeddings=64,
+        pad_token_id=0, eos_token_id=1, bos_token_id=None,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def batches(monkeypatch) -> dict[str, list[dict]]:
+    """What TRL's trainers compute their loss on, by trainer."""
+    seen: dict[str, list[dict]] = {}
+    for trainer in (SFTTrainer, RewardTrainer, RLOOTrainer):
+
+        def record(self, model, inputs, *args, original=trainer.compute_loss, **kwargs):
+            seen.setdefault(type(self).__name__, []).append({k: v for k, v in inputs.items()})
+            return original(self, model, inputs, *args, **kwargs)
+
+        monkeypatch.setattr(trainer, "compute_loss", record)
+    return seen
+
+
+def demonstrations(n: int) -> pd.DataFrame:
+    return pd.DataFrame({"prompt": PROMPTS * (n // 2), "completion": (COLOURS * n)[:n]})
+
+
+def pairs(n: int) -> pd.DataFrame:
+    """Everybody prefers what comes earlier in COLOURS."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(n):
+        good, bad = sorted(rng.choice(len(COLOURS), 2, replace=False))
+        rows.append((PROMPTS[i % 2], COLOURS[good], COLOURS[bad]))
+    return pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"])
+
+
+def unpadded(ids: torch.Tensor) -> list[tuple[int, ...]]:
+    return [tuple(i for i in row.tolist() if i != 0) for row in ids]
+
+
+def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    head = {p: tokenizer(p.strip() + "\n").input_ids for p in PROMPTS}
+    # What TRL's own rendering would get wrong: joined, newline and completion merge into one token.
+    assert tokenizer("Name a colour.\nred").input_ids != head[PROMPTS[0]] + tokenizer("red").input_ids
+    expected = {(*head[p], *tokenizer(c).input_ids, 1) for p in PROMPTS for c in COLOURS}
+
+    sft = vanilla.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, seed=0)
+    (batch,) = batches["SFTTrainer"]
+    assert set(unpadded(batch["input_ids"])) <= expected
+    # Loss on the completion and its EOS alone.
+    trained = {tuple(i for i in row.tolist() if i != -100) for row in batch["labels"]}
+    assert trained == {(*tokenizer(c).input_ids, 1) for c in COLOURS}
+
+    vanilla.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
+    (batch,) = batches["RewardTrainer"]
+    assert set(unpadded(batch["input_ids"])) <= expected and len(batch["input_ids"]) == 32
+
+    judged = []
+    reward = lambda prompts, completions: judged.extend(zip(prompts, completions)) or [0.0] * len(prompts)  # noqa: E731
+    vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0)
+    (batch,) = batches["RLOOTrainer"]
+    assert set(unpadded(batch["prompt_ids"])) == {tuple(ids) for ids in head.values()}
+    # Up to the first EOS, and nothing behind it; padding on the left of prompts is masked.
+    for ids, mask in zip(batch["completion_ids"].tolist(), batch["completion_mask"].tolist()):
+        length = ids.index(1) + 1 if 1 in ids else 6
+        assert sum(mask) == min(length, len(mask))
+    assert torch.equal(batch["prompt_mask"].bool(), batch["prompt_ids"] != 0)
+    # Prompts come back as they were given, two of them filling a batch of four groups of eight.
+    assert len(judged) == 32 and {prompt for prompt, _ in judged} == set(PROMPTS)
+
+
+def test_reward_is_read_at_the_eos(base, tmp_path):
+    folder = vanilla.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    prompts, completions = [PROMPTS[0]] * 3 + [PROMPTS[1]], ["red", "a much longer purple", "red", "blue"]
+    by_hand = []
+    for prompt, completion in zip(prompts, completions):
+        ids = tokenizer(prompt.strip() + "\n").input_ids + tokenizer(completion).input_ids + [1]
+        with torch.no_grad():
+            states = model.model(torch.tensor([ids])).last_hidden_state
+            by_hand.append(model.score(states[0, -1]).item())
+    for batch_size in (1, 3, 256):
+        scores = vanilla.score_texts(folder, prompts, completions, batch_size)
+        assert np.allclose(scores, by_hand, atol=1e-5)
+    assert scores[0] == scores[2]
+
+
+def test_learns(base, tmp_path):
+    sft_args = SFT | {"max_steps": 60, "lr_scheduler_type": "constant"}
+    sft = vanilla.train_sft(base, tmp_path / "sft", demonstrations(64), sft_args, seed=0)
+    reward = vanilla.train_reward(base, tmp_path / "reward", pairs(256), REWARD | {"max_steps": 40}, seed=0)
+    score = vanilla.load_scorer(reward)
+    order = score([PROMPTS[0]] * 4, COLOURS)
+    assert np.all(np.diff(order) < -0.5), order
+
+    standardised = lambda p, c: (score(p, c) - order.mean()) / order.std()  # noqa: E731
+    rl = vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, standardised, RL | {"max_steps": 20}, seed=0)
+    log = pd.read_csv(rl / "log.csv")
+    assert log["reward"].iloc[-3:].mean() > log["reward"].iloc[:3].mean() + 0.5
+    assert log["kl_completion"].iloc[-1] > 0.3
+    assert log["entropy"].iloc[-1] < log["entropy"].iloc[0]
+    assert {"kl", "frac_reward_zero_std", "completions/clipped_ratio"} <= set(log)
+    # Nothing is left beside the three model folders.
+    assert {path.name for path in tmp_path.iterdir()} == {"sft", "reward", "rl"}
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        ({"learnin_rate": 1e-3}, "Did you mean 'learning_rate'"),
+        ({"report_to": "wandb"}, "set by the program"),
+        ({"learning_rate": "1e-3"}, "Write a number"),
+    ],
+)
+def test_wrong_arguments(base, tmp_path, args, message):
+    with pytest.raises(UserError, match=message):
+        vanilla.train_sft(base, tmp_path / "sft", demonstrations(2), args, seed=0)
+    assert not (tmp_path / "sft").exists()
+
+
+def test_too_long_is_an_error(base, tmp_path):
+    long = "red " * 40
+    with pytest.raises(UserError, match="tokens"):
+        vanilla.train_sft(base, tmp_path / "a", demonstrations(2).assign(completion=long), SFT, seed=0)
+    with pytest.raises(UserError, match="tokens"):
+        vanilla.train_reward(base, tmp_path / "b", pairs(2).assign(rejected=long), REWARD, seed=0)
+    with pytest.raises(UserError, match="tokens"):
+        vanilla.train_rl(base, tmp_path / "c", [long * 2], lambda p, c: [0.0] * len(p), RL, seed=0)
+
+
+def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(tmp_path / "same")
+    with pytest.raises(UserError, match="pad"):
+        vanilla.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)
