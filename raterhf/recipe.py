@@ -35,7 +35,7 @@ class Data(Section):
     base: str | None = None
     """File of `prompt, completion`: the corpus of the plain language model (stage `base`)."""
     columns: dict[str, str] = {}
-    """Our column name -> the file's, where they differ."""
+    """Our column name -> the file's, where they differ; with braces a template of several: `{discussion}: {statement}`."""
     group_column: str | None = None
     """Column of the data rows that holds the rater's group."""
     split: str | None = None
@@ -71,17 +71,17 @@ class Raters(Section):
     """Dimensions of the taste a rater's vector holds, k."""
     own_dim: int = Field(64, ge=0)
     """Dimensions of a rater's own noise: taste that hangs together with nothing else. 0 goes without."""
-    tokens: int = Field(4, ge=1)
+    tokens: int = Field(8, ge=1)
     """Soft prefix tokens a reader makes of a vector."""
     noise: float = Field(1.0, ge=0)
     """Gaussian noise on rater vectors in training, in units of their own spread: keeps taste, forgets dice."""
-    reader_lr: float = Field(5e-3, gt=0)
+    reader_lr: float = Field(1e-2, gt=0)
     """Learning rate of a policy's reader."""
     null_share: float = Field(0.15, ge=0, lt=1)
     """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
     components: list[int] = [1, 2, 4, 8, 16]
     """Sizes of the population's mixture to choose from, on validation raters."""
-    scales: list[float] = [0.8, 1.0, 1.2, 1.5]
+    scales: list[float] = [0.8, 1.0, 1.25, 1.5]
     """Widths of the components to choose from, on validation raters."""
     persistence: float | None = Field(None, ge=0, le=1)
     """Share of a rater's unexplained utility that persists. Estimated per prompt from repeated comparisons where not given."""
@@ -117,13 +117,17 @@ class Reward(Optimisation):
     """Learning rate of the rater vectors."""
     head_lr: float = Field(5e-3, gt=0)
     """Learning rate of the head, the reader and the noise parameters."""
-    validate_steps: int = Field(300, ge=1)
-    """Steps in which the vectors of validation raters are inferred under the frozen model."""
 
 
 class Sft(Optimisation):
     source: Literal["demonstrations", "chosen"] = "demonstrations"
     """What is imitated: raters' own answers, or what they chose in comparisons."""
+    noise: float = Field(0.3, ge=0)
+    """Gaussian noise on rater vectors, in units of their spread: less than in the reward stage, since the vectors are learned already."""
+    learn_vectors: bool = False
+    """Go on learning the rater vectors, from what raters say (habits that comparisons do not show), and fit the populations again."""
+    vector_lr: float = Field(0.02, gt=0)
+    """Learning rate of the rater vectors, where they are learned here."""
 
 
 class Policy(Optimisation):
@@ -206,6 +210,8 @@ class Recipe(Section):
             needed = "demonstrations" if self.sft.source == "demonstrations" else "comparisons"
             if not getattr(data, needed):
                 raise ValueError(f"stage `sft` with source {self.sft.source} needs data.{needed}; add it or drop the stage")
+        if self.policy and self.sft and self.sft.learn_vectors:
+            raise ValueError("stage `policy` scores with the reward stage's rater vectors, which sft.learn_vectors replaces; drop one of the two")
         if self.policy and not (self.reward and self.sft):
             raise ValueError("stage `policy` needs the stages `reward` and `sft` before it; add them or drop it")
         return self

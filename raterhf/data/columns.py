@@ -1,17 +1,20 @@
 """From a file's columns to ours: renaming, what must be there, and the choice of rows by their `split`.
 
 Kinds of files and their columns stand in `NAMES`. `{"prompt": "statement"}` maps our name to the file's for
-every kind, `{"demonstrations.prompt": "statement"}` for one kind, and goes first. Other columns are left out
-and counted.
+every kind, `{"demonstrations.prompt": "statement"}` for one kind, and goes first. A name with braces is a template
+that makes one column of several: `{"demonstrations.prompt": "{discussion}: {statement}"}`. Other columns are left
+out and counted.
 """
 
 import difflib
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from raterhf.data.checks import Problems, split_fault
+from raterhf.data.checks import Problems, is_missing, split_fault
 from raterhf.data.files import Rows, read_rows
 from raterhf.errors import UserError
 
@@ -27,6 +30,7 @@ REQUIRED = {
     "raters": ("rater_id",),
 }
 DATA_KINDS = ("comparisons", "ratings", "demonstrations")
+_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Part:
 
 def read_parts(kind: str, request: Request, problems: Problems, counts: dict) -> list[Part]:
     """The files of one kind. Counts files, read, columns_ignored, and of data other_split and split."""
-    found = [(rows, _rename(kind, rows, request)) for rows in map(read_rows, request.paths[kind])]
+    files = [fill_templates(read_rows(path), request.names(kind).values()) for path in request.paths[kind]]
+    found = [(rows, _rename(kind, rows, request)) for rows in files]
     counts["files"] = request.paths[kind]
     counts["read"] = sum(len(frame) for _, frame in found)
     counts["columns_ignored"] = {
@@ -75,6 +80,35 @@ def read_parts(kind: str, request: Request, problems: Problems, counts: dict) ->
             f"{there}{_nearest(request.split[0], list(counts['split']))}: ask for one of them"
         )
     return parts
+
+
+def fill_templates(rows: Rows, names: Iterable[str]) -> Rows:
+    """The rows with a column more for each of `names` that is a template, under that name.
+
+    A cell is None where one it is made of is missing, so that the row is reported like any without its text. Raises UserError where
+    the file lacks a column that a template names.
+    """
+    made = {}
+    for template in names:
+        used = _FIELD.findall(template)
+        missing = [name for name in used if name not in rows.frame]
+        if missing:
+            there = [str(name) for name in rows.frame.columns]
+            raise UserError(
+                f"{rows.name}: no column {missing[0]}, which the template {template!r} names; it has {', '.join(there)}"
+                f"{_nearest(missing[0], there)}: correct the template, or give it for one kind of file as in "
+                "{'demonstrations.prompt': ...}"
+            )
+        if used:
+            cells = zip(*(rows.frame[name] for name in used))
+            made[template] = [None if any(map(is_missing, row)) else _fill(template, row) for row in cells]
+    return replace(rows, frame=rows.frame.assign(**made).astype(dict.fromkeys(made, object))) if made else rows
+
+
+def _fill(template: str, cells: tuple) -> str:
+    """The template with its fields replaced in order."""
+    values = iter(cells)
+    return _FIELD.sub(lambda _: str(next(values)), template)
 
 
 def check_columns(request: Request) -> None:
@@ -150,8 +184,9 @@ def _comparison_columns(rows: Rows, names: dict[str, str]) -> tuple[str, ...]:
 
 
 def _ignored(kind: str, rows: Rows, frame: pd.DataFrame, request: Request) -> list[str]:
-    names = request.names(kind)
-    return sorted(str(name) for name in set(rows.frame.columns) - {names[name] for name in frame.columns})
+    used = {request.names(kind)[name] for name in frame.columns}
+    used |= {name for template in used for name in _FIELD.findall(template)}
+    return sorted(str(name) for name in set(rows.frame.columns) - used)
 
 
 def _choose(rows: Rows, frame: pd.DataFrame, split: tuple[str, ...] | None, problems: Problems) -> Part:

@@ -49,27 +49,22 @@ class RewardModel(nn.Module):
         self.backbone, self.site = backbone, site
         hidden = backbone.config.hidden_size
         std = backbone.get_input_embeddings().weight.std().item()
-        width = 2 * hidden
-        self.reader = None
-        if dim:
-            self.reader = PrefixReader(dim, 1, width, std) if site == "head" else PrefixReader(dim, tokens, hidden, std)
-        self.head = nn.Linear(width, 1, bias=False, dtype=torch.float32)
-        nn.init.normal_(self.head.weight, std=1 / math.sqrt(width))
+        self.reader = PrefixReader(dim, 1 if site == "head" else tokens, hidden, std) if dim else None
+        self.head = nn.Linear(hidden, 1, bias=False, dtype=torch.float32)
+        nn.init.normal_(self.head.weight, std=1 / math.sqrt(hidden))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("persistence", torch.zeros(hidden + 1))
         self.own_noise = OwnNoise(own_dim) if own_dim else None
 
     def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
-        """What the head reads: mean over the completion, EOS included, of last hidden states and of token embeddings, [B, 2 d] fp32.
+        """Mean of the last hidden states over the completion, EOS included, [B, d] in fp32.
 
-        By the mask, never by token ids (PAD may equal EOS). The mean keeps what was said, which a language model's state at EOS alone
-        has forgotten; the embeddings let one answer put in many ways share its labels.
+        By the mask, never by token ids (PAD may equal EOS). The mean keeps what was said: a language model's state at EOS alone has
+        forgotten it, and few labels do not teach it back.
         """
         states = with_prefix(self.backbone, batch, prefix).float()
-        embedding = self.backbone.get_input_embeddings()
-        tokens = nn.functional.layer_norm(embedding(batch.ids).float(), (states.shape[-1],))
         answered = batch.answer[..., None]
-        return (torch.cat([states, tokens], -1) * answered).sum(1) / answered.sum(1)
+        return (states * answered).sum(1) / answered.sum(1)
 
     def read(self, states: Tensor, vectors: Tensor, null: Tensor) -> Tensor:
         """Calibrated scores from the trunk's states [..., d] for raters [..., k] (site `head`)."""
@@ -100,7 +95,7 @@ class RewardModel(nn.Module):
 class OwnNoise(nn.Module):
     """psi(y): unit features [B, o] of completions, by which a rater's own noise is one smooth function of the text.
 
-    A random projection of the counts of token uni- and bigrams (hashed into buckets), each divided by its standard deviation over the
+    A random projection of the counts of token uni- and bigrams (hashed into buckets), each divided by its root mean square over the
     training completions: what many answers share counts little, what tells answers apart counts most.
     """
 
@@ -122,15 +117,13 @@ class OwnNoise(nn.Module):
         return rows
 
     def fit(self, examples: Sequence[Example]) -> None:
-        totals, squares = np.zeros(self.BUCKETS), np.zeros(self.BUCKETS)
+        squares = np.zeros(self.BUCKETS)
         for row in self.counts(examples):
             bucket, count = np.unique(row, return_counts=True)
-            totals[bucket] += count
             squares[bucket] += count**2
         n = len(examples)
-        variance = squares / n - (totals / n) ** 2
-        # A bucket never seen is as rare as one seen once.
-        self.weight.copy_(torch.tensor(1 / np.sqrt(np.maximum(variance, 1 / n))))
+        # Not the variance: what stands in every answer varies as little as what stands in one. Never seen is as rare as seen once.
+        self.weight.copy_(torch.tensor(np.sqrt(n / np.maximum(squares, 1))))
 
     def forward(self, examples: Sequence[Example]) -> Tensor:
         rows = self.counts(examples)

@@ -1,15 +1,18 @@
 """The population: a mixture of Gaussians over rater vectors, fitted to the known raters, from which fictitious raters are drawn.
 
-Its size, covariance form and width are chosen by the mean log-density of validation raters' vectors. Drawing uses numpy's PCG64 alone,
+Its size, covariance form and width are chosen by the marginal likelihood of validation raters' labels. Drawing uses numpy's PCG64 alone,
 so that rater number 7 is the same person on every machine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 # Fewer members than this and a mixture of its own would be noise.
 MIN_MEMBERS = 8
+# Draws by which a candidate population is judged.
+JUDGE_DRAWS = 256
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Population:
         component = min(int(component), len(self.weights) - 1)
         return self.means[component] + self.factors[component] @ rng.standard_normal(self.means.shape[1])
 
+    def draws(self, n: int, seed: int) -> np.ndarray:
+        """n vectors [n, k]."""
+        rng = np.random.default_rng(seed)
+        return np.stack([self.draw(rng) for _ in range(n)])
+
     def log_density(self, vectors: np.ndarray) -> np.ndarray:
         """log p of vectors [N, k] -> [N]."""
         logs = []
@@ -39,38 +47,40 @@ class Population:
 
 
 def _mixture(vectors: np.ndarray, components: int, form: str, seed: int) -> Population:
-    from sklearn.mixture import GaussianMixture  # slow to import, and only fitting needs it
-
     floor = 1e-3 * float(vectors.var(0).mean()) + 1e-12
+    if components == 1:  # in closed form, which takes a single rater too
+        spread = np.cov(vectors.T, bias=True).reshape(vectors.shape[1], -1) if form == "full" else np.diag(vectors.var(0))
+        return Population(np.ones(1), vectors.mean(0, keepdims=True), np.linalg.cholesky(spread + floor * np.eye(len(spread)))[None])
+    from sklearn.mixture import GaussianMixture  # slow to import, and only this needs it
+
     fitted = GaussianMixture(components, covariance_type=form, reg_covar=floor, n_init=2, random_state=seed).fit(vectors)
     covariance = fitted.covariances_ if form == "full" else np.stack([np.diag(v) for v in fitted.covariances_])
     return Population(fitted.weights_, fitted.means_, np.linalg.cholesky(covariance))
 
 
 def fit_population(
-    vectors: np.ndarray, validation: np.ndarray, components: list[int], scales: list[float], seed: int
+    vectors: np.ndarray, components: list[int], scales: list[float], seed: int, judge: Callable[[np.ndarray], float] | None = None
 ) -> tuple[Population, list[dict]]:
-    """Fit every candidate to `vectors` [R, k]; the likeliest for `validation` [V, k] wins.
+    """Fit every candidate to `vectors` [R, k]; the best wins.
 
-    Returns the population and one row per candidate (`components, form, scale, log_density`), the winner first. Without validation
-    raters the known ones are split in two halves for the choice.
+    `judge` gives the mean log-likelihood of validation raters' labels for draws [M, k] of a candidate. Without it one half of the vectors
+    judges what is fitted to the other, by log-density. Returns the population and a row per candidate, the winner first.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
-    train, judge = vectors, np.asarray(validation, dtype=np.float64)
-    if len(judge) == 0:
-        order = np.random.default_rng(seed).permutation(len(vectors))
-        half = max(1, len(vectors) // 2)
-        train, judge = vectors[order[:half]], vectors[order[half:]] if len(vectors) > 1 else vectors
+    order = np.random.default_rng(seed).permutation(len(vectors))
+    half = max(1, len(vectors) // 2)
+    train = vectors if judge else vectors[order[:half]]
+    other = vectors[order[half:]] if len(vectors) > 1 else vectors
     trials = []
     for size in sorted(set(components)):
         if size * 2 > len(train) and size > 1:
             continue
         for form in ("diag", "full"):
-            candidate = _mixture(train, size, form, seed)
+            fitted = _mixture(train, size, form, seed)
             for scale in scales:
-                density = float(candidate.widened(scale).log_density(judge).mean())
-                trials.append({"components": size, "form": form, "scale": scale, "log_density": density})
-    trials.sort(key=lambda trial: -trial["log_density"])
+                candidate = fitted.widened(scale)
+                value = judge(candidate.draws(JUDGE_DRAWS, seed)) if judge else float(candidate.log_density(other).mean())
+                trials.append({"components": size, "form": form, "scale": scale, "log_likelihood": value})
+    trials.sort(key=lambda trial: -trial["log_likelihood"])
     best = trials[0]
-    chosen = _mixture(vectors, best["components"], best["form"], seed).widened(best["scale"])
-    return chosen, trials
+    return _mixture(vectors, best["components"], best["form"], seed).widened(best["scale"]), trials

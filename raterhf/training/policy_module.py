@@ -15,6 +15,7 @@ from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import completion_log_probs
 from raterhf.models.policy import Policy
 from raterhf.models.reward import gumbel_of_normal
+from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
 from raterhf.training.rollouts import Imitation, Judge
 
@@ -42,11 +43,12 @@ class KLController:
 
 
 class PolicyModule(L.LightningModule):
-    """`judge` and `sampler` are needed for rloo only."""
+    """`judge` and `sampler` are needed for rloo only, `space` where imitation learns rater vectors."""
 
     def __init__(self, policy: Policy, pad_id: int, seed: int, judge: Judge | None = None, sampler: Sampler | None = None,
-                 beta: float = 1.0, target_kl: float | None = None):  # fmt: skip
+                 beta: float = 1.0, target_kl: float | None = None, space: RaterSpace | None = None):  # fmt: skip
         super().__init__()
+        self.space = space
         self.policy, self.pad_id, self.seed = policy, pad_id, seed
         self.frozen = (judge, sampler)
         self.controller = KLController(beta, target_kl)
@@ -58,6 +60,9 @@ class PolicyModule(L.LightningModule):
 
     def _imitate(self, data: Imitation) -> Tensor:
         vectors, null = data.vectors.to(self.device), data.null.to(self.device)
+        if data.rater is not None:
+            taste = self.space(data.rater.to(self.device))
+            vectors = torch.cat([taste, vectors[:, taste.shape[1] :]], 1)
         log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null, self.pad_id)
         loss = losses.imitation_loss(log_prob, data.weight.to(self.device))
         self.log_dict({"train/loss": loss, "train/entropy": entropy.mean()}, prog_bar=True)

@@ -109,30 +109,33 @@ def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     return scale
 
 
-def infer_vectors(module: RewardModule, data: ComparisonData, n_raters: int, steps: int, batch_size: int, block: int, lr: float) -> Tensor:
-    """Vectors [n_raters, k] of raters whom the model was not trained on, under the frozen model and the same noise."""
-    known = module.space
-    space = RaterSpace(n_raters, known.vectors.shape[1], known.noise).to(module.device)
-    space.vectors.data.copy_(known.vectors.detach().mean(0).expand(n_raters, -1))
-    spread = known.vectors.detach().std(0).mean()
-    module.model.requires_grad_(False)
-    module.eval()
-    optimizer = torch.optim.AdamW(space.parameters(), lr=lr, weight_decay=0.0)
-    torch.manual_seed(module.seed)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * (1 - 0.9 * step / steps)
-        rows = data.rows(step_indices(data.group, batch_size, block, step, module.seed))
-        index = torch.as_tensor(rows.rater, device=module.device)
-        vectors = space.vectors[index] + known.noise * spread * torch.randn(len(rows), space.vectors.shape[1], device=module.device)
-        margin = module.margins(rows, vectors, torch.zeros(len(rows), dtype=torch.bool, device=module.device))
-        label = torch.as_tensor(rows.label, device=module.device)
-        loss = losses.comparison_loss(margin, label, *(p.detach() for p in module.noise_parameters())).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    module.model.requires_grad_(True)
-    return space.vectors.detach()
+def unit_spread(module: RewardModule) -> None:
+    """Express the rater vectors in units of their own spread, the reader undoing it, so that scores stay and policies read them well."""
+    spread = float(module.space.vectors.detach().std(0).mean().clamp(min=1e-6))
+    with torch.no_grad():
+        module.space.vectors.div_(spread)
+        for layer in (module.model.reader.linear, module.model.reader.net[0]):
+            layer.weight.mul_(spread)
+
+
+@torch.no_grad()
+def marginal_likelihood(module: RewardModule, data: ComparisonData, draws: np.ndarray) -> float:
+    """Mean log-likelihood of a comparison by raters whom the model does not know, in nats: each rater is one unknown draw.
+
+    Per rater log 1/M sum_m prod_i p(label_i | z_m) over draws [M, k] of a population (the mixed logit's simulated likelihood; Train 2009,
+    chapter 6). `data` are all comparisons of validation raters.
+    """
+    used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
+    examples = [data.examples[i] for i in used]
+    vectors = torch.as_tensor(draws, dtype=torch.float32, device=module.device)
+    null = torch.zeros(len(draws), dtype=torch.bool, device=module.device)
+    scores = Scorer(module.model, module.pad_id).matrix(examples, vectors, null)
+    margin = scores[:, place[: len(data)]] - scores[:, place[len(data) :]]
+    label = torch.as_tensor(data.label, device=module.device).expand(len(draws), -1)
+    log_prob = -losses.comparison_loss(margin, label, *module.noise_parameters()).double()
+    rater = torch.as_tensor(data.rater, device=module.device)
+    total = log_prob.new_zeros(len(draws), int(data.rater.max()) + 1).index_add(1, rater, log_prob)
+    return float((torch.logsumexp(total, 0) - np.log(len(draws))).sum() / len(data))
 
 
 def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:

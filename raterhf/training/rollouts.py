@@ -69,13 +69,17 @@ class Judge:
 
 @dataclass(frozen=True)
 class Imitation:
-    """A batch to imitate: examples [N] under raters [N, k + o] with null mask and weights [N], and what to log of it."""
+    """A batch to imitate: examples [N] under raters [N, k + o] with null mask and weights [N], and what to log of it.
+
+    With `rater` [N] the taste is not `vectors`' but that of these rows of the module's rater space, which learns.
+    """
 
     examples: list[Example]
     vectors: Tensor
     null: Tensor
     weight: Tensor
     log: dict[str, float]
+    rater: Tensor | None = None
 
     def split(self, parts: int) -> list["Imitation"]:
         """Interleaved parts, so that each holds every prompt."""

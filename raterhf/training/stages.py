@@ -6,6 +6,7 @@ changed and runs again. An interrupted stage resumes.
 
 import hashlib
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from raterhf.training import prepare
 from raterhf.training.fit import clear_state, fit
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_module import (
-    ComparisonData, RewardModule, calibrate, evaluate, fit_persistence, infer_vectors, repeated_pairs,
+    ComparisonData, RewardModule, calibrate, evaluate, fit_persistence, marginal_likelihood, repeated_pairs, unit_spread,
 )  # fmt: skip
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
 
@@ -148,12 +149,12 @@ def _plain(examples: list, rows: np.ndarray) -> Imitation:
     return Imitation([examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {})
 
 
-def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n) -> None:
-    module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed)
+def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, space: RaterSpace | None = None) -> None:
+    module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed, space=space)
     fit(
         module, lambda step: make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step), steps=settings.steps,
         lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder, tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": recipe.raters.reader_lr},
+        rates={"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {}),
     )  # fmt: skip
 
 
@@ -179,6 +180,8 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
         steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder,
         rates={"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}, tensorboard=recipe.tensorboard,
     )  # fmt: skip
+    if soft:
+        unit_spread(module)
     report = finish_reward(recipe, module, train_data, known.rows(held_rows))
     pool = make_pool(recipe, people, module, validate, report)
     checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
@@ -230,24 +233,26 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
     pool = RaterPool(people.known, np.zeros((len(people.known), 0), np.float32), own, raters.encoding, people.personas, people.groups, {}, raters.text_template)
     if module.space is None:
         return pool
-    pool.vectors = module.space.vectors.detach().numpy().copy()
-    fresh = np.zeros((0, raters.dim))
-    if len(validate):
-        settings = recipe.reward
-        fresh = infer_vectors(module, validate, len(people.validate), settings.validate_steps, settings.batch_size, settings.block, settings.vector_lr).numpy()
-    pool.populations[""], trials = fit_population(pool.vectors, fresh, raters.components, raters.scales, recipe.seed)
-    report["population"] = trials[:5]
-    index = {r: i for i, r in enumerate(people.known)}
-    members = {f"persona:{name}": ids for name, ids in people.personas.items()}
-    for rater_id, group in people.groups.items():
+    pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
+    judge = (lambda draws: marginal_likelihood(module, validate, draws)) if len(validate) else None
+    report["population"] = fit_populations(recipe, pool, judge)
+    return pool
+
+
+def fit_populations(recipe: Recipe, pool: RaterPool, judge: Callable[[np.ndarray], float] | None = None) -> list[dict]:
+    """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
+    raters = recipe.raters
+    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, judge)
+    members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
+    for rater_id, group in pool.groups.items():
         members.setdefault(f"group:{group}", []).append(rater_id)
     for key, ids in members.items():
-        vectors = pool.vectors[[index[r] for r in ids]]
+        vectors = pool.vectors[[pool.index[r] for r in ids]]
         if len(ids) >= MIN_MEMBERS:
-            pool.populations[key], _ = fit_population(vectors, np.zeros((0, raters.dim)), raters.components, raters.scales, recipe.seed)
+            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
         else:
             print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
-    return pool
+    return trials[:5]
 
 
 def run_sft(recipe: Recipe, folder: Path) -> None:
@@ -265,19 +270,27 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     torch.manual_seed(recipe.seed)
     policy = Policy(lm, pool.dim + pool.own_dim if soft else 0, raters.tokens)
     vectors = torch.tensor(pool.vectors)
-    spread = raters.noise * vectors.std(0).mean() if soft else 0.0
+    noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
 
     def batch(rows: np.ndarray, step: int) -> Imitation:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         if not soft:
             return _plain(examples, rows)
         taste = vectors[rater[rows]]
-        taste = taste + spread * torch.randn(taste.shape, generator=generator)
+        taste = taste + noise * torch.randn(taste.shape, generator=generator)
         own = torch.randn(len(rows), pool.own_dim, generator=generator)
         null = torch.rand(len(rows), generator=generator) < raters.null_share
-        return Imitation([examples[i] for i in rows], torch.cat([taste, own], 1), null, torch.ones(len(rows)), {})
+        learned = torch.as_tensor(rater[rows]) if space else None
+        return Imitation([examples[i] for i in rows], torch.cat([taste, own], 1), null, torch.ones(len(rows)), {}, learned)
 
-    _fit_imitation(recipe, folder, policy, tokenizer, recipe.sft, batch, len(examples))
+    space = None
+    if soft and recipe.sft.learn_vectors:
+        space = RaterSpace(len(pool.ids), pool.dim, recipe.sft.noise)
+        space.vectors.data.copy_(vectors)
+    _fit_imitation(recipe, folder, policy, tokenizer, recipe.sft, batch, len(examples), space)
+    if space is not None:
+        pool.vectors = space.vectors.detach().cpu().numpy().copy()
+        fit_populations(recipe, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 

@@ -1,0 +1,148 @@
+"""Rendering into token ids, and batches that are a function of the step."""
+
+import numpy as np
+import pytest
+import torch
+
+from raterhf.data.batches import Example, Renderer, budget_batches, collate, step_indices
+from raterhf.errors import UserError
+from raterhf.models.backbone import train_tokenizer
+
+CHAT = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["Name a colour.\nred", "Name a colour.\nblue", "A die is rolled."], 300)
+
+
+def text_of(tokenizer, ids) -> str:
+    return tokenizer.decode(ids)
+
+
+def test_a_prompt_ends_in_white_space(tokenizer):
+    renderer = Renderer(tokenizer, 64)
+    assert renderer.prompt_text("Name a colour.") == "Name a colour.\n"
+    assert renderer.prompt_text("Name a colour.\n") == "Name a colour.\n"
+    assert renderer.prompt_text("Colour: ") == "Colour: "
+    assert renderer.prompt_text("") == "\n"
+    assert text_of(tokenizer, renderer.prompt("Name a colour.", "Rater 7: ")) == "Rater 7: Name a colour.\n"
+
+
+def test_an_example_is_prompt_completion_and_one_eos(tokenizer):
+    example = Renderer(tokenizer, 64).example("Name a colour.", "red", "Rater 7: ")
+    assert text_of(tokenizer, example.ids[: example.prompt_length]) == "Rater 7: Name a colour.\n"
+    assert text_of(tokenizer, example.ids[example.prompt_length : -1]) == "red"
+    assert example.ids[-1] == tokenizer.eos_token_id
+    assert example.ids.count(tokenizer.eos_token_id) == 1
+    assert tokenizer.pad_token_id not in example.ids
+    assert example.prompt.ids == example.ids[: example.prompt_length]
+    assert len(example) == Renderer(tokenizer, 64).length("Name a colour.", "red", "Rater 7: ")
+
+
+def test_prompt_and_completion_never_share_a_token(tokenizer):
+    renderer = Renderer(tokenizer, 64)
+    for prompt in ("Name a colour.", "Name a col", "Name a colour.\n", "Name a ", "x"):
+        heads = {renderer.example(prompt, text).ids[: len(renderer.prompt(prompt))] for text in ("red", "our.", "\nred", " ", "1")}
+        assert heads == {renderer.prompt(prompt)}
+    assert renderer.example("x", "").ids == (*renderer.prompt("x"), tokenizer.eos_token_id)
+
+
+def test_too_long_an_example_is_an_error_and_nothing_is_cut(tokenizer):
+    length = Renderer(tokenizer, 64).length("Name a colour.", "red")
+    assert len(Renderer(tokenizer, length).example("Name a colour.", "red")) == length
+    with pytest.raises(UserError, match=rf"has {length} tokens, the window \(model.max_length\) {length - 1}; .*data.max_dropped"):
+        Renderer(tokenizer, length - 1).example("Name a colour.", "red")
+    with pytest.raises(UserError, match="prompt 'Name a colour.' has .* shorten the prompt"):
+        Renderer(tokenizer, 4).prompt("Name a colour.")
+
+
+def test_a_conversation_goes_through_the_chat_template():
+    tokenizer = train_tokenizer(["Name a colour.\nred"], 300)
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a colour."}]
+    with pytest.raises(UserError, match="no chat template"):
+        Renderer(tokenizer, 96).prompt(talk)
+    tokenizer.chat_template = CHAT
+    example = Renderer(tokenizer, 96).example(talk, "red", "Rater 7: ")
+    assert text_of(tokenizer, example.prompt.ids) == "Rater 7: <system>Be brief.\n<user>Name a colour.\n<assistant>"
+    assert text_of(tokenizer, example.ids[example.prompt_length : -1]) == "red"
+
+
+def test_a_tokenizer_without_pad_or_eos_is_an_error():
+    tokenizer = train_tokenizer(["red"], 300)
+    tokenizer.eos_token = None
+    with pytest.raises(UserError, match="no EOS or no pad token"):
+        Renderer(tokenizer, 8)
+
+
+@pytest.mark.parametrize(
+    ("side", "ids", "mask", "answer"),
+    [
+        ("right", [[5, 6, 7, 1], [5, 1, 0, 0]], [[1, 1, 1, 1], [1, 1, 0, 0]], [[0, 0, 1, 1], [0, 1, 0, 0]]),
+        ("left", [[5, 6, 7, 1], [0, 0, 5, 1]], [[1, 1, 1, 1], [0, 0, 1, 1]], [[0, 0, 1, 1], [0, 0, 0, 1]]),
+    ],
+)
+def test_collate(side, ids, mask, answer):
+    batch = collate([Example((5, 6, 7, 1), 2), Example((5, 1), 1)], pad_id=0, side=side)
+    assert batch.ids.tolist() == ids and batch.ids.dtype == torch.long
+    assert batch.mask.int().tolist() == mask
+    assert batch.answer.int().tolist() == answer
+
+
+@pytest.mark.parametrize("budget", [1, 10, 64, 10_000])
+def test_budget_batches_cover_everything_once_within_the_budget(budget):
+    lengths = np.random.default_rng(0).integers(1, 40, size=200).tolist()
+    batches = budget_batches(lengths, budget)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(200))
+    for rows in batches:
+        assert len(rows) == 1 or len(rows) * max(lengths[i] for i in rows) <= budget
+    assert budget_batches([], budget) == []
+
+
+def test_budget_batches_by_hand():
+    # in order of length 1, 2, 3, 5: two of width 2 fit into 6 tokens, three of width 3 do not
+    assert [rows.tolist() for rows in budget_batches([5, 1, 3, 2], 6)] == [[1, 3], [2], [0]]
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_every_example_once_an_epoch(block):
+    groups = np.arange(24) % 5
+    epochs = [[step_indices(groups, 6, block, 4 * epoch + step, seed=1) for step in range(4)] for epoch in range(3)]
+    for parts in epochs:
+        assert sorted(np.concatenate(parts).tolist()) == list(range(24))
+    assert [p.tolist() for p in epochs[0]] != [p.tolist() for p in epochs[1]]
+
+
+def test_a_batch_size_that_does_not_divide_leaves_less_than_a_batch_out():
+    seen = np.concatenate([step_indices(np.zeros(10, np.int64), 4, 1, step, seed=0) for step in range(2)])
+    assert len(set(seen.tolist())) == 8
+    # what one epoch leaves out, others hold
+    assert len({i for step in range(10) for i in step_indices(np.zeros(10, np.int64), 4, 1, step, seed=0)}) == 10
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    groups = np.random.default_rng(0).integers(0, 6, size=50)
+    there = [step_indices(groups, 8, 4, step, seed=3).tolist() for step in range(40)]
+    back = [step_indices(groups, 8, 4, step, seed=3).tolist() for step in reversed(range(40))]
+    assert there == back[::-1]
+    assert there != [step_indices(groups, 8, 4, step, seed=4).tolist() for step in range(40)]
+
+
+def test_blocks_hold_one_group():
+    groups = np.repeat(np.arange(5), 8)
+    order = np.concatenate([step_indices(groups, 8, 4, step, seed=0) for step in range(5)])
+    blocks = groups[order].reshape(10, 4)
+    assert (blocks == blocks[:, :1]).all()
+    # blocks, not whole groups: the two blocks of a group are not always neighbours
+    assert any(blocks[i, 0] != blocks[i + 1, 0] for i in range(0, 10, 2))
+
+
+@pytest.mark.parametrize("block", [1, 2, 64])
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_a_batch_size_above_the_number_of_examples_gives_all_of_them(n, block):
+    groups = np.arange(n) % 2
+    for step in range(5):
+        assert sorted(step_indices(groups, 8, block, step, seed=0).tolist()) == list(range(n))

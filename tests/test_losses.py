@@ -1,0 +1,155 @@
+"""The losses against numbers worked out by hand: ln 3 as a margin is odds of 3 to 1."""
+
+import math
+
+import pytest
+import torch
+
+from raterhf.training import losses
+
+LN2, LN3 = math.log(2), math.log(3)
+
+
+def close(actual: torch.Tensor, expected, tolerance: float = 1e-6) -> None:
+    torch.testing.assert_close(actual, torch.as_tensor(expected, dtype=actual.dtype), rtol=0, atol=tolerance)
+
+
+def value(x: float) -> torch.Tensor:
+    return torch.tensor(x)
+
+
+def test_comparison_without_ties_and_slips_is_bradley_terry():
+    close(losses.comparison_probs(value(LN3), value(0.0), value(0.0)), [0.25, 0.0, 0.75])
+
+
+def test_comparison_of_equals_with_tie_width_ln2_is_a_third_each():
+    close(losses.comparison_probs(value(0.0), value(LN2), value(0.0)), [1 / 3, 1 / 3, 1 / 3])
+
+
+def test_comparison_with_tie_and_slip():
+    # a = sigmoid(ln 6 - ln 2) = 3/4, b = sigmoid(-ln 12) = 1/13; slips exchange a tenth of them and leave the tie.
+    probs = losses.comparison_probs(value(math.log(6)), value(LN2), value(0.1))
+    close(probs, [0.9 / 13 + 0.075, 1 - 0.75 - 1 / 13, 0.675 + 0.1 / 13])
+    close(probs, [0.1442308, 0.1730769, 0.6826923])
+
+
+def test_comparison_sums_to_one_and_is_symmetric():
+    margin = torch.linspace(-6, 6, 25)
+    probs = losses.comparison_probs(margin, value(0.7), value(0.08))
+    close(probs.sum(-1), torch.ones(25))
+    assert (probs > 0).all()
+    close(losses.comparison_probs(-margin, value(0.7), value(0.08)), probs.flip(-1))
+
+
+def test_comparison_loss_takes_the_probability_of_the_label():
+    margin = torch.full((3,), math.log(6))
+    loss = losses.comparison_loss(margin, torch.tensor([1, 0, -1]), value(LN2), value(0.1))
+    close(loss, [-math.log(0.6826923), -math.log(0.1730769), -math.log(0.1442308)], 1e-5)
+
+
+def test_choice_loss_is_minus_log_of_the_first_options_share():
+    # shares 2/4 and 1/3
+    close(losses.choice_loss(torch.tensor([[LN2, 0.0, 0.0], [5.0, 5.0, 5.0]])), [LN2, LN3])
+
+
+@pytest.mark.parametrize(
+    ("margin", "persistence", "slip", "expected"),
+    [
+        (0.0, 0.4, 0.0, 0.7),  # .4 * 1 + .6 * 1/2
+        (LN3, 0.0, 0.0, 0.625),  # (3/4)^2 + (1/4)^2
+        (LN3, 1.0, 0.1, 0.82),  # .9^2 + .1^2, whatever the margin
+        (LN3, 0.5, 0.1, 0.70),  # a = .9 * .75 + .1 * .25 = .7; (.82 + .49 + .09) / 2
+    ],
+)
+def test_agreement(margin, persistence, slip, expected):
+    close(losses.agreement_probs(value(margin), value(persistence), value(slip)), expected)
+
+
+def test_imitation_is_a_weighted_mean():
+    # (1 * 1 + 3 * 3) / 4
+    close(losses.imitation_loss(torch.tensor([-1.0, -3.0]), torch.tensor([1.0, 3.0])), 2.5)
+
+
+def test_target_law_without_persistence_is_softmax_of_the_mean_utility():
+    # beta 1: (s + log ref) / 2 = (ln 4 + 0, 0 + ln 1/4) / 2 = (ln 2, -ln 2): odds 4 to 1, own noise ignored.
+    law = losses.target_law(
+        torch.tensor([2 * LN2, 0.0]), torch.tensor([9.0, -9.0]), torch.tensor([0.0, -2 * LN2]), value(0.0), beta=1.0
+    )
+    close(law, [0.8, 0.2])
+
+
+def test_target_law_of_a_rater_with_noise():
+    # temperature sqrt(1/4) = 1/2; utility = sqrt(3/4) * (ln 3 / sqrt(3)) = ln 3 / 2 against 0: odds 3 to 1.
+    own = torch.tensor([LN3 / math.sqrt(3), 0.0])
+    close(losses.target_law(torch.zeros(2), own, torch.zeros(2), value(0.75), beta=0.5), [0.75, 0.25])
+
+
+@pytest.mark.parametrize("persistence", [0.0, 0.5, 1.0])
+def test_target_law_over_all_raters_is_softmax_of_the_mean_utility(persistence):
+    score, reference, beta = torch.tensor([1.5, 0.0, -1.0, 0.6]), torch.tensor([-2.0, -0.5, -1.5, -3.0]), 0.5
+    generator = torch.Generator().manual_seed(0)
+    own = -torch.log(-torch.log(torch.rand(100_000, 4, generator=generator, dtype=torch.float64))).float()
+    law = losses.target_law(score, own, reference, torch.tensor(persistence), beta).mean(0)
+    close(law, torch.softmax((score + beta * reference) / (1 + beta), -1), 0.02)
+
+
+def test_sequence_reward_is_score_minus_the_kl_penalty():
+    # 2 - .5 * (-1 + 3)
+    reward = losses.sequence_reward(value(2.0), None, value(-3.0), value(-1.0), None, beta=0.5)
+    close(reward, 1.0)
+
+
+def test_sequence_reward_with_own_noise():
+    # (2 - 1.5) / 1.5 + sqrt(.75) * 1 + .5 * 1
+    reward = losses.sequence_reward(value(2.0), value(1.0), value(-3.0), value(-1.0), value(0.75), beta=0.5)
+    close(reward, 1 / 3 + 0.8660254 + 0.5)
+
+
+def test_sequence_reward_is_the_same_everywhere_under_the_target_law():
+    # Where no completion is better than another the policy is at its optimum.
+    score, own, reference = torch.tensor([1.0, -0.5, 0.2]), torch.tensor([0.3, 2.0, -1.0]), torch.tensor([-1.0, -0.7, -2.0])
+    share = value(0.6)
+    law = losses.target_law(score, own, reference, share, beta=0.4)
+    reward = losses.sequence_reward(score, own, reference, law.log(), share, beta=0.4)
+    close(reward - reward[0], torch.zeros(3), 1e-5)
+
+
+def test_rloo_advantage():
+    # 1 - (2+3+6)/3, 2 - (1+3+6)/3, 3 - (1+2+6)/3, 6 - (1+2+3)/3
+    advantage = losses.rloo_advantage(torch.tensor([[1.0, 2.0, 3.0, 6.0], [5.0, 5.0, 5.0, 5.0]]))
+    close(advantage, [[-8 / 3, -4 / 3, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
+
+
+def test_policy_gradient():
+    log_prob = torch.tensor([-1.0, -2.0], requires_grad=True)
+    advantage = torch.tensor([3.0, -1.0], requires_grad=True)
+    loss = losses.policy_gradient_loss(log_prob, advantage)
+    loss.backward()
+    close(loss.detach(), 0.5)  # -(3 * -1 + -1 * -2) / 2
+    close(log_prob.grad, [-1.5, 0.5])
+    assert advantage.grad is None
+
+
+def test_kl_estimate_is_the_kl_over_samples_of_the_policy():
+    # pi = (1/2, 1/4, 1/4), ref = (1/4, 1/4, 1/2); samples 0, 0, 1, 2; KL = ln 2 / 2 - ln 2 / 4.
+    pi, ref = torch.tensor([0.5, 0.25, 0.25]).log(), torch.tensor([0.25, 0.25, 0.5]).log()
+    samples = torch.tensor([0, 0, 1, 2])
+    close(losses.kl_estimate(pi[samples], ref[samples]), LN2 / 4)
+
+
+@pytest.mark.parametrize("size", [50.0, 1e4])
+def test_losses_and_gradients_are_finite_at_extreme_margins(size):
+    margin = torch.tensor([size, -size] * 3, requires_grad=True)
+    tie, slip = value(0.1).requires_grad_(), value(0.05).requires_grad_()
+    label = torch.tensor([1, 1, 0, 0, -1, -1])
+    comparison = losses.comparison_loss(margin, label, tie, slip)
+    agreement = losses.agreement_probs(margin, torch.full((6,), 0.5), slip).log()
+    choice = losses.choice_loss(margin.view(3, 2))
+    assert torch.isfinite(comparison).all() and torch.isfinite(agreement).all() and torch.isfinite(choice).all()
+    (comparison.sum() - agreement.sum() + choice.sum()).backward()
+    assert all(torch.isfinite(x.grad).all() for x in (margin, tie, slip))
+
+
+def test_target_law_at_extreme_utilities_is_a_law():
+    law = losses.target_law(torch.tensor([1e4, -1e4]), torch.tensor([27.0, -3.0]), torch.tensor([-200.0, 0.0]), value(1.0), 0.5)
+    close(law, [1.0, 0.0])

@@ -1,0 +1,315 @@
+"""One place scores: the same numbers whatever the batching, the padding side, the order, or a round trip through the disk."""
+
+import math
+
+import pytest
+import torch
+
+from raterhf.data.batches import Example, Renderer, collate
+from raterhf.inference.sampler import Sampler
+from raterhf.inference.scorer import Scorer, completion_log_probs
+from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.models.checkpoint import load_policy, load_reward, save_policy, save_reward
+from raterhf.models.policy import Policy
+from raterhf.models.reward import RewardModel, gumbel_of_normal
+from raterhf.raters.pool import RaterPool
+
+# Float32 on different paddings: published as the tolerance of scores and log-probabilities.
+TOLERANCE = 2e-5
+DIM, OWN = 3, 32
+CONFIG = {
+    "model_type": "qwen3", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "head_dim": 16, "tie_word_embeddings": True, "initializer_range": 0.3,
+}  # fmt: skip
+PROMPTS = ["Pick a colour.", "Name a town that you would like to see.", "Roll a die."]
+ANSWERS = ["red", "My answer is blue.", "maybe green, maybe not", "4", "a much longer answer that goes on for a while.", "no"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(PROMPTS + ANSWERS, 320)
+
+
+@pytest.fixture(scope="module")
+def examples(tokenizer) -> list[Example]:
+    """Eighteen of mixed lengths, the last two the same as the first two."""
+    renderer = Renderer(tokenizer, 64)
+    return [renderer.example(p, a) for a in ANSWERS for p in PROMPTS][:16] + [renderer.example(p, ANSWERS[0]) for p in PROMPTS[:2]]
+
+
+@pytest.fixture(scope="module")
+def vectors() -> torch.Tensor:
+    return torch.randn(18, DIM + OWN, generator=torch.Generator().manual_seed(1))
+
+
+NULL = torch.arange(18) % 6 == 5
+
+
+def make_reward(tokenizer, site: str | None) -> RewardModel:
+    """`site` None: a model without raters, as under the encodings `none` and `text`."""
+    lm = build_model(CONFIG, tokenizer, 64, seed=0)
+    model = RewardModel(lm.get_decoder(), DIM if site else 0, 4, OWN if site else 0, site or "head")
+    with torch.no_grad():
+        model.scale.fill_(1.7)
+        model.persistence.copy_(0.1 * torch.randn(len(model.persistence)))
+    return model.eval()
+
+
+def make_policy(tokenizer, dim: int = DIM + OWN) -> Policy:
+    return Policy(build_model(CONFIG, tokenizer, 64, seed=1), dim, 4).eval()
+
+
+def soft(model: RewardModel, vectors: torch.Tensor) -> tuple:
+    return (None, None) if model.reader is None else (vectors[:, :DIM], NULL)
+
+
+def in_chunks(run, n: int, size: int) -> torch.Tensor:
+    return torch.cat([run(slice(i, i + size)) for i in range(0, n, size)])
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.fixture(params=["prefix", "head", None])
+@torch.no_grad()
+def scored(request, tokenizer, examples, vectors):
+    """A reward model and its scores, one example at a time and without padding."""
+    model = make_reward(tokenizer, request.param)
+    taste, null = soft(model, vectors)
+    rows = [(None, None) if taste is None else (taste[i : i + 1], null[i : i + 1]) for i in range(18)]
+    alone = torch.cat([model(collate([e], 0), *row) for e, row in zip(examples, rows)])
+    assert alone.std() > 100 * TOLERANCE
+    return model, alone
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("size", [1, 3, 8, 18])
+def test_scores_do_not_move_with_batch_size_and_padding_side(scored, examples, vectors, tokenizer, size, side):
+    model, alone = scored
+    taste, null = soft(model, vectors)
+
+    def run(rows: slice) -> torch.Tensor:
+        batch = collate(examples[rows], tokenizer.pad_token_id, side)
+        return model(batch) if taste is None else model(batch, taste[rows], null[rows])
+
+    assert_close(in_chunks(run, 18, size), alone)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("budget", [1, 40, 150, 8192])
+def test_scores_do_not_move_with_the_token_budget(scored, examples, vectors, tokenizer, budget):
+    model, alone = scored
+    assert_close(Scorer(model, tokenizer.pad_token_id, budget).pairs(examples, *soft(model, vectors)), alone)
+
+
+@torch.no_grad()
+def test_scores_do_not_move_with_order_and_duplicates(scored, examples, vectors, tokenizer):
+    model, alone = scored
+    order = torch.randperm(18, generator=torch.Generator().manual_seed(2)).repeat(2)
+    taste, null = soft(model, vectors)
+    shuffled = (None, None) if taste is None else (taste[order], null[order])
+    assert_close(Scorer(model, tokenizer.pad_token_id, 100).pairs([examples[i] for i in order], *shuffled), alone[order])
+
+
+@torch.no_grad()
+def test_pad_that_equals_eos_or_stands_in_the_content_does_not_move_scores(scored, examples, vectors, tokenizer):
+    model, alone = scored
+    assert_close(Scorer(model, tokenizer.eos_token_id).pairs(examples, *soft(model, vectors)), alone)
+    # any token may serve as PAD, also one that the examples hold
+    assert_close(Scorer(model, examples[0].ids[0]).pairs(examples, *soft(model, vectors)), alone)
+
+
+@torch.no_grad()
+def test_matrix_equals_pairs(scored, examples, vectors, tokenizer):
+    model, _ = scored
+    scorer = Scorer(model, tokenizer.pad_token_id, 200)
+    taste, null = soft(model, vectors)
+    if taste is None:
+        matrix = scorer.matrix(examples, None, None, 4)
+        assert matrix.shape == (4, 18)
+        assert_close(matrix, scorer.pairs(examples, None, None).expand(4, -1))
+        return
+    matrix = scorer.matrix(examples, taste[:7], null[:7])
+    assert matrix.shape == (7, 18)
+    for k in range(7):
+        assert_close(matrix[k], scorer.pairs(examples, taste[k].expand(18, -1), null[k].expand(18)))
+    assert (matrix[0] - matrix[1]).abs().max() > 100 * TOLERANCE
+    # the null rater has no vector that could matter
+    assert_close(scorer.matrix(examples, taste[:1] + 9, null[5:6]), matrix[5:6])
+
+
+@torch.no_grad()
+def test_scores_survive_saving(scored, examples, vectors, tokenizer, tmp_path):
+    model, alone = scored
+    pool = RaterPool([], vectors[:0, :DIM].numpy(), OWN, "embedding")
+    save_reward(tmp_path / "reward", model, whole(model, tokenizer), tokenizer, pool, 64, {"report": {}})
+    loaded, tokens, header = load_reward(tmp_path / "reward")
+    assert header["site"] == model.site and header["max_length"] == 64
+    assert_close(Scorer(loaded, tokens.pad_token_id).pairs(examples, *soft(loaded, vectors)), alone)
+    if model.reader is not None:
+        there, back = (Scorer(m, tokens.pad_token_id).utility(examples, vectors, NULL) for m in (model, loaded))
+        assert_close(back, there)
+
+
+def whole(model: RewardModel, tokenizer):
+    lm = build_model(CONFIG, tokenizer, 64, seed=0)
+    lm.get_decoder().load_state_dict(model.backbone.state_dict())
+    return lm
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("site", ["prefix", "head"])
+def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(site, examples, vectors, tokenizer):
+    model = make_reward(tokenizer, site)
+    scorer = Scorer(model, tokenizer.pad_token_id)
+    utility = scorer.utility(examples, vectors, NULL)
+    score = scorer.matrix(examples, vectors[:, :DIM], NULL)
+    assert_close(utility[NULL], score[NULL])
+    share = scorer.persistent_share(examples)
+    assert ((0 < share) & (share < 1)).all()
+    noise = gumbel_of_normal(vectors[:, DIM:] @ model.own_noise(examples).T)
+    assert_close((utility - score)[~NULL], (share.sqrt() * noise)[~NULL])
+    # two raters of one taste differ in their own noise alone
+    twins = torch.cat([vectors[:1, :DIM].expand(2, -1), vectors[:2, DIM:]], 1)
+    assert (scorer.utility(examples, twins, NULL[:2]).diff(dim=0).abs() > 0.01).any()
+
+
+@torch.no_grad()
+def test_persistent_share_is_the_prompts(examples, tokenizer):
+    model = make_reward(tokenizer, "head")
+    share = Scorer(model, tokenizer.pad_token_id).persistent_share(examples)
+    assert_close(share[:15].view(5, 3), share[:3].expand(5, 3))
+    assert (share[0] - share[1]).abs() > 100 * TOLERANCE
+
+
+@torch.no_grad()
+def test_own_noise_directions_are_unit_and_nearly_orthogonal(tokenizer):
+    renderer = Renderer(tokenizer, 64)
+    # What all of them share must not count, though it never varies: of ten features a text seven are in every one.
+    answers = [f"My answer is {chr(97 + i)}{chr(122 - i)}." for i in range(26)]
+    examples = [renderer.example("Pick a colour.", answer) for answer in answers]
+    lm = build_model(CONFIG, tokenizer, 64, seed=0)
+    noise = RewardModel(lm.get_decoder(), DIM, 1, 2048, "head").own_noise
+    noise.fit(examples)
+    psi = noise(examples)
+    torch.testing.assert_close(psi.norm(dim=1), torch.ones(26))
+    cosine = psi @ psi.T - torch.eye(26)
+    assert cosine.abs().max() < 0.3 and cosine.abs().mean() < 0.15
+    # the same answer to another prompt is the same direction
+    torch.testing.assert_close(noise([renderer.example("Roll a die.", answers[3])])[0], psi[3])
+
+
+def test_gumbel_of_normal_keeps_the_rank():
+    # the median of a Gumbel is -ln ln 2; Phi(1.2815516) = .9, so -ln(-ln .9)
+    out = gumbel_of_normal(torch.tensor([0.0, 1.2815516, -40.0, 40.0], dtype=torch.float64))
+    expected = [-math.log(math.log(2)), -math.log(-math.log(0.9))]
+    torch.testing.assert_close(out[:2], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert torch.isfinite(out).all() and out[2] < -3 and out[3] > 20
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dim", [DIM + OWN, 0])
+def test_log_probs_do_not_move_with_batching_and_padding(dim, examples, vectors, tokenizer):
+    policy = make_policy(tokenizer, dim)
+    given = (vectors, NULL) if dim else (None, None)
+    part = lambda rows: [None if x is None else x[rows] for x in given]  # noqa: E731
+    # by hand: one example, no padding, a plain softmax over every position
+    for i in (0, 7):
+        ids = torch.tensor([examples[i].ids])
+        inputs = policy.lm.get_input_embeddings()(ids)
+        prefix = policy.prefix(*part(slice(i, i + 1)))
+        inputs = inputs if prefix is None else torch.cat([prefix, inputs], 1)
+        laws = policy.lm(inputs_embeds=inputs).logits[0, -ids.shape[1] :].log_softmax(-1)
+        start = examples[i].prompt_length
+        tokens = ids[0, start:]
+        by_hand = laws[start - 1 : -1].gather(1, tokens[:, None]).sum()
+        entropy = -(laws.exp() * laws).sum(1)[start - 1 : -1].sum()
+        found = policy.log_probs(collate([examples[i]], 0), *part(slice(i, i + 1)))
+        torch.testing.assert_close(torch.stack(found)[:, 0], torch.stack([by_hand, entropy]), rtol=1e-5, atol=TOLERANCE)
+    alone = in_chunks(lambda rows: policy.log_probs(collate(examples[rows], 0), *part(rows))[0], 18, 1)
+    for size in (3, 8):
+        for side in ("left", "right"):
+            for pad in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+                moved = in_chunks(lambda rows: policy.log_probs(collate(examples[rows], pad, side), *part(rows))[0], 18, size)  # noqa: B023
+                torch.testing.assert_close(moved, alone, rtol=1e-5, atol=TOLERANCE)
+    for budget in (1, 60, 8192):
+        moved = completion_log_probs(policy, examples, *given, tokenizer.pad_token_id, budget)[0]
+        torch.testing.assert_close(moved, alone, rtol=1e-5, atol=TOLERANCE)
+
+
+def prompts_of(examples: list[Example]) -> list[tuple[int, ...]]:
+    return [e.prompt.ids for e in examples]
+
+
+def test_sampling_is_a_function_of_the_seed(examples, vectors, tokenizer):
+    sampler = Sampler(make_policy(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, 5)
+    torch.manual_seed(0)
+    first = sampler.generate(prompts_of(examples), vectors, NULL, seed=4)
+    torch.manual_seed(99)
+    untouched = torch.get_rng_state()
+    assert sampler.generate(prompts_of(examples), vectors, NULL, seed=4) == first
+    assert torch.equal(torch.get_rng_state(), untouched)
+    assert sampler.generate(prompts_of(examples), vectors, NULL, seed=5) != first
+    for example, prompt in zip(first, prompts_of(examples)):
+        assert example.ids[: example.prompt_length] == prompt
+        assert 1 <= len(example) - example.prompt_length <= 5
+        assert tokenizer.eos_token_id not in example.ids[example.prompt_length : -1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dim", [DIM + OWN, 0])
+def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors, tokenizer):
+    policy = make_policy(tokenizer, dim)
+    given = (vectors, NULL) if dim else (None, None)
+    # make the EOS likely, so that completions end at different places
+    policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 2
+    steps: list[torch.Tensor] = []
+    hook = policy.lm.lm_head.register_forward_hook(lambda module, inputs, logits: steps.append(logits[:, -1]))
+    batch = collate([Example(p, len(p)) for p in prompts_of(examples)], tokenizer.pad_token_id, "left")
+    torch.manual_seed(0)
+    tokens = policy.generate(batch, *given, max_new_tokens=6)
+    hook.remove()
+    laws = torch.stack(steps, 1).log_softmax(-1)
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
+    answers = [sampler._until_eos(row) for row in tokens.tolist()]
+    assert len({len(a) for a in answers}) > 1
+    drawn = torch.stack([laws[i, range(len(a)), list(a)].sum() for i, a in enumerate(answers)])
+    sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
+    recomputed, _ = completion_log_probs(policy, sampled, *given, tokenizer.pad_token_id, 100)
+    torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
+
+
+@torch.no_grad()
+def test_greedy_tokens_are_the_most_likely_ones(examples, vectors, tokenizer):
+    policy = make_policy(tokenizer)
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 3)
+    prompts = prompts_of(examples)[:6]
+    greedy = sampler.generate(prompts, vectors[:6], NULL[:6], seed=0, temperature=0)
+    cold = sampler.generate(prompts, vectors[:6], NULL[:6], seed=1, temperature=1e-4)
+    assert greedy == cold
+    for i, example in enumerate(greedy):
+        for end in range(example.prompt_length, len(example)):
+            # log_probs of every one-token completion of what stands before
+            heads = [Example((*example.ids[:end], token), end) for token in range(len(tokenizer))]
+            log_prob, _ = completion_log_probs(policy, heads, vectors[i].expand(len(heads), -1), NULL[i].expand(len(heads)), 0)
+            assert log_prob.argmax() == example.ids[end]
+            assert log_prob.exp().sum() == pytest.approx(1, abs=1e-4)
+
+
+@torch.no_grad()
+def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
+    policy = make_policy(tokenizer)
+    save_policy(tmp_path / "sft", policy, tokenizer, None, 64, {})
+    loaded, tokens, _ = load_policy(tmp_path / "sft")
+    there, back = (completion_log_probs(p, examples, vectors, NULL, tokens.pad_token_id)[0] for p in (policy, loaded))
+    torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)
