@@ -211,7 +211,9 @@ class Recipe(Section):
             if not getattr(data, needed):
                 raise ValueError(f"stage `sft` with source {self.sft.source} needs data.{needed}; add it or drop the stage")
         if self.policy and self.sft and self.sft.learn_vectors:
-            raise ValueError("stage `policy` scores with the reward stage's rater vectors, which sft.learn_vectors replaces; drop one of the two")
+            raise ValueError(
+                "stage `policy` scores with the reward stage's rater vectors, which sft.learn_vectors replaces; drop one of them"
+            )
         if self.policy and not (self.reward and self.sft):
             raise ValueError("stage `policy` needs the stages `reward` and `sft` before it; add them or drop it")
         return self

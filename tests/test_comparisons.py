@@ -91,10 +91,7 @@ def test_equal_answers_may_tie(write):
 
 def test_conversations_in_jsonl_and_parquet(write):
     ask = [{"role": "user", "content": "A number?"}]
-    rows = [
-        {"prompt": ask, "chosen": [{"role": "assistant", "content": "7"}], "rejected": "3", "rater_id": r}
-        for r in ("r1", "r2")
-    ]
+    rows = [{"prompt": ask, "chosen": [{"role": "assistant", "content": "7"}], "rejected": "3", "rater_id": r} for r in ("r1", "r2")]
     labels = read_labels(write("c.jsonl", rows))
     assert labels.comparisons.loc[0, ["prompt", "a", "b"]].tolist() == [ask, "7", "3"]
     rows = [row | {"rejected": [{"role": "assistant", "content": "3"}]} for row in rows]
@@ -244,10 +241,7 @@ def test_raters_file_mistakes(write):
 
 
 def test_group_is_the_most_frequent_of_the_rows(write):
-    rows = [
-        PAIR | {"rater_id": r, "talk": g}
-        for r, g in [("r1", "b"), ("r1", "a"), ("r1", "b"), ("r2", None), ("r3", "a")]
-    ]
+    rows = [PAIR | {"rater_id": r, "talk": g} for r, g in [("r1", "b"), ("r1", "a"), ("r1", "b"), ("r2", None), ("r3", "a")]]
     data = write("c.jsonl", rows)
     labels = read_labels(data, group_column="talk")
     assert labels.raters["group"].tolist() == ["b", None, "a"]
@@ -260,9 +254,7 @@ def test_group_is_the_most_frequent_of_the_rows(write):
 
 
 def test_split_selects_rows(write):
-    data = write(
-        "c.jsonl", [row | {"split": s} for row, s in zip(pairs({"prompt": "q"}), ("train", "train", "test"))]
-    )
+    data = write("c.jsonl", [row | {"split": s} for row, s in zip(pairs({"prompt": "q"}), ("train", "train", "test"))])
     labels = read_labels(data, split="train")
     assert labels.comparisons["prompt"].tolist() == ["A number?"] * 2
     assert labels.counts["comparisons"]["other_split"] == 1
@@ -303,9 +295,7 @@ def test_validate_share_stays_with_the_rater(write):
 
 def test_columns_are_mapped_for_all_kinds_or_for_one(write):
     votes = write("v.jsonl", [{"statement": "s", "vote": "agree", "who": w} for w in (1, 2)])
-    compared = write(
-        "c.jsonl", [{"who" if k == "rater_id" else k: v for k, v in row.items()} for row in pairs()]
-    )
+    compared = write("c.jsonl", [{"who" if k == "rater_id" else k: v for k, v in row.items()} for row in pairs()])
     columns = {"rater_id": "who", "completion": "vote", "demonstrations.prompt": "statement"}
     labels = read_labels(compared, demonstrations=votes, columns=columns)
     assert labels.demonstrations["completion"].tolist() == ["agree", "agree"]
@@ -393,9 +383,7 @@ def test_bad_rows_of_two_files_are_in_one_message(write):
 
 
 def test_dropping_counts_rows_for_their_rater(write):
-    rows = pairs(
-        {"prompt": "", "chosen": ""}, {"rejected": "7"}, {"rater_id": None}, {"rater_id": "r2", "prompt": ""}
-    )
+    rows = pairs({"prompt": "", "chosen": ""}, {"rejected": "7"}, {"rater_id": None}, {"rater_id": "r2", "prompt": ""})
     data = write("c.jsonl", rows)
     labels = read_labels(data, on_bad="drop")
     assert len(labels.comparisons) == 2
@@ -446,9 +434,7 @@ def test_missing_columns_name_those_there_and_the_nearest(write):
     rows = [{"Prompt": "p", "chosen": "x", "rejected": "y", "rater": "r1"}]
     message = fails("no column prompt, rater_id", "it has Prompt, chosen", comparisons=write("c.jsonl", rows))
     assert "nearest: Prompt" in message
-    fails(
-        "no column label", comparisons=write("d.jsonl", [{"prompt": "p", "a": "x", "b": "y", "rater_id": 1}])
-    )
+    fails("no column label", comparisons=write("d.jsonl", [{"prompt": "p", "a": "x", "b": "y", "rater_id": 1}]))
     fails("prompt, a, b, label, rater_id", comparisons=write("e.jsonl", [{"text": "p"}]))
     both = [PAIR | {"a": "x", "b": "y", "label": 1}]
     fails("chosen and rejected beside a and b", comparisons=write("f.jsonl", both))
@@ -471,12 +457,8 @@ def test_describe(write):
         ask | {"a": "x", "b": "z", "label": 0},  # and once more, word for word
         ask | {"a": "x", "b": "y", "label": -1, "rater_id": "r2"},
     ]
-    told = [
-        {"prompt": "q", "completion": c, "rater_id": r} for r, c in [("r3", "1"), ("r3", "2"), ("r4", "1")]
-    ]
-    people = write(
-        "p.jsonl", [{"rater_id": "r4", "persona": "sailor"}, {"rater_id": "r5", "persona": "sailor"}]
-    )
+    told = [{"prompt": "q", "completion": c, "rater_id": r} for r, c in [("r3", "1"), ("r3", "2"), ("r4", "1")]]
+    people = write("p.jsonl", [{"rater_id": "r4", "persona": "sailor"}, {"rater_id": "r5", "persona": "sailor"}])
     labels = read_labels(write("c.jsonl", rows), demonstrations=write("d.jsonl", told), raters=people)
     found = describe(labels)
     assert found.pop("read") is labels.counts

@@ -72,9 +72,7 @@ def test_imitation_is_a_weighted_mean():
 
 def test_target_law_without_persistence_is_softmax_of_the_mean_utility():
     # beta 1: (s + log ref) / 2 = (ln 4 + 0, 0 + ln 1/4) / 2 = (ln 2, -ln 2): odds 4 to 1, own noise ignored.
-    law = losses.target_law(
-        torch.tensor([2 * LN2, 0.0]), torch.tensor([9.0, -9.0]), torch.tensor([0.0, -2 * LN2]), value(0.0), beta=1.0
-    )
+    law = losses.target_law(torch.tensor([2 * LN2, 0.0]), torch.tensor([9.0, -9.0]), torch.tensor([0.0, -2 * LN2]), value(0.0), beta=1.0)
     close(law, [0.8, 0.2])
 
 

@@ -48,9 +48,7 @@ def without_ids(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def joint_laws() -> list[np.ndarray]:
     laws = type_laws()
-    return [
-        np.einsum("ti,tj->ij", laws[:, a], laws[:, b]) / TYPES for a, b in combinations(range(QUESTIONS), 2)
-    ]
+    return [np.einsum("ti,tj->ij", laws[:, a], laws[:, b]) / TYPES for a, b in combinations(range(QUESTIONS), 2)]
 
 
 # Marginal
@@ -94,18 +92,14 @@ def test_etv_of_the_best_learner_is_0_in_the_mean(rng, n_draws):
         floor_free.append(metrics.tv(p, q))
     floor = metrics.tv_floor(q, 60, n_draws, rng)
     assert np.mean(floor_free) - floor == pytest.approx(0, abs=0.01)
-    assert metrics.etv(np.array([1.0, 0, 0, 0, 0]), q, 60, n_draws, rng) == pytest.approx(
-        0.6 - floor, abs=0.01
-    )
+    assert metrics.etv(np.array([1.0, 0, 0, 0, 0]), q, 60, n_draws, rng) == pytest.approx(0.6 - floor, abs=0.01)
 
 
 def test_entropy_ratio_is_miller_madow():
     # Two answers seen in four draws: log 2 + 1/8.
     p = np.array([0.5, 0.5, 0, 0])
     assert metrics.entropy(p, 4) == pytest.approx(math.log(2) + 1 / 8)
-    assert metrics.entropy_ratio(p, np.array([0.5, 0.25, 0.25])) == pytest.approx(
-        math.log(2) / (1.5 * math.log(2))
-    )
+    assert metrics.entropy_ratio(p, np.array([0.5, 0.25, 0.25])) == pytest.approx(math.log(2) / (1.5 * math.log(2)))
     assert nan(metrics.entropy_ratio(p, np.array([1.0, 0, 0])))
 
 
@@ -218,9 +212,7 @@ def test_joint_tv_is_0_in_the_mean_for_the_best_learner(rng):
     learned = []
     for _ in range(40):
         training = people(200, rng)
-        learned.append(
-            metrics.mean_over_pairs(metrics.pair_tv(training[rng.integers(200, size=N)], laws) - floor)
-        )
+        learned.append(metrics.mean_over_pairs(metrics.pair_tv(training[rng.integers(200, size=N)], laws) - floor))
     assert np.mean(learned) == pytest.approx(0, abs=0.005)
 
 

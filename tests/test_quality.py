@@ -31,9 +31,7 @@ def test_ece_does_not_depend_on_which_side_is_called_a():
 
 
 def test_flip_rate():
-    assert metrics.flip_rate(np.array([1, -1, 2, 0]), np.array([-3, -2, 0, 0])) == pytest.approx(
-        (1 + 0 + 0.5 + 0) / 4
-    )
+    assert metrics.flip_rate(np.array([1, -1, 2, 0]), np.array([-3, -2, 0, 0])) == pytest.approx((1 + 0 + 0.5 + 0) / 4)
 
 
 def test_rater_accuracies_and_worst_decile():

@@ -57,9 +57,7 @@ def fake_question(rng, kind, prompt, classes, law=None):
 def fake_questions():
     rng = np.random.default_rng(0)
     ten = np.array([2, 4, 12, 8, 9, 7, 33, 12, 8, 5]) / 100
-    hundred = np.exp(-0.5 * ((np.arange(101) - 55) / 24) ** 2) * (
-        1 + 6 * np.isin(np.arange(101) % 10, [7, 3])
-    )
+    hundred = np.exp(-0.5 * ((np.arange(101) - 55) / 24) ** 2) * (1 + 6 * np.isin(np.arange(101) % 10, [7, 3]))
     hundred[[42, 50, 69, 100]] = [14, 10, 11, 9]
     pick = "Pick a random number from"
     questions = {
@@ -132,9 +130,7 @@ def fake_metrics():
         rewards[name] |= {"accuracy_worst_decile": accuracy - 0.2, "heldout_accuracy": accuracy - 0.05}
     sweeps = {}
     for name, rows in SWEEPS.items():
-        sweeps[name] = [
-            {"beta": b, "reward_gold": g, "etv": e, "tv": e + 0.05, "valid": 0.99} for b, g, e in rows
-        ]
+        sweeps[name] = [{"beta": b, "reward_gold": g, "etv": e, "tv": e + 0.05, "valid": 0.99} for b, g, e in rows]
     equal = {"reward_gold": -0.27, "vanilla": {"etv": 0.37}, "rater_new": {"etv": 0.04}}
     return {
         "schema": 1,
@@ -268,9 +264,7 @@ def test_gap_to_vanilla_needs_size_and_an_interval_above_zero(gap, interval, sta
     metrics = fake_metrics()
     metrics["equal_gold"] |= {"difference_etv": gap, "interval": interval}
     assert statuses(metrics)[3] == status
-    metrics["equal_gold"]["reward_gold"] = (
-        None  # no gold that both sweeps reach: not a comparison at equal gold
-    )
+    metrics["equal_gold"]["reward_gold"] = None  # no gold that both sweeps reach: not a comparison at equal gold
     assert statuses(metrics)[3] == "not measured"
     assert "equal gold" not in targets.summary(metrics, targets.targets(metrics))[0]
 
@@ -314,9 +308,7 @@ def test_model_text_is_escaped_everywhere(tmp_path):
         ET.parse(svg)
 
 
-@pytest.mark.parametrize(
-    "keep", [(), ("policies",), ("questions", "policies"), ("coherence",), ("sweeps", "equal_gold")]
-)
+@pytest.mark.parametrize("keep", [(), ("policies",), ("questions", "policies"), ("coherence",), ("sweeps", "equal_gold")])
 def test_missing_and_null_figures_read_not_measured(tmp_path, keep):
     full = fake_metrics()
     nobody = {"population": None, "policies": {"vanilla": {"p": None}}}

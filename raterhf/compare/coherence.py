@@ -56,9 +56,7 @@ def _excess_information(a: np.ndarray, b: np.ndarray) -> float:
     _, b = np.unique(b[valid], return_inverse=True)
     table = np.zeros((a.max() + 1, b.max() + 1), dtype=np.int64)
     np.add.at(table, (a, b), 1)
-    return float(
-        mutual_info_score(None, None, contingency=table) - expected_mutual_information(table, a.size)
-    )
+    return float(mutual_info_score(None, None, contingency=table) - expected_mutual_information(table, a.size))
 
 
 def mi_ratio(answers: np.ndarray, real_answers: np.ndarray, questions: np.ndarray | None = None) -> float:
@@ -84,9 +82,7 @@ def pair_tv(answers: np.ndarray, joint_laws: Sequence[np.ndarray]) -> np.ndarray
 def _joint_tv(a: np.ndarray, b: np.ndarray, law: np.ndarray) -> float:
     rows, cols = law.shape
     if max(a.max() - rows, b.max() - cols) >= 0 or min(a.min(), b.min()) < -1:
-        raise ValueError(
-            f"answers do not fit a joint law of shape {law.shape}: pass -1 (invalid) to K-1 for each"
-        )
+        raise ValueError(f"answers do not fit a joint law of shape {law.shape}: pass -1 (invalid) to K-1 for each")
     observed = np.zeros((rows + 1, cols + 1))
     np.add.at(observed, (a, b), 1 / len(a))  # -1 is the last row or column
     law = checked_law(law.ravel(), law.size).reshape(law.shape)
@@ -106,23 +102,15 @@ def pair_tv_floor(
     the answers, so a bootstrap computes it once.
     """
     n_questions = (1 + round((1 + 8 * len(joint_laws)) ** 0.5)) // 2
-    return _pair_matrix(
-        n_questions, [tv_floor(np.ravel(law), n_labels, n_draws, rng, n_simulations) for law in joint_laws]
-    )
+    return _pair_matrix(n_questions, [tv_floor(np.ravel(law), n_labels, n_draws, rng, n_simulations) for law in joint_laws])
 
 
-def joint_tv(
-    answers: np.ndarray, joint_laws: Sequence[np.ndarray], n_labels: int | None, rng: np.random.Generator
-) -> float:
+def joint_tv(answers: np.ndarray, joint_laws: Sequence[np.ndarray], n_labels: int | None, rng: np.random.Generator) -> float:
     """Mean over pairs of `pair_tv` minus its floor: which answers go together. 0 perfect."""
-    return mean_over_pairs(
-        pair_tv(answers, joint_laws) - pair_tv_floor(joint_laws, n_labels, len(answers), rng)
-    )
+    return mean_over_pairs(pair_tv(answers, joint_laws) - pair_tv_floor(joint_laws, n_labels, len(answers), rng))
 
 
-def joint_tv_to_raters(
-    answers: np.ndarray, real_answers: np.ndarray, rng: np.random.Generator, n_shuffles: int = 100
-) -> float:
+def joint_tv_to_raters(answers: np.ndarray, real_answers: np.ndarray, rng: np.random.Generator, n_shuffles: int = 100) -> float:
     """`joint_tv` where people's law is known only through fresh real raters. 0 perfect.
 
     tv between the two tables, minus its mean when fictitious and real raters are shuffled together (whole
@@ -130,17 +118,12 @@ def joint_tv_to_raters(
     """
     pooled = np.concatenate([answers, real_answers])
     n = len(answers)
-    cells = [
-        np.unique(pooled[:, pair], axis=0, return_inverse=True)[1]
-        for pair in combinations(range(pooled.shape[1]), 2)
-    ]
+    cells = [np.unique(pooled[:, pair], axis=0, return_inverse=True)[1] for pair in combinations(range(pooled.shape[1]), 2)]
 
     def mean_tv(order: np.ndarray) -> float:
         first, second = order[:n], order[n:]
         tables = [
-            np.bincount(c[first], minlength=c.max() + 1) / n
-            - np.bincount(c[second], minlength=c.max() + 1) / len(second)
-            for c in cells
+            np.bincount(c[first], minlength=c.max() + 1) / n - np.bincount(c[second], minlength=c.max() + 1) / len(second) for c in cells
         ]
         return float(np.mean([0.5 * np.abs(difference).sum() for difference in tables]))
 
@@ -157,9 +140,7 @@ def fleiss_kappas(repeats: np.ndarray) -> np.ndarray:
     """
     repeats = np.asarray(repeats)
     if repeats.ndim != 3 or repeats.shape[2] < 2:
-        raise ValueError(
-            f"repeats has shape {repeats.shape}: pass [raters, questions, draws] with at least 2 draws"
-        )
+        raise ValueError(f"repeats has shape {repeats.shape}: pass [raters, questions, draws] with at least 2 draws")
     return np.array([_fleiss_kappa(repeats[:, j]) for j in range(repeats.shape[1])])
 
 

@@ -62,9 +62,7 @@ def over_seeds(values: Sequence[float | None]) -> tuple[float | None, float | No
     return mean, mean - half, mean + half
 
 
-def combine(
-    values: Sequence[float | None], within: Sequence[tuple[float, float]]
-) -> tuple[float | None, float | None, float | None]:
+def combine(values: Sequence[float | None], within: Sequence[tuple[float, float]]) -> tuple[float | None, float | None, float | None]:
     """(mean, low, high) of a figure from its values and its bootstrap intervals, one of each for a seed.
 
     From three seeds on, the interval over seeds, which holds training and evaluation noise. With fewer
@@ -78,9 +76,7 @@ def combine(
     return (mean, float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else (mean, None, None)
 
 
-def interpolate_at_equal_gold(
-    sweep_a: Sequence[dict], sweep_b: Sequence[dict], figures: Sequence[str]
-) -> dict:
+def interpolate_at_equal_gold(sweep_a: Sequence[dict], sweep_b: Sequence[dict], figures: Sequence[str]) -> dict:
     """The figures of two sweeps at the highest gold reward that both reach, linear along each one's frontier.
 
     Returns {"reward_gold": g, "a": {"reward_gold": g, figure: value, ...}, "b": {...}}. Where the ranges of
@@ -112,8 +108,5 @@ def _frontier(sweep: Sequence[dict], figures: Sequence[str]) -> np.ndarray:
 
 
 def _at(frontier: np.ndarray, gold: float, figures: Sequence[str]) -> dict[str, float]:
-    values = {
-        name: float(np.interp(gold, frontier[:, 0], frontier[:, k]))
-        for k, name in enumerate(figures, start=1)
-    }
+    values = {name: float(np.interp(gold, frontier[:, 0], frontier[:, k])) for k, name in enumerate(figures, start=1)}
     return {"reward_gold": float(gold), **values}

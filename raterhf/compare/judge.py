@@ -166,7 +166,11 @@ def _marginals(answers: np.ndarray, arena: Arena) -> tuple[dict, dict, dict]:
     rows, floors = {}, {}
     for i, question in enumerate(arena.questions):
         law = metrics.class_law(answers[:, i], len(question.classes))
-        floor = arena.floors[i] if len(answers) == arena.draws else metrics.tv_floor(question.law, arena.label_counts[i], len(answers), arena.rng(4, i))
+        floor = (
+            arena.floors[i]
+            if len(answers) == arena.draws
+            else metrics.tv_floor(question.law, arena.label_counts[i], len(answers), arena.rng(4, i))
+        )
         floors[i] = floor
         distance = metrics.tv(law, question.law)
         rows[question.key] = {
@@ -216,7 +220,11 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
 
     intervals = {
         "mi_ratio": metrics.cluster_bootstrap(
-            lambda r, q: metrics.mean_over_pairs(metrics.mutual_information(answers[r][:, taste])) / target, len(answers), None, arena.rng(23), n=50
+            lambda r, q: metrics.mean_over_pairs(metrics.mutual_information(answers[r][:, taste])) / target,
+            len(answers),
+            None,
+            arena.rng(23),
+            n=50,
         ),
         "c2st_auc": metrics.cluster_bootstrap(area, min(both), None, arena.rng(24), n=200),
         "copying": metrics.cluster_bootstrap(lambda r, q: float(rows[r].mean()), len(rows), None, arena.rng(25), n=200),
@@ -262,7 +270,9 @@ def skill_and_recall(contestant: Contestant, arena: Arena) -> dict[str, float]:
         k = len(question.classes)
         share = ((drawn == answer).sum() + 0.5) / (len(drawn) + 0.5 * k)
         own_law = question.type_laws[people.types[r], answer]
-        losses[question.key in labelled.get(people.ids[r], ())].append((-np.log(question.law[answer]), -np.log(share), -np.log(own_law), share))
+        losses[question.key in labelled.get(people.ids[r], ())].append(
+            (-np.log(question.law[answer]), -np.log(share), -np.log(own_law), share)
+        )
     unseen, seen = np.array(losses[False]), np.array(losses[True])
     null, nll, bayes, _ = unseen.mean(0)
     return {"skill": metrics.skill(null, nll, bayes), "recall": float(seen[:, 3].mean())}

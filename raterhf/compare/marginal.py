@@ -30,9 +30,7 @@ def class_counts(answers: np.ndarray, n_classes: int) -> np.ndarray:
     if answers.size == 0:
         raise ValueError("answers is empty: a law needs at least one answer")
     if answers.min() < -1 or answers.max() >= n_classes:
-        raise ValueError(
-            f"answers lie in [{answers.min()}, {answers.max()}]: pass -1 (invalid) to {n_classes - 1}"
-        )
+        raise ValueError(f"answers lie in [{answers.min()}, {answers.max()}]: pass -1 (invalid) to {n_classes - 1}")
     return np.bincount(np.where(answers < 0, n_classes, answers), minlength=n_classes + 1)
 
 
@@ -73,9 +71,7 @@ def tv_floor(
     return float(0.5 * np.abs(laws - q).sum(1).mean())
 
 
-def etv(
-    p: np.ndarray, q: np.ndarray, n_labels: int | None, n_draws: int | None, rng: np.random.Generator
-) -> float:
+def etv(p: np.ndarray, q: np.ndarray, n_labels: int | None, n_draws: int | None, rng: np.random.Generator) -> float:
     """`tv` minus `tv_floor`: 0 in the mean for the best learner, negative for one who knows more."""
     return tv(p, q) - tv_floor(q, n_labels, n_draws, rng)
 

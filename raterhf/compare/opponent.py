@@ -18,7 +18,7 @@ from raterhf.data.comparisons import Labels
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint
 from raterhf.recipe import Recipe
-from raterhf.training import losses, prepare, stages
+from raterhf.training import losses, prepare, reward_stage, stages
 
 
 def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
@@ -37,7 +37,9 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
         "prompt": decided.prompt, "chosen": decided.a.where(decided.label == 1, decided.b),
         "rejected": decided.b.where(decided.label == 1, decided.a),
     })  # fmt: skip
-    reward = _once(home / "reward", [key, settings.reward], lambda out: vanilla.train_reward(base, out, pairs, settings.reward, recipe.seed))
+    reward = _once(
+        home / "reward", [key, settings.reward], lambda out: vanilla.train_reward(base, out, pairs, settings.reward, recipe.seed)
+    )
     score = vanilla.load_scorer(reward)
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
     prompts = list(dict.fromkeys([*labels.comparisons.prompt, *labels.demonstrations.prompt]))
@@ -55,7 +57,7 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
     _, tokenizer = backbone.load_pretrained(recipe.folder / "base")
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     data = prepare.comparison_data(labels, window, people.known, {})
-    train, held = stages.held_out_rows(data, recipe)
+    train, held = reward_stage.held_out_rows(data, recipe)
     rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))].reset_index(drop=True)
     if len(rows) != len(data):
         raise UserError("the vanilla baseline takes no over-long comparisons; raise model.max_length")
@@ -69,7 +71,9 @@ def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
     slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [
-        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).mean()), float(scale)) for scale in grid for slip in slips
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).mean()), float(scale))
+        for scale in grid
+        for slip in slips
     ]
     return min(fits)[1]
 

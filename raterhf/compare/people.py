@@ -1,8 +1,8 @@
 """`raterhf compare` on real people: what known raters say next, and fictitious participants of a discussion beside people never trained on.
 
-The recipe's data have a `split` column: the training rows (`data.split`), `test` (other rows of known raters), `test_new_statement` (prompts
-that nobody answered in training) and `unseen_*` (people kept from all training). Answers are a closed set, the completions seen in
-training, so a policy is judged by its law over them, renormalised, and its plain log-probability, EOS included, is given beside.
+The data have a `split` column: the training rows (`data.split`), `test` (other rows of known raters), `test_new_statement` (prompts that
+nobody answered in training) and `unseen_*` (people kept from all training). Answers are a closed set, the completions seen in training,
+so a policy is judged by its law over them, renormalised, and its plain log-probability, EOS included, is given beside.
 
 A fictitious participant is drawn from the population of one discussion (the rater's group) and asked the statements that most unseen
 people of that discussion voted on. Each stands beside one real person and misses the same answers, so that missing votes tell nobody
@@ -52,10 +52,10 @@ def compare_people(recipe: Recipe) -> Path:
     models = judge_reward_models(recipe)
     print("judging votes of known people", flush=True)
     contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe.model.max_length, 1)
-    options = sorted(set(read_rows(recipe, "demonstrations", recipe.data.split).completion))
+    options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
     policies = judge_votes(recipe, contestant, options)
     print("judging fictitious participants", flush=True)
-    gatherings = gather(read_rows(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
+    gatherings = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
     judged = [judge_gathering(contestant, gathering, options, recipe.seed) for gathering in gatherings]
     for name, figures in summarise(gatherings, judged).items():
         policies[name] = policies.get(name, {}) | figures
@@ -86,7 +86,7 @@ def check_files(recipe: Recipe) -> None:
                 raise UserError(f"{path}: no such file (data.{key}); the data are not shipped: say where they lie with data.{key}=PATH")
 
 
-def read_rows(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataFrame:
+def rows_of(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataFrame:
     """Rows of one kind and split, as training reads them, with the rater's `group`."""
     data = recipe.data
     columns = {name: theirs for name, theirs in data.columns.items() if "." not in name or name.startswith(kind + ".")}
@@ -95,7 +95,7 @@ def read_rows(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataF
 
 
 def known_prompts(recipe: Recipe) -> set[str]:
-    return set(read_rows(recipe, "demonstrations", recipe.data.split).prompt)
+    return set(rows_of(recipe, "demonstrations", recipe.data.split).prompt)
 
 
 def judge_reward_models(recipe: Recipe) -> dict[str, dict[str, float]]:
@@ -110,7 +110,7 @@ def judge_reward_models(recipe: Recipe) -> dict[str, dict[str, float]]:
         pool, scorer = checkpoint.load_pool(folder), Scorer(model, tokenizer.pad_token_id)
         renderer = Renderer(tokenizer, header["max_length"])
         for split in TESTS:
-            rows = read_rows(recipe, "comparisons", split)
+            rows = rows_of(recipe, "comparisons", split)
             rows = rows[rows.rater_id.isin(pool.index)]
             for asked in ("rater", "null") if name == "rater" else (name,):
                 figures = _reward_figures(scorer, renderer, pool, rows, known=asked != "null")
@@ -136,8 +136,8 @@ def option_log_probs(contestant: Contestant, prompts: Sequence[str], raters: Seq
     """log P [N, K] of each option, EOS included, as the answer of each rater to their prompt; equal questions are asked once."""
     place: dict[tuple[str, str], int] = {}
     back = [place.setdefault((p, r.id), len(place)) for p, r in zip(prompts, raters)]
-    first = [back.index(i) for i in range(len(place))] if len(place) < len(back) else range(len(back))
-    unique, who = [prompts[i] for i in first], [raters[i] for i in first]
+    by_id = {r.id: r for r in raters}
+    unique, who = [p for p, _ in place], [by_id[i] for _, i in place]
     columns = [contestant.log_probs([contestant.renderer.example(p, o) for p in unique], who) for o in options]
     return np.stack(columns, 1)[back]
 
@@ -153,7 +153,7 @@ def judge_votes(recipe: Recipe, contestant: Contestant, options: list[str]) -> d
     found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
     pool = contestant.pool
     for split in TESTS:
-        rows = read_rows(recipe, "demonstrations", split)
+        rows = rows_of(recipe, "demonstrations", split)
         rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
         said = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
         known = {r: pool.known(r) for r in set(rows.rater_id)}
@@ -175,8 +175,10 @@ def vote_figures(log_probs: np.ndarray, said: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Gathering:
-    """Unseen people of a discussion: `real` [R, Q] their votes on `statements` (prompts), -1 where missing; `novel` [R, M] those on statements
-    that training never saw."""
+    """Unseen people of a discussion: `real` [R, Q] are their votes on `statements` (prompts), -1 where missing.
+
+    `novel` [R, M] are those on statements that training never saw.
+    """
 
     name: str
     statements: list[str]
@@ -198,7 +200,8 @@ def gather(votes: pd.DataFrame, known: set[str], options: list[str]) -> list[Gat
         if len(people) >= MIN_PEOPLE:
             found.append(Gathering(name, asked, _codes(people[asked]), novel, _codes(people[novel])))
     if not found:
-        raise UserError(f"no discussion has {MIN_PEOPLE} people in the splits {', '.join(UNSEEN)} who voted on its {STATEMENTS} top statements")
+        splits = " or ".join(UNSEEN)
+        raise UserError(f"no discussion has {MIN_PEOPLE} people of split {splits} who voted on most of its {STATEMENTS} top statements")
     return sorted(found, key=lambda g: -len(g.real))
 
 
@@ -207,13 +210,19 @@ def _codes(table: pd.DataFrame) -> np.ndarray:
 
 
 def judge_gathering(contestant: Contestant, gathering: Gathering, options: list[str], seed: int) -> dict:
-    """Fictitious participants, and nobody in particular, beside the real people of one discussion."""
+    """Fictitious participants, known ones and nobody in particular, beside the real people of one discussion."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x70656F70]))
     people = len(gathering.real)
-    raters = contestant.pool.resolve("new", people * SETS, seed, group=gathering.name)
+    pool = contestant.pool
+    members = pool.resolve("all", 0, seed, group=gathering.name)
+    order = np.concatenate([rng.permutation(np.arange(max(people, len(members))) % len(members))[:people] for _ in range(SETS)])
+    asked_as = {
+        "rater_new": pool.resolve("new", people * SETS, seed, group=gathering.name),
+        "rater_known": [members[i] for i in order], "none": [pool.null()] * (people * SETS),
+    }  # fmt: skip
     statements = gathering.statements + gathering.novel_statements
     found = {"real": {"mi": metrics.mean_over_pairs(metrics.mutual_information(gathering.real))}, "policies": {}}
-    for name, who in (("rater_new", raters), ("none", [contestant.pool.null()] * len(raters))):
+    for name, who in asked_as.items():
         asked = [(p, r) for r in who for p in statements]
         laws = renormalised(option_log_probs(contestant, [p for p, _ in asked], [r for _, r in asked], options))
         laws = laws.reshape(SETS, people, len(statements), len(options))
@@ -243,7 +252,10 @@ def compare_with_real(laws: np.ndarray, real: np.ndarray, rng: np.random.Generat
 
 
 def marginals(laws: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """tv [Q] between the mean law [S, R, Q, K] of those who voted and the real votes [R, Q], and its floor: as many votes drawn from that law."""
+    """tv [Q] between the real votes [R, Q] and the mean law [S, R, Q, K] of those who voted.
+
+    And its floor [Q]: the mean tv of as many votes drawn from that law.
+    """
     distance, floor = [], []
     for i, votes in enumerate(real.T):
         voted = votes >= 0
@@ -261,10 +273,11 @@ def draw_votes(laws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def summarise(gatherings: list[Gathering], judged: list[dict]) -> dict[str, dict[str, float]]:
     """Means over discussions, weighted by their people."""
-    names = judged[0]["policies"]
-    return {
-        name: {key: _mean([j["policies"][name].get(key, np.nan) for j in judged], gatherings) for key in judged[0]["policies"][name]} for name in names
-    }
+    found: dict[str, dict[str, float]] = {}
+    for name in judged[0]["policies"]:
+        rows = [j["policies"][name] for j in judged]
+        found[name] = {key: _mean([row.get(key, np.nan) for row in rows], gatherings) for key in rows[0]}
+    return found
 
 
 def _mean(values: list[float], gatherings: list[Gathering]) -> float:

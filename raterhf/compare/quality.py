@@ -73,13 +73,9 @@ def skill(nll_null: float, nll: float, nll_bayes: float) -> float:
 def _decided(margins: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     margins, labels = np.asarray(margins, dtype=np.float64), np.asarray(labels)
     if margins.shape != labels.shape:
-        raise ValueError(
-            f"{margins.shape} margins and {labels.shape} labels: pass one label (1, 0 or -1) for each margin"
-        )
+        raise ValueError(f"{margins.shape} margins and {labels.shape} labels: pass one label (1, 0 or -1) for each margin")
     if not np.isin(labels, (-1, 0, 1)).all():
-        raise ValueError(
-            f"labels hold {sorted(set(np.unique(labels).tolist()) - {-1, 0, 1})}: they must be 1, 0 or -1"
-        )
+        raise ValueError(f"labels hold {sorted(set(np.unique(labels).tolist()) - {-1, 0, 1})}: they must be 1, 0 or -1")
     return margins[labels != 0], labels[labels != 0]
 
 

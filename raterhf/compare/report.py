@@ -160,8 +160,7 @@ def question_cards(metrics):
         card = {"key": key, "group": KINDS[question["kind"]], "plot": plots.file_name(f"question-{key}")}
         card["prompt"] = prompt_text(question.get("prompt") or "")
         card["figures"] = {
-            policy: {figure: row[figure] for figure in (distance, "valid") if row.get(figure) is not None}
-            for policy, row in rows.items()
+            policy: {figure: row[figure] for figure in (distance, "valid") if row.get(figure) is not None} for policy, row in rows.items()
         }
         cards.append(card)
     return sorted(cards, key=lambda card: order.index(card["group"]))

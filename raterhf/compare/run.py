@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from raterhf.compare import metrics, reward_figures
 from raterhf.compare.contestants import load_contestant
@@ -26,8 +25,19 @@ from raterhf.training import prepare, stages
 
 SCHEMA = 1
 ALL = [
-    "base", "sft_no_ids", "sft", "vanilla", "vanilla_best_t", "none", "rater_known", "rater_new", "shuffled", "text_ids", "text_new", "comparisons_only",
-]  # fmt: skip
+    "base",
+    "sft_no_ids",
+    "sft",
+    "vanilla",
+    "vanilla_best_t",
+    "none",
+    "rater_known",
+    "rater_new",
+    "shuffled",
+    "text_ids",
+    "text_new",
+    "comparisons_only",
+]
 # Temperatures among which vanilla's best is chosen, on the questions other than the one judged.
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 
@@ -60,11 +70,22 @@ def _at_seed(recipe: Recipe, seed: int) -> Recipe:
     data = folder / "data"
     if not (data / "base.csv").is_file():
         checkpoint.write_folder(data, lambda place: dice_files(place, seed, name=recipe.data.world))
-    names = {"comparisons": "comparisons.csv", "ratings": "ratings.csv", "demonstrations": "demonstrations.csv", "raters": "raters.jsonl", "base": "base.csv"}
+    names = {
+        "comparisons": "comparisons.csv",
+        "ratings": "ratings.csv",
+        "demonstrations": "demonstrations.csv",
+        "raters": "raters.jsonl",
+        "base": "base.csv",
+    }
     files = {key: str(data / name) for key, name in names.items() if getattr(recipe.data, key)}
-    return recipe.model_copy(update={
-        "seed": seed, "runs": str(recipe.folder), "name": f"seed-{seed}", "data": recipe.data.model_copy(update=files),
-    })  # fmt: skip
+    return recipe.model_copy(
+        update={
+            "seed": seed,
+            "runs": str(recipe.folder),
+            "name": f"seed-{seed}",
+            "data": recipe.data.model_copy(update=files),
+        }
+    )
 
 
 def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
@@ -81,9 +102,14 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     world = load_world(recipe.data.world)
     n_train = int((labels.raters.split == "train").sum())
     arena = Arena(
-        world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats,
-        world.draw_people(n_train, recipe.seed, "t"), labels,
-    )  # fmt: skip
+        world,
+        recipe.seed,
+        recipe.compare.draws,
+        recipe.compare.people,
+        recipe.compare.repeats,
+        world.draw_people(n_train, recipe.seed, "t"),
+        labels,
+    )
     folders = _train_controls(recipe, labels, wanted)
     base = load_contestant("base", recipe.folder / "base", "none", recipe.model.max_length, recipe.policy.max_new_tokens)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
@@ -100,8 +126,11 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
         verdicts["vanilla_best_t"] = _best_temperature(recipe, folders["vanilla"][0], arena, base, proxy)
     sweeps = _sweeps(recipe, labels, arena, base, wanted) if sweep else {}
     models = reward_figures.judge_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
-    population = [{"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
-                  for r in range(8) for q, i in zip(arena.questions, arena.real[r])]  # fmt: skip
+    population = [
+        {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
+        for r in range(8)
+        for q, i in zip(arena.questions, arena.real[r])
+    ]
     samples = {"population": population} | {name: verdicts[name].samples for name in ("vanilla", "rater_new") if name in verdicts}
     return {"arena": arena, "verdicts": verdicts, "sweeps": sweeps, "reward_models": models, "samples": samples}
 
@@ -110,9 +139,11 @@ def _train_controls(recipe: Recipe, labels: Labels, wanted: list[str]) -> dict[s
     """Train what the wanted policies need. Returns for each its folder and how its raters are drawn."""
     home = recipe.folder
     folders: dict[str, tuple[Path, str]] = {
-        "base": (home / "base", "none"), "sft": (home / "sft", "new"), "rater_known": (home / "policy", "known"),
+        "base": (home / "base", "none"),
+        "sft": (home / "sft", "new"),
+        "rater_known": (home / "policy", "known"),
         "rater_new": (home / "policy", "new"),
-    }  # fmt: skip
+    }
     if {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted):
         from raterhf.compare.opponent import train_vanilla
 
@@ -135,10 +166,15 @@ def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
     """Our own three stages with encoding none: TRL's updates, samples and beta, by our code."""
     rl = recipe.vanilla.rl
     policy = {
-        "algorithm": "rloo", "beta": recipe.compare.vanilla_betas[0] if beta is None else beta, "steps": rl["max_steps"],
-        "lr": rl["learning_rate"], "samples": rl["num_generations"], "raters": 1, "own_noise": False,
+        "algorithm": "rloo",
+        "beta": recipe.compare.vanilla_betas[0] if beta is None else beta,
+        "steps": rl["max_steps"],
+        "lr": rl["learning_rate"],
+        "samples": rl["num_generations"],
+        "raters": 1,
+        "own_noise": False,
         "prompts": rl["per_device_train_batch_size"] * rl.get("gradient_accumulation_steps", 1) // rl["num_generations"],
-    }  # fmt: skip
+    }
     return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)
 
 
@@ -208,20 +244,34 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
             parts = [result["verdicts"][name].questions[question.key] for result in results]
             rows[name] = {key: np.mean([part[key] for part in parts], axis=0).tolist() for key in parts[0]}
         questions[question.key] = {
-            "kind": question.kind, "prompt": question.prompts[0], "classes": question.classes, "population": question.law.tolist(), "policies": rows,
-        }  # fmt: skip
+            "kind": question.kind,
+            "prompt": question.prompts[0],
+            "classes": question.classes,
+            "population": question.law.tolist(),
+            "policies": rows,
+        }
     sweeps = {
-        name: [{key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in row} for i, row in enumerate(results[0]["sweeps"][name])]
+        name: [
+            {key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in row}
+            for i, row in enumerate(results[0]["sweeps"][name])
+        ]
         for name in results[0]["sweeps"]
     }
     return {
-        "schema": SCHEMA, "recipe": recipe.model_dump(mode="json"), "seeds": [recipe.seed + i for i in range(len(results))],
+        "schema": SCHEMA,
+        "recipe": recipe.model_dump(mode="json"),
+        "seeds": [recipe.seed + i for i in range(len(results))],
         "versions": {name: version(name) for name in ("raterhf", "torch", "transformers", "trl", "lightning")},
-        "policies": policies, "intervals": {"policies": intervals, "reward_models": {}}, "questions": questions,
+        "policies": policies,
+        "intervals": {"policies": intervals, "reward_models": {}},
+        "questions": questions,
         "reward_models": reward_figures.merge([result["reward_models"] for result in results]),
-        "coherence": _coherence_pictures(results[0]), "sweeps": sweeps, "equal_gold": _equal_gold(results), "real": _real(results),
+        "coherence": _coherence_pictures(results[0]),
+        "sweeps": sweeps,
+        "equal_gold": _equal_gold(results),
+        "real": _real(results),
         "seed_figures": [{name: v.figures for name, v in result["verdicts"].items()} for result in results],
-    }  # fmt: skip
+    }
 
 
 def _coherence_pictures(result: dict) -> dict:
@@ -250,9 +300,12 @@ def _equal_gold(results: list[dict]) -> dict | None:
     mean, low, high = metrics.over_seeds([row["a"]["etv"] - row["b"]["etv"] for row in rows])
     average = {side: {key: float(np.mean([row[side][key] for row in rows])) for key in rows[0][side]} for side in ("a", "b")}
     return {
-        "reward_gold": float(np.mean([row["reward_gold"] for row in rows])), "vanilla": average["a"], "rater_new": average["b"],
-        "difference_etv": mean, "interval": [low, high],
-    }  # fmt: skip
+        "reward_gold": float(np.mean([row["reward_gold"] for row in rows])),
+        "vanilla": average["a"],
+        "rater_new": average["b"],
+        "difference_etv": mean,
+        "interval": [low, high],
+    }
 
 
 def _real(results: list[dict]) -> dict:

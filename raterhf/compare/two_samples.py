@@ -16,9 +16,7 @@ MAX_LEVELS = 12
 """Answers told apart in one question, the rarest as one; two of 101 answers would give 10,201 products."""
 
 
-def c2st_scores(
-    fictitious: np.ndarray, real: np.ndarray, seed: int, n_folds: int = 5
-) -> tuple[np.ndarray, np.ndarray]:
+def c2st_scores(fictitious: np.ndarray, real: np.ndarray, seed: int, n_folds: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Out-of-fold scores (higher: more fictitious) of both, by whichever classifier has the larger AUC.
 
     A random forest on one-hot answers, and a logistic on one-hots and their products for pairs of questions:
@@ -27,9 +25,7 @@ def c2st_scores(
     would put copies of a rater on both sides.
     """
     if min(len(fictitious), len(real)) < n_folds:
-        raise ValueError(
-            f"{len(fictitious)} fictitious and {len(real)} real raters: {n_folds} folds need as many of each"
-        )
+        raise ValueError(f"{len(fictitious)} fictitious and {len(real)} real raters: {n_folds} folds need as many of each")
     labels = np.repeat([1, 0], [len(fictitious), len(real)])
     one_hot = _one_hot(np.concatenate([fictitious, real]))
     forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=seed, n_jobs=1)
@@ -61,9 +57,7 @@ def _one_hot(answers: np.ndarray) -> list[np.ndarray]:
         levels, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
         rank = np.empty(levels.size, dtype=np.int64)
         rank[np.argsort(-counts, kind="stable")] = np.arange(levels.size)
-        blocks.append(
-            np.eye(min(levels.size, MAX_LEVELS), dtype=np.float32)[np.minimum(rank, MAX_LEVELS - 1)[inverse]]
-        )
+        blocks.append(np.eye(min(levels.size, MAX_LEVELS), dtype=np.float32)[np.minimum(rank, MAX_LEVELS - 1)[inverse]])
     return blocks
 
 

@@ -122,9 +122,7 @@ def answer_fault(value: Any) -> str:
     if len(value) != 1:
         return "is not one message; beside a prompt an answer is text or a list of one message: correct it"
     return messages_fault(value) or (
-        "is not the assistant's message; an answer has the role assistant: correct it"
-        if value[0]["role"] != "assistant"
-        else ""
+        "is not the assistant's message; an answer has the role assistant: correct it" if value[0]["role"] != "assistant" else ""
     )
 
 
@@ -160,10 +158,7 @@ def rater_fault(value: Any) -> str:
     if isinstance(value, float) or (isinstance(value, str) and _FLOAT.fullmatch(value)):
         return "is a decimal number (often integers with a hole among them); write IDs as text or integers"
     if isinstance(value, str) and (value in SPEC_WORDS or value.startswith(SPEC_STARTS)):
-        return (
-            f"is a word of the rater grammar ({', '.join(SPEC_WORDS + SPEC_STARTS)}), and could not be "
-            "asked for; rename the rater"
-        )
+        return f"is a word of the rater grammar ({', '.join(SPEC_WORDS + SPEC_STARTS)}), and could not be asked for; rename the rater"
     if isinstance(value, str) and value.lower() in NO_NAME:
         return "reads as missing, and would make strangers one rater; write the ID or rename the rater"
     return name_fault(value)

@@ -64,9 +64,7 @@ def read_parts(kind: str, request: Request, problems: Problems, counts: dict) ->
     found = [(rows, _rename(kind, rows, request)) for rows in files]
     counts["files"] = request.paths[kind]
     counts["read"] = sum(len(frame) for _, frame in found)
-    counts["columns_ignored"] = {
-        rows.name: ignored for rows, frame in found if (ignored := _ignored(kind, rows, frame, request))
-    }
+    counts["columns_ignored"] = {rows.name: ignored for rows, frame in found if (ignored := _ignored(kind, rows, frame, request))}
     if kind == "raters":  # its `split` is a column of the rater, not a choice of rows
         return [Part(rows, frame) for rows, frame in found]
     splits = Counter(str(cell) for _, frame in found if "split" in frame for cell in frame["split"])
@@ -113,9 +111,7 @@ def _fill(template: str, cells: tuple) -> str:
 
 def check_columns(request: Request) -> None:
     """Raise UserError for a mapping from a name that no kind of file has."""
-    known = sorted(
-        {n for names in NAMES.values() for n in names} | {f"{k}.{n}" for k in NAMES for n in NAMES[k]}
-    )
+    known = sorted({n for names in NAMES.values() for n in names} | {f"{k}.{n}" for k in NAMES for n in NAMES[k]})
     for name in request.columns:
         if name not in known:
             raise UserError(
@@ -139,8 +135,7 @@ def _missing_mapped(what: str, theirs: str, parts: list[Part]) -> UserError:
     there = sorted({str(name) for part in parts for name in part.rows.frame.columns})
     files = ", ".join(part.rows.name for part in parts)
     return UserError(
-        f"{what} is {theirs!r}, a column that none of {files} has; there are {', '.join(there)}"
-        f"{_nearest(theirs, there)}: correct the name"
+        f"{what} is {theirs!r}, a column that none of {files} has; there are {', '.join(there)}{_nearest(theirs, there)}: correct the name"
     )
 
 
@@ -166,9 +161,7 @@ def _comparison_columns(rows: Rows, names: dict[str, str]) -> tuple[str, ...]:
     """The columns of the form of comparison the file has: chosen and rejected, or a, b and label."""
     has = {name for name, theirs in names.items() if theirs in rows.frame}
     if {"chosen", "rejected", "a", "b"} <= has:
-        raise UserError(
-            f"{rows.name}: chosen and rejected beside a and b; a file has one form: remove two columns"
-        )
+        raise UserError(f"{rows.name}: chosen and rejected beside a and b; a file has one form: remove two columns")
     if not has & {"chosen", "rejected", "a", "b"}:
         raise UserError(
             f"{rows.name}: no column chosen; comparisons need prompt, chosen, rejected, rater_id or "

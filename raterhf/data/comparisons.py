@@ -118,9 +118,7 @@ def describe(labels: Labels) -> dict:
             "answer": np.where(swap, -label, label),
         }
     )
-    told = pd.DataFrame(
-        {"rater_id": shown["rater_id"], "prompt": keys(shown["prompt"]), "answer": shown["completion"]}
-    )
+    told = pd.DataFrame({"rater_id": shown["rater_id"], "prompt": keys(shown["prompt"]), "answer": shown["completion"]})
     return {
         "raters": len(people),
         "raters_train": int((people["split"] == "train").sum()),
@@ -151,14 +149,10 @@ def _list(value: Paths) -> list[str]:
     return [str(value)] if one else [str(item) for item in value]
 
 
-def _read(
-    request: Request, problems: Problems, counts: dict
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
+def _read(request: Request, problems: Problems, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
     """The data by kind, in one form, and the raters files. Raises where `problems` does not drop."""
     if not any(request.paths[kind] for kind in DATA_KINDS):
-        raise UserError(
-            "no comparisons, ratings or demonstrations; training needs labels: give at least one file"
-        )
+        raise UserError("no comparisons, ratings or demonstrations; training needs labels: give at least one file")
     check_columns(request)
     parts = {kind: read_parts(kind, request, problems, counts[kind]) for kind in NAMES}
     check_mapped(request, parts)
@@ -211,9 +205,7 @@ def _groups(data: dict[str, pd.DataFrame], counts: dict) -> dict[str, str]:
     return dict(zip(first["rater_id"], first["group"]))
 
 
-def _raters(
-    labelled: pd.Series, listed: pd.DataFrame | None, groups: dict, share: float, seed: int, counts: dict
-) -> pd.DataFrame:
+def _raters(labelled: pd.Series, listed: pd.DataFrame | None, groups: dict, share: float, seed: int, counts: dict) -> pd.DataFrame:
     """The frame `Labels.raters`. `labelled` is the number of labels by rater ID."""
     known = listed if listed is not None else pd.DataFrame(index=pd.Index([], dtype=object))
     files = ", ".join(counts["files"])

@@ -116,11 +116,7 @@ def _read_csv(path: str) -> Rows:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{path}: column {twice[0]!r} is twice in the header; names are unique: rename one")
-    bad = [
-        f"row {i} (line {line}): {len(row)} cells"
-        for i, (row, line) in enumerate(zip(rows, lines), start=1)
-        if len(row) != len(header)
-    ]
+    bad = [f"row {i} (line {line}): {len(row)} cells" for i, (row, line) in enumerate(zip(rows, lines), start=1) if len(row) != len(header)]
     _fail(path, f"the header names {len(header)} columns and every row has as many: correct them", bad)
     return Rows(path, _objects(dict(zip(header, zip(*rows)))), lines)
 
@@ -138,9 +134,7 @@ def _read_folder(path: str) -> Rows:
     import datasets  # costs a second
 
     if not any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        raise UserError(
-            f"{path}: a folder that datasets.save_to_disk did not write; name the files in it one by one"
-        )
+        raise UserError(f"{path}: a folder that datasets.save_to_disk did not write; name the files in it one by one")
     return _from_datasets(path, datasets.load_from_disk(path))
 
 
@@ -152,9 +146,7 @@ def _read_hub(path: str) -> Rows:
     try:
         return _from_datasets(path, datasets.load_dataset(path))
     except (OSError, ValueError) as error:  # not found, not reachable, several configurations
-        raise UserError(
-            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it"
-        ) from None
+        raise UserError(f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it") from None
 
 
 def _from_datasets(path: str, loaded) -> Rows:

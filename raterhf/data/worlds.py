@@ -163,10 +163,12 @@ def _read_question(spec: dict, config: dict) -> Question:
     lean = mixture**0.5 * (0.6 + 0.8 * np.linspace(1, 0, len(classes)))
     base_classes = mixture if spec["kind"] == "unrated" else lean / lean.sum()
     base_words = np.array([w["base"] for w in config["wordings"]])
-    base = np.concatenate([
-        (1 - config["base_junk"]) * np.outer(base_classes, base_words).ravel(),
-        np.full(n_junk, config["base_junk"] / n_junk),
-    ])
+    base = np.concatenate(
+        [
+            (1 - config["base_junk"]) * np.outer(base_classes, base_words).ravel(),
+            np.full(n_junk, config["base_junk"] / n_junk),
+        ]
+    )
     return Question(
         spec["key"], spec["kind"], spec["paraphrases"], config["test_paraphrases"], classes, laws, mixture / mixture.sum(),
         texts + junk, class_of, wording_of, quality, base / base.sum(),

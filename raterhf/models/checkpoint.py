@@ -52,7 +52,9 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         else:
             os.replace(fresh, target)
     except OSError as error:
-        raise UserError(f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again") from None
+        raise UserError(
+            f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again"
+        ) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -66,7 +68,9 @@ def write_text(path: Path, text: str) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again") from None
+        raise UserError(
+            f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again"
+        ) from None
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -91,7 +95,9 @@ def _read_json(path: Path) -> dict:
         raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
 
 
-def _save_model(folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str) -> None:
+def _save_model(
+    folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str
+) -> None:
     trunk.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
@@ -100,7 +106,9 @@ def _save_model(folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: Pre
     (folder / "README.md").write_text(_model_card(header))
 
 
-def save_policy(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, max_length: int, extra: dict) -> None:
+def save_policy(
+    folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, max_length: int, extra: dict
+) -> None:
     reader = policy.reader
     header = {
         "kind": "policy", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
@@ -115,7 +123,9 @@ def save_policy(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase
     write_folder(folder, fill)
 
 
-def save_reward(folder: Path, model: RewardModel, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict) -> None:
+def save_reward(
+    folder: Path, model: RewardModel, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict
+) -> None:
     """`lm` is the causal language model around the trunk, saved so that the folder is an ordinary one."""
     reader = model.reader
     header = {
@@ -147,7 +157,9 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
     shapes = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
     differ = sorted(k for k in shapes.keys() | weights.keys() if k not in weights or k not in shapes or weights[k].shape != shapes[k])
     if differ:
-        raise UserError(f"{path} was written by another version (differs in {', '.join(differ)}); delete its folder and train that stage again")
+        raise UserError(
+            f"{path} was written by another version (differs in {', '.join(differ)}); delete its folder and train that stage again"
+        )
     model.load_state_dict(weights, strict=False)
 
 
@@ -188,11 +200,17 @@ def load_pool(folder: Path) -> RaterPool:
         raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")
     arrays = _read(folder / "raters.safetensors", load_arrays)
     populations = {
-        name: Population(arrays[f"{i}.weights"], arrays[f"{i}.means"], arrays[f"{i}.factors"])
-        for i, name in enumerate(text["populations"])
+        name: Population(arrays[f"{i}.weights"], arrays[f"{i}.means"], arrays[f"{i}.factors"]) for i, name in enumerate(text["populations"])
     }
     return RaterPool(
-        text["ids"], arrays["vectors"], text["own_dim"], text["encoding"], text["personas"], text["groups"], populations, text["text_template"]
+        text["ids"],
+        arrays["vectors"],
+        text["own_dim"],
+        text["encoding"],
+        text["personas"],
+        text["groups"],
+        populations,
+        text["text_template"],
     )
 
 

@@ -15,12 +15,13 @@ independent noise), rho(x) the share of a rater's unexplained utility that persi
 """
 
 import math
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.batches import Batch, Example
 from raterhf.raters.space import PrefixReader
@@ -54,7 +55,7 @@ class RewardModel(nn.Module):
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(hidden))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("persistence", torch.zeros(hidden + 1))
-        self.own_noise = OwnNoise(own_dim) if own_dim else None
+        self.own_noise = OwnNoise(own_dim, backbone.config.vocab_size) if own_dim else None
 
     def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
         """Mean of the last hidden states over the completion, EOS included, [B, d] in fp32.
@@ -95,35 +96,40 @@ class RewardModel(nn.Module):
 class OwnNoise(nn.Module):
     """psi(y): unit features [B, o] of completions, by which a rater's own noise is one smooth function of the text.
 
-    A random projection of the counts of token uni- and bigrams (hashed into buckets), each divided by its root mean square over the
-    training completions: what many answers share counts little, what tells answers apart counts most.
+    A random projection of the counts of uni- and bigrams of tokens, case and space folded, each divided by its mean square over the
+    training completions: what many answers share counts little, what tells answers apart counts most, so that a rater likes one answer
+    alike however it is put.
     """
 
     BUCKETS = 8192
 
-    def __init__(self, own_dim: int):
+    def __init__(self, own_dim: int, vocab_size: int):
         super().__init__()
+        self.register_buffer("fold", torch.arange(vocab_size) % self.BUCKETS)
         self.register_buffer("weight", torch.ones(self.BUCKETS))
         generator = torch.Generator().manual_seed(0)
         self.register_buffer("directions", torch.randn(self.BUCKETS, own_dim, generator=generator))
 
     def counts(self, examples: Sequence[Example]) -> list[list[int]]:
         """Buckets of the completion's n-grams, EOS left out."""
-        rows = []
+        rows, fold = [], self.fold.tolist()
         for example in examples:
-            tokens = example.ids[example.prompt_length : -1] or example.ids[-1:]
+            tokens = [fold[t] for t in example.ids[example.prompt_length : -1] or example.ids[-1:]]
             pairs = [(a * 1_000_003 + b * 7919 + 1) % self.BUCKETS for a, b in zip(tokens, tokens[1:])]
-            rows.append([t % self.BUCKETS for t in tokens] + pairs)
+            rows.append(2 * tokens + pairs)
         return rows
 
-    def fit(self, examples: Sequence[Example]) -> None:
+    def fit(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> None:
+        """Fold tokens that differ in case or leading space alone; weigh n-grams by how rare they are in `examples`."""
+        texts = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+        buckets = [zlib.crc32((text.strip().lower() or text).encode()) % self.BUCKETS for text in texts]
+        self.fold[: len(buckets)] = torch.tensor(buckets, device=self.fold.device)
         squares = np.zeros(self.BUCKETS)
         for row in self.counts(examples):
             bucket, count = np.unique(row, return_counts=True)
             squares[bucket] += count**2
-        n = len(examples)
         # Not the variance: what stands in every answer varies as little as what stands in one. Never seen is as rare as seen once.
-        self.weight.copy_(torch.tensor(np.sqrt(n / np.maximum(squares, 1))))
+        self.weight.copy_(torch.tensor(1 / np.maximum(squares, 1)))
 
     def forward(self, examples: Sequence[Example]) -> Tensor:
         rows = self.counts(examples)

@@ -60,7 +60,9 @@ class RaterPool:
         if rater_id not in self.index:
             near = difflib.get_close_matches(rater_id, self.ids, n=3)
             hint = f"nearest: {', '.join(near)}; " if near else ""
-            raise UserError(f"rater {rater_id!r} is not known to this run ({len(self.ids)} raters; {hint}or use new, new:7, all, none, persona:NAME)")
+            raise UserError(
+                f"rater {rater_id!r} is not known to this run ({len(self.ids)} raters; {hint}or use new, new:7, all, none, persona:NAME)"
+            )
         seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
         own = np.random.default_rng(seed).standard_normal(self.own_dim)
         vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
@@ -89,7 +91,9 @@ class RaterPool:
             raise UserError("this run has no population to draw fictitious raters from (raters.encoding is none); use --rater none")
         names = sorted(k.partition(":")[2] for k in self.populations if k.startswith(kind + ":"))
         near = difflib.get_close_matches(name, names, n=1)
-        raise UserError(f"{kind} {name!r} is not in this run; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}")
+        raise UserError(
+            f"{kind} {name!r} is not in this run; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}"
+        )
 
     def _unused_id(self, rng: np.random.Generator) -> str:
         """A string shaped like the known IDs that none of them has."""

@@ -84,9 +84,17 @@ class _Lines(L.Callback):
 
 
 def fit(
-    module: L.LightningModule, make_batch: Callable[[int], Any], *, steps: int, lr: float, weight_decay: float, save_every: int,
-    folder: Path, rates: dict[str, float] | None = None, tensorboard: bool = False,
-) -> None:  # fmt: skip
+    module: L.LightningModule,
+    make_batch: Callable[[int], Any],
+    *,
+    steps: int,
+    lr: float,
+    weight_decay: float,
+    save_every: int,
+    folder: Path,
+    rates: dict[str, float] | None = None,
+    tensorboard: bool = False,
+) -> None:
     """Train `module` for `steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one."""
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state"
@@ -109,9 +117,17 @@ def fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
-            max_epochs=1, accelerator="auto", devices=1, logger=loggers, log_every_n_steps=10, enable_checkpointing=False,
-            enable_model_summary=False, enable_progress_bar=sys.stderr.isatty(), gradient_clip_val=1.0, callbacks=[_Resumable(optimizer, first, save_every, state), progress],
-        )  # fmt: skip
+            max_epochs=1,
+            accelerator="auto",
+            devices=1,
+            logger=loggers,
+            log_every_n_steps=10,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            gradient_clip_val=1.0,
+            callbacks=[_Resumable(optimizer, first, save_every, state), progress],
+        )
         module.train()
         try:
             trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))

@@ -56,7 +56,9 @@ def target_law(score: Tensor, own: Tensor, reference: Tensor, persistence: Tenso
     return torch.softmax(utility / temperature, -1)
 
 
-def sequence_reward(score: Tensor, own: Tensor | None, reference: Tensor, log_prob: Tensor, persistence: Tensor | None, beta: float) -> Tensor:
+def sequence_reward(
+    score: Tensor, own: Tensor | None, reference: Tensor, log_prob: Tensor, persistence: Tensor | None, beta: float
+) -> Tensor:
     """Reward of a whole sampled completion, penalty included, for policy gradients.
 
     Without own noise the usual s - beta (log pi - log ref). With it the objective whose optimum is `target_law`: mean utility plus own

@@ -88,7 +88,10 @@ class Window:
         if long.any():
             per_rater = Counter(frame.rater_id[long])
             worst = ", ".join(f"{rater} {n}" for rater, n in per_rater.most_common(5))
-            print(f"  {kind}: {long.sum()} of {len(frame)} over-long examples left out, of {len(per_rater)} raters (most: {worst})", flush=True)
+            print(
+                f"  {kind}: {long.sum()} of {len(frame)} over-long examples left out, of {len(per_rater)} raters (most: {worst})",
+                flush=True,
+            )
         return ~long
 
 
@@ -114,7 +117,7 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
     b = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.b, texts)])
     index = {rater_id: i for i, rater_id in enumerate(ids)}
     group = pd.factorize(frame.prompt.astype(str))[0].astype(np.int64)
-    return ComparisonData(examples, a, b, frame.label.to_numpy(np.int64), frame.rater_id.map(index).to_numpy(np.int64), group)
+    return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group)
 
 
 def demonstration_data(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raterhf.data.batches import Example, step_indices
+from raterhf.data.batches import Example
 from raterhf.inference.scorer import Scorer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.space import RaterSpace
@@ -41,9 +41,7 @@ class ComparisonData:
 class RewardModule(L.LightningModule):
     """Bradley-Terry with ties and slips over s(x, y; z_r), the rater dropped from some comparisons (null rater)."""
 
-    def __init__(
-        self, model: RewardModel, space: RaterSpace | None, pad_id: int, null_share: float, slip_rate: float | None, seed: int
-    ):
+    def __init__(self, model: RewardModel, space: RaterSpace | None, pad_id: int, null_share: float, slip_rate: float | None, seed: int):
         super().__init__()
         self.model, self.space = model, space
         self.pad_id, self.null_share, self.seed = pad_id, null_share, seed

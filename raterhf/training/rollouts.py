@@ -84,7 +84,8 @@ class Imitation:
     def split(self, parts: int) -> list["Imitation"]:
         """Interleaved parts, so that each holds every prompt."""
         return [
-            Imitation(self.examples[i::parts], self.vectors[i::parts], self.null[i::parts], self.weight[i::parts], self.log) for i in range(parts)
+            Imitation(self.examples[i::parts], self.vectors[i::parts], self.null[i::parts], self.weight[i::parts], self.log)
+            for i in range(parts)
         ]
 
 
@@ -127,9 +128,7 @@ def imitation_targets(
     return Imitation(examples, torch.cat(rows), null.repeat(n_own * len(pools)), weight, log)
 
 
-def _candidates(
-    sampler: Sampler, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, n: int, seed: int
-) -> list[list[Example]]:
+def _candidates(sampler: Sampler, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, n: int, seed: int) -> list[list[Example]]:
     """Different finished samples of the reference for each prompt, drawn under the raters in turn."""
     rater = torch.arange(n).repeat(len(prompts)) % len(vectors)
     repeated = [prompt for prompt in prompts for _ in range(n)]

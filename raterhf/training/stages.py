@@ -6,7 +6,6 @@ changed and runs again. An interrupted stage resumes.
 
 import hashlib
 import json
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,35 +13,57 @@ import numpy as np
 import torch
 
 from raterhf.data.batches import Renderer, step_indices
-from raterhf.data.comparisons import Labels
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer, in_batches
+from raterhf.inference.scorer import Scorer
 from raterhf.models import backbone, checkpoint
 from raterhf.models.policy import Policy
-from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
-from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
 from raterhf.training.fit import clear_state, fit
 from raterhf.training.policy_module import Groups, PolicyModule
-from raterhf.training.reward_module import (
-    ComparisonData, RewardModule, calibrate, evaluate, fit_persistence, marginal_likelihood, repeated_pairs, unit_spread,
-)  # fmt: skip
+from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
+from raterhf.training.start import all_texts, rater_texts, start_model
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
     "base": ("seed", "model", "base", "data.base"),
-    "reward": ("seed", "model", "raters", "reward", "data.comparisons", "data.ratings", "data.raters", "data.columns", "data.split",
-               "data.shuffle_raters", "data.held_out", "data.group_column", "data.validate_share", "data.max_dropped"),
-    "sft": ("seed", "model", "raters", "sft", "data.demonstrations", "data.comparisons", "data.raters", "data.columns", "data.split",
-            "data.shuffle_raters", "data.max_dropped"),
+    "reward": (
+        "seed",
+        "model",
+        "raters",
+        "reward",
+        "data.comparisons",
+        "data.ratings",
+        "data.raters",
+        "data.columns",
+        "data.split",
+        "data.shuffle_raters",
+        "data.held_out",
+        "data.group_column",
+        "data.validate_share",
+        "data.max_dropped",
+    ),
+    "sft": (
+        "seed",
+        "model",
+        "raters",
+        "sft",
+        "data.demonstrations",
+        "data.comparisons",
+        "data.raters",
+        "data.columns",
+        "data.split",
+        "data.shuffle_raters",
+        "data.group_column",
+        "data.max_dropped",
+    ),
     "policy": ("seed", "raters", "policy"),
-}  # fmt: skip
+}
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
 
@@ -73,7 +94,8 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     everything = recipe.model_dump(mode="json")
     inputs: dict = {}
     for earlier in recipe.stages[: recipe.stages.index(stage)]:
-        inputs[f"stage {earlier}"] = file_digest(str(recipe.folder / earlier / "model.safetensors"))
+        names = ("model.safetensors", "raterhf.safetensors", "raters.safetensors")
+        inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]
@@ -93,7 +115,7 @@ def _finished(folder: Path, inputs: dict) -> bool:
     record, started = folder / "stage.json", folder / "started.json"
     before = json.loads((record if record.is_file() else started).read_text()) if record.is_file() or started.is_file() else None
     if before is not None:
-        changed = [key for key in inputs if before["inputs"].get(key) != inputs[key]]
+        changed = [key for key in inputs | before["inputs"] if before["inputs"].get(key) != inputs.get(key)]
         if not changed:
             return record.is_file()
         print(f"{folder.name}: trained again, since {', '.join(changed)} changed", flush=True)
@@ -101,29 +123,6 @@ def _finished(folder: Path, inputs: dict) -> bool:
         record.unlink(missing_ok=True)
     checkpoint.write_text(started, json.dumps({"inputs": inputs}))
     return False
-
-
-def start_model(recipe: Recipe, texts: list[str]):
-    """The language model a stage starts from, and its tokenizer: the base stage's, a pretrained one, or one from scratch."""
-    if recipe.base:
-        policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "base")
-        return policy.lm, tokenizer
-    if recipe.model.path:
-        return backbone.load_pretrained(recipe.model.path)
-    tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
-    return backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed), tokenizer
-
-
-def _texts(labels: Labels) -> list[str]:
-    frames = (labels.comparisons, labels.demonstrations)
-    columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]
-    return sorted({str(text) for column in columns for text in column})
-
-
-def _rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
-    if recipe.raters.encoding != "text":
-        return {}
-    return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
@@ -146,127 +145,47 @@ def run_base(recipe: Recipe, folder: Path) -> None:
 
 
 def _plain(examples: list, rows: np.ndarray) -> Imitation:
-    return Imitation([examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {})
+    return Imitation(
+        [examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {}
+    )
 
 
 def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, space: RaterSpace | None = None) -> None:
     module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed, space=space)
     fit(
-        module, lambda step: make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step), steps=settings.steps,
-        lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder, tensorboard=recipe.tensorboard,
+        module,
+        lambda step: make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step),
+        steps=settings.steps,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        save_every=settings.save_every,
+        folder=folder,
+        tensorboard=recipe.tensorboard,
         rates={"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {}),
-    )  # fmt: skip
-
-
-def run_reward(recipe: Recipe, folder: Path) -> None:
-    labels = prepare.read_data(recipe)
-    people = prepare.find_people(labels)
-    lm, tokenizer = start_model(recipe, _texts(labels))
-    raters, settings = recipe.raters, recipe.reward
-    renderer = Renderer(tokenizer, recipe.model.max_length)
-    window = prepare.Window(renderer, recipe.data.max_dropped)
-    texts = _rater_texts(recipe, people)
-    known = prepare.comparison_data(labels, window, people.known, texts)
-    validate = prepare.comparison_data(labels, window, people.validate, texts)
-    train_rows, held_rows = held_out_rows(known, recipe)
-    soft = raters.encoding == "embedding"
-    torch.manual_seed(recipe.seed)
-    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, raters.own_dim if soft else 0, settings.site)
-    space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
-    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed)
-    train_data = known.rows(train_rows)
-    fit(
-        module, lambda step: train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed)),
-        steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every, folder=folder,
-        rates={"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}, tensorboard=recipe.tensorboard,
-    )  # fmt: skip
-    if soft:
-        unit_spread(module)
-    report = finish_reward(recipe, module, train_data, known.rows(held_rows))
-    pool = make_pool(recipe, people, module, validate, report)
-    checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
-
-
-def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out."""
-    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
-    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
-    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 0x68656C64]))
-    held = (rng.random(group.max() + 1) < recipe.data.held_out)[group]
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
-    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
-    report: dict = {}
-    soft = module.space is not None
-    if len(held):
-        vectors = module.space.vectors.detach()[held.rater] if soft else None
-        margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
-        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
-    theta, slip = (float(p.detach()) for p in module.noise_parameters())
-    report |= {"tie_width": theta, "slip_rate": slip}
-    if not soft or recipe.raters.own_dim == 0:
-        return report
-    module.model.own_noise.fit(train_data.examples)
-    pairs, agree = repeated_pairs(train_data)
-    report["repeated_comparisons"] = len(pairs)
-    if len(pairs):
-        first = train_data.rows(pairs[:, 0])
-        margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
-        asked = [train_data.examples[i].prompt for i in first.a]
-        with torch.no_grad():
-            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, module.pad_id, margin.device)
-        weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
-        module.model.persistence.copy_(weights)
-    else:
-        module.model.persistence[-1] = -10.0
-        if recipe.raters.persistence is None:
-            print("  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it", flush=True)
-    return report
-
-
-def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
-    """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
-    raters = recipe.raters
-    own = raters.own_dim if raters.encoding == "embedding" else 0
-    pool = RaterPool(people.known, np.zeros((len(people.known), 0), np.float32), own, raters.encoding, people.personas, people.groups, {}, raters.text_template)
-    if module.space is None:
-        return pool
-    pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
-    judge = (lambda draws: marginal_likelihood(module, validate, draws)) if len(validate) else None
-    report["population"] = fit_populations(recipe, pool, judge)
-    return pool
-
-
-def fit_populations(recipe: Recipe, pool: RaterPool, judge: Callable[[np.ndarray], float] | None = None) -> list[dict]:
-    """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
-    raters = recipe.raters
-    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, judge)
-    members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
-    for rater_id, group in pool.groups.items():
-        members.setdefault(f"group:{group}", []).append(rater_id)
-    for key, ids in members.items():
-        vectors = pool.vectors[[pool.index[r] for r in ids]]
-        if len(ids) >= MIN_MEMBERS:
-            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
-        else:
-            print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
-    return trials[:5]
+    )
 
 
 def run_sft(recipe: Recipe, folder: Path) -> None:
     labels = prepare.read_data(recipe)
     people = prepare.find_people(labels)
-    lm, tokenizer = start_model(recipe, _texts(labels))
+    lm, tokenizer = start_model(recipe, all_texts(labels))
     raters = recipe.raters
     soft = raters.encoding == "embedding"
     if soft:
         pool = checkpoint.load_pool(recipe.folder / "reward")
     else:
-        pool = RaterPool(people.known, np.zeros((len(people.known), 0), np.float32), 0, raters.encoding, people.personas, people.groups, {}, raters.text_template)
+        pool = RaterPool(
+            people.known,
+            np.zeros((len(people.known), 0), np.float32),
+            0,
+            raters.encoding,
+            people.personas,
+            people.groups,
+            {},
+            raters.text_template,
+        )
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    examples, rater = prepare.demonstration_data(labels, window, pool.ids, _rater_texts(recipe, people), recipe.sft.source)
+    examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
     policy = Policy(lm, pool.dim + pool.own_dim if soft else 0, raters.tokens)
     vectors = torch.tensor(pool.vectors)
@@ -320,9 +239,17 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
         @lru_cache(maxsize=1)
         def targets(round_: int) -> list[Imitation]:
             return imitation_targets(
-                judge, sampler, prompts, settings.prompts, settings.raters, settings.samples, settings.own_draws,
-                settings.known_share, settings.beta, round_,
-            ).split(parts)  # fmt: skip
+                judge,
+                sampler,
+                prompts,
+                settings.prompts,
+                settings.raters,
+                settings.samples,
+                settings.own_draws,
+                settings.known_share,
+                settings.beta,
+                round_,
+            ).split(parts)
 
         def batch(step: int) -> Imitation | Groups:
             return targets(step // parts)[step % parts]
@@ -338,9 +265,16 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
             return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
 
     fit(
-        module, batch, steps=settings.steps, lr=settings.lr, weight_decay=settings.weight_decay, save_every=settings.save_every,
-        folder=folder, tensorboard=recipe.tensorboard, rates={"policy.reader.": raters.reader_lr},
-    )  # fmt: skip
+        module,
+        batch,
+        steps=settings.steps,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        save_every=settings.save_every,
+        folder=folder,
+        tensorboard=recipe.tensorboard,
+        rates={"policy.reader.": raters.reader_lr},
+    )
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 

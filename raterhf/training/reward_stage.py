@@ -1,0 +1,147 @@
+"""The stage `reward`: train the reward model and the rater vectors, calibrate, find what persists, fit the populations.
+
+What is fitted to data here, apart from the weights, is fitted on held-out comparisons of known raters or on validation raters.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raterhf.data.batches import Renderer, step_indices
+from raterhf.inference.scorer import in_batches
+from raterhf.models import checkpoint
+from raterhf.models.reward import RewardModel
+from raterhf.raters.pool import RaterPool
+from raterhf.raters.population import MIN_MEMBERS, fit_population
+from raterhf.raters.space import RaterSpace
+from raterhf.recipe import Recipe
+from raterhf.training import prepare
+from raterhf.training.fit import fit
+from raterhf.training.reward_module import (
+    ComparisonData,
+    RewardModule,
+    calibrate,
+    evaluate,
+    fit_persistence,
+    marginal_likelihood,
+    repeated_pairs,
+    unit_spread,
+)
+from raterhf.training.start import all_texts, rater_texts, start_model
+
+
+def run_reward(recipe: Recipe, folder: Path) -> None:
+    labels = prepare.read_data(recipe)
+    people = prepare.find_people(labels)
+    lm, tokenizer = start_model(recipe, all_texts(labels))
+    raters, settings = recipe.raters, recipe.reward
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    window = prepare.Window(renderer, recipe.data.max_dropped)
+    texts = rater_texts(recipe, people)
+    known = prepare.comparison_data(labels, window, people.known, texts)
+    validate = prepare.comparison_data(labels, window, people.validate, texts)
+    train_rows, held_rows = held_out_rows(known, recipe)
+    soft = raters.encoding == "embedding"
+    torch.manual_seed(recipe.seed)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, raters.own_dim if soft else 0, settings.site)
+    space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
+    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed)
+    train_data = known.rows(train_rows)
+    fit(
+        module,
+        lambda step: train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed)),
+        steps=settings.steps,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        save_every=settings.save_every,
+        folder=folder,
+        rates={"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr},
+        tensorboard=recipe.tensorboard,
+    )
+    if soft:
+        unit_spread(module)
+    report = finish_reward(recipe, module, tokenizer, train_data, known.rows(held_rows))
+    pool = make_pool(recipe, people, module, validate, report)
+    checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out."""
+    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
+    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
+    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 0x68656C64]))
+    held = (rng.random(group.max() + 1) < recipe.data.held_out)[group]
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def finish_reward(recipe: Recipe, module: RewardModule, tokenizer, train_data: ComparisonData, held: ComparisonData) -> dict:
+    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
+    report: dict = {}
+    soft = module.space is not None
+    if len(held):
+        vectors = module.space.vectors.detach()[held.rater] if soft else None
+        margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
+    theta, slip = (float(p.detach()) for p in module.noise_parameters())
+    report |= {"tie_width": theta, "slip_rate": slip}
+    if not soft or recipe.raters.own_dim == 0:
+        return report
+    module.model.own_noise.fit(train_data.examples, tokenizer)
+    pairs, agree = repeated_pairs(train_data)
+    report["repeated_comparisons"] = len(pairs)
+    if len(pairs):
+        first = train_data.rows(pairs[:, 0])
+        margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
+        asked = [train_data.examples[i].prompt for i in first.a]
+        with torch.no_grad():
+            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, module.pad_id, margin.device)
+        weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
+        module.model.persistence.copy_(weights)
+    else:
+        module.model.persistence[-1] = -10.0
+        if recipe.raters.persistence is None:
+            print(
+                "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
+                flush=True,
+            )
+    return report
+
+
+def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
+    """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
+    raters = recipe.raters
+    own = raters.own_dim if raters.encoding == "embedding" else 0
+    pool = RaterPool(
+        people.known,
+        np.zeros((len(people.known), 0), np.float32),
+        own,
+        raters.encoding,
+        people.personas,
+        people.groups,
+        {},
+        raters.text_template,
+    )
+    if module.space is None:
+        return pool
+    pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
+    judge = (lambda draws: marginal_likelihood(module, validate, draws)) if len(validate) else None
+    report["population"] = fit_populations(recipe, pool, judge)
+    return pool
+
+
+def fit_populations(recipe: Recipe, pool: RaterPool, judge: Callable[[np.ndarray], float] | None = None) -> list[dict]:
+    """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
+    raters = recipe.raters
+    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, judge)
+    members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
+    for rater_id, group in pool.groups.items():
+        members.setdefault(f"group:{group}", []).append(rater_id)
+    for key, ids in members.items():
+        vectors = pool.vectors[[pool.index[r] for r in ids]]
+        if len(ids) >= MIN_MEMBERS:
+            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
+        else:
+            print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
+    return trials[:5]

@@ -1,0 +1,29 @@
+"""What every stage begins with: a language model and its tokenizer, the texts of the data, the raters' text prefixes."""
+
+from raterhf.data.comparisons import Labels
+from raterhf.models import backbone, checkpoint
+from raterhf.recipe import Recipe
+from raterhf.training import prepare
+
+
+def start_model(recipe: Recipe, texts: list[str]):
+    """The language model a stage starts from, and its tokenizer: the base stage's, a pretrained one, or one from scratch."""
+    if recipe.base:
+        policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "base")
+        return policy.lm, tokenizer
+    if recipe.model.path:
+        return backbone.load_pretrained(recipe.model.path)
+    tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
+    return backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed), tokenizer
+
+
+def all_texts(labels: Labels) -> list[str]:
+    frames = (labels.comparisons, labels.demonstrations)
+    columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]
+    return sorted({str(text) for column in columns for text in column})
+
+
+def rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
+    if recipe.raters.encoding != "text":
+        return {}
+    return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}

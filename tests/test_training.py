@@ -1,0 +1,339 @@
+"""Training end to end with a model of one layer: stages in order, skipped when done, resumed exactly, never half written."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from raterhf.data.worlds import base_corpus, label_people, load_world
+from raterhf.errors import UserError
+from raterhf.inference.requests import sample, score
+from raterhf.models import checkpoint
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
+from raterhf.recipe import Recipe, parse_recipe
+from raterhf.training import fit as fitting
+from raterhf.training import stages
+
+STAGES = ("base", "reward", "sft", "policy")
+TINY = {
+    "model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True,
+}  # fmt: skip
+FORWARD_KL = {
+    "algorithm": "forward_kl", "steps": 5, "batch_size": 8, "lr": 1e-3, "save_every": 2, "prompts": 2, "raters": 6, "samples": 6,
+    "own_draws": 2, "max_new_tokens": 8,
+}  # fmt: skip
+RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "target_kl": 0.5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Lightning ignores SIGINT from the first interrupt on; the tests after these shall not."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Twelve raters of the dice world, ten to train on."""
+    folder = tmp_path_factory.mktemp("data")
+    world = load_world("dice")
+    people = world.draw_people(12, 0, "t")
+    for kind, frame in label_people(world, people, 0, n_questions=4, n_pairs=5, n_repeats=6, n_ratings=2).items():
+        frame.to_csv(folder / f"{kind}.csv", index=False)
+    rows = [{"rater_id": r, "persona": None, "split": "train" if i < 10 else "validate"} for i, r in enumerate(people.ids)]
+    (folder / "raters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    base_corpus(world, 0, n_per_prompt=1).to_csv(folder / "base.csv", index=False)
+    return folder
+
+
+def make_recipe(data: Path, runs: Path, **changes) -> Recipe:
+    raw = {
+        "name": "tiny", "runs": str(runs),
+        "data": {kind: str(data / f"{kind}.csv") for kind in ("comparisons", "demonstrations", "base")}
+        | {"raters": str(data / "raters.jsonl")},
+        "model": {"config": TINY, "vocab_size": 500, "max_length": 128},
+        "raters": {"dim": 3, "own_dim": 8, "tokens": 2, "components": [1, 2], "scales": [1.0]},
+        "base": {"steps": 12, "batch_size": 8, "lr": 3e-3, "save_every": 2},
+        "reward": {"steps": 6, "batch_size": 32, "lr": 1e-3, "save_every": 2},
+        "sft": {"steps": 5, "batch_size": 8, "lr": 1e-3, "save_every": 2},
+        "policy": FORWARD_KL,
+    }  # fmt: skip
+    for key, value in changes.items():
+        raw[key] = raw.get(key, {}) | value if isinstance(value, dict) and key != "policy" else value
+    return parse_recipe(raw, "the test")
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory) -> Recipe:
+    """A run whose four stages were trained without interruption."""
+    recipe = make_recipe(data, tmp_path_factory.mktemp("runs"))
+    stages.train(recipe)
+    return recipe
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.name}:{key}": value
+        for path in sorted(folder.glob("*.safetensors"))
+        for key, value in load_file(path).items()
+    }  # fmt: skip
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    there, here = weights(a), weights(b)
+    assert there.keys() == here.keys() and there
+    different = [key for key in there if not torch.equal(there[key], here[key])]
+    assert not different, different
+
+
+def copy_before(done: Recipe, stage: str, runs: Path, **changes) -> Recipe:
+    """A recipe whose run folder holds the finished stages before `stage`."""
+    for earlier in STAGES[: STAGES.index(stage)]:
+        shutil.copytree(done.folder / earlier, runs / "tiny" / earlier)
+    return done.model_copy(update={"runs": str(runs), **changes})
+
+
+def interrupt(monkeypatch, at: int) -> None:
+    """Let `fit` run up to a step and then press Ctrl-C."""
+
+    def fit(module, make_batch, **settings):
+        def interrupted(step: int):
+            if step == at:
+                raise KeyboardInterrupt
+            return make_batch(step)
+
+        fitting.fit(module, interrupted, **settings)
+
+    monkeypatch.setattr(stages, "fit", fit)
+
+
+def test_all_stages_train_and_can_be_used(done):
+    folder = done.folder
+    for stage in STAGES:
+        record = json.loads((folder / stage / "stage.json").read_text())
+        assert record["finished"]
+        assert (folder / stage / "recipe.resolved.yaml").is_file()
+        assert not (folder / stage / "state").exists()
+        assert all(torch.isfinite(value).all() for value in weights(folder / stage).values())
+    pool = load_pool(folder / "policy")
+    assert pool.ids == [f"t{i:04d}" for i in range(10)]
+    assert pool.vectors.shape == (10, 3) and pool.own_dim == 8
+    assert len(pool.populations[""].weights) in (1, 2)
+    rows = sample(folder, ["Flip a coin."], "new", 3, 0, max_new_tokens=4)
+    assert len(rows) == 3 and all(row["log_prob"] <= 0 for row in rows)
+    ids, matrix = score(folder, [("Flip a coin.", "heads."), ("Flip a coin.", "tails.")], ["all", "none"], 0)
+    assert matrix.shape == (11, 2) and ids[-1] == "none"
+
+
+def test_training_changes_the_weights(done):
+    folder = done.folder
+    trunks = [load_file(folder / stage / "model.safetensors") for stage in STAGES]
+    for other in trunks[1:]:
+        assert any(not torch.equal(trunks[0][key], other[key]) for key in trunks[0])
+    readers = [load_file(folder / stage / "raterhf.safetensors")["reader.linear.weight"] for stage in ("sft", "policy")]
+    assert not torch.equal(*readers)
+
+
+def test_nothing_in_a_run_folder_needs_unpickling(done):
+    kinds = {path.suffix for path in done.folder.rglob("*") if path.is_file()}
+    assert kinds <= {".safetensors", ".json", ".yaml", ".md", ".csv", ".jinja"}
+    # and nothing half written is left
+    assert not [path for path in done.folder.rglob(".*")]
+
+
+def test_a_second_train_skips_every_stage(done, capsys):
+    before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.safetensors")}
+    stages.train(done)
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines() if "done before, skipped" in line] == list(STAGES)
+    assert before == {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.safetensors")}
+
+
+def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):
+    copy_before(done, "policy", tmp_path)
+    recipe = make_recipe(data, tmp_path, reward={"lr": 2e-3}, policy=None)
+    stages.train(recipe)
+    out = capsys.readouterr().out
+    assert "base: done before, skipped" in out
+    assert "reward: trained again, since reward changed" in out
+    assert "sft: trained again, since stage reward changed" in out
+    before, after = (weights(Path(folder) / "tiny" / "reward") for folder in (done.runs, tmp_path))
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    stages.train(recipe)
+    assert capsys.readouterr().out.count("done before, skipped") == 3
+
+
+def test_a_changed_file_and_a_dropped_stage_train_again(done, data, tmp_path, capsys):
+    copied = shutil.copytree(data, tmp_path / "data")
+    recipe = make_recipe(copied, tmp_path, reward=None, sft=None, policy=None)
+    stages.train(recipe)
+    with open(copied / "base.csv", "a") as file:
+        file.write("Flip a coin.,heads.\n")
+    stages.train(recipe)
+    assert "base: trained again, since data.base changed" in capsys.readouterr().out
+    assert not stages._finished(recipe.folder / "base", stages._inputs(recipe, "base") | {"data.base": None})
+    shutil.copytree(done.folder / "reward", tmp_path / "plain" / "reward")
+    without_base = stages._inputs(done.model_copy(update={"base": None}), "reward")
+    assert not stages._finished(tmp_path / "plain" / "reward", without_base)
+    assert "reward: trained again, since stage base changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("stage", "at"), [("base", 11), ("reward", 4), ("sft", 3), ("policy", 3)])
+def test_an_interrupted_stage_resumes_to_the_same_weights(done, tmp_path, monkeypatch, capsys, stage, at):
+    recipe = copy_before(done, stage, tmp_path)
+    folder = recipe.folder / stage
+    with monkeypatch.context() as patched:
+        interrupt(patched, at)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train_stage(recipe, stage, folder)
+    assert not (folder / "stage.json").exists() and not (folder / "model.safetensors").exists()
+    torch.manual_seed(12345)  # another process starts from another state
+    stages.train_stage(recipe, stage, folder)
+    assert f"{stage}: resuming at step {at // 2 * 2} of" in capsys.readouterr().out
+    assert_same_weights(folder, done.folder / stage)
+    if stage == "base":  # the one with steps enough for a line of the log
+        whole, parts = (pd.read_csv(place / stage / "metrics.csv") for place in (done.folder, recipe.folder))
+        assert whole.step.tolist() == [9] and whole.equals(parts)
+
+
+@pytest.mark.parametrize("own_noise", [True, False])
+def test_rloo_steers_its_kl_and_resumes_to_the_same_weights(done, data, tmp_path, monkeypatch, own_noise):
+    settings = make_recipe(data, tmp_path, policy=RLOO | {"own_noise": own_noise}).policy
+    whole = copy_before(done, "policy", tmp_path / "whole", policy=settings)
+    stages.train_stage(whole, "policy", whole.folder / "policy")
+    parts = copy_before(done, "policy", tmp_path / "parts", policy=settings)
+    with monkeypatch.context() as patched:
+        interrupt(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train_stage(parts, "policy", parts.folder / "policy")
+    # the controller has moved beta, and the state remembers it
+    assert beta_of(parts.folder / "policy" / "state") != settings.beta
+    stages.train_stage(parts, "policy", parts.folder / "policy")
+    assert_same_weights(whole.folder / "policy", parts.folder / "policy")
+    assert weights(whole.folder / "policy")["model.safetensors:model.norm.weight"].std() > 0
+
+
+def beta_of(state: Path) -> float:
+    with safe_open(state / "state.safetensors", "pt") as file:
+        return json.loads(file.metadata()["extra"])["beta"]
+
+
+def test_a_stage_interrupted_under_another_recipe_starts_anew(done, data, tmp_path, monkeypatch, capsys):
+    recipe = make_recipe(data, tmp_path, reward=None, sft=None, policy=None)
+    with monkeypatch.context() as patched:
+        interrupt(patched, 5)
+        with pytest.raises(KeyboardInterrupt):
+            stages.train(recipe)
+    changed = make_recipe(data, tmp_path, base={"lr": 1e-3}, reward=None, sft=None, policy=None)
+    stages.train(changed)
+    out = capsys.readouterr().out
+    assert "base: trained again, since base changed" in out and "resuming" not in out
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_model_there_before(done, tmp_path, monkeypatch):
+    for stage, load in (("reward", load_reward), ("policy", load_policy)):
+        folder = shutil.copytree(done.folder / stage, tmp_path / stage)
+        model, tokenizer, header = load(folder)
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "save_file", full_disk)
+            with pytest.raises(UserError, match="No space left on device.*what was there before is unchanged. Free some space"):
+                if stage == "reward":
+                    lm = load_policy(done.folder / "base")[0].lm
+                    checkpoint.save_reward(folder, model, lm, tokenizer, load_pool(folder), 128, {})
+                else:
+                    checkpoint.save_policy(folder, model, tokenizer, load_pool(folder), 128, {})
+        assert_same_weights(folder, done.folder / stage)
+        load(folder), load_pool(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["policy", "reward"]
+
+
+def test_a_full_disk_leaves_the_training_state_there_before(tmp_path, monkeypatch):
+    module = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
+
+    def step():
+        optimizer.zero_grad()
+        module(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+
+    step()
+    save_training_state(tmp_path / "state", 1, module, optimizer, {"beta": 0.25})
+    saved = {key: value.clone() for key, value in module.state_dict().items()}
+    step()
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(UserError, match="No space left"):
+        save_training_state(tmp_path / "state", 2, module, optimizer, {})
+    at, moments, extra = load_training_state(tmp_path / "state", module)
+    assert (at, extra) == (1, {"beta": 0.25})
+    assert all(torch.equal(module.state_dict()[key], saved[key]) for key in saved)
+    assert moments.keys() == {0, 1} and moments[0]["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_full_disk_in_training_is_an_error_that_resumes(done, tmp_path, monkeypatch, capsys):
+    recipe = copy_before(done, "sft", tmp_path)
+    folder, real, calls = recipe.folder / "sft", checkpoint.save_file, []
+
+    def second_fails(*args, **kwargs):
+        calls.append(args)
+        (full_disk if len(calls) == 2 else real)(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", second_fails)
+        with pytest.raises(UserError, match="No space left"):
+            stages.train_stage(recipe, "sft", folder)
+    stages.train_stage(recipe, "sft", folder)
+    assert "sft: resuming at step 2 of 5" in capsys.readouterr().out
+    assert_same_weights(folder, done.folder / "sft")
+
+
+@pytest.mark.parametrize("algorithm", [FORWARD_KL, RLOO])
+@pytest.mark.parametrize("encoding", ["text", "none"])
+def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
+    recipe = make_recipe(data, tmp_path, raters={"encoding": encoding}, policy=algorithm)
+    shutil.copytree(done.folder / "base", recipe.folder / "base")
+    stages.train(recipe)
+    assert load_pool(recipe.folder / "policy").encoding == encoding
+    spec = "none" if encoding == "none" else "t0003"
+    rows = sample(recipe.folder, ["Flip a coin."], spec, 2, 0, max_new_tokens=3)
+    assert len(rows) == 2
+    ids, matrix = score(recipe.folder, [("Flip a coin.", "heads.")], [spec], 0)
+    assert matrix.shape == (1, 1) and torch.isfinite(torch.tensor(matrix)).all()
+
+
+def test_site_prefix_trains(done, data, tmp_path):
+    recipe = make_recipe(data, tmp_path, reward={"site": "prefix", "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2})
+    shutil.copytree(done.folder / "base", recipe.folder / "base")
+    stages.train(recipe)
+    model, _, header = load_reward(recipe.folder / "reward")
+    assert header["site"] == "prefix" and model.reader.tokens == 2
+
+
+def test_learning_rate():
+    # 100 steps: five of warm-up, then a cosine to a tenth
+    rates = [fitting.learning_rate(step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5] == pytest.approx(1.0) and max(rates) <= 1.0
+    assert fitting.learning_rate(52, 100) == pytest.approx(0.1 + 0.45 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
+    assert fitting.learning_rate(100, 100) == pytest.approx(0.1)
+    assert fitting.learning_rate(0, 1) == 1.0
