@@ -18,7 +18,7 @@ from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.recipe import Recipe, parse_recipe
 from raterhf.training import fit as fitting
-from raterhf.training import stages
+from raterhf.training import reward_stage, stages
 
 STAGES = ("base", "reward", "sft", "policy")
 TINY = {
@@ -120,7 +120,8 @@ def interrupt(monkeypatch, at: int) -> None:
 
         fitting.fit(module, interrupted, **settings)
 
-    monkeypatch.setattr(stages, "fit", fit)
+    for place in (stages, reward_stage):
+        monkeypatch.setattr(place, "fit", fit)
 
 
 def test_all_stages_train_and_can_be_used(done):

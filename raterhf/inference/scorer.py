@@ -66,12 +66,22 @@ class Scorer:
         """Scores [K, N] of every example for every rater: `vectors` [K, k], `null` [K]."""
         if self.model.reader is None:
             return self.pairs(examples, None, None).expand(n_raters, -1)
+        return self.reader_of(examples)(vectors, null)
+
+    def reader_of(self, examples: Sequence[Example]) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function of raters (`vectors` [K, k], `null` [K]) that gives scores [K, N], for asking about the same examples again.
+
+        Where the trunk does not read the rater it runs once, here.
+        """
         if self.model.site == "head":
             states = self._batched(lambda batch, rows: self.model.trunk(batch), examples)
-            return torch.stack([self.model.read(states, v.expand(len(states), -1), z.expand(len(states))) for v, z in zip(vectors, null)])
-        n_raters, n = len(vectors), len(examples)
-        rater = torch.arange(n_raters, device=self.device).repeat_interleave(n)
-        return self.pairs(list(examples) * n_raters, vectors[rater], null[rater]).view(n_raters, n)
+            return lambda vectors, null: self.model.weights(vectors, null) @ states.T
+
+        def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
+            rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
+            return self.pairs(list(examples) * len(vectors), vectors[rater], null[rater]).view(len(vectors), len(examples))
+
+        return every_pair
 
     def persistent_share(self, examples: Sequence[Example]) -> Tensor:
         """The share [N] of raters' noise at these prompts that persists."""

@@ -69,8 +69,12 @@ class RewardModel(nn.Module):
 
     def read(self, states: Tensor, vectors: Tensor, null: Tensor) -> Tensor:
         """Calibrated scores from the trunk's states [..., d] for raters [..., k] (site `head`)."""
+        return (self.weights(vectors, null) * states).sum(-1)
+
+    def weights(self, vectors: Tensor, null: Tensor) -> Tensor:
+        """The raters' own heads [K, d], calibrated (site `head`)."""
         token = self.reader(vectors, null).squeeze(1) / self.reader.scale
-        return self.scale * ((self.head.weight[0] + token / math.sqrt(states.shape[-1])) * states).sum(-1)
+        return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
     def forward(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> Tensor:
         """Calibrated scores s [B] in fp32; `vectors` [B, k] and `null` [B] as for the reader."""

@@ -3,6 +3,7 @@
 Notation: B comparisons of a step, R known raters, k dimensions of taste.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import lightning as L
@@ -116,24 +117,27 @@ def unit_spread(module: RewardModule) -> None:
             layer.weight.mul_(spread)
 
 
-@torch.no_grad()
-def marginal_likelihood(module: RewardModule, data: ComparisonData, draws: np.ndarray) -> float:
-    """Mean log-likelihood of a comparison by raters whom the model does not know, in nats: each rater is one unknown draw.
+def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[[np.ndarray], float]:
+    """How likely a population makes the comparisons of raters whom the model does not know, in nats a comparison.
 
-    Per rater log 1/M sum_m prod_i p(label_i | z_m) over draws [M, k] of a population (the mixed logit's simulated likelihood; Train 2009,
-    chapter 6). `data` are all comparisons of validation raters.
+    Returns a function of draws [M, k] of the population: per rater log 1/M sum_m prod_i p(label_i | z_m), each rater being one unknown
+    draw (the mixed logit's simulated likelihood; Train 2009, chapter 6). Completions are read once for all draws and calls.
     """
     used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
-    examples = [data.examples[i] for i in used]
-    vectors = torch.as_tensor(draws, dtype=torch.float32, device=module.device)
-    null = torch.zeros(len(draws), dtype=torch.bool, device=module.device)
-    scores = Scorer(module.model, module.pad_id).matrix(examples, vectors, null)
-    margin = scores[:, place[: len(data)]] - scores[:, place[len(data) :]]
-    label = torch.as_tensor(data.label, device=module.device).expand(len(draws), -1)
-    log_prob = -losses.comparison_loss(margin, label, *module.noise_parameters()).double()
+    scores_for = Scorer(module.model, module.pad_id).reader_of([data.examples[i] for i in used])
     rater = torch.as_tensor(data.rater, device=module.device)
-    total = log_prob.new_zeros(len(draws), int(data.rater.max()) + 1).index_add(1, rater, log_prob)
-    return float((torch.logsumexp(total, 0) - np.log(len(draws))).sum() / len(data))
+    label = torch.as_tensor(data.label, device=module.device)
+
+    @torch.no_grad()
+    def judge(draws: np.ndarray) -> float:
+        vectors = torch.as_tensor(draws, dtype=torch.float32, device=module.device)
+        scores = scores_for(vectors, torch.zeros(len(draws), dtype=torch.bool, device=module.device))
+        margin = scores[:, place[: len(data)]] - scores[:, place[len(data) :]]
+        log_prob = -losses.comparison_loss(margin, label.expand(len(draws), -1), *module.noise_parameters()).double()
+        total = log_prob.new_zeros(len(draws), int(data.rater.max()) + 1).index_add(1, rater, log_prob)
+        return float((torch.logsumexp(total, 0) - np.log(len(draws))).sum() / len(data))
+
+    return judge
 
 
 def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:

@@ -126,7 +126,7 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
     if module.space is None:
         return pool
     pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
-    judge = (lambda draws: marginal_likelihood(module, validate, draws)) if len(validate) else None
+    judge = marginal_likelihood(module, validate) if len(validate) else None
     report["population"] = fit_populations(recipe, pool, judge)
     return pool
 
