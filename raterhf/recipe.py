@@ -77,6 +77,8 @@ class Raters(Section):
     """Gaussian noise on rater vectors in training, in units of their own spread: keeps taste, forgets dice."""
     reader_lr: float = Field(1e-2, gt=0)
     """Learning rate of a policy's reader."""
+    lean_lr: float = Field(5e-3, gt=0)
+    """Learning rate of what the rater adds to a policy's last hidden states."""
     null_share: float = Field(0.15, ge=0, lt=1)
     """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
     components: list[int] = [1, 2, 4, 8, 16]

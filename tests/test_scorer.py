@@ -64,7 +64,10 @@ def make_reward(tokenizer, site: str | None) -> RewardModel:
 
 
 def make_policy(tokenizer, dim: int = DIM + OWN) -> Policy:
-    return Policy(build_model(CONFIG, tokenizer, 64, seed=1), dim, 4).eval()
+    policy = Policy(build_model(CONFIG, tokenizer, 64, seed=1), dim, 4).eval()
+    if dim:
+        torch.nn.init.normal_(policy.lean.out.weight, std=0.5)  # it starts at nothing, and would hide
+    return policy
 
 
 def soft(model: RewardModel, vectors: torch.Tensor) -> tuple:
@@ -312,3 +315,16 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
     loaded, tokens, _ = load_policy(tmp_path / "sft")
     there, back = (completion_log_probs(p, examples, vectors, NULL, tokens.pad_token_id)[0] for p in (policy, loaded))
     torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)
+
+
+@torch.no_grad()
+def test_raters_lean_and_the_null_rater_does_not(tokenizer, examples, vectors):
+    policy = make_policy(tokenizer)
+    nobody = torch.ones(len(examples), dtype=torch.bool)
+    heard, _ = completion_log_probs(policy, examples, vectors, ~nobody, tokenizer.pad_token_id)
+    null, _ = completion_log_probs(policy, examples, vectors, nobody, tokenizer.pad_token_id)
+    torch.nn.init.zeros_(policy.lean.out.weight)
+    plain, _ = completion_log_probs(policy, examples, vectors, ~nobody, tokenizer.pad_token_id)
+    still, _ = completion_log_probs(policy, examples, vectors, nobody, tokenizer.pad_token_id)
+    assert (heard - plain).abs().max() > 0.1
+    torch.testing.assert_close(null, still)

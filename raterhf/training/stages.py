@@ -161,7 +161,8 @@ def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, sp
         save_every=settings.save_every,
         folder=folder,
         tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {}),
+        rates={"policy.reader.": recipe.raters.reader_lr, "policy.lean.": recipe.raters.lean_lr}
+        | ({"space.": settings.vector_lr} if space else {}),
     )
 
 
@@ -273,7 +274,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
         save_every=settings.save_every,
         folder=folder,
         tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": raters.reader_lr},
+        rates={"policy.reader.": raters.reader_lr, "policy.lean.": raters.lean_lr},
     )
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
