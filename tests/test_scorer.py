@@ -232,7 +232,9 @@ def test_log_probs_do_not_move_with_batching_and_padding(dim, examples, vectors,
         inputs = policy.lm.get_input_embeddings()(ids)
         prefix = policy.prefix(*part(slice(i, i + 1)))
         inputs = inputs if prefix is None else torch.cat([prefix, inputs], 1)
-        laws = policy.lm(inputs_embeds=inputs).logits[0, -ids.shape[1] :].log_softmax(-1)
+        states = policy.lm.get_decoder()(inputs_embeds=inputs).last_hidden_state[:, -ids.shape[1] :]
+        states = states if prefix is None else policy.lean(states, *part(slice(i, i + 1)))
+        laws = policy.lm.lm_head(states)[0].log_softmax(-1)
         start = examples[i].prompt_length
         tokens = ids[0, start:]
         by_hand = laws[start - 1 : -1].gather(1, tokens[:, None]).sum()
