@@ -66,8 +66,8 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
 
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
     """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out."""
-    decided = torch.as_tensor(label != 0)
-    margin, label = torch.as_tensor(margin)[decided], torch.as_tensor(label)[decided]
+    decided = torch.tensor(np.array(label) != 0)
+    margin, label = torch.tensor(margin)[decided], torch.tensor(np.array(label))[decided]
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
     slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [

@@ -49,12 +49,12 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
 
         return compare_people(recipe)
     wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
-    unknown = [name for name in wanted if name not in ALL]
+    unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
     if unknown:
-        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(ALL)}; or use --controls all")
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(ALL)}, sweeps; or use --controls all")
     if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
-    sweep = controls == ["all"]
+    sweep = controls == ["all"] or "sweeps" in wanted
     results = [_one_seed(_at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
