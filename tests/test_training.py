@@ -338,3 +338,13 @@ def test_learning_rate():
     assert fitting.learning_rate(52, 100) == pytest.approx(0.1 + 0.45 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
     assert fitting.learning_rate(100, 100) == pytest.approx(0.1)
     assert fitting.learning_rate(0, 1) == 1.0
+
+
+def test_a_kill_between_two_renames_loses_nothing(tmp_path):
+    place = tmp_path / "model"
+    checkpoint.write_folder(place, lambda fresh: (fresh / "a.txt").write_text("first"))
+    place.rename(tmp_path / ".model.old")  # where the old folder is when the process dies
+    checkpoint.write_folder(place, lambda fresh: (fresh / "b.txt").write_text("second"))
+    assert {path.name: path.read_text() for path in place.iterdir()} == {"a.txt": "first", "b.txt": "second"}
+    place.rename(tmp_path / ".model.old")
+    assert (checkpoint.recover(place) / "a.txt").read_text() == "first"

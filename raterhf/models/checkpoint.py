@@ -33,9 +33,18 @@ from raterhf.raters.population import Population
 SCHEMA = 1
 
 
+def recover(target: Path) -> Path:
+    """Put back what a process killed between the two renames of `write_folder` left beside its place. Returns target."""
+    target = Path(target)
+    left = target.with_name(f".{target.name}.old")
+    if left.is_dir() and not target.exists():
+        os.replace(left, target)
+    return target
+
+
 def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay."""
-    target = Path(target)
+    target = recover(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -142,7 +151,7 @@ def save_reward(
 
 def read_header(folder: Path, kind: str) -> dict:
     """`raterhf.json` of a model folder, checked for kind and schema."""
-    header = _read_json(Path(folder) / "raterhf.json")
+    header = _read_json(recover(folder) / "raterhf.json")
     if header.get("schema") != SCHEMA:
         raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
     if header.get("kind") != kind:
@@ -194,7 +203,7 @@ def save_pool(folder: Path, pool: RaterPool) -> None:
 
 
 def load_pool(folder: Path) -> RaterPool:
-    folder = Path(folder)
+    folder = recover(folder)
     text = _read_json(folder / "raters.json")
     if text.get("schema") != SCHEMA:
         raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")

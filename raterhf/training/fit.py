@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
-from raterhf.models.checkpoint import load_training_state, save_training_state
+from raterhf.models.checkpoint import load_training_state, recover, save_training_state
 
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -97,7 +97,7 @@ def fit(
 ) -> None:
     """Train `module` for `steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = folder / "state"
+    state = recover(folder / "state")
     optimizer = make_optimizer(module, lr, weight_decay, rates or {})
     first = 0
     if state.is_dir():
