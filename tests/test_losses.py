@@ -47,11 +47,6 @@ def test_comparison_loss_takes_the_probability_of_the_label():
     close(loss, [-math.log(0.6826923), -math.log(0.1730769), -math.log(0.1442308)], 1e-5)
 
 
-def test_choice_loss_is_minus_log_of_the_first_options_share():
-    # shares 2/4 and 1/3
-    close(losses.choice_loss(torch.tensor([[LN2, 0.0, 0.0], [5.0, 5.0, 5.0]])), [LN2, LN3])
-
-
 @pytest.mark.parametrize(
     ("margin", "persistence", "slip", "expected"),
     [
@@ -142,9 +137,8 @@ def test_losses_and_gradients_are_finite_at_extreme_margins(size):
     label = torch.tensor([1, 1, 0, 0, -1, -1])
     comparison = losses.comparison_loss(margin, label, tie, slip)
     agreement = losses.agreement_probs(margin, torch.full((6,), 0.5), slip).log()
-    choice = losses.choice_loss(margin.view(3, 2))
-    assert torch.isfinite(comparison).all() and torch.isfinite(agreement).all() and torch.isfinite(choice).all()
-    (comparison.sum() - agreement.sum() + choice.sum()).backward()
+    assert torch.isfinite(comparison).all() and torch.isfinite(agreement).all()
+    (comparison.sum() - agreement.sum()).backward()
     assert all(torch.isfinite(x.grad).all() for x in (margin, tie, slip))
 
 

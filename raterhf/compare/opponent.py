@@ -1,6 +1,7 @@
 """The vanilla baseline in terms of a recipe: which rows and prompts TRL's three stages get, and how its reward is standardised.
 
-The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, without the raters. The standardisation is ours
+The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, without the raters; how many updates each takes
+is the recipe's. The standardisation is ours
 too: one scale, fitted on the same held-out comparisons, so that margins are log-odds and beta means the same for both.
 """
 

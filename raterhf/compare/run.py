@@ -332,11 +332,3 @@ def _clean(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def read_metrics(path: Path) -> dict:
-    """metrics.json of this schema. Raises UserError for another."""
-    found = json.loads(Path(path).read_text("utf-8"))
-    if found.get("schema") != SCHEMA:
-        raise UserError(f"{path} has schema {found.get('schema')}, this version reads {SCHEMA}; run `raterhf compare` again")
-    return found

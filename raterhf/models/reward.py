@@ -60,8 +60,7 @@ class RewardModel(nn.Module):
     def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
         """Mean of the last hidden states over the completion, EOS included, [B, d] in fp32.
 
-        By the mask, never by token ids (PAD may equal EOS). The mean keeps what was said: a language model's state at EOS alone has
-        forgotten it, and few labels do not teach it back.
+        By the mask, never by token ids (PAD may equal EOS).
         """
         states = with_prefix(self.backbone, batch, prefix).float()
         answered = batch.answer[..., None]

@@ -5,7 +5,6 @@ log-probabilities of completions under policy and reference, in nats.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -24,11 +23,6 @@ def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, slip_rate:
     """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie)."""
     probs = comparison_probs(margin, tie_width, slip_rate).clamp(min=1e-6)
     return -probs.log().gather(-1, (label.long() + 1)[..., None]).squeeze(-1)
-
-
-def choice_loss(scores: Tensor) -> Tensor:
-    """Negative log-likelihood [B] that the first of the options in scores [B, C] is chosen (Luce 1959; McFadden 1974)."""
-    return -F.log_softmax(scores, -1)[:, 0]
 
 
 def agreement_probs(margin: Tensor, persistence: Tensor, slip_rate: Tensor) -> Tensor:
