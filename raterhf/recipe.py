@@ -77,8 +77,6 @@ class Raters(Section):
     """Gaussian noise on rater vectors in training, in units of their own spread: keeps taste, forgets dice."""
     reader_lr: float = Field(1e-2, gt=0)
     """Learning rate of a policy's reader."""
-    lean_lr: float = Field(5e-3, gt=0)
-    """Learning rate of what the rater adds to a policy's last hidden states."""
     null_share: float = Field(0.15, ge=0, lt=1)
     """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
     components: list[int] = [1, 2, 4, 8, 16]
@@ -119,6 +117,14 @@ class Reward(Optimisation):
     """Learning rate of the rater vectors."""
     head_lr: float = Field(5e-3, gt=0)
     """Learning rate of the head, the reader and the noise parameters."""
+    demonstrations: int = Field(256, ge=0)
+    """Raters' own answers read per step, each as a choice among what others answered. 0, or no such data: comparisons alone."""
+    demonstration_weight: float = Field(0.2, ge=0)
+    """Weight of those choices beside the comparisons."""
+    off_topic: int = Field(64, ge=0)
+    """Chosen completions per step that must beat the answer to another prompt, so that what nobody compared is not liked. 0: none."""
+    off_topic_weight: float = Field(0.1, ge=0)
+    """Weight of those pairs beside the comparisons."""
 
 
 class Sft(Optimisation):
@@ -150,9 +156,10 @@ class Policy(Optimisation):
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
     own_noise: bool = True
-    """Give raters their own persistent utility (needs raters.own_dim > 0)."""
-    own_draws: int = Field(4, ge=1)
-    """Draws of own noise per rater and prompt (forward_kl)."""
+    """Simulated raters choose by noise that likes an answer alike however it is put, so that wording is optimised and answers stay
+    diverse (forward_kl; needs raters.own_dim > 0). Without it noise is drawn for each text alone."""
+    choices: int = Field(4, ge=1)
+    """Choices that each rater makes per prompt, each with noise of its own (forward_kl)."""
     max_new_tokens: int = Field(40, ge=1)
     """Longest completion sampled."""
 

@@ -26,6 +26,7 @@ from raterhf.inference import requests
 from raterhf.inference.sampler import Sampler
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, save_policy, save_reward
+from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
@@ -83,9 +84,10 @@ def save_run(root: Path, encoding: str) -> Path:
     pool = RaterPool(["ann", "bob", "cy"], vectors, own_dim, encoding, {"sailor": ["ann", "bob"]}, groups, populations)
     for seed, stage in enumerate(("sft", "policy")):
         lm = build_model(CONFIG, tokenizer, 48, seed)
-        save_policy(root / stage, Policy(lm, dim + own_dim, 2), tokenizer, pool, 48, {})
+        save_policy(root / stage, Policy(lm, dim, 2, make_own_noise(own_dim, lm, tokenizer)), tokenizer, pool, 48, {})
     lm = build_model(CONFIG, tokenizer, 48, 2)
-    save_reward(root / "reward", RewardModel(lm.get_decoder(), dim, 2, own_dim), lm, tokenizer, pool, 48, {})
+    model = RewardModel(lm.get_decoder(), dim, 2, "head", make_own_noise(own_dim, lm, tokenizer))
+    save_reward(root / "reward", model, lm, tokenizer, pool, 48, {})
     save_policy(root / "base", Policy(build_model(CONFIG, tokenizer, 48, 3), 0, 0), tokenizer, None, 48, {})
     (root / "policy" / "recipe.resolved.yaml").write_text("policy: {max_new_tokens: 6}\n")
     return root
@@ -338,7 +340,7 @@ def test_log_prob_is_the_whole_completions(run):
     policy, tokenizer, header = load_policy(run / "policy")
     head = Renderer(tokenizer, header["max_length"]).prompt("Roll a die.")
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 2)
-    (answer,) = sampler.generate([head], torch.zeros(1, 4), torch.ones(1, dtype=torch.bool), 0)
+    (answer,) = sampler.generate([head], torch.zeros(1, 4), torch.ones(1, dtype=torch.bool), 0, own=True)
     with torch.no_grad():
         embedded = policy.lm.get_input_embeddings()(torch.tensor([answer.ids]))
         logits = policy.lm(inputs_embeds=torch.cat([policy.reader.null[None], embedded], 1)).logits[0]

@@ -65,46 +65,22 @@ def test_imitation_is_a_weighted_mean():
     close(losses.imitation_loss(torch.tensor([-1.0, -3.0]), torch.tensor([1.0, 3.0])), 2.5)
 
 
-def test_target_law_without_persistence_is_softmax_of_the_mean_utility():
-    # beta 1: (s + log ref) / 2 = (ln 4 + 0, 0 + ln 1/4) / 2 = (ln 2, -ln 2): odds 4 to 1, own noise ignored.
-    law = losses.target_law(torch.tensor([2 * LN2, 0.0]), torch.tensor([9.0, -9.0]), torch.tensor([0.0, -2 * LN2]), value(0.0), beta=1.0)
-    close(law, [0.8, 0.2])
+def test_mean_utility_is_the_geometric_mean_of_reward_and_reference():
+    # beta 1: (ln 4 + 0) / 2 and (0 + ln 1/4) / 2; beta 3: (1 + 3 * -1) / 4
+    close(losses.mean_utility(torch.tensor([2 * LN2, 0.0]), torch.tensor([0.0, -2 * LN2]), 1.0), [LN2, -LN2])
+    close(losses.mean_utility(value(1.0), value(-1.0), 3.0), -0.5)
 
 
-def test_target_law_of_a_rater_with_noise():
-    # temperature sqrt(1/4) = 1/2; utility = sqrt(3/4) * (ln 3 / sqrt(3)) = ln 3 / 2 against 0: odds 3 to 1.
-    own = torch.tensor([LN3 / math.sqrt(3), 0.0])
-    close(losses.target_law(torch.zeros(2), own, torch.zeros(2), value(0.75), beta=0.5), [0.75, 0.25])
-
-
-@pytest.mark.parametrize("persistence", [0.0, 0.5, 1.0])
-def test_target_law_over_all_raters_is_softmax_of_the_mean_utility(persistence):
-    score, reference, beta = torch.tensor([1.5, 0.0, -1.0, 0.6]), torch.tensor([-2.0, -0.5, -1.5, -3.0]), 0.5
-    generator = torch.Generator().manual_seed(0)
-    own = -torch.log(-torch.log(torch.rand(100_000, 4, generator=generator, dtype=torch.float64))).float()
-    law = losses.target_law(score, own, reference, torch.tensor(persistence), beta).mean(0)
-    close(law, torch.softmax((score + beta * reference) / (1 + beta), -1), 0.02)
+def test_own_answers_are_choices_among_the_answers_to_the_same_thing():
+    # Group 0: raters 0 and 1, odds 3 to 1 and 1 to 1 for their own; group 1: rater 2 has no alternative. (ln 4/3 + ln 2 + 0) / 3
+    gain = torch.tensor([[LN3, 0.0, 50.0], [0.0, 0.0, 50.0], [9.0, 9.0, -7.0]])
+    close(losses.own_answer_loss(gain, torch.tensor([0, 0, 1])), (math.log(4 / 3) + LN2) / 3)
 
 
 def test_sequence_reward_is_score_minus_the_kl_penalty():
     # 2 - .5 * (-1 + 3)
-    reward = losses.sequence_reward(value(2.0), None, value(-3.0), value(-1.0), None, beta=0.5)
+    reward = losses.sequence_reward(value(2.0), value(-3.0), value(-1.0), beta=0.5)
     close(reward, 1.0)
-
-
-def test_sequence_reward_with_own_noise():
-    # (2 - 1.5) / 1.5 + sqrt(.75) * 1 + .5 * 1
-    reward = losses.sequence_reward(value(2.0), value(1.0), value(-3.0), value(-1.0), value(0.75), beta=0.5)
-    close(reward, 1 / 3 + 0.8660254 + 0.5)
-
-
-def test_sequence_reward_is_the_same_everywhere_under_the_target_law():
-    # Where no completion is better than another the policy is at its optimum.
-    score, own, reference = torch.tensor([1.0, -0.5, 0.2]), torch.tensor([0.3, 2.0, -1.0]), torch.tensor([-1.0, -0.7, -2.0])
-    share = value(0.6)
-    law = losses.target_law(score, own, reference, share, beta=0.4)
-    reward = losses.sequence_reward(score, own, reference, law.log(), share, beta=0.4)
-    close(reward - reward[0], torch.zeros(3), 1e-5)
 
 
 def test_rloo_advantage():
@@ -140,8 +116,3 @@ def test_losses_and_gradients_are_finite_at_extreme_margins(size):
     assert torch.isfinite(comparison).all() and torch.isfinite(agreement).all()
     (comparison.sum() - agreement.sum()).backward()
     assert all(torch.isfinite(x.grad).all() for x in (margin, tie, slip))
-
-
-def test_target_law_at_extreme_utilities_is_a_law():
-    law = losses.target_law(torch.tensor([1e4, -1e4]), torch.tensor([27.0, -3.0]), torch.tensor([-200.0, 0.0]), value(1.0), 0.5)
-    close(law, [1.0, 0.0])

@@ -10,8 +10,9 @@ from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import Scorer, completion_log_probs
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy, save_reward
+from raterhf.models.own_noise import gumbel_of_normal, make_own_noise
 from raterhf.models.policy import Policy
-from raterhf.models.reward import RewardModel, gumbel_of_normal
+from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 
 # Float32 on different paddings: published as the tolerance of scores and log-probabilities.
@@ -56,18 +57,17 @@ NULL = torch.arange(18) % 6 == 5
 def make_reward(tokenizer, site: str | None) -> RewardModel:
     """`site` None: a model without raters, as under the encodings `none` and `text`."""
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
-    model = RewardModel(lm.get_decoder(), DIM if site else 0, 4, OWN if site else 0, site or "head")
+    model = RewardModel(lm.get_decoder(), DIM if site else 0, 4, site or "head", make_own_noise(OWN if site else 0, lm, tokenizer))
     with torch.no_grad():
         model.scale.fill_(1.7)
-        model.persistence.copy_(0.1 * torch.randn(len(model.persistence)))
+        if model.own_noise:
+            model.own_noise.persistence.copy_(0.1 * torch.randn(len(model.own_noise.persistence)))
     return model.eval()
 
 
-def make_policy(tokenizer, dim: int = DIM + OWN) -> Policy:
-    policy = Policy(build_model(CONFIG, tokenizer, 64, seed=1), dim, 4).eval()
-    if dim:
-        torch.nn.init.normal_(policy.lean.out.weight, std=0.5)  # it starts at nothing, and would hide
-    return policy
+def make_policy(tokenizer, dim: int = DIM, own_dim: int = OWN) -> Policy:
+    lm = build_model(CONFIG, tokenizer, 64, seed=1)
+    return Policy(lm, dim, 4, make_own_noise(own_dim if dim else 0, lm, tokenizer)).eval()
 
 
 def soft(model: RewardModel, vectors: torch.Tensor) -> tuple:
@@ -202,8 +202,8 @@ def test_own_noise_directions_are_unit_and_nearly_orthogonal(tokenizer):
     answers = [f"My answer is {chr(97 + i)}{chr(122 - i)}." for i in range(26)]
     examples = [renderer.example("Pick a colour.", answer) for answer in answers]
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
-    noise = RewardModel(lm.get_decoder(), DIM, 1, 2048, "head").own_noise
-    noise.fit(examples, tokenizer)
+    noise = make_own_noise(2048, lm, tokenizer)
+    noise.weigh(examples)
     psi = noise(examples)
     torch.testing.assert_close(psi.norm(dim=1), torch.ones(26))
     cosine = psi @ psi.T - torch.eye(26)
@@ -221,7 +221,7 @@ def test_gumbel_of_normal_keeps_the_rank():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dim", [DIM + OWN, 0])
+@pytest.mark.parametrize("dim", [DIM, 0])
 def test_log_probs_do_not_move_with_batching_and_padding(dim, examples, vectors, tokenizer):
     policy = make_policy(tokenizer, dim)
     given = (vectors, NULL) if dim else (None, None)
@@ -233,7 +233,6 @@ def test_log_probs_do_not_move_with_batching_and_padding(dim, examples, vectors,
         prefix = policy.prefix(*part(slice(i, i + 1)))
         inputs = inputs if prefix is None else torch.cat([prefix, inputs], 1)
         states = policy.lm.get_decoder()(inputs_embeds=inputs).last_hidden_state[:, -ids.shape[1] :]
-        states = states if prefix is None else policy.lean(states, *part(slice(i, i + 1)))
         laws = policy.lm.lm_head(states)[0].log_softmax(-1)
         start = examples[i].prompt_length
         tokens = ids[0, start:]
@@ -272,7 +271,7 @@ def test_sampling_is_a_function_of_the_seed(examples, vectors, tokenizer):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("dim", [DIM + OWN, 0])
+@pytest.mark.parametrize("dim", [DIM, 0])
 def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors, tokenizer, monkeypatch):
     policy = make_policy(tokenizer, dim)
     given = (vectors, NULL) if dim else (None, None)
@@ -317,16 +316,3 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
     loaded, tokens, _ = load_policy(tmp_path / "sft")
     there, back = (completion_log_probs(p, examples, vectors, NULL, tokens.pad_token_id)[0] for p in (policy, loaded))
     torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)
-
-
-@torch.no_grad()
-def test_raters_lean_and_the_null_rater_does_not(tokenizer, examples, vectors):
-    policy = make_policy(tokenizer)
-    nobody = torch.ones(len(examples), dtype=torch.bool)
-    heard, _ = completion_log_probs(policy, examples, vectors, ~nobody, tokenizer.pad_token_id)
-    null, _ = completion_log_probs(policy, examples, vectors, nobody, tokenizer.pad_token_id)
-    torch.nn.init.zeros_(policy.lean.out.weight)
-    plain, _ = completion_log_probs(policy, examples, vectors, ~nobody, tokenizer.pad_token_id)
-    still, _ = completion_log_probs(policy, examples, vectors, nobody, tokenizer.pad_token_id)
-    assert (heard - plain).abs().max() > 0.1
-    torch.testing.assert_close(null, still)

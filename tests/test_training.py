@@ -27,7 +27,7 @@ TINY = {
 }  # fmt: skip
 FORWARD_KL = {
     "algorithm": "forward_kl", "steps": 5, "batch_size": 8, "lr": 1e-3, "save_every": 2, "prompts": 2, "raters": 6, "samples": 6,
-    "own_draws": 2, "max_new_tokens": 8,
+    "choices": 2, "max_new_tokens": 8,
 }  # fmt: skip
 RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "target_kl": 0.5}
 
@@ -213,9 +213,8 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(done, tmp_path, monkey
         assert whole.step.tolist() == [9] and whole.equals(parts)
 
 
-@pytest.mark.parametrize("own_noise", [True, False])
-def test_rloo_steers_its_kl_and_resumes_to_the_same_weights(done, data, tmp_path, monkeypatch, own_noise):
-    settings = make_recipe(data, tmp_path, policy=RLOO | {"own_noise": own_noise}).policy
+def test_rloo_steers_its_kl_and_resumes_to_the_same_weights(done, data, tmp_path, monkeypatch):
+    settings = make_recipe(data, tmp_path, policy=RLOO).policy
     whole = copy_before(done, "policy", tmp_path / "whole", policy=settings)
     stages.train_stage(whole, "policy", whole.folder / "policy")
     parts = copy_before(done, "policy", tmp_path / "parts", policy=settings)

@@ -46,7 +46,7 @@ class Contestant:
         vectors, null = self._soft(raters)
         tokenizer = self.renderer.tokenizer
         sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens)
-        return sampler.generate(ids, vectors, null, seed, self.temperature)
+        return sampler.generate(ids, vectors, null, seed, self.temperature, own=True)
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
         return [completion_text(self.renderer.tokenizer, e) for e in examples]
@@ -60,7 +60,7 @@ class Contestant:
     def _soft(self, raters: Sequence[Rater]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.policy.reader is None:
             return None, None
-        vectors, null = stack_vectors(list(raters), self.policy.reader.dim)
+        vectors, null = stack_vectors(list(raters), self.pool.dim + self.pool.own_dim)
         device = self.policy.lm.device
         return torch.tensor(vectors, device=device), torch.tensor(null, device=device)
 

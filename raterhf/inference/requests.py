@@ -86,9 +86,9 @@ def sample(
     asked = [(prompt, rater) for prompt in prompts for rater in raters for _ in range(repeats)]
     renderer = Renderer(tokenizer, header["max_length"])
     heads = [renderer.prompt(prompt, rater.text) for prompt, rater in asked]
-    vectors, null = _on(device, [rater for _, rater in asked], header["dim"])
+    vectors, null = _on(device, [rater for _, rater in asked], header["dim"] + header["own_dim"])
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or _completion_length(folder))
-    answers = sampler.generate(heads, vectors, null, seed, temperature)
+    answers = sampler.generate(heads, vectors, null, seed, temperature, own=True)
     with torch.no_grad():
         log_probs, _ = completion_log_probs(policy, answers, vectors, null, tokenizer.pad_token_id)
     return [

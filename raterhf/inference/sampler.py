@@ -20,10 +20,17 @@ class Sampler:
 
     @torch.no_grad()
     def generate(
-        self, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None, null: Tensor | None, seed: int, temperature: float = 1.0
+        self,
+        prompts: Sequence[tuple[int, ...]],
+        vectors: Tensor | None,
+        null: Tensor | None,
+        seed: int,
+        temperature: float = 1.0,
+        own: bool = False,
     ) -> list[Example]:
         """One completion for each prompt (token ids) under its rater: `vectors` [N, k + o], `null` [N]. In input order.
 
+        With `own` raters draw with their own noise, so that one asked again says what persists in a person again; rollouts go without.
         A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
         """
         device = self.policy.lm.device
@@ -37,7 +44,7 @@ class Sampler:
                 batch = collate([Example(prompts[i], len(prompts[i])) for i in rows], self.pad_id, "left").to(device)
                 chosen = torch.as_tensor(rows, device=device)
                 soft = (vectors[chosen], null[chosen]) if self.policy.reader is not None else (None, None)
-                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature).tolist()
+                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature, own).tolist()
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
         return out

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from raterhf.data.batches import Batch, Example, budget_batches, collate
+from raterhf.models.own_noise import gumbel_of_normal
 from raterhf.models.policy import Policy
-from raterhf.models.reward import RewardModel, gumbel_of_normal
+from raterhf.models.reward import RewardModel
 
 TOKEN_BUDGET = 8192
 
@@ -86,7 +87,7 @@ class Scorer:
     def persistent_share(self, examples: Sequence[Example]) -> Tensor:
         """The share [N] of raters' noise at these prompts that persists."""
         features = self._batched(lambda batch, rows: self.model.prompt_features(batch), [e.prompt for e in examples])
-        return self.model.persistent_share(features)
+        return self.model.own_noise.share(features)
 
     def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
         """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no own noise."""

@@ -1,4 +1,5 @@
-"""Where a language model comes from: a configuration (from scratch) or a pretrained folder or hub name, and its tokenizer.
+"""Where a language model comes from: a configuration (from scratch) or a pretrained folder or hub name, and its tokenizer; and how its
+hidden states are read, with or without a soft prefix.
 
 Models load in float32 unless the caller asks otherwise; the network is used only where a recipe names a hub model.
 """
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from raterhf.data.batches import Batch
 from raterhf.errors import UserError
 
 PAD, EOS = "<pad>", "<eos>"
@@ -62,3 +65,25 @@ def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
+    """Hidden states [B, T, d] of the tokens of `batch`, the soft prefix [B, m, d] standing first and then cut off.
+
+    Positions count real tokens only, so that padding on either side gives the same result.
+    """
+    inputs = backbone.get_input_embeddings()(batch.ids)
+    mask = batch.mask
+    if prefix is not None:
+        inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
+        mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    states = backbone(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False).last_hidden_state
+    return states[:, states.shape[1] - batch.ids.shape[1] :]
+
+
+def prompt_features(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
+    """Mean hidden states [B, d] of the prompts in fp32, all of them under one soft prefix [m, d] or none."""
+    states = with_prefix(backbone, batch, None if prefix is None else prefix.expand(len(batch.ids), -1, -1)).float()
+    asked = (batch.mask & ~batch.answer)[..., None]
+    return (states * asked).sum(1) / asked.sum(1).clamp(min=1)

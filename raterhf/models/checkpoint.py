@@ -25,12 +25,13 @@ from transformers import PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
 from raterhf.models.backbone import load_pretrained
+from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def recover(target: Path) -> Path:
@@ -121,7 +122,7 @@ def save_policy(
     reader = policy.reader
     header = {
         "kind": "policy", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
-        "max_length": max_length, **extra,
+        "own_dim": _own_dim(policy), "max_length": max_length, **extra,
     }  # fmt: skip
 
     def fill(place: Path) -> None:
@@ -139,7 +140,7 @@ def save_reward(
     reader = model.reader
     header = {
         "kind": "reward", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
-        "own_dim": model.own_noise.directions.shape[1] if model.own_noise else 0, "site": model.site, "max_length": max_length, **extra,
+        "own_dim": _own_dim(model), "site": model.site, "max_length": max_length, **extra,
     }  # fmt: skip
 
     def fill(place: Path) -> None:
@@ -147,6 +148,10 @@ def save_reward(
         save_pool(place, pool)
 
     write_folder(folder, fill)
+
+
+def _own_dim(model: Policy | RewardModel) -> int:
+    return model.own_noise.dim if model.own_noise else 0
 
 
 def read_header(folder: Path, kind: str) -> dict:
@@ -175,7 +180,7 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
 def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "policy")
     lm, tokenizer = load_pretrained(folder)
-    policy = Policy(lm, header["dim"], header["tokens"])
+    policy = Policy(lm, header["dim"], header["tokens"], make_own_noise(header["own_dim"], lm, tokenizer))
     _load_rest(Path(folder), policy, "lm")
     return policy.eval(), tokenizer, header
 
@@ -183,7 +188,7 @@ def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
 def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "reward")
     lm, tokenizer = load_pretrained(folder)
-    model = RewardModel(lm.get_decoder(), header["dim"], header["tokens"], header["own_dim"], header["site"])
+    model = RewardModel(lm.get_decoder(), header["dim"], header["tokens"], header["site"], make_own_noise(header["own_dim"], lm, tokenizer))
     _load_rest(Path(folder), model, "backbone")
     return model.eval(), tokenizer, header
 

@@ -10,42 +10,26 @@ The utility of completion y for a rater with taste z and own noise e is, in unit
 
     u(x, y; z, e) = s(x, y; z) + sqrt(rho(x)) * gumbel(e . psi(y)),
 
-s the calibrated score, psi a unit feature of the completion (its n-grams, rare ones counting most, so that different answers have nearly
-independent noise), rho(x) the share of a rater's unexplained utility that persists when the same is asked again.
+s the calibrated score, psi a unit feature of the completion and rho(x) the share of a rater's unexplained utility that persists when
+the same is asked again; see `own_noise.py`.
 """
 
 import math
-import zlib
-from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from raterhf.data.batches import Batch, Example
+from raterhf.data.batches import Batch
+from raterhf.models.backbone import prompt_features, with_prefix
+from raterhf.models.own_noise import OwnNoise
 from raterhf.raters.space import PrefixReader
-
-
-def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
-    """Hidden states [B, T, d] of the tokens of `batch`, the soft prefix [B, m, d] standing first and then cut off.
-
-    Positions count real tokens only, so that padding on either side gives the same result.
-    """
-    inputs = backbone.get_input_embeddings()(batch.ids)
-    mask = batch.mask
-    if prefix is not None:
-        inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
-        mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
-    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
-    states = backbone(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False).last_hidden_state
-    return states[:, states.shape[1] - batch.ids.shape[1] :]
 
 
 class RewardModel(nn.Module):
     """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`)."""
 
-    def __init__(self, backbone: PreTrainedModel, dim: int, tokens: int, own_dim: int, site: str = "head"):
+    def __init__(self, backbone: PreTrainedModel, dim: int, tokens: int, site: str = "head", own_noise: OwnNoise | None = None):
         super().__init__()
         self.backbone, self.site = backbone, site
         hidden = backbone.config.hidden_size
@@ -54,8 +38,7 @@ class RewardModel(nn.Module):
         self.head = nn.Linear(hidden, 1, bias=False, dtype=torch.float32)
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(hidden))
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("persistence", torch.zeros(hidden + 1))
-        self.own_noise = OwnNoise(own_dim, backbone.config.vocab_size) if own_dim else None
+        self.own_noise = own_noise
 
     def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
         """Mean of the last hidden states over the completion, EOS included, [B, d] in fp32.
@@ -83,66 +66,6 @@ class RewardModel(nn.Module):
         return self.scale * self.head(self.trunk(batch, prefix)).squeeze(-1)
 
     def prompt_features(self, batch: Batch) -> Tensor:
-        """Mean hidden states [B, d] of the prompts for nobody in particular, in fp32."""
-        prefix = None
-        if self.reader is not None and self.site == "prefix":
-            prefix = self.reader.null.expand(len(batch.ids), -1, -1)
-        states = with_prefix(self.backbone, batch, prefix).float()
-        asked = (batch.mask & ~batch.answer)[..., None]
-        return (states * asked).sum(1) / asked.sum(1).clamp(min=1)
-
-    def persistent_share(self, prompts: Tensor) -> Tensor:
-        """rho in [0, 1] from prompt features [B, d] -> [B]."""
-        return torch.sigmoid(prompts @ self.persistence[:-1] + self.persistence[-1])
-
-
-class OwnNoise(nn.Module):
-    """psi(y): unit features [B, o] of completions, by which a rater's own noise is one smooth function of the text.
-
-    A random projection of the counts of uni- and bigrams of tokens, case and space folded, each divided by its mean square over the
-    training completions: what many answers share counts little, what tells answers apart counts most, so that a rater likes one answer
-    alike however it is put.
-    """
-
-    BUCKETS = 8192
-
-    def __init__(self, own_dim: int, vocab_size: int):
-        super().__init__()
-        self.register_buffer("fold", torch.arange(vocab_size) % self.BUCKETS)
-        self.register_buffer("weight", torch.ones(self.BUCKETS))
-        generator = torch.Generator().manual_seed(0)
-        self.register_buffer("directions", torch.randn(self.BUCKETS, own_dim, generator=generator))
-
-    def counts(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Buckets of the completion's n-grams, EOS left out."""
-        rows, fold = [], self.fold.tolist()
-        for example in examples:
-            tokens = [fold[t] for t in example.ids[example.prompt_length : -1] or example.ids[-1:]]
-            pairs = [(a * 1_000_003 + b * 7919 + 1) % self.BUCKETS for a, b in zip(tokens, tokens[1:])]
-            rows.append(2 * tokens + pairs)
-        return rows
-
-    def fit(self, examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> None:
-        """Fold tokens that differ in case or leading space alone; weigh n-grams by how rare they are in `examples`."""
-        texts = [tokenizer.decode([i]) for i in range(len(tokenizer))]
-        buckets = [zlib.crc32((text.strip().lower() or text).encode()) % self.BUCKETS for text in texts]
-        self.fold[: len(buckets)] = torch.tensor(buckets, device=self.fold.device)
-        squares = np.zeros(self.BUCKETS)
-        for row in self.counts(examples):
-            bucket, count = np.unique(row, return_counts=True)
-            squares[bucket] += count**2
-        # Not the variance: what stands in every answer varies as little as what stands in one. Never seen is as rare as seen once.
-        self.weight.copy_(torch.tensor(1 / np.maximum(squares, 1)))
-
-    def forward(self, examples: Sequence[Example]) -> Tensor:
-        rows = self.counts(examples)
-        flat = torch.tensor([bucket for row in rows for bucket in row], device=self.weight.device)
-        offsets = torch.tensor(np.cumsum([0] + [len(row) for row in rows[:-1]]), device=self.weight.device)
-        summed = nn.functional.embedding_bag(flat, self.directions, offsets, mode="sum", per_sample_weights=self.weight[flat])
-        return nn.functional.normalize(summed, dim=-1)
-
-
-def gumbel_of_normal(normal: Tensor) -> Tensor:
-    """Standard normal values to standard Gumbel values of the same rank: -log(-log Phi(t))."""
-    cdf = torch.special.ndtr(normal.double()).clamp(1e-12, 1 - 1e-12)
-    return -torch.log(-torch.log(cdf)).to(normal.dtype)
+        """Features [B, d] of the prompts for nobody in particular."""
+        listening = self.reader is not None and self.site == "prefix"
+        return prompt_features(self.backbone, batch, self.reader.null if listening else None)

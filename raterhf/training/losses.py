@@ -33,35 +33,34 @@ def agreement_probs(margin: Tensor, persistence: Tensor, slip_rate: Tensor) -> T
     return persistence * slip_agree + (1 - persistence) * (a**2 + (1 - a) ** 2)
 
 
+def own_answer_loss(gain: Tensor, group: Tensor) -> Tensor:
+    """Mean negative log-likelihood of raters' own answers as choices among the answers [B] of everybody to the same thing.
+
+    `gain[i, j]` is what rater i sees in answer j beyond nobody in particular, s(y_j; z_i) - s(y_j; null); `group` [B] is what was asked.
+    Conditional logit with the batch's answers as the sampled alternatives (McFadden 1978): answers come as often as people give them, so
+    at the optimum gain is log p(y | z) / p(y), whatever words people use.
+    """
+    allowed = torch.where(group[:, None] == group[None], gain, -torch.inf)
+    return -torch.log_softmax(allowed, 1).diagonal().mean()
+
+
 def imitation_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of -log pi(y|x, r) over completions, both [B]."""
     return -(weight * log_prob).sum() / weight.sum()
 
 
-def target_law(score: Tensor, own: Tensor, reference: Tensor, persistence: Tensor, beta: float) -> Tensor:
-    """The law over candidates [..., N] that a rater's policy should have.
+def mean_utility(score: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """(s + beta log ref) / (1 + beta): the geometric mean of reward and reference, in units of the noise of human choice.
 
-    The mean utility is the geometric mean of reward and reference, (s + beta log ref) / (1 + beta), in units of the noise of human
-    choice. Of that noise the share rho persists in the rater (`own`, standard Gumbel) and the rest is rolled again, which a policy
-    does by sampling: softmax at temperature sqrt(1 - rho). Averaged over own noise the law is softmax of the mean utility.
+    People choose argmax of utility plus Gumbel noise, so imitating such choices gives the law softmax(mean utility), and at beta = 0
+    exactly what people choose by the reward model.
     """
-    temperature = (1 - persistence).clamp(min=0.01).sqrt()
-    utility = (score + beta * reference) / (1 + beta) + persistence.sqrt() * own
-    return torch.softmax(utility / temperature, -1)
+    return (score + beta * reference) / (1 + beta)
 
 
-def sequence_reward(
-    score: Tensor, own: Tensor | None, reference: Tensor, log_prob: Tensor, persistence: Tensor | None, beta: float
-) -> Tensor:
-    """Reward of a whole sampled completion, penalty included, for policy gradients.
-
-    Without own noise the usual s - beta (log pi - log ref). With it the objective whose optimum is `target_law`: mean utility plus own
-    noise, minus sqrt(1 - rho) log pi, the randomness that the policy itself must supply.
-    """
-    if own is None:
-        return score - beta * (log_prob - reference)
-    temperature = (1 - persistence).clamp(min=0.01).sqrt()
-    return (score + beta * reference) / (1 + beta) + persistence.sqrt() * own - temperature * log_prob
+def sequence_reward(score: Tensor, reference: Tensor, log_prob: Tensor, beta: float) -> Tensor:
+    """Reward of a whole sampled completion, penalty included: s - beta (log pi - log ref)."""
+    return score - beta * (log_prob - reference)
 
 
 def rloo_advantage(reward: Tensor) -> Tensor:

@@ -10,11 +10,9 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from raterhf.data.batches import Example
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import completion_log_probs
 from raterhf.models.policy import Policy
-from raterhf.models.reward import gumbel_of_normal
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
 from raterhf.training.rollouts import Imitation, Judge
@@ -22,7 +20,7 @@ from raterhf.training.rollouts import Imitation, Judge
 
 @dataclass(frozen=True)
 class Groups:
-    """What a step of rloo asks: prompts [G] (token ids) of raters [G, k + o], each answered `size` times."""
+    """What a step of rloo asks: prompts [G] (token ids) of raters [G, k], each answered `size` times."""
 
     prompts: list[tuple[int, ...]]
     vectors: Tensor
@@ -61,8 +59,7 @@ class PolicyModule(L.LightningModule):
     def _imitate(self, data: Imitation) -> Tensor:
         vectors, null = data.vectors.to(self.device), data.null.to(self.device)
         if data.rater is not None:
-            taste = self.space(data.rater.to(self.device))
-            vectors = torch.cat([taste, vectors[:, taste.shape[1] :]], 1)
+            vectors = self.space(data.rater.to(self.device))
         log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null, self.pad_id)
         loss = losses.imitation_loss(log_prob, data.weight.to(self.device))
         self.log_dict({"train/loss": loss, "train/entropy": entropy.mean()}, prog_bar=True)
@@ -77,8 +74,7 @@ class PolicyModule(L.LightningModule):
         examples = sampler.generate(prompts, vectors, null, self.seed * 1_000_003 + step)
         log_prob, entropy = completion_log_probs(self.policy, examples, vectors, null, self.pad_id)
         score, reference = judge.scores(examples, vectors, null), judge.reference_log_probs(examples, vectors, null)
-        own, share = self._own_noise(judge, examples, vectors, null)
-        reward = losses.sequence_reward(score, own, reference, log_prob.detach(), share, self.controller.beta)
+        reward = losses.sequence_reward(score, reference, log_prob.detach(), self.controller.beta)
         grouped = reward.view(-1, groups.size)
         kl = losses.kl_estimate(log_prob.detach(), reference)
         self.controller.update(float(kl))
@@ -91,13 +87,6 @@ class PolicyModule(L.LightningModule):
             "train/length": lengths.mean(), "train/reward_length_correlation": _correlation(score.cpu(), lengths),
         })  # fmt: skip
         return loss
-
-    def _own_noise(self, judge: Judge, examples: list[Example], vectors: Tensor, null: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        if not judge.own_noise:
-            return None, None
-        direction, share = judge.noise_features(examples)
-        own = gumbel_of_normal((vectors[:, judge.pool.dim :] * direction).sum(1))
-        return own, torch.where(null, 0.0, share)
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

@@ -38,14 +38,64 @@ class ComparisonData:
     def rows(self, index: np.ndarray) -> "ComparisonData":
         return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index])
 
+    def off_topic(self, count: int, max_length: int, rng: np.random.Generator) -> "ComparisonData":
+        """Up to `count` chosen completions of these rows, each against what was chosen at another prompt (`label` 1 all).
+
+        Pairs whose second would be longer than the window are left out.
+        """
+        decided = np.flatnonzero(self.label != 0)
+        rows = rng.permutation(decided)[:count]
+        others = rng.choice(decided, len(rows)) if len(rows) else rows
+        chosen = np.where(self.label == 1, self.a, self.b)
+        examples: list[Example] = []
+        kept = []
+        for row, other in zip(rows, others):
+            own, foreign = self.examples[chosen[row]], self.examples[chosen[other]]
+            swapped = Example(own.prompt.ids + foreign.ids[foreign.prompt_length :], own.prompt_length)
+            if self.group[row] != self.group[other] and len(swapped) <= max_length and own != swapped:
+                examples += [own, swapped]
+                kept.append(row)
+        a = np.arange(0, len(examples), 2)
+        return ComparisonData(examples, a, a + 1, np.ones(len(kept), np.int64), self.rater[kept], self.group[kept])
+
+
+@dataclass(frozen=True)
+class OwnAnswers:
+    """What raters themselves said: examples [N], `rater` and `group` arrays [N], the latter numbering what was asked."""
+
+    examples: list[Example]
+    rater: np.ndarray
+    group: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rater)
+
+    def rows(self, index: np.ndarray) -> "OwnAnswers":
+        return OwnAnswers([self.examples[i] for i in index], self.rater[index], self.group[index])
+
+
+@dataclass(frozen=True)
+class RewardBatch:
+    """What a step of the reward stage reads; `off_topic` and `answers` may be empty."""
+
+    comparisons: ComparisonData
+    off_topic: ComparisonData
+    answers: OwnAnswers
+
 
 class RewardModule(L.LightningModule):
-    """Bradley-Terry with ties and slips over s(x, y; z_r), the rater dropped from some comparisons (null rater)."""
+    """Bradley-Terry with ties and slips over s(x, y; z_r), the rater dropped from some comparisons (null rater).
 
-    def __init__(self, model: RewardModel, space: RaterSpace | None, pad_id: int, null_share: float, slip_rate: float | None, seed: int):
+    `weights` are those of off-topic pairs and of raters' own answers beside the comparisons.
+    """
+
+    def __init__(
+        self, model: RewardModel, space: RaterSpace | None, pad_id: int, null_share: float, slip_rate: float | None, seed: int,
+        weights: tuple[float, float] = (0.0, 0.0),
+    ):  # fmt: skip
         super().__init__()
         self.model, self.space = model, space
-        self.pad_id, self.null_share, self.seed = pad_id, null_share, seed
+        self.pad_id, self.null_share, self.seed, self.weights = pad_id, null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
         self.slip_logit = nn.Parameter(torch.tensor(-3.0 if slip_rate is None else float(np.log(max(slip_rate, 1e-6) / (1 - slip_rate)))))
         self.slip_logit.requires_grad_(slip_rate is None)
@@ -62,20 +112,52 @@ class RewardModule(L.LightningModule):
         scores = Scorer(self.model, self.pad_id).pairs(examples, vectors, null)
         return scores[: len(data)] - scores[len(data) :]
 
-    def training_step(self, batch: tuple[int, ComparisonData], _: int) -> Tensor:
+    def drawn(self, rater: np.ndarray) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Noisy vectors [B, k] of raters [B] and who of them is dropped."""
+        if self.space is None:
+            return None, None
+        vectors = self.space(torch.as_tensor(rater, device=self.device))
+        return vectors, torch.rand(len(rater), device=self.device) < self.null_share
+
+    def training_step(self, batch: tuple[int, RewardBatch], _: int) -> Tensor:
         step, data = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
-        vectors = null = None
-        if self.space is not None:
-            vectors = self.space(torch.as_tensor(data.rater, device=self.device))
-            null = torch.rand(len(data), device=self.device) < self.null_share
-        margin = self.margins(data, vectors, null)
-        label = torch.as_tensor(data.label, device=self.device)
+        margin, label = self.margins(data.comparisons, *self.drawn(data.comparisons.rater)), self._labels(data.comparisons)
         loss = losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
+        if len(data.off_topic):
+            margin = self.margins(data.off_topic, *self.drawn(data.off_topic.rater))
+            off_topic = losses.comparison_loss(margin, self._labels(data.off_topic), *self.noise_parameters()).mean()
+            loss = loss + self.weights[0] * off_topic
+            self.log("train/off_topic", off_topic)
+        if len(data.answers) and self.space is not None:
+            own = self.own_answer_loss(data.answers)
+            loss = loss + self.weights[1] * own
+            self.log("train/own_answers", own)
         return loss
+
+    def own_answer_loss(self, data: OwnAnswers) -> Tensor:
+        """See `losses.own_answer_loss`; every rater of a group is asked about all its answers."""
+        total = torch.zeros((), device=self.device)
+        # Where the trunk reads the rater, every pair costs a pass: then only those of one group.
+        whole = self.model.site == "head"
+        for rows in [np.arange(len(data))] if whole else [np.flatnonzero(data.group == g) for g in np.unique(data.group)]:
+            examples = [data.examples[i] for i in rows]
+            place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
+            index = torch.tensor([place[example] for example in examples], device=self.device)
+            scores_for = Scorer(self.model, self.pad_id).reader_of(list(place))
+            vectors = self.space(torch.as_tensor(data.rater[rows], device=self.device))
+            nobody = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+            with torch.no_grad():
+                null = scores_for(vectors[:1], ~nobody[:1])
+            gain = (scores_for(vectors, nobody) - null)[:, index]
+            total = total + len(rows) * losses.own_answer_loss(gain, torch.as_tensor(data.group[rows], device=self.device))
+        return total / len(data)
+
+    def _labels(self, data: ComparisonData) -> Tensor:
+        return torch.as_tensor(data.label, device=self.device)
 
 
 @torch.no_grad()
@@ -138,40 +220,3 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
         return float((torch.logsumexp(total, 0) - np.log(len(draws))).sum() / len(data))
 
     return judge
-
-
-def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (i, j) of comparisons that one rater judged twice, the same two examples, neither a tie; and whether they agree [M]."""
-    low, high = np.minimum(data.a, data.b), np.maximum(data.a, data.b)
-    sign = np.where(data.a < data.b, data.label, -data.label)
-    groups: dict[tuple, list[int]] = {}
-    for row in np.flatnonzero(data.label != 0):
-        groups.setdefault((data.rater[row], low[row], high[row]), []).append(row)
-    pairs = [(rows[0], other) for rows in groups.values() for other in rows[1:]]
-    if not pairs:
-        return np.zeros((0, 2), np.int64), np.zeros(0, bool)
-    pairs = np.array(pairs)
-    return pairs, sign[pairs[:, 0]] == sign[pairs[:, 1]]
-
-
-def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor, ridge: float = 1e-3) -> Tensor:
-    """Weights [d + 1] of the share of noise that persists, from repeated comparisons: prompt features [M, d], agree [M], margin [M].
-
-    Maximum likelihood of `losses.agreement_probs` with a ridge, on standardised features.
-    """
-    mean, spread = prompts.mean(0), prompts.std(0).clamp(min=1e-4)
-    x = (prompts - mean) / spread
-    weight = torch.zeros(prompts.shape[1] + 1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=100)
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        share = torch.sigmoid(x @ weight[:-1] + weight[-1])
-        probs = losses.agreement_probs(margin, share, slip).clamp(1e-6, 1 - 1e-6)
-        loss = nn.functional.binary_cross_entropy(probs, agree.float()) + ridge * weight[:-1].square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    slope = weight.detach()[:-1] / spread
-    return torch.cat([slope, (weight.detach()[-1] - slope @ mean)[None]])

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from raterhf.data.batches import Renderer, step_indices
+from raterhf.data.comparisons import Labels
 from raterhf.inference.scorer import in_batches
 from raterhf.models import checkpoint
+from raterhf.models.own_noise import make_own_noise
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
@@ -19,17 +21,21 @@ from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
 from raterhf.training.fit import fit
+from raterhf.training.persistence import fit_persistence, repeated_pairs
 from raterhf.training.reward_module import (
     ComparisonData,
+    OwnAnswers,
+    RewardBatch,
     RewardModule,
     calibrate,
     evaluate,
-    fit_persistence,
     marginal_likelihood,
-    repeated_pairs,
     unit_spread,
 )
 from raterhf.training.start import all_texts, rater_texts, start_model
+
+BLOCK = 32  # own answers to one prompt that are alternatives to each other
+EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def run_reward(recipe: Recipe, folder: Path) -> None:
@@ -45,13 +51,25 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     train_rows, held_rows = held_out_rows(known, recipe)
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
-    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, raters.own_dim if soft else 0, settings.site)
+    own_noise = make_own_noise(raters.own_dim if soft else 0, lm, tokenizer)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.site, own_noise)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
-    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed)
+    weights = (settings.off_topic_weight, settings.demonstration_weight)
+    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed, weights)
     train_data = known.rows(train_rows)
+    answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
+
+    def batch(step: int) -> RewardBatch:
+        pairs = train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed))
+        rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x6F666674]))
+        said = answers
+        if len(answers):
+            said = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
+        return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), said)
+
     fit(
         module,
-        lambda step: train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed)),
+        batch,
         steps=settings.steps,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -62,9 +80,19 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     )
     if soft:
         unit_spread(module)
-    report = finish_reward(recipe, module, tokenizer, train_data, known.rows(held_rows))
+    report = finish_reward(recipe, module, tokenizer.pad_token_id, train_data, known.rows(held_rows))
     pool = make_pool(recipe, people, module, validate, report)
     checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:
+    """What the known raters said themselves, where the data hold it."""
+    said = labels.demonstrations
+    if said.empty or not said.rater_id.isin(ids).any():
+        return OwnAnswers([], *EMPTY)
+    examples, rater = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
+    _, group = np.unique([str(example.prompt.ids) for example in examples], return_inverse=True)
+    return OwnAnswers(examples, rater, group.astype(np.int64))
 
 
 def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +104,7 @@ def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def finish_reward(recipe: Recipe, module: RewardModule, tokenizer, train_data: ComparisonData, held: ComparisonData) -> dict:
+def finish_reward(recipe: Recipe, module: RewardModule, pad_id: int, train_data: ComparisonData, held: ComparisonData) -> dict:
     """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
     report: dict = {}
     soft = module.space is not None
@@ -88,24 +116,26 @@ def finish_reward(recipe: Recipe, module: RewardModule, tokenizer, train_data: C
     report |= {"tie_width": theta, "slip_rate": slip}
     if not soft or recipe.raters.own_dim == 0:
         return report
-    module.model.own_noise.fit(train_data.examples, tokenizer)
+    module.model.own_noise.weigh(train_data.examples)
     pairs, agree = repeated_pairs(train_data)
     report["repeated_comparisons"] = len(pairs)
-    if len(pairs):
+    if recipe.raters.persistence is not None:
+        given = min(max(recipe.raters.persistence, 1e-4), 1 - 1e-4)
+        module.model.own_noise.persistence[-1] = float(np.log(given / (1 - given)))
+    elif len(pairs):
         first = train_data.rows(pairs[:, 0])
         margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
         asked = [train_data.examples[i].prompt for i in first.a]
         with torch.no_grad():
-            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, module.pad_id, margin.device)
+            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, pad_id, margin.device)
         weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
-        module.model.persistence.copy_(weights)
+        module.model.own_noise.persistence.copy_(weights)
     else:
-        module.model.persistence[-1] = -10.0
-        if recipe.raters.persistence is None:
-            print(
-                "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
-                flush=True,
-            )
+        module.model.own_noise.persistence[-1] = -10.0
+        print(
+            "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
+            flush=True,
+        )
     return report
 
 

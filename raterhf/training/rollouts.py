@@ -3,7 +3,7 @@
 `Judge` holds the frozen reward model and reference; `imitation_targets` makes the batches of forward KL (each simulated rater's choice
 among reference samples). Everything is a function of seed and step, so that an interrupted run resumes exactly.
 
-Notation: P prompts, K raters a prompt, n candidates a prompt, J draws of own noise, k and o dimensions of taste and own noise.
+Notation: k dimensions of taste.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from torch import Tensor
 from raterhf.data.batches import Example
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import Scorer, completion_log_probs
+from raterhf.models.own_noise import gumbel_of_normal
 from raterhf.models.policy import Policy
-from raterhf.models.reward import gumbel_of_normal
 from raterhf.raters.pool import RaterPool
 from raterhf.training import losses
 
@@ -30,20 +30,16 @@ class Judge:
     reference: Policy
     pool: RaterPool | None
     own_noise: bool
-    persistence: float | None
     seed: int
 
     def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Vectors [count, k + o] and null mask of raters, known and fictitious, the last one the null rater where there are several."""
+        """Tastes [count, k] and null mask of raters, known and fictitious, the last one the null rater where there are several."""
         if self.pool is None:
             return torch.zeros(count, 1), torch.ones(count, dtype=torch.bool)
         rows = []
         for _ in range(count):
-            if rng.random() < known_share:
-                taste = self.pool.vectors[rng.integers(len(self.pool.ids))]
-            else:
-                taste = self.pool.populations[""].draw(rng)
-            rows.append(np.concatenate([taste, rng.standard_normal(self.pool.own_dim)]))
+            known = rng.random() < known_share
+            rows.append(self.pool.vectors[rng.integers(len(self.pool.ids))] if known else self.pool.populations[""].draw(rng))
         null = torch.zeros(count, dtype=torch.bool)
         null[-1] = count > 4
         return torch.tensor(np.array(rows), dtype=torch.float32), null
@@ -51,27 +47,27 @@ class Judge:
     @torch.no_grad()
     def scores(self, examples: Sequence[Example], vectors: Tensor, null: Tensor) -> Tensor:
         """Calibrated scores [N], each example for its own rater."""
-        taste = None if self.scorer.model.reader is None else vectors[:, : self.pool.dim]
-        return self.scorer.pairs(examples, taste, None if taste is None else null)
+        soft = self.scorer.model.reader is not None
+        return self.scorer.pairs(examples, *((vectors, null) if soft else (None, None)))
 
     @torch.no_grad()
     def reference_log_probs(self, examples: Sequence[Example], vectors: Tensor, null: Tensor) -> Tensor:
         return completion_log_probs(self.reference, examples, vectors, null, self.scorer.pad_id)[0]
 
     @torch.no_grad()
-    def noise_features(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-        """Unit directions psi [N, o] and persistent shares [N]."""
-        share = self.scorer.persistent_share(examples)
-        if self.persistence is not None:
-            share = torch.full_like(share, self.persistence)
-        return self.scorer.model.own_noise(examples), share
+    def noise(self, examples: Sequence[Example], count: int, generator: torch.Generator) -> Tensor:
+        """Standard Gumbel noise [count, N] of people choosing among examples: alike for one answer put in other words, with `own_noise`."""
+        if self.own_noise:
+            features = self.scorer.model.own_noise(examples)
+            return gumbel_of_normal(torch.randn(count, features.shape[1], generator=generator).to(features.device) @ features.T)
+        return gumbel_of_normal(torch.randn(count, len(examples), generator=generator))
 
 
 @dataclass(frozen=True)
 class Imitation:
-    """A batch to imitate: examples [N] under raters [N, k + o] with null mask and weights [N], and what to log of it.
+    """A batch to imitate: examples [N] under raters [N, k] with null mask and weights [N], and what to log of it.
 
-    With `rater` [N] the taste is not `vectors`' but that of these rows of the module's rater space, which learns.
+    With `rater` [N] the taste is not `vectors` but these rows of the module's rater space, which learns.
     """
 
     examples: list[Example]
@@ -90,10 +86,10 @@ class Imitation:
 
 
 def imitation_targets(
-    judge: Judge, sampler: Sampler, prompts: list[tuple[int, ...]], n_prompts: int, n_raters: int, n_samples: int, n_own: int,
+    judge: Judge, sampler: Sampler, prompts: list[tuple[int, ...]], n_prompts: int, n_raters: int, n_samples: int, n_draws: int,
     known_share: float, beta: float, step: int,
 ) -> Imitation:  # fmt: skip
-    """One step of forward KL: what simulated raters choose among samples of the reference."""
+    """One round of forward KL: what simulated raters, each with `n_draws` draws of noise, choose among samples of the reference."""
     rng = np.random.default_rng(np.random.SeedSequence([judge.seed, step, 0x666B6C]))
     chosen = [prompts[i] for i in rng.choice(len(prompts), size=min(n_prompts, len(prompts)), replace=False)]
     vectors, null = judge.draw_raters(n_raters, known_share, rng)
@@ -103,29 +99,19 @@ def imitation_targets(
     repeated = [example for example in flat for _ in range(n_raters)]
     score = judge.scores(repeated, vectors[rater], null[rater]).view(len(flat), n_raters).T
     reference = judge.reference_log_probs(repeated, vectors[rater], null[rater]).view(len(flat), n_raters).T
-    direction, share = judge.noise_features(flat) if judge.own_noise else (None, torch.zeros(len(flat)))
+    utility = losses.mean_utility(score, reference, beta)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    examples, rows, picked, start = [], [], [], 0
+    examples, picked, start = [], [], 0
     for pool in pools:
         columns = slice(start, start + len(pool))
-        own = vectors.repeat(n_own, 1)
-        if judge.own_noise:
-            width = judge.pool.dim
-            own[:, width:] = torch.randn(len(own), own.shape[1] - width, generator=generator)
-            noise = gumbel_of_normal(own[:, width:] @ direction[columns].T)
-            persist = share[columns].expand_as(noise) * ~null.repeat(n_own)[:, None]
-        else:
-            noise = torch.zeros(len(own), len(pool))
-            persist = torch.zeros_like(noise)
-        law = losses.target_law(score[:, columns].repeat(n_own, 1), noise, reference[:, columns].repeat(n_own, 1), persist, beta)
-        choice = torch.multinomial(law, 1, generator=generator).squeeze(1)
+        noise = judge.noise(pool, n_raters * n_draws, generator).to(utility.device)
+        choice = (utility[:, columns].repeat(n_draws, 1) + noise).argmax(1)
         examples += [pool[i] for i in choice.tolist()]
-        rows.append(own)
-        picked.append(score[:, columns].repeat(n_own, 1).gather(1, choice[:, None]))
+        picked.append(score[:, columns].repeat(n_draws, 1).gather(1, choice[:, None]))
         start += len(pool)
-    log = {"reward": float(torch.cat(picked).mean()), "candidates": len(flat) / len(pools), "persistence": float(share.mean())}
-    weight = torch.ones(len(examples))
-    return Imitation(examples, torch.cat(rows), null.repeat(n_own * len(pools)), weight, log)
+    repeats = n_draws * len(pools)
+    log = {"reward": float(torch.cat(picked).mean()), "candidates": len(flat) / len(pools)}
+    return Imitation(examples, vectors.repeat(repeats, 1), null.repeat(repeats), torch.ones(len(examples)), log)
 
 
 def _candidates(sampler: Sampler, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, n: int, seed: int) -> list[list[Example]]:

@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raterhf.data.batches import Renderer, step_indices
+from raterhf.data.batches import Example, Renderer, step_indices
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer
+from raterhf.inference.scorer import Scorer, in_batches
 from raterhf.models import backbone, checkpoint
+from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
 from raterhf.training.fit import clear_state, fit
+from raterhf.training.persistence import persistence_weights
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
@@ -39,6 +41,7 @@ DEPENDS = {
         "reward",
         "data.comparisons",
         "data.ratings",
+        "data.demonstrations",
         "data.raters",
         "data.columns",
         "data.split",
@@ -161,8 +164,7 @@ def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, sp
         save_every=settings.save_every,
         folder=folder,
         tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": recipe.raters.reader_lr, "policy.lean.": recipe.raters.lean_lr}
-        | ({"space.": settings.vector_lr} if space else {}),
+        rates={"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {}),
     )
 
 
@@ -188,7 +190,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
-    policy = Policy(lm, pool.dim + pool.own_dim if soft else 0, raters.tokens)
+    policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_own_noise(pool.own_dim if soft else 0, lm, tokenizer))
     vectors = torch.tensor(pool.vectors)
     noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
 
@@ -198,10 +200,9 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
             return _plain(examples, rows)
         taste = vectors[rater[rows]]
         taste = taste + noise * torch.randn(taste.shape, generator=generator)
-        own = torch.randn(len(rows), pool.own_dim, generator=generator)
         null = torch.rand(len(rows), generator=generator) < raters.null_share
         learned = torch.as_tensor(rater[rows]) if space else None
-        return Imitation([examples[i] for i in rows], torch.cat([taste, own], 1), null, torch.ones(len(rows)), {}, learned)
+        return Imitation([examples[i] for i in rows], taste, null, torch.ones(len(rows)), {}, learned)
 
     space = None
     if soft and recipe.sft.learn_vectors:
@@ -211,6 +212,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     if space is not None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(recipe, pool)
+    carry_own_noise(recipe, policy, tokenizer, examples)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
@@ -229,12 +231,12 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
     prompts = [renderer.prompt(text) for text in texts]
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     own_noise = settings.own_noise and soft and raters.own_dim > 0
-    judge = Judge(Scorer(reward, pad), reference, pool if soft else None, own_noise, raters.persistence, recipe.seed)
+    judge = Judge(Scorer(reward, pad), reference, pool if soft else None, own_noise, recipe.seed)
     if settings.algorithm == "forward_kl":
         sampler = Sampler(reference, pad, eos, settings.max_new_tokens)
         module = PolicyModule(policy, pad, recipe.seed)
 
-        per_round = settings.prompts * settings.raters * settings.own_draws
+        per_round = settings.prompts * settings.raters * settings.choices
         parts = max(1, per_round // settings.batch_size)
 
         @lru_cache(maxsize=1)
@@ -246,7 +248,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
                 settings.prompts,
                 settings.raters,
                 settings.samples,
-                settings.own_draws,
+                settings.choices,
                 settings.known_share,
                 settings.beta,
                 round_,
@@ -274,9 +276,23 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
         save_every=settings.save_every,
         folder=folder,
         tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": raters.reader_lr, "policy.lean.": raters.lean_lr},
+        rates={"policy.reader.": raters.reader_lr},
     )
+    carry_own_noise(recipe, policy, tokenizer, [Example(prompt, len(prompt)) for prompt in prompts])
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, asked: list[Example]) -> None:
+    """Give the policy the reward model's directions of own noise, and teach its features what share persists at the prompts `asked`."""
+    if policy.own_noise is None:
+        return
+    reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
+    policy.own_noise.load_state_dict(reward.own_noise.state_dict())
+    prompts = list(dict.fromkeys(example.prompt for example in asked))
+    with torch.no_grad():
+        share = Scorer(reward.to(policy.lm.device), tokenizer.pad_token_id).persistent_share(prompts)
+        features = in_batches(lambda batch, rows: policy.prompt_features(batch), prompts, tokenizer.pad_token_id, policy.lm.device)
+    policy.own_noise.persistence.copy_(persistence_weights(features, share))
 
 
 RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}

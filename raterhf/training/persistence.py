@@ -1,0 +1,64 @@
+"""How much of a rater's own noise persists when the same is asked again: estimated from repeated comparisons, carried to a policy.
+
+Notation: M repeated comparisons, P prompts, d features.
+"""
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from raterhf.training import losses
+from raterhf.training.reward_module import ComparisonData
+
+
+def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (i, j) of comparisons that one rater judged twice, the same two examples, neither a tie; and whether they agree [M]."""
+    low, high = np.minimum(data.a, data.b), np.maximum(data.a, data.b)
+    sign = np.where(data.a < data.b, data.label, -data.label)
+    groups: dict[tuple, list[int]] = {}
+    for row in np.flatnonzero(data.label != 0):
+        groups.setdefault((data.rater[row], low[row], high[row]), []).append(row)
+    pairs = [(rows[0], other) for rows in groups.values() for other in rows[1:]]
+    if not pairs:
+        return np.zeros((0, 2), np.int64), np.zeros(0, bool)
+    pairs = np.array(pairs)
+    return pairs, sign[pairs[:, 0]] == sign[pairs[:, 1]]
+
+
+def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor, ridge: float = 1e-3) -> Tensor:
+    """Weights [d + 1] of the share of noise that persists, from repeated comparisons: prompt features [M, d], agree [M], margin [M].
+
+    Maximum likelihood of `losses.agreement_probs` with a ridge, on standardised features.
+    """
+    mean, spread = prompts.mean(0), prompts.std(0).clamp(min=1e-4)
+    x = (prompts - mean) / spread
+    weight = torch.zeros(prompts.shape[1] + 1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=100)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        share = torch.sigmoid(x @ weight[:-1] + weight[-1])
+        probs = losses.agreement_probs(margin, share, slip).clamp(1e-6, 1 - 1e-6)
+        loss = nn.functional.binary_cross_entropy(probs, agree.float()) + ridge * weight[:-1].square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    slope = weight.detach()[:-1] / spread
+    return torch.cat([slope, (weight.detach()[-1] - slope @ mean)[None]])
+
+
+def persistence_weights(features: Tensor, share: Tensor) -> Tensor:
+    """Weights [d + 1] by which a logistic of prompt features [P, d] gives the shares [P]: ridge regression of their logits.
+
+    The ridge is chosen by leave-one-out, so that paraphrases never seen are read well.
+    """
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13)))
+    logit = torch.logit(share.double().cpu(), eps=1e-4).numpy()
+    model.fit(features.double().cpu().numpy(), logit)
+    scale, ridge = model[0], model[1]
+    slope = ridge.coef_ / scale.scale_
+    return torch.tensor([*slope, ridge.intercept_ - slope @ scale.mean_], dtype=features.dtype, device=features.device)
