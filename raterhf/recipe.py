@@ -162,6 +162,9 @@ class Policy(Optimisation):
     """Choices that each rater makes per prompt, each with noise of its own (forward_kl)."""
     max_new_tokens: int = Field(40, ge=1)
     """Longest completion sampled."""
+    min_p: float = Field(0.0, ge=0, lt=1)
+    """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` judges;
+    candidates in training are sampled without it."""
 
 
 class Vanilla(Section):

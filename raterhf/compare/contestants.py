@@ -17,6 +17,7 @@ from raterhf.inference.scorer import completion_log_probs
 from raterhf.models import backbone, checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
+from raterhf.recipe import Recipe
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Contestant:
     pool: RaterPool | None
     draws: str
     max_new_tokens: int
+    min_p: float = 0.0
     temperature: float = 1.0
 
     def raters(self, n: int, seed: int) -> list[Rater]:
@@ -45,7 +47,7 @@ class Contestant:
         ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
         vectors, null = self._soft(raters)
         tokenizer = self.renderer.tokenizer
-        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens)
+        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
         return sampler.generate(ids, vectors, null, seed, self.temperature, own=True)
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
@@ -65,8 +67,13 @@ class Contestant:
         return torch.tensor(vectors, device=device), torch.tensor(null, device=device)
 
 
-def load_contestant(name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, temperature: float = 1.0) -> Contestant:
-    """A contestant from a folder of ours or a plain language model's."""
+def load_contestant(
+    name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0, max_new_tokens: int | None = None
+) -> Contestant:
+    """A contestant from a folder of ours or a plain language model's; all of them sample as the recipe's policy does.
+
+    A recipe without the stage `policy` needs `max_new_tokens`.
+    """
     pool = None
     if (folder / "raterhf.json").is_file():
         policy, tokenizer, _ = checkpoint.load_policy(folder)
@@ -75,4 +82,6 @@ def load_contestant(name: str, folder: Path, draws: str, max_length: int, max_ne
     else:
         lm, tokenizer = backbone.load_pretrained(folder)
         policy = Policy(lm, 0, 0).eval()
-    return Contestant(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, temperature)
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    length, min_p = max_new_tokens or recipe.policy.max_new_tokens, recipe.policy.min_p if recipe.policy else 0.0
+    return Contestant(name, policy, renderer, pool, draws, length, min_p, temperature)

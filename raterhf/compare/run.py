@@ -13,6 +13,7 @@ import numpy as np
 
 from raterhf.compare import metrics, reward_figures
 from raterhf.compare.contestants import load_contestant
+from raterhf.compare.jobs import Job, side_by_side
 from raterhf.compare.judge import Arena, Verdict, judge, skill_and_recall
 from raterhf.compare.report import write_report
 from raterhf.data.comparisons import Labels
@@ -63,8 +64,8 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
 
 
 def _at_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with its world redrawn: other raters, other labels, the same laws."""
-    if seed == recipe.seed:
+    """The recipe with its world redrawn: other raters, other labels, the same laws. Seed 0 are the recipe's own files."""
+    if seed == 0:
         return recipe
     folder = recipe.folder / f"seed-{seed}"
     data = folder / "data"
@@ -97,34 +98,26 @@ def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
 
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     print(f"seed {recipe.seed}", flush=True)
-    stages.train(recipe)
     labels = prepare.read_data(recipe)
+    folders = _train_policies(recipe, labels, wanted, sweep)
     world = load_world(recipe.data.world)
-    n_train = int((labels.raters.split == "train").sum())
-    arena = Arena(
-        world,
-        recipe.seed,
-        recipe.compare.draws,
-        recipe.compare.people,
-        recipe.compare.repeats,
-        world.draw_people(n_train, recipe.seed, "t"),
-        labels,
-    )
-    folders = _train_controls(recipe, labels, wanted)
-    base = load_contestant("base", recipe.folder / "base", "none", recipe.model.max_length, recipe.policy.max_new_tokens)
-    reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
-    proxy = Scorer(reward.requires_grad_(False), tokenizer.pad_token_id)
-    verdicts: dict[str, Verdict] = {}
-    for name in [n for n in wanted if n in folders]:
-        folder, draws = folders[name]
-        print(f"  judging {name}", flush=True)
-        contestant = load_contestant(name, folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens)
-        verdicts[name] = judge(contestant, arena, base, proxy)
-        if name in ("rater_known", "text_ids"):
-            verdicts[name].figures |= skill_and_recall(contestant, arena)
+    train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
+    arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
+    names = [name for name in wanted if name in folders]
+    swept = _sweep_folders(recipe, wanted) if sweep else {}
+    points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
+    jobs = [(_judged, (recipe, arena, name, *folders[name])) for name in names]
+    jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
-        verdicts["vanilla_best_t"] = _best_temperature(recipe, folders["vanilla"][0], arena, base, proxy)
-    sweeps = _sweeps(recipe, labels, arena, base, wanted) if sweep else {}
+        jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
+    print(f"  judging {len(jobs)} policies", flush=True)
+    judged = side_by_side(jobs)
+    verdicts = dict(zip(names, judged))
+    sweeps: dict[str, list[dict]] = {name: [] for name in swept}
+    for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):
+        sweeps[name].append({"beta": beta} | {figure: verdict.figures[figure] for figure in SWEPT})
+    if "vanilla_best_t" in wanted:
+        verdicts["vanilla_best_t"] = _best_temperature(judged[-len(TEMPERATURES) :], arena)
     models = reward_figures.judge_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
     population = [
         {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
@@ -135,31 +128,86 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     return {"arena": arena, "verdicts": verdicts, "sweeps": sweeps, "reward_models": models, "samples": samples}
 
 
-def _train_controls(recipe: Recipe, labels: Labels, wanted: list[str]) -> dict[str, tuple[Path, str]]:
-    """Train what the wanted policies need. Returns for each its folder and how its raters are drawn."""
-    home = recipe.folder
-    folders: dict[str, tuple[Path, str]] = {
-        "base": (home / "base", "none"),
-        "sft": (home / "sft", "new"),
-        "rater_known": (home / "policy", "known"),
-        "rater_new": (home / "policy", "new"),
-    }
-    if {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted):
-        from raterhf.compare.opponent import train_vanilla
+def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> Verdict:
+    base = load_contestant("base", recipe.folder / "base", "none", recipe)
+    reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
+    contestant = load_contestant(name, folder, draws, recipe, temperature)
+    verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False), tokenizer.pad_token_id))
+    if name in ("rater_known", "text_ids"):
+        verdict.figures |= skill_and_recall(contestant, arena)
+    return verdict
 
-        sft, policy = train_vanilla(recipe, labels, recipe.compare.vanilla_betas[0])
-        folders |= {"sft_no_ids": (sft, "none"), "vanilla": (policy, "none")}
-    if "shuffled" in wanted:
-        folders["shuffled"] = (stages.train(_variant(recipe, "shuffled", data={"shuffle_raters": True})), "new")
-    if "none" in wanted:
-        folders["none"] = (stages.train(_without_ids(recipe)), "none")
-    if {"text_ids", "text_new"} & set(wanted):
-        folder = stages.train(_variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None))
-        folders |= {"text_ids": (folder, "known"), "text_new": (folder, "new")}
-    if "comparisons_only" in wanted:
-        plain = _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"})
-        folders["comparisons_only"] = (stages.train(plain), "new")
+
+def _train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: bool) -> dict[str, tuple[Path, str]]:
+    """Train what the wanted policies need, side by side. Returns for each its folder and how its raters are drawn."""
+    stages.train_stage(recipe, "base", recipe.folder / "base")
+    home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
+    folders = {"base": (home / "base", "none"), "sft": (home / "sft", "new")}
+    folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
+    controls = {
+        "shuffled": _variant(recipe, "shuffled", data={"shuffle_raters": True}),
+        "none": _without_ids(recipe),
+        "text_ids": _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
+        "comparisons_only": _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
+    }
+    if "text_new" not in wanted and "text_ids" not in wanted:
+        del controls["text_ids"]
+    controls = {name: changed for name, changed in controls.items() if name in wanted or name == "text_ids"}
+    jobs: list[Job] = [(stages.train, (recipe,))]
+    jobs += [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
+    jobs += [(stages.train, (changed,)) for changed in controls.values()]
+    side_by_side(jobs)
+    if vanilla:
+        folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
+    drawn = {"none": "none", "text_ids": "known"}
+    folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
+    if "text_ids" in folders:
+        folders["text_new"] = (folders["text_ids"][0], "new")
+    if sweep:
+        side_by_side(_sweep_jobs(recipe, labels, wanted))
     return folders
+
+
+def _vanilla(recipe: Recipe, labels: Labels, beta: float) -> None:
+    from raterhf.compare.opponent import train_vanilla  # imports trl, which is slow and only this needs
+
+    train_vanilla(recipe, labels, beta)
+
+
+def _vanilla_folder(recipe: Recipe, i: int) -> Path:
+    return recipe.folder / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
+
+
+def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
+    """The recipe with its i-th beta of a sweep, and the folder of that policy; the first is the recipe's own where they agree."""
+    changed = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"beta": beta})})
+    return changed, recipe.folder / ("policy" if i == 0 and beta == recipe.policy.beta else f"policy-beta-{beta}")
+
+
+def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
+    """Vanilla, ours, and ours without IDs at every beta. The stages before are trained."""
+    jobs: list[Job] = []
+    for i, beta in enumerate(recipe.compare.betas):
+        changed, folder = _at_beta(recipe, i, beta)
+        jobs.append((stages.train_stage, (changed, "policy", folder)))
+    for i, beta in enumerate(recipe.compare.vanilla_betas):
+        jobs.append((_vanilla, (recipe, labels, beta)))
+        if "none" in wanted:
+            changed, folder = _at_beta(_without_ids(recipe), i, beta)
+            jobs.append((stages.train_stage, (changed, "policy", folder)))
+    return jobs
+
+
+def _sweep_folders(recipe: Recipe, wanted: list[str]) -> dict[str, list[tuple[float, Path, str]]]:
+    """For each swept policy its betas, folders and how raters are drawn."""
+    betas, vanilla_betas = recipe.compare.betas, recipe.compare.vanilla_betas
+    swept = {
+        "rater_new": [(beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
+        "vanilla": [(beta, _vanilla_folder(recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
+    }
+    if "none" in wanted:
+        swept["none"] = [(beta, _at_beta(_without_ids(recipe), i, beta)[1], "none") for i, beta in enumerate(vanilla_betas)]
+    return swept
 
 
 def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
@@ -178,12 +226,8 @@ def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
     return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)
 
 
-def _best_temperature(recipe: Recipe, folder: Path, arena: Arena, base, proxy) -> Verdict:
+def _best_temperature(runs: list[Verdict], arena: Arena) -> Verdict:
     """Vanilla at the temperature that is best for it: for each question chosen by the other questions' mean tv, figures put together."""
-    runs = []
-    for temperature in TEMPERATURES:
-        contestant = load_contestant("vanilla_best_t", folder, "none", recipe.model.max_length, recipe.policy.max_new_tokens, temperature)
-        runs.append(judge(contestant, arena, base, proxy))
     keys = [q.key for q in arena.questions]
     table = np.array([[run.questions[key]["tv"] for key in keys] for run in runs])
     picks = [int(np.delete(table, i, axis=1).mean(1).argmin()) for i in range(len(keys))]
@@ -197,31 +241,6 @@ def _best_temperature(recipe: Recipe, folder: Path, arena: Arena, base, proxy) -
 
 
 SWEPT = ("reward_gold", "tv", "etv", "valid", "gamma", "mi_ratio", "joint_tv", "kappa_taste", "c2st_auc", "kl_to_base")
-
-
-def _sweeps(recipe: Recipe, labels: Labels, arena: Arena, base, wanted: list[str]) -> dict[str, list[dict]]:
-    """Vanilla, ours, and ours without IDs at every beta."""
-    from raterhf.compare.opponent import train_vanilla
-
-    def point(folder: Path, draws: str, beta: float) -> dict:
-        contestant = load_contestant("sweep", folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens)
-        figures = judge(contestant, arena, base, None).figures
-        return {"beta": beta} | {name: figures[name] for name in SWEPT}
-
-    sweeps: dict[str, list[dict]] = {"rater_new": [], "vanilla": [], "none": []}
-    for i, beta in enumerate(recipe.compare.betas):
-        changed = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"beta": beta})})
-        folder = recipe.folder / ("policy" if i == 0 and beta == recipe.policy.beta else f"policy-beta-{beta}")
-        stages.train_stage(changed, "policy", folder)
-        sweeps["rater_new"].append(point(folder, "new", beta))
-    for i, beta in enumerate(recipe.compare.vanilla_betas):
-        sweeps["vanilla"].append(point(train_vanilla(recipe, labels, beta)[1], "none", beta))
-        if "none" in wanted:
-            changed = _without_ids(recipe, beta)
-            folder = changed.folder / ("policy" if i == 0 else f"policy-beta-{beta}")
-            stages.train_stage(changed, "policy", folder)
-            sweeps["none"].append(point(folder, "none", beta))
-    return sweeps
 
 
 def _merge(recipe: Recipe, results: list[dict]) -> dict:

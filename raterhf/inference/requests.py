@@ -87,7 +87,8 @@ def sample(
     renderer = Renderer(tokenizer, header["max_length"])
     heads = [renderer.prompt(prompt, rater.text) for prompt, rater in asked]
     vectors, null = _on(device, [rater for _, rater in asked], header["dim"] + header["own_dim"])
-    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or _completion_length(folder))
+    trained = _policy_stage(folder)
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or trained.max_new_tokens, trained.min_p)
     answers = sampler.generate(heads, vectors, null, seed, temperature, own=True)
     with torch.no_grad():
         log_probs, _ = completion_log_probs(policy, answers, vectors, null, tokenizer.pad_token_id)
@@ -160,8 +161,8 @@ def _on(device: torch.device, raters: list[Rater], width: int) -> tuple[torch.Te
     return torch.from_numpy(vectors).to(device), torch.from_numpy(null).to(device)
 
 
-def _completion_length(folder: Path) -> int:
-    """Longest completion the policy was trained to give: the resolved recipe's `policy.max_new_tokens`, or that key's default."""
+def _policy_stage(folder: Path) -> PolicyStage:
+    """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
     path = folder / "recipe.resolved.yaml"
     stage = yaml.safe_load(path.read_text("utf-8")).get("policy") if path.is_file() else None
-    return (stage or {}).get("max_new_tokens", PolicyStage.model_fields["max_new_tokens"].default)
+    return PolicyStage.model_validate({"steps": 1, "lr": 1.0} | (stage or {}))

@@ -15,8 +15,9 @@ BATCH_TOKENS = 16384
 class Sampler:
     """Generates with one policy. Everything drawn is a function of the seed given to `generate`."""
 
-    def __init__(self, policy: Policy, pad_id: int, eos_id: int, max_new_tokens: int):
-        self.policy, self.pad_id, self.eos_id, self.max_new_tokens = policy, pad_id, eos_id, max_new_tokens
+    def __init__(self, policy: Policy, pad_id: int, eos_id: int, max_new_tokens: int, min_p: float = 0.0):
+        self.policy, self.pad_id, self.eos_id = policy, pad_id, eos_id
+        self.max_new_tokens, self.min_p = max_new_tokens, min_p
 
     @torch.no_grad()
     def generate(
@@ -44,7 +45,7 @@ class Sampler:
                 batch = collate([Example(prompts[i], len(prompts[i])) for i in rows], self.pad_id, "left").to(device)
                 chosen = torch.as_tensor(rows, device=device)
                 soft = (vectors[chosen], null[chosen]) if self.policy.reader is not None else (None, None)
-                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature, own).tolist()
+                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature, self.min_p, own).tolist()
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
         return out

@@ -4,12 +4,10 @@ In scoring, as e . psi(y): psi is a unit feature of the completion, a projection
 however it is put and different answers nearly independently.
 
 In sampling, as the noise of Gumbel-max sampling (Maddison, Tarlow and Minka 2014): argmax_v log pi(v) + g_v draws v from pi exactly when
-g is standard Gumbel, whoever supplies it. Here g_v is part the rater's own, the same whenever v is a candidate, and part drawn afresh:
-
-    g_v = gumbel( sqrt(rho) e . d_v + sqrt(1 - rho) fresh ),     d_v the unit direction of token v.
-
-So the law over fictitious raters stays the policy's own, while one rater asked again gives the same favourite (rho near 1) or rolls the
-die again (rho near 0). rho(x) is the share of a rater's unexplained utility that persists; the reward stage estimates it.
+g is standard Gumbel, whoever supplies it. With probability sqrt(rho) a rater answers by noise of their own, the same whenever v is a
+candidate, g_v = gumbel(e . d_v) with d_v the unit direction of token v; otherwise by fresh noise. So the law over fictitious raters stays
+the policy's own, while one rater asked twice draws both answers by the same noise with probability rho(x): that of giving the same
+favourite again (near 1) or of rolling the die again (near 0). The reward stage estimates it from repeated comparisons.
 
 Notation: N rows, V tokens of the vocabulary, d hidden size.
 """
@@ -92,26 +90,28 @@ def make_own_noise(own_dim: int, lm: PreTrainedModel, tokenizer: PreTrainedToken
 class OwnNoiseSampling(LogitsProcessor):
     """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under raters `own` [N, o].
 
-    `share` [N] is the part of the noise that is the rater's own. A token that continues a word hears its own noise mixed with the token
-    before it, or the second digit of a number would depend on the first; a word said once is not liked twice, or it would be repeated.
+    `share` [N] is rho, the probability that two such draws of a rater are by the same noise. A token that continues a word hears its own
+    noise mixed with the token before it, or the second digit of a number would depend on the first; a word said once is not liked twice,
+    or it would be repeated.
     """
 
     def __init__(self, noise: OwnNoise, own: Tensor, share: Tensor, temperature: float):
-        self.noise, self.own, self.share, self.temperature = noise, own, share, temperature
+        self.noise, self.own, self.temperature = noise, own, temperature
+        self.by_own = torch.rand(len(own), 1, device=own.device) < share.sqrt()[:, None]
         self.directions = nn.functional.normalize(noise.directions[noise.fold], dim=-1)
         self.at_word_start = own @ self.directions.T
 
     def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
         """Tokens so far [N, t] and scores [N, V] -> scores [N, V] with noise."""
         noise = self.noise
-        heard, share = self.at_word_start, self.share[:, None].expand_as(scores)
+        heard, by_own = self.at_word_start, self.by_own.expand_as(scores)
         if ids.shape[1]:
             said = torch.zeros(len(ids), noise.BUCKETS, dtype=torch.bool, device=ids.device).scatter(1, noise.fold[ids], True)
             inside = ~noise.starts_word[None] & ~noise.blank[ids[:, -1:]]
             mixed = self.own * self.directions[ids[:, -1]].sign()
             heard = torch.where(inside, mixed @ self.directions.T, heard)
-            share = torch.where(said[:, noise.fold] & ~inside, 0.0, share)
-        normal = share.sqrt() * heard + (1 - share).sqrt() * torch.randn_like(scores, dtype=torch.float32)
+            by_own = by_own & (inside | ~said[:, noise.fold])
+        normal = torch.where(by_own, heard, torch.randn_like(scores, dtype=torch.float32))
         return scores.float() / self.temperature + gumbel_of_normal(normal)
 
 

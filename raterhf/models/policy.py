@@ -8,7 +8,7 @@ sampling and training agree.
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessorList, MinPLogitsWarper, PreTrainedModel
 
 from raterhf.data.batches import Batch
 from raterhf.models.backbone import prompt_features, with_prefix
@@ -48,11 +48,19 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, batch: Batch, vectors: Tensor | None, null: Tensor | None, max_new_tokens: int, temperature: float = 1.0, own: bool = False
+        self,
+        batch: Batch,
+        vectors: Tensor | None,
+        null: Tensor | None,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        min_p: float = 0.0,
+        own: bool = False,
     ) -> Tensor:
         """Sample a completion for each left-padded prompt of `batch`: token ids [B, <= max_new_tokens], PAD after EOS.
 
-        With `own` the raters draw with their own noise [B, o], which `vectors` then holds; without it every sample is a fresh draw.
+        `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `own` the raters draw with their
+        own noise [B, o], which `vectors` then holds; without it every sample is a fresh draw.
         """
         inputs = self.lm.get_input_embeddings()(batch.ids)
         mask = batch.mask
@@ -62,7 +70,7 @@ class Policy(nn.Module):
             inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
         drawing = {"do_sample": temperature > 0, "temperature": temperature or None, "top_p": 1.0, "top_k": 0}
-        processors = LogitsProcessorList()
+        processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         if own and self.own_noise is not None and temperature > 0:
             share = torch.where(null, 0.0, self.own_noise.share(self.prompt_features(batch)))
             processors.append(OwnNoiseSampling(self.own_noise, vectors[:, self.reader.dim :], share, temperature))
