@@ -51,6 +51,7 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe, such as policy.beta=0.1.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) or one stage's folder in it.")]
 Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]
@@ -70,7 +71,8 @@ def _hush(recipe: "Recipe | None" = None) -> None:
 
     Before they are imported, since they read these variables then. What the user has set stays.
     """
-    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    quiet |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
     if recipe is None or not _names_hub(recipe):
         quiet |= {"HF_HUB_OFFLINE": "1"}
     for name, value in quiet.items():
@@ -94,7 +96,7 @@ def _data_files(recipe: "Recipe") -> list[str]:
 def train(
     recipe: RecipePath,
     overrides: Overrides = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run a recipe's stages in order into runs/NAME/STAGE.
 
@@ -118,15 +120,19 @@ def compare(
     recipe: RecipePath,
     overrides: Overrides = None,
     controls: Annotated[str | None, typer.Option(metavar="all|A,B", help="Policies to judge; the recipe's where not given.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and judge.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and judge: the recipe's and those after it.")] = 1,
+    dry_run: DryRun = False,
 ) -> None:
     """Train what is missing and judge it against vanilla.
 
     Writes metrics.json, plots and report.html into runs/NAME/compare.
     """
-    from raterhf.recipe import load_recipe
+    from raterhf.recipe import dump_recipe, load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
+    if dry_run:
+        typer.echo(dump_recipe(resolved), nl=False)
+        return
     _hush(resolved)
     from raterhf.compare import run
 

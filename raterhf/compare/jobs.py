@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -17,7 +18,7 @@ def side_by_side(jobs: Sequence[Job]) -> list[Any]:
 
     Each process has its share of the cores, so the sums of floats, and with them the weights, may differ from those of a lone training.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     workers = min(len(jobs), cores)
     if workers < 2 or torch.cuda.is_available():
         return [run(*arguments) for run, arguments in jobs]
@@ -31,7 +32,19 @@ def side_by_side(jobs: Sequence[Job]) -> list[Any]:
             raise
 
 
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _settle(threads: int) -> None:
     torch.set_num_threads(threads)
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     # Progress bars of several processes would overwrite each other; lines do not.
     sys.stderr.isatty = lambda: False
+
+
+def _leave_with_the_parent() -> None:
+    """Or a killed `compare` would leave trainings behind that write into the folders of the next one."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
