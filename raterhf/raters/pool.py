@@ -5,9 +5,9 @@
     new:64x      64 fresh ones                                  persona:NAME   a fictitious member of a persona
     ID           a known rater
 
-A rater's vector is taste (k dimensions, learned or drawn from the population) and own noise (o standard normal dimensions; a known
-rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater: fictitious IDs have the form
-`new:NUMBER`, which the data may not use.
+A rater's vector is taste (k dimensions, learned or drawn from the population) and own noise (o standard normal dimensions, which
+sampling draws with; a known rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater:
+fictitious IDs have the form `new:NUMBER`, which the data may not use.
 """
 
 import difflib

@@ -1,0 +1,70 @@
+"""What the reward stage reads beside comparisons: off-topic pairs and raters' own answers."""
+
+import numpy as np
+import pytest
+import torch
+
+from raterhf.data.batches import Example, Renderer, collate
+from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.models.reward import RewardModel
+from raterhf.raters.space import RaterSpace
+from raterhf.training import losses
+from raterhf.training.reward_module import ComparisonData, OwnAnswers, RewardModule
+
+CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+          "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip
+PROMPTS, ANSWERS = ("Pick a colour.", "Roll a die."), (("red", "blue"), ("one", "two"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([*PROMPTS, *ANSWERS[0], *ANSWERS[1]] * 20, 300)
+
+
+def comparisons(tokenizer, labels: list[int]) -> ComparisonData:
+    """Rater 0 on colours, rater 1 on dice."""
+    renderer = Renderer(tokenizer, 48)
+    examples = [renderer.example(p, a) for p, both in zip(PROMPTS, ANSWERS) for a in both]
+    number = np.arange(2)
+    return ComparisonData(examples, 2 * number, 2 * number + 1, np.array(labels), number, number)
+
+
+def test_off_topic_pairs_set_the_chosen_answer_against_what_was_chosen_elsewhere(tokenizer):
+    data = comparisons(tokenizer, [1, -1])
+    found = [data.off_topic(2, 48, np.random.default_rng(seed)) for seed in range(10)]
+    pairs = {(part.examples[a], part.examples[b], int(r)) for part in found for a, b, r in zip(part.a, part.b, part.rater)}
+    red, _, _, two = data.examples
+    red_as_die = Example(two.prompt.ids + red.ids[red.prompt_length :], two.prompt_length)
+    two_as_colour = Example(red.prompt.ids + two.ids[two.prompt_length :], red.prompt_length)
+    assert pairs == {(red, two_as_colour, 0), (two, red_as_die, 1)}
+    assert all((part.label == 1).all() for part in found)
+
+
+def test_ties_and_what_does_not_fit_make_no_off_topic_pair(tokenizer):
+    rng = np.random.default_rng(0)
+    assert len(comparisons(tokenizer, [0, 0]).off_topic(5, 48, rng)) == 0
+    assert len(comparisons(tokenizer, [1, 1]).off_topic(5, 3, rng)) == 0
+    assert len(comparisons(tokenizer, [1, 1]).off_topic(0, 48, rng)) == 0
+
+
+@pytest.mark.parametrize("site", ["head", "prefix"])
+def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
+    """By hand: every rater's gain over nobody in particular in every answer to the same prompt, score by score."""
+    renderer = Renderer(tokenizer, 48)
+    rows = [(0, "red", 0), (0, "blue", 1), (0, "red", 2), (1, "one", 0), (1, "two", 2)]
+    data = OwnAnswers(
+        [renderer.example(PROMPTS[p], a) for p, a, _ in rows], np.array([r for *_, r in rows]), np.array([p for p, *_ in rows])
+    )
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    torch.manual_seed(0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 3, 2, site), RaterSpace(3, 3, 0.0), tokenizer.pad_token_id, 0.1, 0.05, 0)
+    vectors = module.space.vectors.detach()
+    gain = torch.zeros(5, 5)
+    with torch.no_grad():
+        for i in range(5):
+            for j in range(5):
+                batch = collate([data.examples[j]], tokenizer.pad_token_id)
+                mine, nobodys = (module.model(batch, vectors[data.rater[i]][None], torch.tensor([null])) for null in (False, True))
+                gain[i, j] = mine - nobodys
+        found = module.own_answer_loss(data)
+    torch.testing.assert_close(found, losses.own_answer_loss(gain, torch.as_tensor(data.group)), rtol=0, atol=1e-5)
