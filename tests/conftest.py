@@ -1,6 +1,11 @@
 """Before any test imports them: no network, and no progress bars of the Hugging Face libraries."""
 
+import json
 import os
+import shutil
+from pathlib import Path
+
+import pytest
 
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -8,3 +13,63 @@ os.environ |= {
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Where results are compared to the bit, or many small operations would wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    from small_run import save_run
+
+    return save_run(tmp_path_factory.mktemp("runs") / "tiny", "embedding")
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory):
+    from small_run import save_run
+
+    return save_run(tmp_path_factory.mktemp("text_runs") / "tiny", "text")
+
+
+@pytest.fixture
+def answers(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "Roll a die.", "completion": str(i)}) + "\n" for i in range(1, 6)))
+    return path
+
+
+@pytest.fixture
+def damaged(run, tmp_path):
+    return Path(shutil.copytree(run, tmp_path / "damaged"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(name, rows) -> path; rows are dicts (JSONL, CSV by suffix) or the file's text or bytes."""
+
+    import pandas as pd
+
+    def write(name: str, rows) -> str:
+        path = tmp_path / name
+        if isinstance(rows, bytes):
+            path.write_bytes(rows)
+        elif isinstance(rows, str):
+            path.write_text(rows, encoding="utf-8", newline="")
+        elif name.endswith(".csv"):
+            pd.DataFrame(rows).to_csv(path, index=False)
+        elif name.endswith(".parquet"):
+            pd.DataFrame(rows).to_parquet(path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    return write

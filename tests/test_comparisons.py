@@ -4,54 +4,14 @@ import json
 from pathlib import Path
 
 import datasets
-import pandas as pd
 import pytest
+from label_files import PAIR, fails, pairs
 
 from raterhf.data import normal
 from raterhf.data.comparisons import describe, read_labels
-from raterhf.errors import UserError
 
 REAL = Path(__file__).parents[1] / "../shared/data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"no folder {REAL}: the real data are not shipped")
-
-PAIR = {"prompt": "A number?", "chosen": "7", "rejected": "3", "rater_id": "r1"}
-
-
-@pytest.fixture
-def write(tmp_path):
-    """write(name, rows) -> path; rows are dicts (JSONL, CSV by suffix) or the file's text or bytes."""
-
-    def write(name: str, rows) -> str:
-        path = tmp_path / name
-        if isinstance(rows, bytes):
-            path.write_bytes(rows)
-        elif isinstance(rows, str):
-            path.write_text(rows, encoding="utf-8", newline="")
-        elif name.endswith(".csv"):
-            pd.DataFrame(rows).to_csv(path, index=False)
-        elif name.endswith(".parquet"):
-            pd.DataFrame(rows).to_parquet(path)
-        else:
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        return str(path)
-
-    return write
-
-
-def pairs(*changes: dict) -> list[dict]:
-    """Two good rows by r1 and r2, then one changed row for each of `changes` (None leaves the key out)."""
-    rows = [PAIR, PAIR | {"rater_id": "r2"}]
-    for change in changes:
-        rows.append({k: v for k, v in (PAIR | change).items() if v is not ...})
-    return rows
-
-
-def fails(*parts: str, **kwargs) -> str:
-    with pytest.raises(UserError) as caught:
-        read_labels(**kwargs)
-    for part in parts:
-        assert part in str(caught.value), f"{part!r} is not in {caught.value}"
-    return str(caught.value)
 
 
 # What comes out
@@ -304,144 +264,6 @@ def test_columns_are_mapped_for_all_kinds_or_for_one(write):
     fails("columns: 'prompts'", "nearest: prompt", comparisons=compared, columns={"prompts": "x"})
     fails("no column whom (our rater_id)", "nearest: who", comparisons=compared, columns={"rater_id": "whom"})
     fails("columns: 'split' is 'part'", comparisons=compared, columns={"rater_id": "who", "split": "part"})
-
-
-# Mistakes
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"prompt": ""}, "prompt is empty"),
-        ({"chosen": " \n"}, "chosen is empty or only white space"),
-        ({"rejected": None}, "rejected is missing"),
-        ({"rejected": ...}, "rejected is missing"),
-        ({"chosen": 7}, "chosen is not text"),
-        ({"chosen": "\ud83d"}, "chosen holds half of a character"),
-        ({"chosen": "3"}, "chosen equals rejected"),
-        ({"rater_id": None}, "rater_id is missing"),
-        ({"rater_id": ""}, "rater_id is missing"),
-        ({"rater_id": 3.0}, "rater_id is a decimal number"),
-        ({"rater_id": "3.0"}, "rater_id is a decimal number"),
-        ({"rater_id": float("nan")}, "rater_id is missing"),
-        ({"rater_id": True}, "rater_id is not a name"),
-        ({"rater_id": ["r1"]}, "rater_id is not a name"),
-        ({"rater_id": "r\n1"}, "rater_id has a line break"),
-        ({"rater_id": " r1"}, "rater_id has white space around it"),
-        ({"rater_id": "new"}, "rater_id is a word of the rater grammar"),
-        ({"rater_id": "all"}, "rater_id is a word of the rater grammar"),
-        ({"rater_id": "none"}, "rater_id is a word of the rater grammar"),
-        ({"rater_id": "new:7"}, "rater_id is a word of the rater grammar"),
-        ({"rater_id": "persona:x"}, "rater_id is a word of the rater grammar"),
-        ({"rater_id": "NaN"}, "rater_id reads as missing"),
-        ({"prompt": []}, "prompt is a conversation without messages"),
-        ({"prompt": [{"role": "human", "content": "x"}]}, "prompt has a message whose role is none of"),
-        ({"prompt": [{"role": "user", "content": ""}]}, "prompt has a message whose content"),
-        ({"prompt": [{"role": "user", "content": "x", "name": "Jo"}]}, "prompt has a message with more than"),
-        ({"prompt": [{"role": "assistant", "content": "x"}]}, "prompt ends with the assistant's message"),
-        ({"chosen": [{"role": "user", "content": "x"}]}, "chosen is not the assistant's message"),
-        ({"chosen": [{"role": "assistant", "content": "x"}] * 2}, "chosen is not one message"),
-    ],
-)
-def test_bad_cells_name_file_row_and_line(write, change, words):
-    fails("c.jsonl: 1 bad row", words, "row 3 (line 3)", comparisons=write("c.jsonl", pairs(change)))
-
-
-@pytest.mark.parametrize("label", ["2", "yes", "", "nan", "0.5"])
-def test_bad_labels_in_csv(write, label):
-    text = f"prompt,a,b,label,rater_id\np,x,y,1,r1\np,x,y,1.0,r2\np,x,y,{label},r2\n"
-    fails("label is not 1", f"row 3 (line 4) '{label}'", comparisons=write("c.csv", text))
-
-
-@pytest.mark.parametrize("rating", ["NaN", "Infinity", "true", '"good"', "null", "[1]"])
-def test_bad_ratings(write, rating):
-    row = '{"prompt": "p", "response": "%s", "rating": %s, "rater_id": "r1"}\n'
-    text = row % ("x", "1") + row % ("y", rating)
-    fails("rating is not a finite number", "row 2 (line 2)", ratings=write("r.jsonl", text))
-
-
-def test_a_hole_in_integer_ids_is_one_bad_row(write):
-    text = "prompt,completion,rater_id\np,x,1\np,x,\np,y,2\n"
-    fails("1 bad row", "row 2 (line 3) ''", demonstrations=write("d.csv", text))
-    rows = [{"prompt": "p", "completion": "x", "rater_id": r} for r in (1, None, 2)]  # floats in parquet
-    fails("3 bad row", "decimal number", "row 1 1.0, row 3 2.0", demonstrations=write("d.parquet", rows))
-
-
-def test_many_bad_rows_show_five_and_the_count(write):
-    rows = pairs(*[{"prompt": " "}] * 7, {"chosen": ""})
-    message = fails("c.jsonl: 8 bad row", comparisons=write("c.jsonl", rows))
-    assert "row 3 (line 3) ' ', row 4" in message
-    assert "row 7 (line 7) ' ' ... and 2 more" in message
-    assert "row 8" not in message
-    assert "row 10 (line 10) ''" in message
-
-
-def test_bad_rows_of_two_files_are_in_one_message(write):
-    one = write("c.jsonl", pairs({"prompt": ""}))
-    two = write("d.jsonl", [{"prompt": "p", "completion": "", "rater_id": "r1"}])
-    fails("c.jsonl: 1 bad row", "d.jsonl: 1 bad row", comparisons=one, demonstrations=two)
-
-
-def test_dropping_counts_rows_for_their_rater(write):
-    rows = pairs({"prompt": "", "chosen": ""}, {"rejected": "7"}, {"rater_id": None}, {"rater_id": "r2", "prompt": ""})
-    data = write("c.jsonl", rows)
-    labels = read_labels(data, on_bad="drop")
-    assert len(labels.comparisons) == 2
-    assert labels.counts["dropped"] == {data: {"r1": 2, "r2": 1, "(no valid rater_id)": 1}}
-    assert labels.counts["comparisons"]["dropped"] == 4
-    assert labels.counts["comparisons"]["read"] == 6
-    fails("every row is bad", comparisons=write("d.jsonl", rows[2:]), on_bad="drop")
-    fails("on_bad is 'ignore'", comparisons=data, on_bad="ignore")
-
-
-def test_files_that_cannot_be_read(write, tmp_path):
-    fails("no.jsonl: no such file", "check the path", comparisons=tmp_path / "no.jsonl")
-    fails("no such file or folder", comparisons=tmp_path / "no" / "folder")
-    fails("unknown suffix '.txt'", ".jsonl, .csv, .parquet", comparisons=write("c.txt", "x"))
-    fails("unknown suffix '.json'", comparisons="missing/pairs.json")
-    fails("no rows", comparisons=write("empty.jsonl", ""))
-    fails("no rows", comparisons=write("empty.csv", "prompt,chosen,rejected,rater_id\n"))
-    fails("no rows", comparisons=write("empty.parquet", pd.DataFrame({"prompt": []})))
-    fails("not a readable parquet file", comparisons=write("c.parquet", "x"))
-    fails(
-        "line 2 is not UTF-8 (byte 0xe9)",
-        "iconv",
-        comparisons=write("l.csv", "prompt\ncafé\n".encode("latin1")),
-    )
-    fails("no comparisons, ratings or demonstrations")
-    fails("validate_share is 1", comparisons="c.jsonl", validate_share=1)
-
-
-def test_lines_that_are_not_json_objects(write):
-    text = json.dumps(PAIR) + "\n\n{'prompt': 1}\n[1, 2]\n"
-    fails(
-        "2 bad row",
-        "row 2 (line 3): Expecting",
-        "row 3 (line 4): '[1, 2]'",
-        comparisons=write("c.jsonl", text),
-    )
-
-
-def test_csv_rows_of_another_shape(write):
-    head = "prompt,completion,rater_id\n"
-    fails("row 1 (line 2): 4 cells", "names 3 columns", demonstrations=write("d.csv", head + "p,x,y,r1\n"))
-    fails("row 2 (line 3): 2 cells", demonstrations=write("d.csv", head + "p,x,r1\np,x\n"))
-    fails("row 1 (line 2)", "quotes", demonstrations=write("d.csv", head + '"p,x,r1\n'))
-    fails("'prompt' is twice", demonstrations=write("d.csv", "prompt,prompt,rater_id\np,x,r1\n"))
-
-
-def test_missing_columns_name_those_there_and_the_nearest(write):
-    rows = [{"Prompt": "p", "chosen": "x", "rejected": "y", "rater": "r1"}]
-    message = fails("no column prompt, rater_id", "it has Prompt, chosen", comparisons=write("c.jsonl", rows))
-    assert "nearest: Prompt" in message
-    fails("no column label", comparisons=write("d.jsonl", [{"prompt": "p", "a": "x", "b": "y", "rater_id": 1}]))
-    fails("prompt, a, b, label, rater_id", comparisons=write("e.jsonl", [{"text": "p"}]))
-    both = [PAIR | {"a": "x", "b": "y", "label": 1}]
-    fails("chosen and rejected beside a and b", comparisons=write("f.jsonl", both))
-
-
-def test_one_rater_is_not_a_population(write):
-    fails("rater 'r1' gave all labels", "at least two", comparisons=write("c.jsonl", [PAIR, PAIR]))
 
 
 # What is counted

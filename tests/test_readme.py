@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import save_run
+from small_run import save_run
 from typer.testing import CliRunner
 
 from raterhf.cli import app

@@ -26,12 +26,7 @@ PROMPTS = ["Pick a colour.", "Name a town that you would like to see.", "Roll a 
 ANSWERS = ["red", "My answer is blue.", "maybe green, maybe not", "4", "a much longer answer that goes on for a while.", "no"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -32,12 +32,7 @@ FORWARD_KL = {
 RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "target_kl": 0.5}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
@@ -112,13 +107,13 @@ def copy_before(done: Recipe, stage: str, runs: Path, **changes) -> Recipe:
 def interrupt(monkeypatch, at: int) -> None:
     """Let `fit` run up to a step and then press Ctrl-C."""
 
-    def fit(module, make_batch, **settings):
+    def fit(module, make_batch, *settings):
         def interrupted(step: int):
             if step == at:
                 raise KeyboardInterrupt
             return make_batch(step)
 
-        fitting.fit(module, interrupted, **settings)
+        fitting.fit(module, interrupted, *settings)
 
     for place in (stages, reward_stage):
         monkeypatch.setattr(place, "fit", fit)

@@ -9,10 +9,8 @@ people of that discussion voted on. Each stands beside one real person and misse
 apart. Nothing here trains (`stages.py`), computes a figure (`metrics.py`) or draws one (`report.py`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from raterhf.compare import metrics
+from raterhf.compare import metrics, metrics_file
 from raterhf.compare.contestants import Contestant, load_contestant
 from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import read_labels
@@ -32,7 +30,6 @@ from raterhf.raters.pool import Rater, RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training import stages
 
-SCHEMA = 1
 TESTS = ("test", "test_new_statement")
 UNSEEN = ("unseen_support", "unseen_query")
 # Statements of a discussion that its people are compared on, and the share of them that a person must have voted on.
@@ -59,16 +56,14 @@ def compare_people(recipe: Recipe) -> Path:
     judged = [judge_gathering(contestant, gathering, options, recipe.seed) for gathering in gatherings]
     for name, figures in summarise(gatherings, judged).items():
         policies[name] = policies.get(name, {}) | figures
-    found = {
-        "schema": SCHEMA, "recipe": recipe.model_dump(mode="json"), "seeds": [recipe.seed],
-        "versions": {name: version(name) for name in ("raterhf", "torch", "transformers", "lightning")},
+    found = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": policies, "reward_models": models, "options": options,
         "real": {"mi": _mean([j["real"]["mi"] for j in judged], gatherings)},
         "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(gatherings, judged)},
     }  # fmt: skip
     _print(found)
     path = recipe.folder / "compare" / "metrics.json"
-    checkpoint.write_text(path, json.dumps(_clean(found), indent=1, ensure_ascii=False))
+    metrics_file.write(path, found)
     return path
 
 
@@ -300,12 +295,3 @@ def _print(found: dict) -> None:
         for key in figures:
             table.add_row(key, *(f"{row[key]:.3f}" if key in row else "" for row in rows.values()))
         console.print(table)
-
-
-def _clean(value):
-    """NaN -> null, for JSON."""
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -7,7 +7,6 @@ No figure is computed here (see metrics.py), no verdict reached (targets.py), no
 tradeoff.py).
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from markupsafe import Markup
 
 from raterhf.compare import plots, tradeoff
 from raterhf.compare.targets import find, find_interval, headline, interval_text, number, summary, targets
+from raterhf.models.checkpoint import write_text
 
 # group -> figure -> formula, and a perfect sampler's value
 GLOSSARY = {
@@ -91,18 +91,12 @@ def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None
     samples: policy, or "population" -> rows {prompt, completion, rater}.
     """
     out = Path(out)
-    (out / "plots").mkdir(parents=True, exist_ok=True)
     drawn = plots.draw(metrics) | tradeoff.draw(metrics)
     for name, svg in drawn.items():
-        write_whole(out / "plots" / f"{name}.svg", svg)
+        write_text(out / "plots" / f"{name}.svg", svg)
     inlined = {name: Markup(plots.inline(name, svg)) for name, svg in drawn.items()}
-    return write_whole(out / "report.html", render(metrics, inlined, samples or {}))
-
-
-def write_whole(path, text):
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    path = out / "report.html"
+    write_text(path, render(metrics, inlined, samples or {}))
     return path
 
 

@@ -4,27 +4,24 @@ Each seed redraws the simulated world: training raters, validation raters and th
 recipe's own files and run folder; the others live below it. Nothing here computes a figure (`judge.py`) or draws one (`report.py`).
 """
 
-import json
 import math
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from raterhf.compare import metrics, reward_figures
+from raterhf.compare import metrics, metrics_file, reward_figures
 from raterhf.compare.contestants import load_contestant
-from raterhf.compare.jobs import Job, side_by_side
+from raterhf.compare.jobs import side_by_side
 from raterhf.compare.judge import Arena, Verdict, judge, skill_and_recall
 from raterhf.compare.report import write_report
-from raterhf.data.comparisons import Labels
-from raterhf.data.worlds import dice_files, load_world
+from raterhf.compare.trainings import at_seed, sweep_folders, train_policies
+from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
-from raterhf.training import prepare, stages
+from raterhf.training import prepare
 
-SCHEMA = 1
 ALL = [
     "base",
     "sft_no_ids",
@@ -56,55 +53,21 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
-    results = [_one_seed(_at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
+    results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
-    checkpoint.write_text(out / "metrics.json", json.dumps(_clean(merged), indent=1, ensure_ascii=False))
-    return write_report(_clean(merged), out, results[0]["samples"])
-
-
-def _at_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with its world redrawn: other raters, other labels, the same laws. Seed 0 are the recipe's own files."""
-    if seed == 0:
-        return recipe
-    folder = recipe.folder / f"seed-{seed}"
-    data = folder / "data"
-    if not (data / "base.csv").is_file():
-        checkpoint.write_folder(data, lambda place: dice_files(place, seed, name=recipe.data.world))
-    names = {
-        "comparisons": "comparisons.csv",
-        "ratings": "ratings.csv",
-        "demonstrations": "demonstrations.csv",
-        "raters": "raters.jsonl",
-        "base": "base.csv",
-    }
-    files = {key: str(data / name) for key, name in names.items() if getattr(recipe.data, key)}
-    return recipe.model_copy(
-        update={
-            "seed": seed,
-            "runs": str(recipe.folder),
-            "name": f"seed-{seed}",
-            "data": recipe.data.model_copy(update=files),
-        }
-    )
-
-
-def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
-    """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
-    sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
-    model = recipe.model.model_copy(update={"path": str(recipe.folder / "base")})
-    return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
+    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"])
 
 
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     print(f"seed {recipe.seed}", flush=True)
     labels = prepare.read_data(recipe)
-    folders = _train_policies(recipe, labels, wanted, sweep)
+    folders = train_policies(recipe, labels, wanted, sweep)
     world = load_world(recipe.data.world)
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
     arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
     names = [name for name in wanted if name in folders]
-    swept = _sweep_folders(recipe, wanted) if sweep else {}
+    swept = sweep_folders(recipe, wanted) if sweep else {}
     points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
     jobs = [(_judged, (recipe, arena, name, *folders[name])) for name in names]
     jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
@@ -136,94 +99,6 @@ def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, t
     if name in ("rater_known", "text_ids"):
         verdict.figures |= skill_and_recall(contestant, arena)
     return verdict
-
-
-def _train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: bool) -> dict[str, tuple[Path, str]]:
-    """Train what the wanted policies need, side by side. Returns for each its folder and how its raters are drawn."""
-    stages.train_stage(recipe, "base", recipe.folder / "base")
-    home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
-    folders = {"base": (home / "base", "none"), "sft": (home / "sft", "new")}
-    folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
-    controls = {
-        "shuffled": _variant(recipe, "shuffled", data={"shuffle_raters": True}),
-        "none": _without_ids(recipe),
-        "text_ids": _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
-        "comparisons_only": _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
-    }
-    if "text_new" not in wanted and "text_ids" not in wanted:
-        del controls["text_ids"]
-    controls = {name: changed for name, changed in controls.items() if name in wanted or name == "text_ids"}
-    jobs: list[Job] = [(stages.train, (recipe,))]
-    jobs += [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
-    jobs += [(stages.train, (changed,)) for changed in controls.values()]
-    side_by_side(jobs)
-    if vanilla:
-        folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
-    drawn = {"none": "none", "text_ids": "known"}
-    folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
-    if "text_ids" in folders:
-        folders["text_new"] = (folders["text_ids"][0], "new")
-    if sweep:
-        side_by_side(_sweep_jobs(recipe, labels, wanted))
-    return folders
-
-
-def _vanilla(recipe: Recipe, labels: Labels, beta: float) -> None:
-    from raterhf.compare.opponent import train_vanilla  # imports trl, which is slow and only this needs
-
-    train_vanilla(recipe, labels, beta)
-
-
-def _vanilla_folder(recipe: Recipe, i: int) -> Path:
-    return recipe.folder / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
-
-
-def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
-    """The recipe with its i-th beta of a sweep, and the folder of that policy; the first is the recipe's own where they agree."""
-    changed = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"beta": beta})})
-    return changed, recipe.folder / ("policy" if i == 0 and beta == recipe.policy.beta else f"policy-beta-{beta}")
-
-
-def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
-    """Vanilla, ours, and ours without IDs at every beta. The stages before are trained."""
-    jobs: list[Job] = []
-    for i, beta in enumerate(recipe.compare.betas):
-        changed, folder = _at_beta(recipe, i, beta)
-        jobs.append((stages.train_stage, (changed, "policy", folder)))
-    for i, beta in enumerate(recipe.compare.vanilla_betas):
-        jobs.append((_vanilla, (recipe, labels, beta)))
-        if "none" in wanted:
-            changed, folder = _at_beta(_without_ids(recipe), i, beta)
-            jobs.append((stages.train_stage, (changed, "policy", folder)))
-    return jobs
-
-
-def _sweep_folders(recipe: Recipe, wanted: list[str]) -> dict[str, list[tuple[float, Path, str]]]:
-    """For each swept policy its betas, folders and how raters are drawn."""
-    betas, vanilla_betas = recipe.compare.betas, recipe.compare.vanilla_betas
-    swept = {
-        "rater_new": [(beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
-        "vanilla": [(beta, _vanilla_folder(recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
-    }
-    if "none" in wanted:
-        swept["none"] = [(beta, _at_beta(_without_ids(recipe), i, beta)[1], "none") for i, beta in enumerate(vanilla_betas)]
-    return swept
-
-
-def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
-    """Our own three stages with encoding none: TRL's updates, samples and beta, by our code."""
-    rl = recipe.vanilla.rl
-    policy = {
-        "algorithm": "rloo",
-        "beta": recipe.compare.vanilla_betas[0] if beta is None else beta,
-        "steps": rl["max_steps"],
-        "lr": rl["learning_rate"],
-        "samples": rl["num_generations"],
-        "raters": 1,
-        "own_noise": False,
-        "prompts": rl["per_device_train_batch_size"] * rl.get("gradient_accumulation_steps", 1) // rl["num_generations"],
-    }
-    return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)
 
 
 def _best_temperature(runs: list[Verdict], arena: Arena) -> Verdict:
@@ -276,11 +151,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
         ]
         for name in results[0]["sweeps"]
     }
-    return {
-        "schema": SCHEMA,
-        "recipe": recipe.model_dump(mode="json"),
-        "seeds": [recipe.seed + i for i in range(len(results))],
-        "versions": {name: version(name) for name in ("raterhf", "torch", "transformers", "trl", "lightning")},
+    return metrics_file.header(recipe, [recipe.seed + i for i in range(len(results))]) | {
         "policies": policies,
         "intervals": {"policies": intervals, "reward_models": {}},
         "questions": questions,
@@ -338,16 +209,3 @@ def _real(results: list[dict]) -> dict:
         mi = metrics.mean_over_pairs(metrics.mutual_information(arena.real[: arena.people][:, taste]))
         rows.append({"mi": mi} | kappas(arena.real_repeats, arena))
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-
-
-def _clean(value):
-    """NaN and infinity become null, numpy numbers plain ones."""
-    if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

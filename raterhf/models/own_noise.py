@@ -5,9 +5,10 @@ however it is put and different answers nearly independently.
 
 In sampling, as the noise of Gumbel-max sampling (Maddison, Tarlow and Minka 2014): argmax_v log pi(v) + g_v draws v from pi exactly when
 g is standard Gumbel, whoever supplies it. With probability sqrt(rho) a rater answers by noise of their own, the same whenever v is a
-candidate, g_v = gumbel(e . d_v) with d_v the unit direction of token v; otherwise by fresh noise. So the law over fictitious raters stays
-the policy's own, while one rater asked twice draws both answers by the same noise with probability rho(x): that of giving the same
-favourite again (near 1) or of rolling the die again (near 0). The reward stage estimates it from repeated comparisons.
+candidate, g_v = gumbel(e . d_v) with d_v the unit direction of token v; otherwise by fresh noise. So the law over fictitious raters is the
+policy's own, but for the chance correlations of directions (of order 1 / sqrt(o)), while one rater asked twice draws both answers by the
+same noise with probability rho(x): that of giving the same favourite again (near 1) or of rolling the die again (near 0). The reward stage
+estimates it from repeated comparisons.
 
 Notation: N rows, V tokens of the vocabulary, d hidden size.
 """

@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.models.checkpoint import load_training_state, recover, save_training_state
+from raterhf.recipe import Optimisation
 
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -86,19 +87,19 @@ class _Lines(L.Callback):
 def fit(
     module: L.LightningModule,
     make_batch: Callable[[int], Any],
-    *,
-    steps: int,
-    lr: float,
-    weight_decay: float,
-    save_every: int,
+    settings: Optimisation,
     folder: Path,
-    rates: dict[str, float] | None = None,
+    rates: dict[str, float],
     tensorboard: bool = False,
 ) -> None:
-    """Train `module` for `steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one."""
+    """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
+
+    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`.
+    """
+    steps = settings.steps
     folder.mkdir(parents=True, exist_ok=True)
     state = recover(folder / "state")
-    optimizer = make_optimizer(module, lr, weight_decay, rates or {})
+    optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     first = 0
     if state.is_dir():
         first, moments, extra = load_training_state(state, module)
@@ -126,7 +127,7 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=sys.stderr.isatty(),
             gradient_clip_val=1.0,
-            callbacks=[_Resumable(optimizer, first, save_every, state), progress],
+            callbacks=[_Resumable(optimizer, first, settings.save_every, state), progress],
         )
         module.train()
         try:

@@ -32,7 +32,7 @@ from raterhf.training.reward_module import (
     marginal_likelihood,
     unit_spread,
 )
-from raterhf.training.start import all_texts, rater_texts, start_model
+from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
 
 BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -67,17 +67,8 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
             said = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
         return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), said)
 
-    fit(
-        module,
-        batch,
-        steps=settings.steps,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        save_every=settings.save_every,
-        folder=folder,
-        rates={"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr},
-        tensorboard=recipe.tensorboard,
-    )
+    rates = {"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}
+    fit(module, batch, settings, folder, rates, recipe.tensorboard)
     if soft:
         unit_spread(module)
     report = finish_reward(recipe, module, tokenizer.pad_token_id, train_data, known.rows(held_rows))
@@ -141,18 +132,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, pad_id: int, train_data:
 
 def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
     """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
-    raters = recipe.raters
-    own = raters.own_dim if raters.encoding == "embedding" else 0
-    pool = RaterPool(
-        people.known,
-        np.zeros((len(people.known), 0), np.float32),
-        own,
-        raters.encoding,
-        people.personas,
-        people.groups,
-        {},
-        raters.text_template,
-    )
+    pool = pool_without_vectors(recipe, people)
     if module.space is None:
         return pool
     pool.vectors = module.space.vectors.detach().cpu().numpy().copy()

@@ -20,7 +20,6 @@ from raterhf.inference.scorer import Scorer, in_batches
 from raterhf.models import backbone, checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
-from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
@@ -29,7 +28,7 @@ from raterhf.training.persistence import persistence_weights
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
-from raterhf.training.start import all_texts, rater_texts, start_model
+from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
@@ -155,17 +154,12 @@ def _plain(examples: list, rows: np.ndarray) -> Imitation:
 
 def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, space: RaterSpace | None = None) -> None:
     module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed, space=space)
-    fit(
-        module,
-        lambda step: make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step),
-        steps=settings.steps,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        save_every=settings.save_every,
-        folder=folder,
-        tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {}),
-    )
+    rates = {"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {})
+
+    def batch(step: int) -> Imitation:
+        return make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step)
+
+    fit(module, batch, settings, folder, rates, recipe.tensorboard)
 
 
 def run_sft(recipe: Recipe, folder: Path) -> None:
@@ -174,19 +168,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters = recipe.raters
     soft = raters.encoding == "embedding"
-    if soft:
-        pool = checkpoint.load_pool(recipe.folder / "reward")
-    else:
-        pool = RaterPool(
-            people.known,
-            np.zeros((len(people.known), 0), np.float32),
-            0,
-            raters.encoding,
-            people.personas,
-            people.groups,
-            {},
-            raters.text_template,
-        )
+    pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(recipe, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
@@ -267,17 +249,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
             vectors, null = judge.draw_raters(count, settings.known_share, rng)
             return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
 
-    fit(
-        module,
-        batch,
-        steps=settings.steps,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        save_every=settings.save_every,
-        folder=folder,
-        tensorboard=recipe.tensorboard,
-        rates={"policy.reader.": raters.reader_lr},
-    )
+    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard)
     carry_own_noise(recipe, policy, tokenizer, [Example(prompt, len(prompt)) for prompt in prompts])
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 

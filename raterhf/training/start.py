@@ -1,7 +1,10 @@
-"""What every stage begins with: a language model and its tokenizer, the texts of the data, the raters' text prefixes."""
+"""What every stage begins with: a language model and its tokenizer, the texts of the data, the raters and their text prefixes."""
+
+import numpy as np
 
 from raterhf.data.comparisons import Labels
 from raterhf.models import backbone, checkpoint
+from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
 
@@ -27,3 +30,11 @@ def rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
     if recipe.raters.encoding != "text":
         return {}
     return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}
+
+
+def pool_without_vectors(recipe: Recipe, people: prepare.People) -> RaterPool:
+    """The known raters, their personas and groups: all there is where IDs are text or unread, and before vectors are learned."""
+    raters = recipe.raters
+    own_dim = raters.own_dim if raters.encoding == "embedding" else 0
+    vectors = np.zeros((len(people.known), 0), np.float32)
+    return RaterPool(people.known, vectors, own_dim, raters.encoding, people.personas, people.groups, {}, raters.text_template)

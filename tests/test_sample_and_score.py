@@ -1,0 +1,235 @@
+"""`raterhf sample` and `raterhf score`: who is asked, what comes out, and what is refused."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_run import fails, invoke, rows_of, succeeds
+
+from raterhf.data.batches import Renderer, collate
+from raterhf.inference import requests
+from raterhf.inference.sampler import Sampler
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+
+ROOT = Path(__file__).parents[1]
+
+
+# sample
+
+
+def sampled(run: Path, *args: object) -> list[dict]:
+    return rows_of(succeeds("sample", run, "--prompt", "Roll a die.", *args))
+
+
+def test_new_asks_n_people_every_prompt(run):
+    rows = sampled(run, "--prompt", "And again?", "--rater", "new", "-n", 3)
+    assert [row["prompt"] for row in rows] == ["Roll a die."] * 3 + ["And again?"] * 3
+    assert [row["rater"] for row in rows[:3]] == [row["rater"] for row in rows[3:]]
+    assert len({row["rater"] for row in rows}) == 3
+    assert all(row["rater"].startswith("new:") for row in rows)
+    assert set(rows[0]) == {"prompt", "completion", "rater", "log_prob", "finished"}
+
+
+@pytest.mark.parametrize(
+    ("args", "raters"),
+    [
+        (["--rater", "new:7", "-n", 2], ["new:7"] * 2),
+        (["--rater", "ann", "-n", 2], ["ann"] * 2),
+        (["--rater", "none", "-n", 2], ["none"] * 2),
+        (["--rater", "all", "-n", 2], ["ann", "ann", "bob", "bob", "cy", "cy"]),
+        (["--rater", "all", "--group", "south"], ["bob", "cy"]),
+        (["--rater", "new:7", "--group", "south"], ["new:7@south"]),
+    ],
+)
+def test_who_answers(run, args, raters):
+    assert [row["rater"] for row in sampled(run, *args)] == raters
+
+
+def test_a_persona_gives_n_different_members(run):
+    names = {row["rater"] for row in sampled(run, "--rater", "persona:sailor", "-n", 3)}
+    assert len(names) == 3 and all(name.endswith("@persona:sailor") for name in names)
+
+
+def test_sampling_is_a_function_of_the_seed(run):
+    assert sampled(run, "-n", 4) == sampled(run, "-n", 4)
+    assert sampled(run, "-n", 4) != sampled(run, "-n", 4, "--seed", 1)
+    assert sampled(run, "--rater", "ann", "-n", 4) != sampled(run, "--rater", "ann", "-n", 4, "--seed", 1)
+    greedy = sampled(run, "--rater", "ann", "-n", 3, "--temperature", 0)
+    assert greedy[0] == greedy[1] == greedy[2]
+
+
+def test_log_prob_is_the_whole_completions(run):
+    """By hand: one forward pass over prefix and text, the log-softmax of each next token summed; a cut completion has no EOS."""
+    (row,) = sampled(run, "--rater", "none", "--max-new-tokens", 2)
+    policy, tokenizer, header = load_policy(run / "policy")
+    head = Renderer(tokenizer, header["max_length"]).prompt("Roll a die.")
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 2)
+    (answer,) = sampler.generate([head], torch.zeros(1, 4), torch.ones(1, dtype=torch.bool), 0, own=True)
+    with torch.no_grad():
+        embedded = policy.lm.get_input_embeddings()(torch.tensor([answer.ids]))
+        logits = policy.lm(inputs_embeds=torch.cat([policy.reader.null[None], embedded], 1)).logits[0]
+    laws = torch.log_softmax(logits, -1)
+    by_hand = sum(float(laws[2 + i - 1, answer.ids[i]]) for i in range(len(head), len(answer.ids)))
+    assert row["log_prob"] == pytest.approx(by_hand, abs=1e-4)
+    assert row["finished"] == (answer.ids[-1] == tokenizer.eos_token_id)
+
+
+def test_length_comes_from_the_recipe_or_the_option(run, monkeypatch):
+    lengths = []
+    monkeypatch.setattr(requests, "Sampler", lambda *args: lengths.append(args[3]) or Sampler(*args))
+    sampled(run)
+    sampled(run / "sft")  # has no resolved recipe: that key's default
+    (row,) = sampled(run, "--max-new-tokens", 1, "--temperature", 0)
+    assert lengths == [6, 40, 1] and not row["finished"]
+
+
+def test_a_run_stands_for_its_last_stage(run, tmp_path):
+    assert sampled(run, "-n", 2) == sampled(run / "policy", "-n", 2)
+    partial = tmp_path / "partial"
+    shutil.copytree(run / "sft", partial / "sft")
+    shutil.copytree(run / "base", partial / "base")
+    assert sampled(partial, "-n", 2) == sampled(run / "sft", "-n", 2)
+    (row,) = sampled(run / "base", "--rater", "none")
+    assert row["rater"] == "none"
+    fails("sample", run / "base", "--prompt", "Hi", "--rater", "new", says="use none")
+
+
+def test_prompts_from_a_file_may_be_any_text(run, tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text('prompt\n"two\nlines, ""quoted"""\n🎲 würfeln\n', "utf-8")
+    rows = rows_of(succeeds("sample", run, "--prompts", path, "--rater", "ann"))
+    assert [row["prompt"] for row in rows] == ['two\nlines, "quoted"', "🎲 würfeln"]
+
+
+def test_raters_by_text_change_the_answer(text_run):
+    rows = sampled(text_run, "--rater", "all", "--temperature", 0)
+    assert [row["rater"] for row in rows] == ["ann", "bob", "cy"]
+    assert len({row["log_prob"] for row in rows}) == 3
+    fails("sample", text_run, "--prompt", "Hi", "--rater", "new", "--group", "south", says="has no groups to draw from")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--rater", "new:x"], "new:NUMBER"),
+        (["--rater", "new:-1"], "new:NUMBER"),
+        (["--rater", "new:64x"], "new:NUMBER"),
+        (["--rater", "anne"], ("'anne' is not known", "nearest: ann")),
+        (["--rater", ""], "is not known"),
+        (["--rater", "persona:pirate"], ("'pirate'", "there are: sailor")),
+        (["--group", "east"], ("'east'", "south")),
+        (["--rater", "all", "--group", "east"], ("'east'", "south")),
+        (["--rater", "ann", "--group", "north"], "narrows"),
+        (["--prompt", ""], "is empty"),
+        (["--prompt", "long " * 100], "shorten the prompt"),
+    ],
+)
+def test_mistakes_in_asking(run, args, says):
+    fails("sample", run, "--prompt", "Hi", *args, says=says)
+
+
+def test_mistakes_in_prompts_and_folders(run, tmp_path):
+    fails("sample", run, says="no prompt; give --prompt")
+    fails("sample", run.parent / "tinny", "--prompt", "Hi", says=("does not exist", "tiny"))
+    fails("sample", tmp_path, "--prompt", "Hi", says="has no trained stage policy or sft or base")
+    fails("sample", run / "reward", "--prompt", "Hi", says="holds a reward model, a policy is needed")
+    path = tmp_path / "p.csv"
+    path.write_text("question\nHi\n")
+    fails("sample", run, "--prompts", path, says="no column prompt; it has question")
+    path.write_text('prompt\nHi\n" "\n')
+    fails("sample", run, "--prompts", path, says="row 2 (line 3)")
+    result = invoke("sample", run, "--prompt", "Hi", "-n", 0)
+    assert result.exit_code == 2 and "-n" in result.stderr
+
+
+# score
+
+
+def scored(*args: object) -> tuple[list[str], np.ndarray]:
+    header, *rows = csv.reader(io.StringIO(succeeds("score", *args)))
+    assert header == ["rater", *map(str, range(1, len(header)))]
+    return [row[0] for row in rows], np.array([row[1:] for row in rows], float)
+
+
+def test_the_matrix_has_a_row_a_rater_and_a_column_a_completion(run, answers):
+    ids, scores = scored(run, answers, "--raters", "all", "--raters", "new:4x", "--raters", "none", "--raters", "ann")
+    assert ids[:3] == ["ann", "bob", "cy"] and ids[7:] == ["none"] and len(set(ids)) == 8
+    assert scores.shape == (8, 5)
+    model, tokenizer, header = load_reward(run / "reward")
+    example = Renderer(tokenizer, header["max_length"]).example("Roll a die.", "3")
+    vector = torch.from_numpy(load_pool(run / "reward").vectors[1:2])
+    with torch.no_grad():
+        alone = model(collate([example], tokenizer.pad_token_id), vector, torch.tensor([False]))
+    assert scores[1, 2] == pytest.approx(float(alone), rel=1e-4)
+
+
+def test_scoring_is_a_function_of_the_seed(run, answers):
+    first, again = (scored(run, answers, "--raters", "new:3x") for _ in range(2))
+    assert first[0] == again[0] and (first[1] == again[1]).all()
+    assert scored(run, answers, "--raters", "new:3x", "--seed", 1)[0] != first[0]
+
+
+def test_own_noise_is_added_for_raters_and_not_for_nobody(run, answers):
+    asked = (run, answers, "--raters", "ann", "--raters", "none")
+    plain, whole = scored(*asked)[1], scored(*asked, "--own-noise")[1]
+    assert (plain[0] != whole[0]).all() and plain[1] == pytest.approx(whole[1], abs=1e-5)
+
+
+def test_scores_of_raters_by_text(text_run, answers):
+    ids, scores = scored(text_run, answers, "--raters", "all", "--raters", "none")
+    assert len(ids) == 4 and scores.shape == (4, 5) and len(np.unique(scores[:, 0])) == 4
+    fails("score", text_run, answers, "--raters", "ann", "--own-noise", says="leave out --own-noise")
+
+
+def test_the_matrix_can_go_into_a_file(run, answers, tmp_path):
+    printed = succeeds("score", run, answers, "--raters", "ann")
+    assert succeeds("score", run, answers, "--raters", "ann", "--out", tmp_path / "new" / "s.csv") == ""
+    assert (tmp_path / "new" / "s.csv").read_text() == printed
+
+
+def test_mistakes_in_scoring(run, answers, tmp_path):
+    fails("score", run, answers, "--raters", "new:0x", says="new:COUNTx")
+    fails("score", run, answers, "--raters", "ann", "--raters", "dave", says="'dave' is not known")
+    fails("score", run / "policy", answers, "--raters", "ann", says="holds a policy model, a reward is needed")
+    fails("score", run, tmp_path / "no.jsonl", "--raters", "ann", says="no such file")
+    path = tmp_path / "half.csv"
+    path.write_text("prompt,completion\nHi,\n")
+    fails("score", run, path, "--raters", "ann", says=("completion is empty", "row 1"))
+    path.write_text("prompt,answer\nHi,Ho\n")
+    fails("score", run, path, "--raters", "ann", says="no column completion; it has prompt, answer")
+
+
+# Damaged folders
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "raterhf.safetensors", "raters.safetensors", "raters.json", "raterhf.json"])
+@pytest.mark.parametrize("stage", ["policy", "reward"])
+def test_a_truncated_file_is_named(damaged, answers, stage, name):
+    path = damaged / stage / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    asked = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
+    fails(*asked, says=str(damaged / stage))
+
+
+@pytest.mark.parametrize("name", ["raterhf.json", "raters.json"])
+def test_another_schema_is_refused(damaged, name):
+    path = damaged / "policy" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    fails("sample", damaged, "--prompt", "Hi", says=("schema 99", "train it again"))
+
+
+@pytest.mark.parametrize("stage", ["policy", "reward"])
+def test_missing_weights_are_not_made_up(damaged, answers, stage):
+    """A folder of an older version, whose reader has fewer weights, must not be filled with random ones."""
+    path = damaged / stage / "raterhf.safetensors"
+    weights = load_file(path)
+    del weights["reader.null"]
+    save_file(weights, path)
+    asked = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
+    fails(*asked, says=("reader.null", str(damaged / stage)))
