@@ -9,7 +9,7 @@ from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-from raterhf.training.reward_module import ComparisonData, OwnAnswers, RewardModule
+from raterhf.training.reward_module import ComparisonData, OwnAnswers, RewardModule, calibrate
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
           "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip
@@ -68,3 +68,45 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
                 gain[i, j] = mine - nobodys
         found = module.own_answer_loss(data)
     torch.testing.assert_close(found, losses.own_answer_loss(gain, torch.as_tensor(data.group)), rtol=0, atol=1e-5)
+
+
+def make_module(tokenizer, slip_rate: float | None) -> RewardModule:
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    return RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, tokenizer.pad_token_id, 0.1, slip_rate, 0)
+
+
+def labels_of(margin: torch.Tensor, slip: float, rng: np.random.Generator) -> torch.Tensor:
+    """Labels without ties of people who mean a with probability sigmoid(margin) and slip."""
+    means_a = torch.tensor(rng.random(len(margin))) < torch.sigmoid(margin)
+    slips = torch.tensor(rng.random(len(margin)) < slip)
+    return torch.where(means_a ^ slips, 1, -1)
+
+
+def test_a_slip_rate_that_is_given_is_the_one_used(tokenizer):
+    assert [float(make_module(tokenizer, given).noise_parameters()[1].detach()) for given in (0.05, 0.3)] == pytest.approx([0.05, 0.3])
+
+
+def test_calibration_finds_scale_and_slips_on_held_out_comparisons(tokenizer):
+    rng = np.random.default_rng(0)
+    margin = torch.tensor(rng.normal(0, 3, 40_000), dtype=torch.float32)
+    module = make_module(tokenizer, None)
+    # The model's margins are twice what they should be, and training found hardly any slips.
+    scale = calibrate(module, 2 * margin, labels_of(margin, 0.08, rng))
+    assert scale == pytest.approx(0.5, abs=0.03)
+    assert float(module.model.scale) == pytest.approx(scale)
+    assert float(module.noise_parameters()[1].detach()) == pytest.approx(0.08, abs=0.01)
+
+
+def test_few_held_out_comparisons_leave_what_training_found(tokenizer):
+    module = make_module(tokenizer, None)
+    before = [float(p.detach()) for p in module.noise_parameters()]
+    # Two comparisons that a slip explains best: the likelihood alone would take the slip rate to one half.
+    scale = calibrate(module, torch.tensor([2.0, 1.0]), torch.tensor([-1, -1]))
+    assert 0.3 < scale < 1
+    assert [float(p.detach()) for p in module.noise_parameters()] == pytest.approx(before, abs=0.1)
+
+
+def test_calibration_leaves_a_given_slip_rate_alone(tokenizer):
+    module = make_module(tokenizer, 0.05)
+    calibrate(module, torch.tensor([2.0, 1.0]), torch.tensor([-1, -1]))
+    assert float(module.noise_parameters()[1].detach()) == pytest.approx(0.05)

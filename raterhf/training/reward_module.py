@@ -97,7 +97,8 @@ class RewardModule(L.LightningModule):
         self.model, self.space = model, space
         self.pad_id, self.null_share, self.seed, self.weights = pad_id, null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
-        self.slip_logit = nn.Parameter(torch.tensor(-3.0 if slip_rate is None else float(np.log(max(slip_rate, 1e-6) / (1 - slip_rate)))))
+        twice = 2 * max(slip_rate, 1e-6) if slip_rate is not None else 0.05
+        self.slip_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
         self.slip_logit.requires_grad_(slip_rate is None)
 
     def noise_parameters(self) -> tuple[Tensor, Tensor]:
@@ -170,23 +171,25 @@ def evaluate(module: RewardModule, data: ComparisonData, vectors: Tensor | None,
 def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     """Scale the scores so that margins on held-out comparisons are log-odds: maximum likelihood of one scale. Returns it.
 
-    The tie width is fitted beside it, the slip rate stays as learned.
+    Tie width and slip rate (where it is learned) are fitted beside it: a model that was trained on a label explains even the label's slip,
+    so that too few are found in training. They and the scale have normal priors of width 1 around what training found, on the logarithm
+    or logit, since held-out comparisons may be few.
     """
-    log_scale = torch.zeros((), requires_grad=True)
-    tie = module.tie_width.detach().clone().requires_grad_(True)
-    slip = module.noise_parameters()[1].detach()
-    optimizer = torch.optim.LBFGS([log_scale, tie], max_iter=50)
+    fitted = [torch.zeros((), requires_grad=True), module.tie_width, module.slip_logit]
+    fitted = [parameter for parameter in fitted if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in fitted]
+    optimizer = torch.optim.LBFGS(fitted, max_iter=100)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = losses.comparison_loss(log_scale.exp() * margin, label, nn.functional.softplus(tie), slip).mean()
+        loss = losses.comparison_loss(fitted[0].exp() * margin, label, *module.noise_parameters()).sum()
+        loss = (loss + sum((new - old) ** 2 for new, old in zip(fitted, before)) / 2) / len(label)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    scale = float(log_scale.detach().exp().clamp(0.2, 5.0))
+    scale = float(fitted[0].detach().exp())
     module.model.scale.mul_(scale)
-    module.tie_width.data.copy_(tie.detach())
     return scale
 
 
