@@ -107,8 +107,9 @@ class Base(Optimisation):
 
 
 class Reward(Optimisation):
-    site: Literal["prefix", "head"] = "head"
-    """Where the rater enters: soft tokens that every layer reads, or tokens that only the head reads (one pass serves every rater)."""
+    site: Literal["prefix", "suffix", "head"] = "head"
+    """Where the rater enters: soft tokens that every token after them reads (prefix), soft tokens that read the text and are read by no
+    token of it (suffix), or a token that only the head reads. With the last two, one pass of a completion serves every rater."""
     block: int = Field(64, ge=1)
     """Comparisons of one prompt that come together in a batch, so that shared completions are read once."""
     slip_rate: float | None = Field(None, ge=0, lt=0.5)

@@ -47,7 +47,7 @@ def test_ties_and_what_does_not_fit_make_no_off_topic_pair(tokenizer):
     assert len(comparisons(tokenizer, [1, 1]).off_topic(0, 48, rng)) == 0
 
 
-@pytest.mark.parametrize("site", ["head", "prefix"])
+@pytest.mark.parametrize("site", ["head", "suffix", "prefix"])
 def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
     """By hand: every rater's gain over nobody in particular in every answer to the same prompt, score by score."""
     renderer = Renderer(tokenizer, 48)

@@ -77,7 +77,7 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=TOLERANCE)
 
 
-@pytest.fixture(params=["prefix", "head", None])
+@pytest.fixture(params=["prefix", "suffix", "head", None])
 @torch.no_grad()
 def scored(request, tokenizer, examples, vectors):
     """A reward model and its scores, one example at a time and without padding."""
@@ -166,7 +166,7 @@ def whole(model: RewardModel, tokenizer):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("site", ["prefix", "head"])
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
 def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(site, examples, vectors, tokenizer):
     model = make_reward(tokenizer, site)
     scorer = Scorer(model, tokenizer.pad_token_id)
@@ -242,7 +242,7 @@ def test_log_probs_do_not_move_with_batching_and_padding(dim, examples, vectors,
                 moved = in_chunks(lambda rows: policy.log_probs(collate(examples[rows], pad, side), *part(rows))[0], 18, size)  # noqa: B023
                 torch.testing.assert_close(moved, alone, rtol=1e-5, atol=TOLERANCE)
     for budget in (1, 60, 8192):
-        moved = completion_log_probs(policy, examples, *given, tokenizer.pad_token_id, budget)[0]
+        moved = completion_log_probs(policy, examples, *given, budget)[0]
         torch.testing.assert_close(moved, alone, rtol=1e-5, atol=TOLERANCE)
 
 
@@ -283,7 +283,7 @@ def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors
     assert len({len(a) for a in answers}) > 1
     drawn = torch.stack([sum(laws[t][i, token] for t, token in enumerate(a)) for i, a in enumerate(answers)])
     sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
-    recomputed, _ = completion_log_probs(policy, sampled, *given, tokenizer.pad_token_id, 100)
+    recomputed, _ = completion_log_probs(policy, sampled, *given, 100)
     torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
 
 
@@ -299,7 +299,7 @@ def test_greedy_tokens_are_the_most_likely_ones(examples, vectors, tokenizer):
         for end in range(example.prompt_length, len(example)):
             # log_probs of every one-token completion of what stands before
             heads = [Example((*example.ids[:end], token), end) for token in range(len(tokenizer))]
-            log_prob, _ = completion_log_probs(policy, heads, vectors[i].expand(len(heads), -1), NULL[i].expand(len(heads)), 0)
+            log_prob, _ = completion_log_probs(policy, heads, vectors[i].expand(len(heads), -1), NULL[i].expand(len(heads)))
             assert log_prob.argmax() == example.ids[end]
             assert log_prob.exp().sum() == pytest.approx(1, abs=1e-4)
 
@@ -309,5 +309,5 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
     policy = make_policy(tokenizer)
     save_policy(tmp_path / "sft", policy, tokenizer, None, 64, {})
     loaded, tokens, _ = load_policy(tmp_path / "sft")
-    there, back = (completion_log_probs(p, examples, vectors, NULL, tokens.pad_token_id)[0] for p in (policy, loaded))
+    there, back = (completion_log_probs(p, examples, vectors, NULL)[0] for p in (policy, loaded))
     torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)

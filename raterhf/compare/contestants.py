@@ -57,7 +57,7 @@ class Contestant:
     def log_probs(self, examples: Sequence[Example], raters: Sequence[Rater]) -> np.ndarray:
         """Log-probability [N] of each completion under its rater, in nats."""
         vectors, null = self._soft(raters)
-        return completion_log_probs(self.policy, examples, vectors, null, self.renderer.tokenizer.pad_token_id)[0].cpu().numpy()
+        return completion_log_probs(self.policy, examples, vectors, null)[0].cpu().numpy()
 
     def _soft(self, raters: Sequence[Rater]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.policy.reader is None:

@@ -91,7 +91,7 @@ def sample(
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or trained.max_new_tokens, trained.min_p)
     answers = sampler.generate(heads, vectors, null, seed, temperature, own=True)
     with torch.no_grad():
-        log_probs, _ = completion_log_probs(policy, answers, vectors, null, tokenizer.pad_token_id)
+        log_probs, _ = completion_log_probs(policy, answers, vectors, null)
     return [
         {
             "prompt": prompt, "completion": completion_text(tokenizer, answer), "rater": rater.id, "log_prob": log_prob,

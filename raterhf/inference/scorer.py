@@ -1,21 +1,29 @@
-"""The core loop: scores of many completions for many raters, in length-sorted batches of bounded size. The one place that scores.
+"""The core loop: scores of many completions for many raters. The one place that scores.
 
-It takes rendered examples and rater vectors, never text. Scores come back in input order whatever the batching was.
+It takes rendered examples and rater vectors, never text; plans what is shared (`plan.py`) and runs it without padding
+(`models/shared.py`). Scores come back in input order whatever the plan was.
 
 Notation: K raters, N examples, k dimensions of taste, o of own noise.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from raterhf.data.batches import Batch, Example, budget_batches, collate
+from raterhf.errors import UserError
+from raterhf.inference.passes import before, distinct, ends, in_passes, states_of
+from raterhf.inference.plan import Pass, Plan, plan
 from raterhf.models.own_noise import gumbel_of_normal
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
+from raterhf.models.shared import Forest
 
 TOKEN_BUDGET = 8192
+CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
 
 
 def in_batches(
@@ -36,32 +44,61 @@ def in_batches(
 
 
 class Scorer:
-    """Scores with one reward model. Gradients flow unless the caller turns them off."""
+    """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
 
-    def __init__(self, model: RewardModel, pad_id: int, token_budget: int = TOKEN_BUDGET):
-        self.model, self.pad_id, self.token_budget = model, pad_id, token_budget
+    With `deterministic` each pair is scored alone, so that its score is the same to the bit whatever else is asked; otherwise sums are
+    taken in an order that depends on the company (about 1e-6 in fp32).
+    """
+
+    def __init__(self, model: RewardModel, pad_id: int, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
+        self.model, self.pad_id, self.deterministic = model, pad_id, deterministic
+        self.token_budget = 1 if deterministic else token_budget  # a path that fits nowhere is a pass of its own
 
     @property
     def device(self) -> torch.device:
         return self.model.head.weight.device
 
-    def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None) -> Tensor:
-        """Score [N] of each example for its own rater: `vectors` [N, k], `null` [N] (both None for a rater-free model).
+    def plan(self, examples: Sequence[Example], rater: Sequence[int] | None = None, token_budget: int | None = None) -> Plan:
+        """What scoring these examples, each for its rater (a number), would push through the model; runs nothing."""
+        self.check(examples)
+        reads = self.model.reader is not None and self.model.site != "head"
+        soft = self.model.reader.tokens if reads else 0
+        return plan(examples, rater if reads else None, self.model.site, soft, token_budget or self.token_budget)
 
-        Where the trunk does not read the rater, an example that comes several times goes through it once.
+    def check(self, examples: Sequence[Example]) -> None:
+        """Raise UserError for the first example that cannot be scored: nothing answered, longer than the window, unknown ids."""
+        config = self.model.backbone.config
+        window, vocabulary = getattr(config, "max_position_embeddings", None) or math.inf, config.vocab_size
+        for i, example in enumerate(examples):
+            if not 0 < example.prompt_length < len(example):
+                raise UserError(f"example {i + 1} has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token")
+            if len(example) > window:
+                raise UserError(f"example {i + 1} has {len(example)} tokens, the model's window {window}; shorten it")
+            if min(example.ids) < 0 or max(example.ids) >= vocabulary:
+                raise UserError(f"example {i + 1} has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer")
+
+    def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
+        """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
+        judged by rater i. Both are None for a rater-free model.
         """
         model = self.model
-        if model.reader is not None and model.site == "prefix":
-            return self._batched(lambda batch, rows: model(batch, vectors[rows], null[rows]), examples)
-        place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
-        back = torch.tensor([place[example] for example in examples], device=self.device)
         if model.reader is None:
-            return self._batched(lambda batch, rows: model(batch), list(place))[back]
-        states = self._batched(lambda batch, rows: model.trunk(batch), list(place))
-        return model.read(states[back], vectors, null)
+            return self._score(model.head.weight, self._states(examples))
+        if rater is None:
+            rater, vectors, null = distinct(vectors, null)
+        if model.site == "head":
+            return (self._each(model.weights, vectors, null)[rater] * self._states(examples)).sum(-1)
+        return self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, vectors, null)))
 
-    def _batched(self, run: Callable, examples: Sequence[Example]) -> Tensor:
-        return in_batches(run, examples, self.pad_id, self.device, self.token_budget)
+    def _score(self, weight: Tensor, states: Tensor) -> Tensor:
+        """Row by row, so that a row's sum does not depend on how many there are."""
+        return self.model.scale * (states * weight).sum(-1)
+
+    def _each(self, read: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, null: Tensor) -> Tensor:
+        """`read` of all raters together, or of each alone where scores may not depend on company."""
+        if not self.deterministic:
+            return read(vectors, null)
+        return torch.cat([read(vectors[i : i + 1], null[i : i + 1]) for i in range(len(vectors))])
 
     def matrix(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, n_raters: int = 1) -> Tensor:
         """Scores [K, N] of every example for every rater: `vectors` [K, k], `null` [K]."""
@@ -74,19 +111,40 @@ class Scorer:
 
         Where the trunk does not read the rater it runs once, here.
         """
-        if self.model.site == "head":
-            states = self._batched(lambda batch, rows: self.model.trunk(batch), examples)
+        if self.model.site == "head" and not self.deterministic:
+            states = self._states(examples)
             return lambda vectors, null: self.model.weights(vectors, null) @ states.T
 
         def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
             rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
-            return self.pairs(list(examples) * len(vectors), vectors[rater], null[rater]).view(len(vectors), len(examples))
+            return self.pairs(list(examples) * len(vectors), vectors, null, rater).view(len(vectors), len(examples))
 
         return every_pair
 
+    def _states(self, examples: Sequence[Example], rater: Tensor | None = None, soft: Tensor | None = None) -> Tensor:
+        """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
+        if not len(examples):
+            return self.model.head.weight.new_zeros(0, self.model.head.in_features)
+        numbers = None if rater is None else rater.tolist()
+        try:
+            return self._run(self.plan(examples, numbers), soft)
+        except torch.OutOfMemoryError:
+            pass  # outside the handler the failed pass's tensors are freed; once, since half may be too much for another reason
+        return self._run(self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
+
+    def _run(self, planned: Plan, soft: Tensor | None) -> Tensor:
+        def pooled(part: Pass, forest: Forest) -> tuple[Tensor]:
+            states = states_of(self.model.backbone, part, forest, soft)
+            tokens, owner, length = ends(part, forest)
+            total = states.new_zeros(len(length), states.shape[1], dtype=torch.float32).index_add(0, owner, states[tokens].float())
+            return (total / length[:, None],)
+
+        return in_passes(planned, pooled, self.device)[0]
+
     def persistent_share(self, examples: Sequence[Example]) -> Tensor:
         """The share [N] of raters' noise at these prompts that persists."""
-        features = self._batched(lambda batch, rows: self.model.prompt_features(batch), [e.prompt for e in examples])
+        asked = [example.prompt for example in examples]
+        features = in_batches(lambda batch, _: self.model.prompt_features(batch), asked, self.pad_id, self.device, self.token_budget)
         return self.model.own_noise.share(features)
 
     def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
@@ -102,13 +160,43 @@ class Scorer:
 
 
 def completion_log_probs(
-    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, pad_id: int, token_budget: int = TOKEN_BUDGET
+    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, token_budget: int = TOKEN_BUDGET
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability [N] and summed next-token entropy [N] of each completion under its rater. Differentiable."""
+    """Log-probability [N], EOS included, and summed next-token entropy [N] of each completion under its rater, in nats. Differentiable.
 
-    def run(batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
-        if policy.reader is None:
-            return policy.log_probs(batch)
-        return policy.log_probs(batch, vectors[rows], null[rows])
+    `vectors` [N, k] and `null` [N]; completions of one rater and prompt share them.
+    """
+    if not len(examples):
+        return torch.zeros(0), torch.zeros(0)
+    number, soft, tokens = None, None, 0
+    if policy.reader is not None:
+        number, vectors, null = distinct(vectors[:, : policy.reader.dim], null)
+        soft, tokens, number = policy.reader(vectors, null), policy.reader.tokens, number.tolist()
 
-    return in_batches(run, examples, pad_id, policy.lm.device, token_budget)
+    def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
+        states = states_of(policy.lm.get_decoder(), part, forest, soft)
+        _, owner, length = ends(part, forest)
+        said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
+        log_prob, entropy = next_token_laws(policy.lm.lm_head, states[before(part, forest)], said)
+        zeros = log_prob.new_zeros(len(length))
+        return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
+
+    planned = plan(examples, number, "prefix", tokens, token_budget)
+    return in_passes(planned, read, policy.lm.device)
+
+
+def next_token_laws(lm_head: nn.Module, states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the laws they were drawn from.
+
+    In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
+    """
+
+    def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        laws = torch.log_softmax(lm_head(states).float(), -1)
+        return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws).sum(1)
+
+    size = max(1, CHUNK_LOGITS // lm_head.weight.shape[0])
+    if len(states) <= size:
+        return chunk(states, said)
+    parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), said.split(size))]
+    return tuple(torch.cat(column) for column in zip(*parts))

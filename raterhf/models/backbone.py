@@ -82,6 +82,15 @@ def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) 
     return states[:, states.shape[1] - batch.ids.shape[1] :]
 
 
+def with_suffix(backbone: PreTrainedModel, batch: Batch, suffix: Tensor) -> Tensor:
+    """Hidden states [B, m, d] of soft tokens [B, m, d] that stand after the tokens of `batch` and read them all."""
+    inputs = torch.cat([backbone.get_input_embeddings()(batch.ids), suffix.to(backbone.dtype)], 1)
+    mask = torch.cat([batch.mask, batch.mask.new_ones(len(suffix), suffix.shape[1])], 1)
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    states = backbone(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False).last_hidden_state
+    return states[:, batch.ids.shape[1] :]
+
+
 def prompt_features(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
     """Mean hidden states [B, d] of the prompts in fp32, all of them under one soft prefix [m, d] or none."""
     states = with_prefix(backbone, batch, None if prefix is None else prefix.expand(len(batch.ids), -1, -1)).float()

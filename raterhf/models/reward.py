@@ -2,9 +2,10 @@
 
 Notation: B sequences, T tokens, d hidden size, m soft tokens, k dimensions of taste, o dimensions of own noise.
 
-Where the rater enters is `site`. `prefix`: the rater's soft tokens stand before the prompt and every layer reads them. `head`: the trunk
-may not attend to them, so that one pass of a completion serves every rater; they are read by the head alone, s = <w + t(z), h>, with
-t(z) the rater's token and h the last hidden state.
+Where the rater enters is `site`. `prefix`: the rater's soft tokens stand before the prompt and every layer reads them. `suffix`: the
+trunk may not attend to them, so that one pass of a completion serves every rater; they read the trunk in every layer, at the positions
+after the completion, and the head reads their mean. `head`: they are read by the head alone, s = <w + t(z), h>, with t(z) the rater's
+token and h the mean of the last hidden states over the completion.
 
 The utility of completion y for a rater with taste z and own noise e is, in units of Bradley-Terry noise,
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.data.batches import Batch
-from raterhf.models.backbone import prompt_features, with_prefix
+from raterhf.models.backbone import prompt_features, with_prefix, with_suffix
 from raterhf.models.own_noise import OwnNoise
 from raterhf.raters.space import PrefixReader
 
@@ -49,21 +50,22 @@ class RewardModel(nn.Module):
         answered = batch.answer[..., None]
         return (states * answered).sum(1) / answered.sum(1)
 
-    def read(self, states: Tensor, vectors: Tensor, null: Tensor) -> Tensor:
-        """Calibrated scores from the trunk's states [..., d] for raters [..., k] (site `head`)."""
-        return (self.weights(vectors, null) * states).sum(-1)
-
     def weights(self, vectors: Tensor, null: Tensor) -> Tensor:
         """The raters' own heads [K, d], calibrated (site `head`)."""
         token = self.reader(vectors, null).squeeze(1) / self.reader.scale
         return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
     def forward(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> Tensor:
-        """Calibrated scores s [B] in fp32; `vectors` [B, k] and `null` [B] as for the reader."""
+        """Calibrated scores s [B] in fp32, one sequence at a time; `vectors` [B, k] and `null` [B] as for the reader.
+
+        `inference/scorer.py` gives the same scores for less.
+        """
         if self.reader is not None and self.site == "head":
-            return self.read(self.trunk(batch), vectors, null)
-        prefix = None if self.reader is None else self.reader(vectors, null)
-        return self.scale * self.head(self.trunk(batch, prefix)).squeeze(-1)
+            return (self.weights(vectors, null) * self.trunk(batch)).sum(-1)
+        soft = None if self.reader is None else self.reader(vectors, null)
+        if self.reader is not None and self.site == "suffix":
+            return self.scale * self.head(with_suffix(self.backbone, batch, soft).float().mean(1)).squeeze(-1)
+        return self.scale * self.head(self.trunk(batch, soft)).squeeze(-1)
 
     def prompt_features(self, batch: Batch) -> Tensor:
         """Features [B, d] of the prompts for nobody in particular."""

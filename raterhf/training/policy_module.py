@@ -60,7 +60,7 @@ class PolicyModule(L.LightningModule):
         vectors, null = data.vectors.to(self.device), data.null.to(self.device)
         if data.rater is not None:
             vectors = self.space(data.rater.to(self.device))
-        log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null, self.pad_id)
+        log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null)
         loss = losses.imitation_loss(log_prob, data.weight.to(self.device))
         self.log_dict({"train/loss": loss, "train/entropy": entropy.mean()}, prog_bar=True)
         self.log_dict({f"train/{key}": value for key, value in data.log.items()})
@@ -72,7 +72,7 @@ class PolicyModule(L.LightningModule):
         vectors = groups.vectors.repeat_interleave(groups.size, 0)
         null = groups.null.repeat_interleave(groups.size)
         examples = sampler.generate(prompts, vectors, null, self.seed * 1_000_003 + step)
-        log_prob, entropy = completion_log_probs(self.policy, examples, vectors, null, self.pad_id)
+        log_prob, entropy = completion_log_probs(self.policy, examples, vectors, null)
         score, reference = judge.scores(examples, vectors, null), judge.reference_log_probs(examples, vectors, null)
         reward = losses.sequence_reward(score, reference, log_prob.detach(), self.controller.beta)
         grouped = reward.view(-1, groups.size)

@@ -52,7 +52,7 @@ class Judge:
 
     @torch.no_grad()
     def reference_log_probs(self, examples: Sequence[Example], vectors: Tensor, null: Tensor) -> Tensor:
-        return completion_log_probs(self.reference, examples, vectors, null, self.scorer.pad_id)[0]
+        return completion_log_probs(self.reference, examples, vectors, null)[0]
 
     @torch.no_grad()
     def noise(self, examples: Sequence[Example], count: int, generator: torch.Generator) -> Tensor:

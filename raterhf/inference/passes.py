@@ -1,0 +1,66 @@
+"""Running the passes of a plan: embeddings of text and raters' soft tokens in, hidden states out, read at the ends of paths.
+
+Notation: T tokens of a pass, E ends, m soft tokens, d hidden size.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from raterhf.inference.plan import Pass, Plan
+from raterhf.models.shared import Forest, hidden_states
+
+
+def in_passes(
+    planned: Plan, run: Callable[[Pass, Forest], tuple[Tensor, ...]], device: torch.device,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Apply `run` to every pass; its results, a row for each end, in the order in which the paths were wanted."""
+    parts = [run(part, part.forest(planned.soft_tokens, device)) for part in planned.passes]
+    place = np.argsort(np.concatenate([part.paths for part in planned.passes]))[planned.path]
+    place = torch.as_tensor(place, device=device)
+    return tuple(torch.cat(column)[place] for column in zip(*parts))
+
+
+def states_of(backbone: PreTrainedModel, part: Pass, forest: Forest, soft: Tensor | None) -> Tensor:
+    """Last hidden states [T, d] of a pass; `soft` [K, m, d] are the raters' tokens, by rater number."""
+    device = forest.positions.device
+    text = [s for s, segment in enumerate(part.segments) if not isinstance(segment, int)]
+    raters = [s for s, segment in enumerate(part.segments) if isinstance(segment, int)]
+    ids = torch.tensor([token for s in text for token in part.segments[s]], device=device)
+    inputs = backbone.get_input_embeddings()(ids)
+    if raters:
+        # Text first, then soft tokens; `order` puts them where the forest has them.
+        order = np.argsort(np.concatenate([forest.tokens(text), forest.tokens(raters)]))
+        tokens = soft[[part.segments[s] for s in raters]].flatten(0, 1).to(inputs.dtype)
+        inputs = torch.cat([inputs, tokens])[torch.as_tensor(order, device=device)]
+    return hidden_states(backbone, inputs, forest)
+
+
+def ends(part: Pass, forest: Forest) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens of the last segments of a pass's paths [E'], to which path each belongs [E'], and their number [E]."""
+    length = np.diff(forest.start)[part.ends]
+    owner = np.repeat(np.arange(len(length)), length)
+    return tuple(torch.as_tensor(x, device=forest.positions.device) for x in (forest.tokens(part.ends), owner, length))
+
+
+def before(part: Pass, forest: Forest) -> Tensor:
+    """For each token of the last segments of a pass's paths [E'] the token before it, in its own or its parent's segment."""
+    found = forest.tokens(part.ends) - 1
+    first = np.concatenate([[0], np.cumsum(np.diff(forest.start)[part.ends])[:-1]])
+    found[first] = forest.start[np.array(part.parents)[part.ends] + 1] - 1
+    return torch.as_tensor(found, device=forest.positions.device)
+
+
+def distinct(vectors: Tensor, null: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rater numbers [N] of rows that are the same rater, and the different raters' vectors [K, k] and null mask [K].
+
+    Vectors that are being learned stay apart, since equal numbers may be different parameters.
+    """
+    if vectors.requires_grad:
+        return torch.arange(len(vectors), device=vectors.device), vectors, null
+    known = torch.where(null[:, None], 0.0, vectors)
+    rows, number = torch.unique(torch.cat([known, null[:, None].to(known.dtype)], 1), dim=0, return_inverse=True)
+    return number, rows[:, :-1], rows[:, -1].bool()

@@ -1,0 +1,110 @@
+"""Texts that share beginnings in one forward pass: states and gradients are those of each alone; what cannot branch is refused."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from raterhf.errors import UserError
+from raterhf.models import shared
+from raterhf.models.shared import hidden_states, lay_out, refuse_states
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+# Two roots; 0 has three children, of which 2 has two; 1 has two, of which 5 has one.
+LENGTHS, PARENTS = [7, 5, 9, 3, 12, 4, 8, 2, 2, 2], [-1, -1, 0, 0, 0, 1, 1, 2, 2, 5]
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+         "head_dim": 8, "max_position_embeddings": 128, "initializer_range": 0.3, "vocab_size": 50, "pad_token_id": 0, "bos_token_id": 1,
+         "eos_token_id": 2}  # fmt: skip
+WINDOWS = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+KINDS = {
+    "qwen3": ("qwen3", {}),
+    "llama": ("llama", {}),
+    "window": ("mistral", {"sliding_window": 6}),
+    "windows in some layers": ("gemma3_text", WINDOWS),
+    "learned positions": ("gpt2", {"n_embd": 32, "n_head": 4, "n_layer": 2}),
+    "parallel layers": ("gpt_neox", {}),
+}
+
+
+def make(model_type: str, **changes) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **SIZES | changes), dtype=torch.float32).eval().get_decoder()
+
+
+def chain(segment: int) -> list[int]:
+    """A segment's ancestors, and itself."""
+    return [segment] if PARENTS[segment] < 0 else [*chain(PARENTS[segment]), segment]
+
+
+def ids() -> torch.Tensor:
+    return torch.tensor(np.random.default_rng(0).integers(0, 50, sum(LENGTHS)))
+
+
+def run(backbone: PreTrainedModel, forest: shared.Forest) -> torch.Tensor:
+    return hidden_states(backbone, backbone.get_input_embeddings()(ids()), forest)
+
+
+def alone(backbone: PreTrainedModel, forest: shared.Forest) -> torch.Tensor:
+    """Each segment's states, its whole text read by itself."""
+    texts = [backbone(input_ids=ids()[forest.tokens(chain(s))][None], use_cache=False).last_hidden_state[0] for s in range(len(LENGTHS))]
+    return torch.cat([states[-length:] for states, length in zip(texts, LENGTHS)])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row_tokens", [1, 16, 256])
+def test_states_are_those_of_each_text_alone(kind, row_tokens, monkeypatch):
+    monkeypatch.setattr(shared, "ROW_TOKENS", row_tokens)
+    model_type, changes = KINDS[kind]
+    backbone = make(model_type, **changes)
+    before = backbone.config._attn_implementation
+    forest = lay_out(LENGTHS, PARENTS, CPU)
+    torch.testing.assert_close(run(backbone, forest), alone(backbone, forest), rtol=0, atol=1e-5)
+    assert backbone.config._attn_implementation == before
+
+
+def test_gradients_are_those_of_each_text_alone():
+    backbone = make("qwen3")
+    forest = lay_out(LENGTHS, PARENTS, CPU)
+    weight = torch.randn(sum(LENGTHS), 32, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for states in (run(backbone, forest), alone(backbone, forest)):
+        backbone.zero_grad()
+        (states * weight).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in backbone.parameters()]))
+    assert gradients[1].norm() > 1
+    torch.testing.assert_close(*gradients, rtol=0, atol=float(1e-5 * gradients[1].norm()))
+
+
+def test_positions_count_from_the_beginning_of_the_text():
+    assert lay_out([2, 3, 2], [-1, 0, 0], CPU).positions.tolist() == [0, 1, 2, 3, 4, 2, 3]
+
+
+def test_siblings_stand_in_rows_that_read_their_context_once():
+    forest = lay_out([100, *[8] * 64], [-1, *[0] * 64], CPU)
+    # By hand: the root alone, 100 x 100; 512 tokens of siblings as two rows of 256, each of which reads 100 + 256.
+    assert sorted(tuple(rows.queries.shape) + tuple(rows.context.shape) for rows in forest.rows) == [(1, 100, 1, 0), (2, 256, 2, 100)]
+    assert forest.computed == 100 * 100 + 2 * 256 * 356
+
+
+def test_rows_of_like_size_stand_together_and_others_apart():
+    forest = lay_out([4] * 5 + [400], [-1] * 6, CPU)
+    assert [tuple(rows.queries.shape) for rows in forest.rows] == [(5, 4), (1, 400)]
+
+
+@pytest.mark.parametrize(("lengths", "parents"), [([0], [-1]), ([2, 2], [1, -1]), ([2], [0])])
+def test_segments_have_tokens_and_come_after_their_parents(lengths, parents):
+    with pytest.raises(ValueError, match="comes after its parent"):
+        lay_out(lengths, parents, CPU)
+
+
+def test_layers_that_carry_a_state_are_refused_by_name():
+    hybrid = make("lfm2", layer_types=["conv", "full_attention"])
+    with pytest.raises(UserError, match="layers of kind conv cannot read a shared beginning once"):
+        refuse_states(hybrid)
+
+
+def test_soft_caps_are_refused():
+    with pytest.raises(UserError, match="soft caps"):
+        run(make("gemma2", layer_types=["full_attention"] * 2), lay_out(LENGTHS, PARENTS, CPU))
