@@ -177,19 +177,26 @@ def score(
 ) -> None:
     """Score completions for raters.
 
-    Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on.
+    Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. Rows that cannot be scored go with the reason
+    into FILE.rejects.csv, and the exit code is 3.
     """
     _hush()
     from raterhf.inference import requests
     from raterhf.models.checkpoint import write_text
 
-    ids, scores = requests.score(run, requests.read_completions(file), raters, seed, group, own_noise)
-    table = requests.matrix_csv(ids, scores)
+    asked = requests.read_completions(file)
+    ids, scores = requests.score(run, asked, raters, seed, group, own_noise)
+    table = requests.matrix_csv(ids, list(asked.rows), scores)
     if out is None:
         typer.echo(table, nl=False)
     else:
         write_text(out, table)
         typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
+    if asked.rejects:
+        rejects = file.with_name(f"{file.name}.rejects.csv")
+        write_text(rejects, requests.rejects_csv(file, asked.rejects))
+        typer.echo(f"{len(asked.rejects)} of {len(asked.rejects) + len(asked.rows)} rows were not scored; {rejects} says why", err=True)
+        raise typer.Exit(3)
 
 
 @recipes_app.command("ls")

@@ -200,9 +200,28 @@ def test_mistakes_in_scoring(run, answers, tmp_path):
     fails("score", run, tmp_path / "no.jsonl", "--raters", "ann", says="no such file")
     path = tmp_path / "half.csv"
     path.write_text("prompt,completion\nHi,\n")
-    fails("score", run, path, "--raters", "ann", says=("completion is empty", "row 1"))
+    fails("score", run, path, "--raters", "ann", says=("none of 1 rows can be scored", "completion is empty", "row 1"))
     path.write_text("prompt,answer\nHi,Ho\n")
     fails("score", run, path, "--raters", "ann", says="no column completion; it has prompt, answer")
+
+
+@pytest.mark.parametrize("encoding", ["run", "text_run"])
+def test_bad_rows_are_set_apart_with_the_reason_and_the_rest_is_scored(encoding, request, tmp_path):
+    run = request.getfixturevalue(encoding)
+    good, path = {"prompt": "Roll a die.", "completion": "4"}, tmp_path / "answers.jsonl"
+    rows = [good, good | {"completion": " "}, good | {"completion": "6"}, good | {"completion": "5 " * 60}, good | {"prompt": 7}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = invoke("score", run, path, "--raters", "ann")
+    assert result.exit_code == 3
+    header, *scores = result.stdout.splitlines()
+    assert header == "rater,1,3" and len(scores) == 1
+    assert f"3 of 5 rows were not scored; {path}.rejects.csv says why" in result.stderr.replace("\n", "")
+    with open(f"{path}.rejects.csv") as file:
+        rejects = {row["row"]: row["reason"] for row in csv.DictReader(file)}
+    assert list(rejects) == ["2", "5", "4"]
+    assert "completion is empty or only white space" in rejects["2"]
+    assert "tokens, the window (model.max_length) 48" in rejects["4"]
+    assert "prompt is not text" in rejects["5"]
 
 
 # Damaged folders
@@ -233,3 +252,15 @@ def test_missing_weights_are_not_made_up(damaged, answers, stage):
     save_file(weights, path)
     asked = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
     fails(*asked, says=("reader.null", str(damaged / stage)))
+
+
+@pytest.mark.parametrize("stage", ["policy", "reward"])
+@pytest.mark.parametrize("name", ["model.safetensors", "raterhf.safetensors"])
+def test_weights_that_are_no_numbers_are_named(damaged, answers, stage, name):
+    path = damaged / stage / name
+    weights = load_file(path)
+    key = next(key for key in weights if weights[key].is_floating_point() and weights[key].numel() > 1)
+    weights[key].view(-1)[1] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    command = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
+    fails(*command, says=("hold NaN or infinity", key.removeprefix("model."), "train that stage again"))

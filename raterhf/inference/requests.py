@@ -4,6 +4,7 @@ RUN is a run folder (runs/dice) or the folder of one stage (runs/dice/sft). Ever
 the folder. Nothing here generates or scores by itself; `sampler.py` and `scorer.py` do.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 import yaml
 
-from raterhf.data.batches import Renderer
+from raterhf.data.batches import Example, Renderer
 from raterhf.data.checks import Problems, answer_fault, prompt_fault
 from raterhf.data.files import Rows, read_rows
 from raterhf.errors import UserError
@@ -43,26 +44,54 @@ def read_prompts(texts: list[str], file: Path | None) -> list[Prompt]:
     for text in texts:
         if fault := prompt_fault(text):
             raise UserError(f"--prompt {text!r} {fault}")
-    read = list(_columns(file, {"prompt": prompt_fault}).frame["prompt"]) if file else []
+    read, problems = [], Problems()
+    if file:
+        rows = _with_columns(file, ["prompt"])
+        problems.check(rows, rows.frame["prompt"], "prompt", prompt_fault)
+        problems.raise_if_any()
+        read = list(rows.frame["prompt"])
     if not texts and not read:
         raise UserError("no prompt; give --prompt TEXT (once or more) or --prompts FILE with a column `prompt`")
     return texts + read
 
 
-def read_completions(file: Path) -> list[tuple[Prompt, str]]:
-    """The rows `prompt, completion` of a file; an assistant's message becomes its text."""
-    frame = _columns(file, {"prompt": prompt_fault, "completion": answer_fault}).frame
-    texts = [cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame["completion"]]
-    return list(zip(frame["prompt"], texts))
+@dataclass
+class Completions:
+    """Rows of a file to score: number (from 1) -> prompt and completion; and what cannot be scored, number -> why."""
+
+    rows: dict[int, tuple[Prompt, str]]
+    rejects: dict[int, str]
+
+    def reject(self, row: int, why: str) -> None:
+        del self.rows[row]
+        self.rejects[row] = why
 
 
-def _columns(file: Path, rules: dict) -> Rows:
-    rows, problems = read_rows(file), Problems()
-    if missing := [name for name in rules if name not in rows.frame]:
+def read_completions(file: Path) -> Completions:
+    """The rows `prompt, completion` of a file; an assistant's message becomes its text. Bad rows are set apart with the reason."""
+    rows = _with_columns(file, ["prompt", "completion"])
+    found = Completions({}, {})
+    for i, (prompt, answer) in enumerate(zip(rows.frame["prompt"], rows.frame["completion"])):
+        faults = (("prompt", prompt_fault(prompt)), ("completion", answer_fault(answer)))
+        if why := "; ".join(f"{name} {fault}" for name, fault in faults if fault):
+            found.rejects[i + 1] = why
+        else:
+            found.rows[i + 1] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
+    return found
+
+
+def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
+    """The rejected rows of a file as CSV: row, reason, and the row's own columns."""
+    rows = read_rows(file).frame.iloc[[row - 1 for row in rejects]]
+    rows.insert(0, "row", list(rejects))
+    rows.insert(1, "reason", list(rejects.values()))
+    return rows.to_csv(index=False, lineterminator="\n")
+
+
+def _with_columns(file: Path, names: list[str]) -> Rows:
+    rows = read_rows(file)
+    if missing := [name for name in names if name not in rows.frame]:
         raise UserError(f"{file}: no column {', '.join(missing)}; it has {', '.join(map(str, rows.frame.columns))}: add or rename columns")
-    for name, rule in rules.items():
-        problems.check(rows, rows.frame[name], name, rule)
-    problems.raise_if_any()
     return rows
 
 
@@ -102,12 +131,12 @@ def sample(
 
 
 def score(
-    run: Path, rows: list[tuple[Prompt, str]], specs: list[str], seed: int, group: str | None = None, own_noise: bool = False
+    run: Path, asked: Completions, specs: list[str], seed: int, group: str | None = None, own_noise: bool = False
 ) -> tuple[list[str], np.ndarray]:
-    """Raters' IDs [K] and their scores [K, N] of N completions, in units of Bradley-Terry noise.
+    """Raters' IDs [K] and their scores [K, N] of the N completions of `asked`, in units of Bradley-Terry noise.
 
-    With `own_noise` the raters' whole utilities: the score plus taste that hangs together with nothing else. A rater that several SPECs
-    name has one row.
+    Completions that do not fit the model's window are moved to `asked.rejects`. With `own_noise` the raters' whole utilities: the score
+    plus taste that hangs together with nothing else. A rater that several SPECs name has one row.
     """
     folder = find_stage(run, SCORED_BY)
     pool = load_pool(folder)
@@ -122,20 +151,35 @@ def score(
     model, device = _placed(model)
 
     renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model, tokenizer.pad_token_id)
+    by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
+    examples = _rendered(renderer, asked, [rater.text for rater in people] if by_text else [""])
     with torch.no_grad():
-        if pool.encoding == "text":  # the rater stands in the text, so everybody's examples are their own
-            examples = ([renderer.example(prompt, text, rater.text) for prompt, text in rows] for rater in people)
+        if by_text:
             return list(raters), torch.cat([scorer.matrix(mine, None, None) for mine in examples]).cpu().numpy()
-        examples = [renderer.example(prompt, text) for prompt, text in rows]
+        (examples,) = examples
         vectors, null = _on(device, people, header["dim"] + header["own_dim"])
         if own_noise:
             return list(raters), scorer.utility(examples, vectors, null).cpu().numpy()
         return list(raters), scorer.matrix(examples, vectors[:, : header["dim"]], null, len(people)).cpu().numpy()
 
 
-def matrix_csv(ids: list[str], scores: np.ndarray) -> str:
+def _rendered(renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
+    """The completions after each rater text; those that do not fit after one of them are rejected. Raises UserError where none is left."""
+    examples = []
+    for row, (prompt, answer) in list(asked.rows.items()):
+        try:
+            examples.append([renderer.example(prompt, answer, text) for text in texts])
+        except UserError as error:
+            asked.reject(row, str(error))
+    if not examples:
+        row, why = next(iter(sorted(asked.rejects.items())))
+        raise UserError(f"none of {len(asked.rejects)} rows can be scored; row {row}: {why}")
+    return [list(column) for column in zip(*examples)]
+
+
+def matrix_csv(ids: list[str], rows: list[int], scores: np.ndarray) -> str:
     """The matrix as CSV with the header `rater,1,2,...`: a column is the row number of its completion's file."""
-    table = pd.DataFrame(scores, columns=np.arange(1, scores.shape[1] + 1))
+    table = pd.DataFrame(scores, columns=rows)
     table.insert(0, "rater", ids)
     return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
 

@@ -165,7 +165,7 @@ def read_header(folder: Path, kind: str) -> dict:
 
 
 def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
-    """Load what is not the trunk. Every tensor must be there in its shape: a missing one would stay random without a word."""
+    """Load what is not the trunk. Every tensor must be there in its shape, a missing one would stay random; and every number be finite."""
     path = folder / "raterhf.safetensors"
     weights = read_tensors(path)
     shapes = {k: v.shape for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
@@ -175,6 +175,8 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
             f"{path} was written by another version (differs in {', '.join(differ)}); delete its folder and train that stage again"
         )
     model.load_state_dict(weights, strict=False)
+    if broken := [name for name, tensor in model.state_dict().items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise UserError(f"{path.parent}: weights {', '.join(broken[:3])} hold NaN or infinity; train that stage again, at a lower lr")
 
 
 def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
