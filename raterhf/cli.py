@@ -49,6 +49,8 @@ recipes_app = _app(help="The recipes that come with raterhf: list, copy, check."
 data_app = _app(help="Rater-labelled data: check files, make simulated worlds.")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
+bench_app = _app(help="How fast this machine scores and trains, rung by rung.")
+app.add_typer(bench_app, name="bench")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
@@ -298,6 +300,43 @@ def data_make(
     from raterhf.data.make import make_world
 
     typer.echo(make_world(world, seed, out or Path("data") / world, force))
+
+
+@bench_app.command("score")
+def bench_score(
+    source: Annotated[
+        str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a reward model's folder.")
+    ] = "20m",
+    raters: Annotated[list[int], typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = [1, 4, 16, 64, 256],  # noqa: B006
+    site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts.")] = 1,
+    completions: Annotated[int, typer.Option(min=1, help="Completions of each prompt.")] = 8,
+    prompt_tokens: Annotated[int, typer.Option(min=1)] = 256,
+    completion_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    soft_tokens: Annotated[int, typer.Option(min=1, help="Soft tokens of a rater.")] = 8,
+    spread: Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")] = 0.0,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")] = 3,
+    token_budget: Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")] = 8192,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there as JSON.")] = None,
+) -> None:
+    """Time the core loop: many raters on many completions.
+
+    Prints a table for each site of the rater and number of raters; the first rung of each is what the others are compared with.
+    """
+    _hush()
+    from raterhf.bench.measure import pick_device, pick_dtype
+    from raterhf.bench.score import bench_score as run
+    from raterhf.bench.table import print_rows
+    from raterhf.bench.workload import Sizes
+    from raterhf.models.checkpoint import write_text
+
+    device = pick_device()
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    found = run(source, sizes, raters, site, device, pick_dtype(dtype, device), repeats, token_budget)
+    print_rows(found)
+    if out:
+        write_text(out, json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""The figures of a benchmark as a table in the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = {
+    "gain": ("gain", "{:.2f}x"), "scores_per_second": ("scores/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
+    "mfu": ("MFU", "{:.1%}"), "padding": ("padding", "{:.0%}"), "planned_gain": ("planned", "{:.1f}x"), "realised": ("realised", "{:.0%}"),
+    "deviation": ("deviation", "{:.1e}"), "peak_memory": ("memory", "{:.3g}"),
+}  # fmt: skip
+
+
+def print_rows(found: dict) -> None:
+    """One table for each site and number of raters, rungs down; gains are over the table's first rung."""
+    on, console = found["machine"], Console()
+    console = console if console.is_terminal else Console(width=140)
+    rate = on["matrix_product_flops"] / 1e9
+    console.print(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s")
+    for key in dict.fromkeys((row["site"], row["raters"]) for row in found["rows"]):
+        rows = [row for row in found["rows"] if (row["site"], row["raters"]) == key]
+        there = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
+        table = Table(title=f"site {key[0]}, K = {key[1]}", title_justify="left")
+        for name in ("rung", "seconds", *(COLUMNS[name][0] for name in there)):
+            table.add_column(name, justify="left" if name == "rung" else "right")
+        for row in rows:
+            scaled = "" if row["timed"] == row["wanted"] else f" ({row['timed']} of {row['wanted']})"
+            seconds = f"{row['seconds']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+            cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
+            table.add_row(row["rung"] + scaled, seconds, *cells)
+        console.print(table)

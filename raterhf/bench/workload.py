@@ -1,0 +1,95 @@
+"""What the benchmarks run on: a model of random weights or of a run folder, and random token ids (zeros would run faster)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from raterhf.data.batches import Example
+from raterhf.errors import UserError
+from raterhf.models.checkpoint import load_reward, read_header
+from raterhf.models.reward import RewardModel
+
+# 20 million parameters beside the embeddings, in the shape of Qwen3.
+SMALL = {
+    "model_type": "qwen3", "hidden_size": 384, "num_hidden_layers": 13, "intermediate_size": 1024, "num_attention_heads": 6,
+    "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 4096,
+}  # fmt: skip
+# The shapes of Qwen3's smallest models.
+SHAPES = {
+    "20m": SMALL,
+    "0.6b": SMALL | {"hidden_size": 1024, "num_hidden_layers": 28, "intermediate_size": 3072, "num_attention_heads": 16,
+                     "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936},
+    "1.7b": SMALL | {"hidden_size": 2048, "num_hidden_layers": 28, "intermediate_size": 6144, "num_attention_heads": 16,
+                     "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936},
+}  # fmt: skip
+SITES = ("prefix", "suffix", "head")
+DIM = 8  # of the raters' vectors
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Tokens of prompts and completions, completions a prompt, raters' soft tokens; `spread` of log-lengths, 0 for fixed lengths."""
+
+    prompts: int
+    completions: int
+    prompt_tokens: int
+    completion_tokens: int
+    soft_tokens: int
+    spread: float
+
+
+def make_backbone(shape: str, device: torch.device, dtype: torch.dtype, window: int) -> PreTrainedModel:
+    """A trunk of this shape with random weights."""
+    if shape not in SHAPES:
+        raise UserError(f"shape {shape!r} is none of {', '.join(SHAPES)}; or give a run folder")
+    settings = dict(SHAPES[shape])
+    config = AutoConfig.for_model(settings.pop("model_type"), max_position_embeddings=window, **settings)
+    torch.manual_seed(0)
+    with torch.device(device):
+        return AutoModel.from_config(config, dtype=dtype).eval()
+
+
+def sites_of(source: str, sites: list[str] | None) -> list[str]:
+    """The sites asked for: a shape is timed at any, a run folder at its own."""
+    own = [read_header(Path(source), "reward")["site"]] if Path(source).is_dir() else list(SITES)
+    if wrong := [site for site in sites or [] if site not in own]:
+        raise UserError(f"site {wrong[0]!r} is not one of {source}'s, which are {', '.join(own)}")
+    return sites or own
+
+
+def make_reward(
+    source: str, site: str | None, soft_tokens: int, device: torch.device, dtype: torch.dtype, window: int
+) -> RewardModel:  # fmt: skip
+    """A reward model of a shape's name (`site` None: without raters), or of a run folder, whose site must be the one asked for."""
+    if Path(source).is_dir():
+        model, _, _ = load_reward(Path(source))
+        model.reader = model.reader if site else None
+    else:
+        torch.manual_seed(1)
+        model = RewardModel(make_backbone(source, device, dtype, window), DIM if site else 0, soft_tokens, site or "head")
+    model.backbone.to(dtype)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def draw_examples(sizes: Sizes, vocab_size: int, seed: int = 0) -> list[Example]:
+    """Completions of prompts, random ids; lengths fixed, or log-normal with these means and at most four times them."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x62656E63]))
+
+    def length(mean: int) -> int:
+        return int(np.clip(round(mean * np.exp(rng.normal(-(sizes.spread**2) / 2, sizes.spread))), 1, 4 * mean))
+
+    examples = []
+    for _ in range(sizes.prompts):
+        prompt = rng.integers(0, vocab_size, length(sizes.prompt_tokens)).tolist()
+        for _ in range(sizes.completions):
+            completion = rng.integers(0, vocab_size, length(sizes.completion_tokens)).tolist()
+            examples.append(Example((*prompt, *completion), len(prompt)))
+    return examples
+
+
+def parameters(backbone: PreTrainedModel) -> int:
+    """Parameters without the embeddings: what every token is multiplied with."""
+    return sum(p.numel() for p in backbone.parameters()) - backbone.get_input_embeddings().weight.numel()

@@ -1,0 +1,83 @@
+"""The benchmarks run and count; how fast they are is for `raterhf bench` to say."""
+
+import json
+
+import pytest
+import torch
+from small_run import fails, succeeds
+
+from raterhf.bench import workload
+from raterhf.bench.measure import interleaved, pick_dtype
+from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+TINY = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 100, "initializer_range": 0.3}  # fmt: skip
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(workload.SHAPES, "tiny", TINY)
+
+
+def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path):
+    out = tmp_path / "bench.json"
+    command = ["bench", "score", "tiny", "-k", 1, "-k", 3, "--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3]
+    shown = succeeds(*command, "--soft-tokens", 2, "--spread", 0.5, "--repeats", 1, "--dtype", "float32", "--out", out)
+    found = json.loads(out.read_text())
+    rungs = {(row["site"], row["raters"], row["rung"]) for row in found["rows"]}
+    plain = {("none", 1, rung) for rung in ("pipeline", "TRL", "+ sorting", "+ packing", "+ sharing")}
+    assert rungs == plain | {(site, k, rung) for site in ("prefix", "suffix", "head") for k in (1, 3) for rung in ("naive", "shared")}
+    ours = [row for row in found["rows"] if row["rung"] in ("shared", "+ sharing")]
+    assert all(row["deviation"] < 1e-5 < 1e-2 < row["spread_of_scores"] for row in ours)
+    assert all(row["wanted"] == 3 * row["raters"] and row["gain"] > 0 for row in found["rows"])
+    assert found["machine"]["matrix_product_flops"] > 0
+    assert "site suffix, K = 3" in shown and "planned" in shown
+
+
+def test_planned_gains_are_those_of_the_arithmetic(tiny):
+    """T of each site for K raters, N completions of one prompt, r soft tokens: K N (r + Lp + Lc) over what is pushed."""
+    from raterhf.bench.score import jury_rungs
+    from raterhf.inference.scorer import Scorer
+
+    examples = draw_examples(Sizes(1, 4, 16, 8, 2, 0.0), 100)
+    k, n, r, lp, lc = 5, 4, 2, 16, 8
+    pushed = {"prefix": k * (r + lp + n * lc), "suffix": lp + n * (lc + k * r), "head": lp + n * lc}
+    for site, tokens in pushed.items():
+        rungs = dict(jury_rungs(Scorer(make_reward("tiny", site, r, CPU, torch.float32, 64), 0), examples, k))
+        naive = k * n * ((0 if site == "head" else r) + lp + lc)
+        assert rungs["shared"].tokens == tokens
+        assert rungs["shared"].planned_gain == pytest.approx(naive / tokens)
+
+
+def test_lengths_are_fixed_or_log_normal():
+    fixed = draw_examples(Sizes(2, 3, 10, 5, 1, 0.0), 50)
+    assert {(e.prompt_length, len(e)) for e in fixed} == {(10, 15)} and len(fixed) == 6
+    assert fixed[0].prompt == fixed[2].prompt != fixed[3].prompt
+    drawn = [len(e) - e.prompt_length for e in draw_examples(Sizes(500, 4, 10, 50, 1, 0.7), 50)]
+    assert 47 < sum(drawn) / len(drawn) < 51 and max(drawn) == 200 and len(set(drawn)) > 50
+
+
+def test_parameters_leave_out_the_embeddings(tiny):
+    # A layer: q 32x32, k and v 32x16, o 32x32, norms of q and k 16 each, three 32x48, two norms of 32; and the last norm.
+    assert parameters(workload.make_backbone("tiny", CPU, torch.float32, 64)) == 2 * (2048 + 1024 + 32 + 4608 + 64) + 32
+
+
+def test_runs_take_turns():
+    turns = []
+    found = interleaved({name: lambda name=name: turns.append(name) for name in "ab"}, 2, CPU)
+    assert turns == ["a", "b"] * 3
+    assert all(timing.low <= timing.median <= timing.high for timing in found.values())
+
+
+def test_mistakes():
+    fails("bench", "score", "9b", says="shape '9b' is none of 20m")
+    fails("bench", "score", "--dtype", "int8", says="dtype 'int8' is none of auto, float32, bfloat16")
+    assert pick_dtype("bfloat16", CPU) == torch.bfloat16
+
+
+def test_a_run_folder_is_timed_at_its_own_site(run):
+    fails("bench", "score", run / "reward", "--site", "suffix", says="site 'suffix' is not one of")
+    sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "-k", 2, "--repeats", 1, "--dtype", "float32"]
+    assert "site head, K = 2" in succeeds("bench", "score", run / "reward", *sizes)
