@@ -1,0 +1,48 @@
+"""What the verbs have in common: arguments, and how the libraries are kept quiet. Nothing heavy is imported at the top."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from raterhf.recipe import Recipe
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe, such as policy.beta=0.1.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) or one stage's folder in it.")]
+Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")]
+Files = list[str] | None
+
+
+def make_app(**settings) -> typer.Typer:
+    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
+
+
+def hush(recipe: "Recipe | None" = None) -> None:
+    """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe names something on the hub.
+
+    Before they are imported, since they read these variables then. What the user has set stays.
+    """
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    quiet |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if recipe is None or not names_hub(recipe):
+        quiet |= {"HF_HUB_OFFLINE": "1"}
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+
+
+def names_hub(recipe: "Recipe") -> bool:
+    from raterhf.data.files import SUFFIXES
+
+    paths = [path for path in data_files(recipe) if not path.endswith(SUFFIXES)]
+    return any(not Path(path).exists() for path in [*paths, *filter(None, [recipe.model.path])])
+
+
+def data_files(recipe: "Recipe") -> list[str]:
+    data = recipe.data
+    listed = (data.comparisons, data.ratings, data.demonstrations, data.raters, data.base)
+    return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]
