@@ -104,10 +104,10 @@ def test_a_policys_raters_draw_with_their_own_noise_and_nobody_does_not():
     batch = collate([prompt] * 40, tokenizer.pad_token_id, "left")
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
     nobody = torch.ones(40, dtype=torch.bool)
-    one = policy.generate(batch, vectors, ~nobody, 1, own=True)
+    one = policy.generate(batch, vectors, ~nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id, own=True)
     assert len(one.unique()) == 1
-    assert len(policy.generate(batch, vectors, ~nobody, 1).unique()) > 5
-    assert len(policy.generate(batch, vectors, nobody, 1, own=True).unique()) > 5
+    assert len(policy.generate(batch, vectors, ~nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id).unique()) > 5
+    assert len(policy.generate(batch, vectors, nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id, own=True).unique()) > 5
 
 
 def test_shares_are_carried_to_other_features():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from transformers import LogitsProcessorList, MinPLogitsWarper
 
 from raterhf.data.batches import Example, Renderer, collate
 from raterhf.inference.sampler import Sampler
@@ -277,7 +278,7 @@ def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors
     monkeypatch.setattr(torch, "multinomial", lambda law, **settings: laws.append(law.log()) or draw(law, **settings))
     batch = collate([Example(p, len(p)) for p in prompts_of(examples)], tokenizer.pad_token_id, "left")
     torch.manual_seed(0)
-    tokens = policy.generate(batch, *given, max_new_tokens=6)
+    tokens = policy.generate(batch, *given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     answers = [sampler._until_eos(row) for row in tokens.tolist()]
     assert len({len(a) for a in answers}) > 1
@@ -285,6 +286,32 @@ def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors
     sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
     recomputed, _ = completion_log_probs(policy, sampled, *given, 100)
     torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors, tokenizer, temperature):
+    """Two raters, three prompts, several samples of each: number by number what `generate` draws, which reads every prompt anew."""
+    policy = make_policy(tokenizer)
+    policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 4
+    prompts = [p for p in prompts_of(examples)[:3] for _ in range(4)]
+    who, null = vectors[[0, 0, 5, 5] * 3], NULL[[0, 0, 5, 5] * 3]
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6, min_p=0.01)
+    order = sorted(range(12), key=lambda i: len(prompts[i]))
+    batch = collate([Example(prompts[i], len(prompts[i])) for i in order], tokenizer.pad_token_id, "left")
+    soft = policy.prefix(who[order], null[order])
+    inputs = torch.cat([soft, policy.lm.get_input_embeddings()(batch.ids)], 1)
+    mask = torch.cat([batch.mask.new_ones(12, soft.shape[1]), batch.mask], 1).long()
+    torch.manual_seed(3)
+    expected = policy.lm.generate(
+        inputs_embeds=inputs, attention_mask=mask, do_sample=True, temperature=temperature, top_k=0, top_p=1.0,
+        logits_processor=LogitsProcessorList([MinPLogitsWarper(0.01)]), max_new_tokens=6, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    found = sampler.generate(prompts, who, null, seed=3, temperature=temperature)
+    answers = {i: sampler._until_eos(row) for i, row in zip(order, expected.tolist())}
+    assert [example.ids[example.prompt_length :] for example in found] == [answers[i] for i in range(12)]
+    assert len(set(answers.values())) > 3 and len({len(a) for a in answers.values()}) > 1
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from raterhf.data.worlds import base_corpus, label_people, load_world
 from raterhf.errors import UserError
-from raterhf.inference.requests import sample, score
+from raterhf.inference.requests import Completions, sample, score
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.recipe import Recipe, parse_recipe
@@ -133,7 +133,7 @@ def test_all_stages_train_and_can_be_used(done):
     assert len(pool.populations[""].weights) in (1, 2)
     rows = sample(folder, ["Flip a coin."], "new", 3, 0, max_new_tokens=4)
     assert len(rows) == 3 and all(row["log_prob"] <= 0 for row in rows)
-    ids, matrix = score(folder, [("Flip a coin.", "heads."), ("Flip a coin.", "tails.")], ["all", "none"], 0)
+    ids, matrix = score(folder, Completions({1: ("Flip a coin.", "heads."), 2: ("Flip a coin.", "tails.")}, {}), ["all", "none"], 0)
     assert matrix.shape == (11, 2) and ids[-1] == "none"
 
 
@@ -312,7 +312,7 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     spec = "none" if encoding == "none" else "t0003"
     rows = sample(recipe.folder, ["Flip a coin."], spec, 2, 0, max_new_tokens=3)
     assert len(rows) == 2
-    ids, matrix = score(recipe.folder, [("Flip a coin.", "heads.")], [spec], 0)
+    ids, matrix = score(recipe.folder, Completions({1: ("Flip a coin.", "heads.")}, {}), [spec], 0)
     assert matrix.shape == (1, 1) and torch.isfinite(torch.tensor(matrix)).all()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from raterhf.data.batches import Example, collate
+from raterhf.inference.passes import distinct
 from raterhf.models.policy import Policy
 
 BATCH_TOKENS = 16384
@@ -34,18 +35,25 @@ class Sampler:
         With `own` raters draw with their own noise, so that one asked again says what persists in a person again; rollouts go without.
         A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
         """
-        device = self.policy.lm.device
+        device, soft = self.policy.lm.device, self.policy.reader is not None
         order = np.argsort([len(p) for p in prompts], kind="stable")
+        rater = distinct(vectors, null)[0].tolist() if soft else [0] * len(prompts)
         size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
         out: list[Example | None] = [None] * len(prompts)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             for start in range(0, len(order), size):
                 rows = order[start : start + size]
-                batch = collate([Example(prompts[i], len(prompts[i])) for i in rows], self.pad_id, "left").to(device)
-                chosen = torch.as_tensor(rows, device=device)
-                soft = (vectors[chosen], null[chosen]) if self.policy.reader is not None else (None, None)
-                tokens = self.policy.generate(batch, *soft, self.max_new_tokens, temperature, self.min_p, own).tolist()
+                # Samples of one rater and prompt continue one row.
+                place: dict[tuple, int] = {}
+                row = [place.setdefault((prompts[i], rater[i]), len(place)) for i in rows]
+                heads = [Example(prompt, len(prompt)) for prompt, _ in place]
+                first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
+                who = (vectors[first], null[first]) if soft else (None, None)
+                tokens = self.policy.generate(
+                    collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,
+                    self.min_p, own, torch.tensor(row, device=device),
+                ).tolist()  # fmt: skip
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
         return out

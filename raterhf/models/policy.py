@@ -2,13 +2,12 @@
 
 Notation: B sequences, T tokens, d hidden size, m prefix tokens. A rater's vector is taste and own noise side by side, [k + o]: taste is
 what the prefix says, own noise is what sampling draws with (`own_noise.py`), so that one fictitious rater is one person.
-Generation is left to transformers' `generate`; the log-probabilities of what it sampled are recomputed by `log_probs`, so that
-sampling and training agree.
+The log-probabilities of what was sampled are recomputed in the same way in which they are trained on, so that the two agree.
 """
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, LogitsProcessorList, MinPLogitsWarper, PreTrainedModel
+from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
 from raterhf.data.batches import Batch
 from raterhf.models.backbone import prompt_features, with_prefix
@@ -48,20 +47,16 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self,
-        batch: Batch,
-        vectors: Tensor | None,
-        null: Tensor | None,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        min_p: float = 0.0,
-        own: bool = False,
-    ) -> Tensor:
-        """Sample a completion for each left-padded prompt of `batch`: token ids [B, <= max_new_tokens], PAD after EOS.
+        self, batch: Batch, vectors: Tensor | None, null: Tensor | None, max_new_tokens: int, eos_id: int, pad_id: int,
+        temperature: float = 1.0, min_p: float = 0.0, own: bool = False, row: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
 
-        `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `own` the raters draw with their
-        own noise [B, o], which `vectors` then holds; without it every sample is a fresh draw.
+        Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
+        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `own` the raters
+        draw with their own noise [o], which `vectors` [B, k + o] then hold; without it every sample is a fresh draw.
         """
+        row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
         mask = batch.mask
         prefix = self.prefix(vectors, null)
@@ -69,14 +64,40 @@ class Policy(nn.Module):
             # Between prefix and prompt there may be padding: positions count real tokens, as in training.
             inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
-        drawing = {"do_sample": temperature > 0, "temperature": temperature or None, "top_p": 1.0, "top_k": 0}
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
-        if own and self.own_noise is not None and temperature > 0:
+        sampled = temperature > 0
+        if own and self.own_noise is not None and sampled:
             share = torch.where(null, 0.0, self.own_noise.share(self.prompt_features(batch)))
-            processors.append(OwnNoiseSampling(self.own_noise, vectors[:, self.reader.dim :], share, temperature))
-            drawing = {"do_sample": False}  # the noise is in the scores already
-        config = self.lm.config
-        settings = GenerationConfig(
-            max_new_tokens=max_new_tokens, pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id, **drawing
-        )
-        return self.lm.generate(inputs_embeds=inputs, attention_mask=mask.long(), generation_config=settings, logits_processor=processors)
+            processors.append(OwnNoiseSampling(self.own_noise, vectors[row, self.reader.dim :], share[row], temperature))
+            sampled = False  # the noise is in the scores already
+        if sampled and temperature != 1:
+            processors.append(TemperatureLogitsWarper(temperature))
+        return decode(self.lm, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
+
+
+def decode(
+    lm: PreTrainedModel, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int,
+    processors: LogitsProcessorList, sampled: bool,
+) -> Tensor:  # fmt: skip
+    """Token ids [N, <= max_new_tokens] after left-padded input embeddings [B, T, d], sample n after row[n]; PAD after EOS.
+
+    transformers' `generate` would read a prompt once for each of its samples; what it draws is the same, number by number.
+    """
+    decoder = lm.get_decoder()
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    out = decoder(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=True)
+    cache, states = out.past_key_values, out.last_hidden_state[row, -1]
+    cache.batch_select_indices(row)
+    mask, position = mask[row].long(), positions[row, -1:]
+    said, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
+    while True:
+        scores = processors(said, lm.lm_head(states).float())
+        token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
+        token = torch.where(going, token, pad_id)
+        said, going = torch.cat([said, token[:, None]], 1), going & (token != eos_id)
+        if said.shape[1] == max_new_tokens or not going.any():
+            return said
+        mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
+        states = decoder(
+            input_ids=token[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+        ).last_hidden_state[:, -1]  # fmt: skip
