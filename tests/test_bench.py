@@ -51,6 +51,26 @@ def test_planned_gains_are_those_of_the_arithmetic(tiny):
         assert rungs["shared"].planned_gain == pytest.approx(naive / tokens)
 
 
+def test_train_times_an_update_at_every_site(tiny, tmp_path):
+    out = tmp_path / "bench.json"
+    sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]
+    succeeds("bench", "train", "tiny", *sizes, "--out", out)
+    rows = {(row["site"], row["rung"]): row for row in json.loads(out.read_text())["rows"]}
+    assert set(rows) == {(site, rung) for site in ("prefix", "suffix", "head") for rung in ("naive", "shared")}
+    # By hand, two prompts: 4 comparisons, 8 sides of 8 + 4 + 2 tokens; shared: 2 prompts, 6 completions, 8 raters' tokens.
+    assert rows["suffix", "shared"]["planned_gain"] == pytest.approx(8 * 14 / (2 * 8 + 6 * 4 + 8 * 2))
+
+
+def test_rollout_counts_the_prompts_that_are_read(tiny, tmp_path):
+    out = tmp_path / "bench.json"
+    sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]
+    succeeds("bench", "rollout", "tiny", "-k", 2, *sizes, "--out", out)
+    naive, shared = json.loads(out.read_text())["rows"]
+    # Six samples: each reads 2 + 8 tokens and draws 4; shared, the two raters read theirs once.
+    assert (naive["rung"], shared["rung"]) == ("generate", "shared")
+    assert shared["planned_gain"] == pytest.approx(6 * 14 / (2 * 10 + 6 * 4))
+
+
 def test_lengths_are_fixed_or_log_normal():
     fixed = draw_examples(Sizes(2, 3, 10, 5, 1, 0.0), 50)
     assert {(e.prompt_length, len(e)) for e in fixed} == {(10, 15)} and len(fixed) == 6

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
@@ -41,15 +41,19 @@ class Sizes:
     spread: float
 
 
+def config_of(shape: str, window: int) -> PreTrainedConfig:
+    """The configuration of a shape's name."""
+    if shape not in SHAPES:
+        raise UserError(f"shape {shape!r} is none of {', '.join(SHAPES)}; or give a reward model's folder")
+    settings = dict(SHAPES[shape])
+    return AutoConfig.for_model(settings.pop("model_type"), max_position_embeddings=window, **settings)
+
+
 def make_backbone(shape: str, device: torch.device, dtype: torch.dtype, window: int) -> PreTrainedModel:
     """A trunk of this shape with random weights."""
-    if shape not in SHAPES:
-        raise UserError(f"shape {shape!r} is none of {', '.join(SHAPES)}; or give a run folder")
-    settings = dict(SHAPES[shape])
-    config = AutoConfig.for_model(settings.pop("model_type"), max_position_embeddings=window, **settings)
     torch.manual_seed(0)
     with torch.device(device):
-        return AutoModel.from_config(config, dtype=dtype).eval()
+        return AutoModel.from_config(config_of(shape, window), dtype=dtype).eval()
 
 
 def sites_of(source: str, sites: list[str] | None) -> list[str]:

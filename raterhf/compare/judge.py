@@ -203,18 +203,18 @@ def _gamma(answers: np.ndarray, arena: Arena) -> tuple[float, tuple[float, float
 def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
     taste, favourite = arena.columns("taste"), arena.columns("favourite")
     real = arena.real[: arena.people]
+    fake, true = metrics.c2st_scores(answers, real, arena.seed)
     figures = {
         "mi": metrics.mean_over_pairs(metrics.mutual_information(answers[:, taste])),
         "mi_ratio": metrics.mi_ratio(answers[:, taste], real[:, taste]),
         "joint_tv": metrics.mean_over_pairs(metrics.pair_tv(answers[:, taste], arena.joint_laws)) - arena.joint_floor,
-        "c2st_auc": metrics.c2st_auc(answers, real, arena.seed),
+        "c2st_auc": metrics.auc(fake, true),
         "c2st_taste": metrics.c2st_auc(answers[:, taste], real[:, taste], arena.seed),
         "c2st_favourite": metrics.c2st_auc(answers[:, favourite], real[:, favourite], arena.seed),
         "copying": metrics.copying(answers, arena.trained, arena.real[arena.people :]),
     }
     rows = metrics.copying_by_row(answers, arena.trained, arena.real[arena.people :])
     target = metrics.mean_over_pairs(metrics.mutual_information(real[:, taste]))
-    fake, true = metrics.c2st_scores(answers, real, arena.seed)
     both = [len(fake), len(true)]
 
     def area(raters: np.ndarray, _: np.ndarray | None) -> float:

@@ -8,41 +8,105 @@ import typer
 
 from raterhf.verbs.common import Files, hush, make_app
 
-bench_app = make_app(help="How fast this machine scores and trains, rung by rung.")
+bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
+
+Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a reward model's folder.")]
+Site = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
+Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
+Completions = Annotated[int, typer.Option(min=1, help="Completions of each prompt.")]
+PromptTokens = Annotated[int, typer.Option(min=1)]
+CompletionTokens = Annotated[int, typer.Option(min=1)]
+SoftTokens = Annotated[int, typer.Option(min=1, help="Soft tokens of a rater.")]
+Spread = Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")]
+Budget = Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there as JSON.")]
 
 
 @bench_app.command("score")
 def bench_score(
-    source: Annotated[
-        str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a reward model's folder.")
-    ] = "20m",
-    raters: Annotated[list[int], typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = [1, 4, 16, 64, 256],  # noqa: B006
-    site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")] = None,
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts.")] = 1,
-    completions: Annotated[int, typer.Option(min=1, help="Completions of each prompt.")] = 8,
-    prompt_tokens: Annotated[int, typer.Option(min=1)] = 256,
-    completion_tokens: Annotated[int, typer.Option(min=1)] = 128,
-    soft_tokens: Annotated[int, typer.Option(min=1, help="Soft tokens of a rater.")] = 8,
-    spread: Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")] = 0.0,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")] = "auto",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")] = 3,
-    token_budget: Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")] = 8192,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there as JSON.")] = None,
+    source: Source = "20m",
+    raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = None,
+    site: Site = None,
+    prompts: Prompts = 1,
+    completions: Completions = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    token_budget: Budget = 8192,
+    out: Out = None,
 ) -> None:
-    """Time the core loop: many raters on many completions.
+    """Time the core loop: many raters (1, 4, 16, 64 and 256 where not given) on many completions.
 
     Prints a table for each site of the rater and number of raters; the first rung of each is what the others are compared with.
     """
     hush()
-    from raterhf.bench.measure import pick_device, pick_dtype
-    from raterhf.bench.score import bench_score as run
-    from raterhf.bench.table import print_rows
+    from raterhf.bench import score
     from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: score.bench_score(source, sizes, raters or [1, 4, 16, 64, 256], site, *on, repeats, token_budget), dtype, out)
+
+
+@bench_app.command("train")
+def bench_train(
+    source: Source = "20m",
+    site: Site = None,
+    prompts: Prompts = 2,
+    completions: Completions = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    token_budget: Budget = 8192,
+    out: Out = None,
+) -> None:
+    """Time an update of the reward model: comparisons of the completions of each prompt, each by a rater of its own."""
+    hush()
+    from raterhf.bench import train
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: train.bench_train(source, sizes, site, *on, repeats, token_budget), dtype, out)
+
+
+@bench_app.command("rollout")
+def bench_rollout(
+    source: Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")] = "20m",
+    raters: Annotated[int, typer.Option("--raters", "-k", min=1, help="Raters of each prompt.")] = 4,
+    prompts: Prompts = 1,
+    completions: Annotated[int, typer.Option(min=1, help="Samples of each rater and prompt.")] = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 32,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time sampling: several completions of each rater and prompt."""
+    hush()
+    from raterhf.bench import train
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: train.bench_rollout(source, sizes, raters, *on, repeats), dtype, out)
+
+
+def _show(run, dtype: str, out: Path | None) -> None:
+    """Run on this machine's device in this dtype, print the tables, write the figures."""
+    from raterhf.bench.measure import pick_device, pick_dtype
+    from raterhf.bench.table import print_rows
     from raterhf.models.checkpoint import write_text
 
     device = pick_device()
-    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
-    found = run(source, sizes, raters, site, device, pick_dtype(dtype, device), repeats, token_budget)
+    found = run(device, pick_dtype(dtype, device))
     print_rows(found)
     if out:
         write_text(out, json.dumps(found, indent=1))
