@@ -50,6 +50,8 @@ GLOSSARY = {
             "as real raters",
         ),
         "c2st_auc": ("AUC of a classifier that tells fictitious from real raters by their answers", "0.5"),
+        "c2st_taste": ("the same by the answers to questions of taste alone", "0.5"),
+        "c2st_favourite": ("the same by the favourite numbers alone", "0.5"),
         "copying": ("share nearer to the training raters than to as many fresh ones; 1: copies", "0.5"),
     },
 }
