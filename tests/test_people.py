@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raterhf.compare import people
+from raterhf.compare import gatherings, people
 from raterhf.data.comparisons import read_labels
 from raterhf.errors import UserError
 from raterhf.recipe import load_recipe
@@ -71,7 +71,7 @@ def test_template_with_a_missing_cell_is_a_bad_row(tmp_path):
 
 def test_vote_figures_by_hand():
     log_probs = np.log([[0.5, 0.25, 0.05], [0.1, 0.3, 0.4]])
-    law = people.renormalised(log_probs)
+    law = gatherings.renormalised(log_probs)
     assert np.allclose(law, [[0.625, 0.3125, 0.0625], [0.125, 0.375, 0.5]])
     figures = people.vote_figures(log_probs, np.array([0, 1]))
     assert np.isclose(figures["vote_nll"], -(np.log(0.625) + np.log(0.375)) / 2)
@@ -81,7 +81,7 @@ def test_vote_figures_by_hand():
 
 def test_votes_are_drawn_from_their_laws():
     laws = np.tile([0.2, 0.0, 0.8], (2000, 1, 1))
-    drawn = people.draw_votes(laws, np.random.default_rng(0))
+    drawn = gatherings.draw_votes(laws, np.random.default_rng(0))
     assert drawn.shape == (2000, 1)
     assert set(drawn[:, 0]) == {0, 2} and abs((drawn == 2).mean() - 0.8) < 0.03
 
@@ -94,7 +94,7 @@ def test_gather_takes_those_who_voted_on_most_statements(tmp_path):
     frame[unseen & ~few].to_parquet(tmp_path / "votes.parquet")
     rows = read_votes(tmp_path / "votes.parquet", people.UNSEEN[0])
     known = set(rows.demonstrations.prompt) - {"Discussion: parks\nstatement number 0"}
-    (gathering,) = people.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
+    (gathering,) = gatherings.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
     assert gathering.real.shape == (31, 11)  # p71 is out, statement 0 is new
     assert gathering.novel_statements == ["Discussion: parks\nstatement number 0"]
     assert (gathering.real < 0).sum() == 1
@@ -103,7 +103,7 @@ def test_gather_takes_those_who_voted_on_most_statements(tmp_path):
 def test_too_few_people_is_an_error():
     rows = pd.DataFrame({"rater_id": ["a"], "prompt": ["x"], "completion": ["agree"], "group": ["g"]})
     with pytest.raises(UserError, match="no discussion has 30 people"):
-        people.gather(rows, {"x"}, OPTIONS)
+        gatherings.gather(rows, {"x"}, OPTIONS)
 
 
 def camps(n_sets, n, noise, rng):
@@ -112,15 +112,15 @@ def camps(n_sets, n, noise, rng):
     sign = (camp[:, :, None] + np.arange(10)) % 2
     agree = np.where(sign == 1, 1 - noise, noise)
     laws = np.stack([agree, 1 - agree, 0 * agree], -1)
-    return laws, people.draw_votes(laws[0], rng)
+    return laws, gatherings.draw_votes(laws[0], rng)
 
 
 def test_people_of_the_same_population_are_not_told_apart_but_nobody_is():
     rng = np.random.default_rng(1)
     _, real = camps(1, 120, 0.1, rng)
     real[::7, 3] = -1
-    coherent = people.compare_with_real(camps(1, 120, 0.1, rng)[0], real, rng, 0)
-    nobody = people.compare_with_real(np.full((1, 120, 10, 3), [0.5, 0.5, 0.0]), real, rng, 0)
+    coherent = gatherings.compare_with_real(camps(1, 120, 0.1, rng)[0], real, rng, 0)
+    nobody = gatherings.compare_with_real(np.full((1, 120, 10, 3), [0.5, 0.5, 0.0]), real, rng, 0)
     assert coherent["c2st_auc"] < 0.65 < 0.8 < nobody["c2st_auc"]
     assert 0.7 < coherent["mi_ratio"] < 1.3 and abs(nobody["mi_ratio"]) < 0.1
     assert coherent["tv"] < 0.1 and nobody["tv"] < 0.1  # both have the marginals
@@ -144,19 +144,24 @@ def test_compare_people_from_files_to_metrics(tmp_path, monkeypatch):
     votes.to_parquet(tmp_path / "votes.parquet")
     pairs_frame(votes).to_parquet(tmp_path / "pairs.parquet")
     small = "{hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, head_dim: 8}"
-    monkeypatch.setattr(people, "SETS", 1)
+    monkeypatch.setattr(gatherings, "SETS", 1)
     recipe = load_recipe(
         ROOT / "recipes" / "polis.yaml",
         [f"runs={tmp_path}", f"data.comparisons={tmp_path / 'pairs.parquet'}", f"data.demonstrations={tmp_path / 'votes.parquet'}",
          f"model.config={small}", "model.vocab_size=300", "raters.components=[1]", "raters.dim=4", "reward.steps=3",
          "reward.batch_size=64", "sft.steps=3", "sft.batch_size=32"],
     )  # fmt: skip
-    found = json.loads(people.compare_people(recipe).read_text())
+    page = people.compare_people(recipe)
+    found = json.loads((page.parent / "metrics.json").read_text())
     assert found["schema"] == 1
     assert set(found["reward_models"]) == {"rater", "null", "shuffled", "none"}
     assert set(found["policies"]) == {"rater_known", "rater_new", "none"}
     assert found["discussions"]["parks"]["people"] == 32
     assert 0 < found["policies"]["rater_new"]["c2st_auc"] < 1
+    text = page.read_text()
+    assert "parks" in text and "A classifier tells fictitious participants from unseen people with an AUC of 0." in text
+    assert text.count("<svg") == len(found["discussions"]["parks"]["statements"]) + 3
+    assert (page.parent / "plots" / "votes-0-0.svg").is_file()
 
 
 @pytest.mark.skipif(not POLIS.is_dir(), reason="../shared/data/polis is not there: real votes are not shipped")
@@ -168,5 +173,5 @@ def test_real_votes_keep_unseen_people_out_of_training():
     unseen = people.rows_of(recipe, "demonstrations", people.UNSEEN)
     assert len(train) == 212_229 and train.rater_id.nunique() == 2_709
     assert not set(train.rater_id) & set(unseen.rater_id)
-    gatherings = people.gather(unseen, set(train.prompt), OPTIONS)
-    assert [len(g.real) for g in gatherings] == [158, 39, 34]
+    found = gatherings.gather(unseen, set(train.prompt), OPTIONS)
+    assert [len(g.real) for g in found] == [158, 39, 34]

@@ -166,9 +166,9 @@ def shares(question, series):
     return p if len(p) > len(question["classes"]) else np.append(p, max(0.0, 1 - p.sum()))
 
 
-def question_plot(question):
+def question_plot(question, series=SERIES):
     """Shares of answers: bars side by side, lying when names need it, one row a series when many."""
-    measured = {name: p for name in SERIES if (p := shares(question, name)) is not None}
+    measured = {name: p for name in series if (p := shares(question, name)) is not None}
     if not measured:
         return None
     labels = [short(c) for c in question["classes"]]

@@ -92,17 +92,12 @@ def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None
 
     samples: policy, or "population" -> rows {prompt, completion, rater}.
     """
-    out = Path(out)
     drawn = plots.draw(metrics) | tradeoff.draw(metrics)
-    for name, svg in drawn.items():
-        write_text(out / "plots" / f"{name}.svg", svg)
-    inlined = {name: Markup(plots.inline(name, svg)) for name, svg in drawn.items()}
-    path = out / "report.html"
-    write_text(path, render(metrics, inlined, samples or {}))
-    return path
+    return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}))
 
 
-def render(metrics, drawn, samples):
+def page_template(name):
+    """A template of this folder, with the filters that pages use."""
     env = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -111,10 +106,26 @@ def render(metrics, drawn, samples):
         lstrip_blocks=True,
     )
     env.filters |= {"num": number, "span": interval_text, "policy": plots.policy_name, "hue": plots.hue}
+    return env.get_template(name)
+
+
+def write_page(out, drawn, html):
+    """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path."""
+    for name, svg in drawn.items():
+        write_text(out / "plots" / f"{name}.svg", svg)
+    write_text(out / "report.html", html)
+    return out / "report.html"
+
+
+def inlined(drawn):
+    return {name: Markup(plots.inline(name, svg)) for name, svg in drawn.items()}
+
+
+def render(metrics, drawn, samples):
     checks = targets(metrics)
     cards = question_cards(metrics)
     coherence = metrics.get("coherence") or {}
-    return env.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         name=find(metrics, "recipe", "name"),
         colours=plots.COLOURS,
         headline=headline(checks),
