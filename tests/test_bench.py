@@ -45,7 +45,7 @@ def test_planned_gains_are_those_of_the_arithmetic(tiny):
     k, n, r, lp, lc = 5, 4, 2, 16, 8
     pushed = {"prefix": k * (r + lp + n * lc), "suffix": lp + n * (lc + k * r), "head": lp + n * lc}
     for site, tokens in pushed.items():
-        rungs = dict(jury_rungs(Scorer(make_reward("tiny", site, r, CPU, torch.float32, 64), 0), examples, k))
+        rungs = dict(jury_rungs(Scorer(make_reward("tiny", site, r, CPU, torch.float32, 64)), examples, k))
         naive = k * n * ((0 if site == "head" else r) + lp + lc)
         assert rungs["shared"].tokens == tokens
         assert rungs["shared"].planned_gain == pytest.approx(naive / tokens)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from raterhf.data.batches import Renderer, collate
+from raterhf.inference.sampler import Sampler
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling, make_own_noise
 from raterhf.models.policy import Policy
@@ -104,10 +105,14 @@ def test_a_policys_raters_draw_with_their_own_noise_and_nobody_does_not():
     batch = collate([prompt] * 40, tokenizer.pad_token_id, "left")
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
     nobody = torch.ones(40, dtype=torch.bool)
-    one = policy.generate(batch, vectors, ~nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id, own=True)
+    ends, share = (tokenizer.eos_token_id, tokenizer.pad_token_id), torch.ones(40)
+    one = policy.generate(batch, vectors, ~nobody, 1, *ends, share=share)
     assert len(one.unique()) == 1
-    assert len(policy.generate(batch, vectors, ~nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id).unique()) > 5
-    assert len(policy.generate(batch, vectors, nobody, 1, tokenizer.eos_token_id, tokenizer.pad_token_id, own=True).unique()) > 5
+    assert len(policy.generate(batch, vectors, ~nobody, 1, *ends).unique()) > 5
+    assert len(policy.generate(batch, vectors, nobody, 1, *ends, share=share).unique()) > 5
+    prompts, sampler = [prompt.ids] * 40, Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 1)
+    assert len(set(sampler.generate(prompts, vectors, ~nobody, 0, own=True))) == 1
+    assert len(set(sampler.generate(prompts, vectors, ~nobody, 0))) > 5
 
 
 def test_shares_are_carried_to_other_features():

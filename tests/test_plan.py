@@ -73,7 +73,7 @@ def tokenizer():
 @pytest.fixture(params=SITES)
 def scorer(request, tokenizer):
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
-    return Scorer(RewardModel(lm.get_decoder(), 3, 2, request.param).eval().requires_grad_(False), tokenizer.pad_token_id)
+    return Scorer(RewardModel(lm.get_decoder(), 3, 2, request.param).eval().requires_grad_(False))
 
 
 def some_examples(n: int = 12) -> list[Example]:
@@ -95,7 +95,7 @@ def test_chosen_pairs_are_entries_of_the_matrix(scorer):
 
 def test_deterministic_scores_do_not_depend_on_company(scorer):
     examples, (vectors, null) = some_examples(), some_raters(4)
-    alone = Scorer(scorer.model, scorer.pad_id, deterministic=True)
+    alone = Scorer(scorer.model, deterministic=True)
     matrix = alone.matrix(examples, vectors, null)
     assert torch.equal(alone.matrix(examples[3:5], vectors[1:], null[1:]), matrix[1:, 3:5])
     torch.testing.assert_close(scorer.matrix(examples, vectors, null), matrix, rtol=0, atol=1e-5)
@@ -128,7 +128,7 @@ def test_out_of_memory_is_tried_again_once_with_half_the_budget(scorer, monkeypa
         return run
 
     monkeypatch.setattr(passes, "hidden_states", short_of_memory(30))
-    smaller = Scorer(scorer.model, scorer.pad_id, token_budget=50)
+    smaller = Scorer(scorer.model, token_budget=50)
     torch.testing.assert_close(smaller.matrix(examples, vectors, null), expected, rtol=0, atol=1e-5)
     assert 30 < max(sizes) <= 50 and sizes[-1] <= 25
     monkeypatch.setattr(passes, "hidden_states", short_of_memory(0))

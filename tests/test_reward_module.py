@@ -57,7 +57,7 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
     )
     lm = build_model(CONFIG, tokenizer, 48, 0)
     torch.manual_seed(0)
-    module = RewardModule(RewardModel(lm.get_decoder(), 3, 2, site), RaterSpace(3, 3, 0.0), tokenizer.pad_token_id, 0.1, 0.05, 0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 3, 2, site), RaterSpace(3, 3, 0.0), 0.1, 0.05, 0)
     vectors = module.space.vectors.detach()
     gain = torch.zeros(5, 5)
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
 
 def make_module(tokenizer, slip_rate: float | None) -> RewardModule:
     lm = build_model(CONFIG, tokenizer, 48, 0)
-    return RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, tokenizer.pad_token_id, 0.1, slip_rate, 0)
+    return RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, 0.1, slip_rate, 0)
 
 
 def labels_of(margin: torch.Tensor, slip: float, rng: np.random.Generator) -> torch.Tensor:

@@ -108,7 +108,7 @@ def test_scores_do_not_move_with_batch_size_and_padding_side(scored, examples, v
 @pytest.mark.parametrize("budget", [1, 40, 150, 8192])
 def test_scores_do_not_move_with_the_token_budget(scored, examples, vectors, tokenizer, budget):
     model, alone = scored
-    assert_close(Scorer(model, tokenizer.pad_token_id, budget).pairs(examples, *soft(model, vectors)), alone)
+    assert_close(Scorer(model, budget).pairs(examples, *soft(model, vectors)), alone)
 
 
 @torch.no_grad()
@@ -117,21 +117,22 @@ def test_scores_do_not_move_with_order_and_duplicates(scored, examples, vectors,
     order = torch.randperm(18, generator=torch.Generator().manual_seed(2)).repeat(2)
     taste, null = soft(model, vectors)
     shuffled = (None, None) if taste is None else (taste[order], null[order])
-    assert_close(Scorer(model, tokenizer.pad_token_id, 100).pairs([examples[i] for i in order], *shuffled), alone[order])
+    assert_close(Scorer(model, 100).pairs([examples[i] for i in order], *shuffled), alone[order])
 
 
 @torch.no_grad()
 def test_pad_that_equals_eos_or_stands_in_the_content_does_not_move_scores(scored, examples, vectors, tokenizer):
     model, alone = scored
-    assert_close(Scorer(model, tokenizer.eos_token_id).pairs(examples, *soft(model, vectors)), alone)
+    given = [] if model.reader is None else soft(model, vectors)
     # any token may serve as PAD, also one that the examples hold
-    assert_close(Scorer(model, examples[0].ids[0]).pairs(examples, *soft(model, vectors)), alone)
+    for pad in (tokenizer.eos_token_id, examples[0].ids[0]):
+        assert_close(model(collate(examples, pad), *given), alone)
 
 
 @torch.no_grad()
 def test_matrix_equals_pairs(scored, examples, vectors, tokenizer):
     model, _ = scored
-    scorer = Scorer(model, tokenizer.pad_token_id, 200)
+    scorer = Scorer(model, 200)
     taste, null = soft(model, vectors)
     if taste is None:
         matrix = scorer.matrix(examples, None, None, 4)
@@ -154,9 +155,9 @@ def test_scores_survive_saving(scored, examples, vectors, tokenizer, tmp_path):
     save_reward(tmp_path / "reward", model, whole(model, tokenizer), tokenizer, pool, 64, {"report": {}})
     loaded, tokens, header = load_reward(tmp_path / "reward")
     assert header["site"] == model.site and header["max_length"] == 64
-    assert_close(Scorer(loaded, tokens.pad_token_id).pairs(examples, *soft(loaded, vectors)), alone)
+    assert_close(Scorer(loaded).pairs(examples, *soft(loaded, vectors)), alone)
     if model.reader is not None:
-        there, back = (Scorer(m, tokens.pad_token_id).utility(examples, vectors, NULL) for m in (model, loaded))
+        there, back = (Scorer(m).utility(examples, vectors, NULL) for m in (model, loaded))
         assert_close(back, there)
 
 
@@ -170,7 +171,7 @@ def whole(model: RewardModel, tokenizer):
 @pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
 def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(site, examples, vectors, tokenizer):
     model = make_reward(tokenizer, site)
-    scorer = Scorer(model, tokenizer.pad_token_id)
+    scorer = Scorer(model)
     utility = scorer.utility(examples, vectors, NULL)
     score = scorer.matrix(examples, vectors[:, :DIM], NULL)
     assert_close(utility[NULL], score[NULL])
@@ -186,7 +187,7 @@ def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(sit
 @torch.no_grad()
 def test_persistent_share_is_the_prompts(examples, tokenizer):
     model = make_reward(tokenizer, "head")
-    share = Scorer(model, tokenizer.pad_token_id).persistent_share(examples)
+    share = Scorer(model).persistent_share(examples)
     assert_close(share[:15].view(5, 3), share[:3].expand(5, 3))
     assert (share[0] - share[1]).abs() > 100 * TOLERANCE
 

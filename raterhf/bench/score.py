@@ -17,8 +17,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters, sites_of
-from raterhf.data.batches import Example, budget_batches, collate
-from raterhf.inference.scorer import Scorer, in_batches
+from raterhf.data.batches import Batch, Example, budget_batches, collate
+from raterhf.inference.scorer import Scorer
 
 NAIVE_ROWS = 64
 CHECKED = 16
@@ -53,7 +53,7 @@ def bench_score(
     for site in (None, *sites):
         model = make_reward(source, site, sizes.soft_tokens, device, dtype, window)
         examples = draw_examples(sizes, model.backbone.config.vocab_size)
-        scorer = Scorer(model, 0, token_budget)
+        scorer = Scorer(model, token_budget)
         for k in raters if site else [1]:
             rungs = dict(jury_rungs(scorer, examples, k) if site else plain_rungs(scorer, examples))
             deviation = largest_deviation(site, scorer, examples, k)
@@ -70,7 +70,7 @@ def plain_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str, 
     yield "pipeline", Rung(pipeline, len(some), n, sum(map(len, some)), 0.0)
     yield "TRL", Rung(lambda: model(collate(examples, 0).to(scorer.device)), n, n, tokens, padding([examples]))
     batches = [[examples[i] for i in rows] for rows in budget_batches([len(e) for e in examples], scorer.token_budget)]
-    run = lambda: in_batches(lambda batch, _: model(batch), examples, 0, scorer.device, scorer.token_budget)  # noqa: E731
+    run = lambda: in_batches(lambda batch, _: model(batch), examples, scorer.device, scorer.token_budget)  # noqa: E731
     yield "+ sorting", Rung(run, n, n, tokens, padding(batches))
     # Each with a first token of its own: nothing is shared, all else is the same.
     apart = [Example((i % model.backbone.config.vocab_size, *e.ids[1:]), e.prompt_length) for i, e in enumerate(examples)]
@@ -89,7 +89,7 @@ def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tupl
 
     def naive() -> Tensor:
         return in_batches(
-            lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]]), texts, 0, scorer.device, scorer.token_budget
+            lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]]), texts, scorer.device, scorer.token_budget
         )
 
     planned = scorer.plan(examples * k, [r for r, _ in pairs])
@@ -98,6 +98,20 @@ def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tupl
     run = lambda: scorer.matrix(examples, vectors, null)  # noqa: E731
     naive_tokens = sum(len(e) + soft for e in examples) * k
     yield "shared", Rung(run, len(pairs), len(pairs), planned.tokens, planned.padding, naive_tokens / planned.tokens)
+
+
+def in_batches(
+    run: Callable[[Batch, Tensor], Tensor], examples: list[Example], device: torch.device, token_budget: int
+) -> Tensor:  # fmt: skip
+    """`run(batch, rows)` of length-sorted, padded batches, its results in input order: how scores are had without sharing."""
+    batches = budget_batches([len(e) for e in examples], token_budget)
+    parts = []
+    for rows in batches:
+        batch = collate([examples[i] for i in rows], 0).to(device)
+        parts.append(run(batch, torch.as_tensor(rows, device=device)))
+    back = torch.empty(len(examples), dtype=torch.long, device=device)
+    back[torch.cat([torch.as_tensor(rows, device=device) for rows in batches])] = torch.arange(len(examples), device=device)
+    return torch.cat(parts)[back]
 
 
 def draw_raters(scorer: Scorer, k: int) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.score import Rung, draw_raters, figures, padding
+from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
 from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, make_reward, parameters, sites_of
 from raterhf.data.batches import Example, budget_batches, collate
 from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer, in_batches
+from raterhf.inference.scorer import Scorer
 from raterhf.models.policy import Policy
 
 
@@ -29,7 +29,7 @@ def bench_train(
     for site in sites_of(source, sites):
         model = make_reward(source, site, sizes.soft_tokens, device, dtype, window).requires_grad_(True)
         examples = draw_examples(sizes, model.backbone.config.vocab_size)
-        scorer = Scorer(model, 0, token_budget)
+        scorer = Scorer(model, token_budget)
         rungs = dict(update_rungs(scorer, examples))
         times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device)
         # Forward and backward are three passes of the forward's work.
@@ -53,7 +53,7 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
 
     def naive() -> Tensor:
         run = lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]])  # noqa: E731
-        return update(in_batches(run, sides, 0, scorer.device, scorer.token_budget))
+        return update(in_batches(run, sides, scorer.device, scorer.token_budget))
 
     soft = 0 if model.site == "head" else model.reader.tokens
     tokens = sum(len(e) + soft for e in sides)

@@ -101,7 +101,7 @@ def judge_reward_models(recipe: Recipe) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, folder in folders.items():
         model, tokenizer, header = checkpoint.load_reward(folder)
-        pool, scorer = checkpoint.load_pool(folder), Scorer(model, tokenizer.pad_token_id)
+        pool, scorer = checkpoint.load_pool(folder), Scorer(model)
         renderer = Renderer(tokenizer, header["max_length"])
         for split in TESTS:
             rows = rows_of(recipe, "comparisons", split)

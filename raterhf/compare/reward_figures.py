@@ -27,7 +27,7 @@ def judge_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled:
     for name, folder in folders.items():
         model, tokenizer, header = checkpoint.load_reward(folder)
         pool = checkpoint.load_pool(folder)
-        margins = _Margins(Scorer(model, tokenizer.pad_token_id), Renderer(tokenizer, header["max_length"]), pool)
+        margins = _Margins(Scorer(model), Renderer(tokenizer, header["max_length"]), pool)
         found[name] = _figures(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
         if name == "rater":
             found["null"] = _figures(margins(held, None), held)

@@ -95,7 +95,7 @@ def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, t
     base = load_contestant("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
     contestant = load_contestant(name, folder, draws, recipe, temperature)
-    verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False), tokenizer.pad_token_id))
+    verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ("rater_known", "text_ids"):
         verdict.figures |= skill_and_recall(contestant, arena)
     return verdict

@@ -3,14 +3,16 @@
 Notation: T tokens of a pass, E ends, m soft tokens, d hidden size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from raterhf.inference.plan import Pass, Plan
+from raterhf.inference.plan import Pass, Plan, plan_prompts
+from raterhf.models.policy import Policy
+from raterhf.models.reward import RewardModel
 from raterhf.models.shared import Forest, hidden_states
 
 
@@ -37,6 +39,25 @@ def states_of(backbone: PreTrainedModel, part: Pass, forest: Forest, soft: Tenso
         tokens = soft[[part.segments[s] for s in raters]].flatten(0, 1).to(inputs.dtype)
         inputs = torch.cat([inputs, tokens])[torch.as_tensor(order, device=device)]
     return hidden_states(backbone, inputs, forest)
+
+
+def mean_states(backbone: PreTrainedModel, planned: Plan, soft: Tensor | None) -> Tensor:
+    """The mean of the last hidden states over the last segment of each path [N, d], in fp32."""
+
+    def run(part: Pass, forest: Forest) -> tuple[Tensor]:
+        states = states_of(backbone, part, forest, soft)
+        tokens, owner, length = ends(part, forest)
+        total = states.new_zeros(len(length), states.shape[1], dtype=torch.float32).index_add(0, owner, states[tokens].float())
+        return (total / length[:, None],)
+
+    return in_passes(planned, run, backbone.device)[0]
+
+
+def prompt_features(model: Policy | RewardModel, prompts: Sequence[tuple[int, ...]], token_budget: int) -> Tensor:
+    """Features [N, d] of prompts (token ids) for nobody in particular: their mean hidden state, by which persistence is read."""
+    null = model.null_prefix
+    planned = plan_prompts(prompts, 0 if null is None else len(null), token_budget)
+    return mean_states(model.decoder, planned, None if null is None else null[None])
 
 
 def ends(part: Pass, forest: Forest) -> tuple[Tensor, Tensor, Tensor]:

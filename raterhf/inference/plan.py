@@ -65,13 +65,26 @@ class Plan:
 
 def plan(examples: Sequence[Example], rater: Sequence[int] | None, site: str, soft_tokens: int, token_budget: int) -> Plan:
     """Plan the scores of N examples, each for its rater (a number; None: the trunk reads no rater)."""
+    paths = [_path(example, None if rater is None else int(rater[i]), site) for i, example in enumerate(examples)]
+    return plan_paths(paths, soft_tokens if rater is not None else 0, token_budget)
+
+
+def plan_prompts(prompts: Sequence[tuple[int, ...]], soft_tokens: int, token_budget: int) -> Plan:
+    """Plan the reading of prompts (token ids), all after rater 0's soft tokens where there are any."""
+    rater = (("rater", 0),) if soft_tokens else ()
+    return plan_paths([(*rater, ("prompt", prompt)) for prompt in prompts], soft_tokens, token_budget)
+
+
+def plan_paths(paths: Sequence[tuple[Key, ...]], soft_tokens: int, token_budget: int) -> Plan:
+    """Plan N paths, of which equal ones are one."""
     numbers: dict[tuple[Key, ...], int] = {}
-    wanted = [
-        numbers.setdefault(_path(example, None if rater is None else int(rater[i]), site), len(numbers))
-        for i, example in enumerate(examples)
-    ]
-    soft = soft_tokens if rater is not None else 0
-    return Plan(_cut(_trie(numbers), soft, token_budget), np.array(wanted), soft, sum(len(example) + soft for example in examples))
+    wanted = np.array([numbers.setdefault(path, len(numbers)) for path in paths])
+    naive = sum(_size(key, soft_tokens) for path in paths for key in path)
+    return Plan(_cut(_trie(numbers), soft_tokens, token_budget), wanted, soft_tokens, naive)
+
+
+def _size(key: Key, soft_tokens: int) -> int:
+    return soft_tokens if key[0] == "rater" else len(key[1])
 
 
 def _path(example: Example, rater: int | None, site: str) -> tuple[Key, ...]:
@@ -98,18 +111,15 @@ def _cut(trie: dict, soft_tokens: int, token_budget: int) -> list[Pass]:
     here: dict[tuple[Key, ...], int] = {}  # segments of the pass being filled, by their path
     used = 0
 
-    def size(key: Key) -> int:
-        return soft_tokens if key[0] == "rater" else len(key[1])
-
     def add(path: tuple[Key, ...], number: int) -> None:
         nonlocal used
         fresh = [i for i in range(1, len(path) + 1) if path[:i] not in here]
-        cost = sum(size(path[i - 1]) for i in fresh)
+        cost = sum(_size(path[i - 1], soft_tokens) for i in fresh)
         if not passes or used + cost > token_budget and used:
             passes.append(Pass([], [], [], []))
             here.clear()
             used, fresh = 0, list(range(1, len(path) + 1))
-            cost = sum(map(size, path))
+            cost = sum(_size(key, soft_tokens) for key in path)
         part = passes[-1]
         for i in fresh:
             here[path[:i]] = len(part.segments)

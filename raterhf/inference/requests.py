@@ -150,7 +150,7 @@ def score(
         raise UserError(f"{folder} was trained without own noise (raters.own_dim 0, or an encoding without vectors); leave out --own-noise")
     model, device = _placed(model)
 
-    renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model, tokenizer.pad_token_id)
+    renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model)
     by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
     examples = _rendered(renderer, asked, [rater.text for rater in people] if by_text else [""])
     with torch.no_grad():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from raterhf.data.batches import Example, collate
-from raterhf.inference.passes import distinct
+from raterhf.inference.passes import distinct, prompt_features
 from raterhf.models.policy import Policy
 
 BATCH_TOKENS = 16384
@@ -50,9 +50,11 @@ class Sampler:
                 heads = [Example(prompt, len(prompt)) for prompt, _ in place]
                 first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
                 who = (vectors[first], null[first]) if soft else (None, None)
+                noise = self.policy.own_noise if own else None
+                share = None if noise is None else noise.share(prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS))
                 tokens = self.policy.generate(
                     collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,
-                    self.min_p, own, torch.tensor(row, device=device),
+                    self.min_p, share, torch.tensor(row, device=device),
                 ).tolist()  # fmt: skip
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))

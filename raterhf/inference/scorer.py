@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from raterhf.data.batches import Batch, Example, budget_batches, collate
+from raterhf.data.batches import Example
 from raterhf.errors import UserError
-from raterhf.inference.passes import before, distinct, ends, in_passes, states_of
+from raterhf.inference.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.inference.plan import Pass, Plan, plan
 from raterhf.models.own_noise import gumbel_of_normal
 from raterhf.models.policy import Policy
@@ -26,23 +26,6 @@ TOKEN_BUDGET = 8192
 CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
 
 
-def in_batches(
-    run: Callable[[Batch, Tensor], Tensor | tuple[Tensor, ...]], examples: Sequence[Example], pad_id: int, device: torch.device,
-    token_budget: int = TOKEN_BUDGET,
-) -> Tensor | tuple[Tensor, ...]:  # fmt: skip
-    """Apply `run(batch, rows)` to length-sorted batches; its per-row results are put back in input order. Differentiable."""
-    batches = budget_batches([len(e) for e in examples], token_budget)
-    parts = []
-    for rows in batches:
-        batch = collate([examples[i] for i in rows], pad_id).to(device)
-        parts.append(run(batch, torch.as_tensor(rows, device=device)))
-    back = torch.empty(len(examples), dtype=torch.long, device=device)
-    back[torch.cat([torch.as_tensor(rows, device=device) for rows in batches])] = torch.arange(len(examples), device=device)
-    if isinstance(parts[0], tuple):
-        return tuple(torch.cat(column)[back] for column in zip(*parts))
-    return torch.cat(parts)[back]
-
-
 class Scorer:
     """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
 
@@ -50,8 +33,8 @@ class Scorer:
     taken in an order that depends on the company (about 1e-6 in fp32).
     """
 
-    def __init__(self, model: RewardModel, pad_id: int, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
-        self.model, self.pad_id, self.deterministic = model, pad_id, deterministic
+    def __init__(self, model: RewardModel, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
+        self.model, self.deterministic = model, deterministic
         self.token_budget = 1 if deterministic else token_budget  # a path that fits nowhere is a pass of its own
 
     @property
@@ -127,24 +110,15 @@ class Scorer:
             return self.model.head.weight.new_zeros(0, self.model.head.in_features)
         numbers = None if rater is None else rater.tolist()
         try:
-            return self._run(self.plan(examples, numbers), soft)
+            return mean_states(self.model.backbone, self.plan(examples, numbers), soft)
         except torch.OutOfMemoryError:
             pass  # outside the handler the failed pass's tensors are freed; once, since half may be too much for another reason
-        return self._run(self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
-
-    def _run(self, planned: Plan, soft: Tensor | None) -> Tensor:
-        def pooled(part: Pass, forest: Forest) -> tuple[Tensor]:
-            states = states_of(self.model.backbone, part, forest, soft)
-            tokens, owner, length = ends(part, forest)
-            total = states.new_zeros(len(length), states.shape[1], dtype=torch.float32).index_add(0, owner, states[tokens].float())
-            return (total / length[:, None],)
-
-        return in_passes(planned, pooled, self.device)[0]
+        return mean_states(self.model.backbone, self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
 
     def persistent_share(self, examples: Sequence[Example]) -> Tensor:
         """The share [N] of raters' noise at these prompts that persists."""
-        asked = [example.prompt for example in examples]
-        features = in_batches(lambda batch, _: self.model.prompt_features(batch), asked, self.pad_id, self.device, self.token_budget)
+        prompts = [example.ids[: example.prompt_length] for example in examples]
+        features = prompt_features(self.model, prompts, self.token_budget)
         return self.model.own_noise.share(features)
 
     def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
@@ -174,7 +148,7 @@ def completion_log_probs(
         soft, tokens, number = policy.reader(vectors, null), policy.reader.tokens, number.tolist()
 
     def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
-        states = states_of(policy.lm.get_decoder(), part, forest, soft)
+        states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
         said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
         log_prob, entropy = next_token_laws(policy.lm.lm_head, states[before(part, forest)], said)

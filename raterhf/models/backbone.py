@@ -89,10 +89,3 @@ def with_suffix(backbone: PreTrainedModel, batch: Batch, suffix: Tensor) -> Tens
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     states = backbone(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False).last_hidden_state
     return states[:, batch.ids.shape[1] :]
-
-
-def prompt_features(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
-    """Mean hidden states [B, d] of the prompts in fp32, all of them under one soft prefix [m, d] or none."""
-    states = with_prefix(backbone, batch, None if prefix is None else prefix.expand(len(batch.ids), -1, -1)).float()
-    asked = (batch.mask & ~batch.answer)[..., None]
-    return (states * asked).sum(1) / asked.sum(1).clamp(min=1)

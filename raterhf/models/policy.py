@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
 from raterhf.data.batches import Batch
-from raterhf.models.backbone import prompt_features, with_prefix
+from raterhf.models.backbone import with_prefix
 from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling
 from raterhf.raters.space import PrefixReader
 
@@ -29,13 +29,18 @@ class Policy(nn.Module):
         """Soft prefixes [B, m, d] of raters [B, k] or [B, k + o]."""
         return None if self.reader is None else self.reader(vectors[:, : self.reader.dim], null)
 
-    def prompt_features(self, batch: Batch) -> Tensor:
-        """Features [B, d] of the prompts for nobody in particular."""
-        return prompt_features(self.lm.get_decoder(), batch, None if self.reader is None else self.reader.null)
+    @property
+    def decoder(self) -> PreTrainedModel:
+        return self.lm.get_decoder()
+
+    @property
+    def null_prefix(self) -> Tensor | None:
+        """Soft prefix [m, d] of nobody in particular."""
+        return None if self.reader is None else self.reader.null
 
     def log_probs(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Log-probability [B] of each completion, EOS included, and the summed entropy [B] of its next-token laws, in nats."""
-        states = with_prefix(self.lm.get_decoder(), batch, self.prefix(vectors, null))
+        states = with_prefix(self.decoder, batch, self.prefix(vectors, null))
         target = batch.answer[:, 1:]
         logits = self.lm.lm_head(states[:, :-1][target]).float()
         laws = torch.log_softmax(logits, -1)
@@ -48,13 +53,14 @@ class Policy(nn.Module):
     @torch.no_grad()
     def generate(
         self, batch: Batch, vectors: Tensor | None, null: Tensor | None, max_new_tokens: int, eos_id: int, pad_id: int,
-        temperature: float = 1.0, min_p: float = 0.0, own: bool = False, row: Tensor | None = None,
+        temperature: float = 1.0, min_p: float = 0.0, share: Tensor | None = None, row: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
 
         Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
-        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `own` the raters
-        draw with their own noise [o], which `vectors` [B, k + o] then hold; without it every sample is a fresh draw.
+        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `share` [B], the
+        share of noise that persists, raters draw with their own noise [o], which `vectors` [B, k + o] then hold; without it every sample
+        is a fresh draw.
         """
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
@@ -66,8 +72,8 @@ class Policy(nn.Module):
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
-        if own and self.own_noise is not None and sampled:
-            share = torch.where(null, 0.0, self.own_noise.share(self.prompt_features(batch)))
+        if share is not None and sampled:
+            share = torch.where(null, 0.0, share)
             processors.append(OwnNoiseSampling(self.own_noise, vectors[row, self.reader.dim :], share[row], temperature))
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.data.batches import Batch
-from raterhf.models.backbone import prompt_features, with_prefix, with_suffix
+from raterhf.models.backbone import with_prefix, with_suffix
 from raterhf.models.own_noise import OwnNoise
 from raterhf.raters.space import PrefixReader
 
@@ -67,7 +67,11 @@ class RewardModel(nn.Module):
             return self.scale * self.head(with_suffix(self.backbone, batch, soft).float().mean(1)).squeeze(-1)
         return self.scale * self.head(self.trunk(batch, soft)).squeeze(-1)
 
-    def prompt_features(self, batch: Batch) -> Tensor:
-        """Features [B, d] of the prompts for nobody in particular."""
-        listening = self.reader is not None and self.site == "prefix"
-        return prompt_features(self.backbone, batch, self.reader.null if listening else None)
+    @property
+    def decoder(self) -> PreTrainedModel:
+        return self.backbone
+
+    @property
+    def null_prefix(self) -> Tensor | None:
+        """Soft prefix [m, d] of nobody in particular, where the trunk reads one."""
+        return self.reader.null if self.reader is not None and self.site == "prefix" else None

@@ -43,11 +43,11 @@ class KLController:
 class PolicyModule(L.LightningModule):
     """`judge` and `sampler` are needed for rloo only, `space` where imitation learns rater vectors."""
 
-    def __init__(self, policy: Policy, pad_id: int, seed: int, judge: Judge | None = None, sampler: Sampler | None = None,
+    def __init__(self, policy: Policy, seed: int, judge: Judge | None = None, sampler: Sampler | None = None,
                  beta: float = 1.0, target_kl: float | None = None, space: RaterSpace | None = None):  # fmt: skip
         super().__init__()
         self.space = space
-        self.policy, self.pad_id, self.seed = policy, pad_id, seed
+        self.policy, self.seed = policy, seed
         self.frozen = (judge, sampler)
         self.controller = KLController(beta, target_kl)
 

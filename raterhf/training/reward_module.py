@@ -90,12 +90,12 @@ class RewardModule(L.LightningModule):
     """
 
     def __init__(
-        self, model: RewardModel, space: RaterSpace | None, pad_id: int, null_share: float, slip_rate: float | None, seed: int,
+        self, model: RewardModel, space: RaterSpace | None, null_share: float, slip_rate: float | None, seed: int,
         weights: tuple[float, float] = (0.0, 0.0),
     ):  # fmt: skip
         super().__init__()
         self.model, self.space = model, space
-        self.pad_id, self.null_share, self.seed, self.weights = pad_id, null_share, seed, weights
+        self.null_share, self.seed, self.weights = null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
         twice = 2 * max(slip_rate, 1e-6) if slip_rate is not None else 0.05
         self.slip_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
@@ -110,7 +110,7 @@ class RewardModule(L.LightningModule):
         examples = [data.examples[i] for i in np.concatenate([data.a, data.b])]
         if vectors is not None:
             vectors, null = vectors.repeat(2, 1), null.repeat(2)
-        scores = Scorer(self.model, self.pad_id).pairs(examples, vectors, null)
+        scores = Scorer(self.model).pairs(examples, vectors, null)
         return scores[: len(data)] - scores[len(data) :]
 
     def drawn(self, rater: np.ndarray) -> tuple[Tensor, Tensor] | tuple[None, None]:
@@ -148,7 +148,7 @@ class RewardModule(L.LightningModule):
             examples = [data.examples[i] for i in rows]
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
             index = torch.tensor([place[example] for example in examples], device=self.device)
-            scores_for = Scorer(self.model, self.pad_id).reader_of(list(place))
+            scores_for = Scorer(self.model).reader_of(list(place))
             vectors = self.space(torch.as_tensor(data.rater[rows], device=self.device))
             nobody = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             with torch.no_grad():
@@ -209,7 +209,7 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
     draw (the mixed logit's simulated likelihood; Train 2009, chapter 6). Completions are read once for all draws and calls.
     """
     used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
-    scores_for = Scorer(module.model, module.pad_id).reader_of([data.examples[i] for i in used])
+    scores_for = Scorer(module.model).reader_of([data.examples[i] for i in used])
     rater = torch.as_tensor(data.rater, device=module.device)
     label = torch.as_tensor(data.label, device=module.device)
 

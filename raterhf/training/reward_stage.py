@@ -11,7 +11,8 @@ import torch
 
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
-from raterhf.inference.scorer import in_batches
+from raterhf.inference.passes import prompt_features
+from raterhf.inference.scorer import TOKEN_BUDGET
 from raterhf.models import checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.reward import RewardModel
@@ -55,7 +56,7 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.site, own_noise)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
-    module = RewardModule(model, space, tokenizer.pad_token_id, raters.null_share, settings.slip_rate, recipe.seed, weights)
+    module = RewardModule(model, space, raters.null_share, settings.slip_rate, recipe.seed, weights)
     train_data = known.rows(train_rows)
     answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
@@ -71,7 +72,7 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     fit(module, batch, settings, folder, rates, recipe.tensorboard)
     if soft:
         unit_spread(module)
-    report = finish_reward(recipe, module, tokenizer.pad_token_id, train_data, known.rows(held_rows))
+    report = finish_reward(recipe, module, train_data, known.rows(held_rows))
     pool = make_pool(recipe, people, module, validate, report)
     checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
 
@@ -95,7 +96,7 @@ def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def finish_reward(recipe: Recipe, module: RewardModule, pad_id: int, train_data: ComparisonData, held: ComparisonData) -> dict:
+def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
     """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
     report: dict = {}
     soft = module.space is not None
@@ -116,9 +117,9 @@ def finish_reward(recipe: Recipe, module: RewardModule, pad_id: int, train_data:
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
         margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
-        asked = [train_data.examples[i].prompt for i in first.a]
+        asked = [train_data.examples[i].prompt.ids for i in first.a]
         with torch.no_grad():
-            prompts = in_batches(lambda batch, rows: module.model.prompt_features(batch), asked, pad_id, margin.device)
+            prompts = prompt_features(module.model, asked, TOKEN_BUDGET)
         weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
         module.model.own_noise.persistence.copy_(weights)
     else:

@@ -15,8 +15,9 @@ import torch
 from raterhf.data.batches import Example, Renderer, step_indices
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
+from raterhf.inference.passes import prompt_features
 from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer, in_batches
+from raterhf.inference.scorer import TOKEN_BUDGET, Scorer
 from raterhf.models import backbone, checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
@@ -153,7 +154,7 @@ def _plain(examples: list, rows: np.ndarray) -> Imitation:
 
 
 def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, space: RaterSpace | None = None) -> None:
-    module = PolicyModule(policy, tokenizer.pad_token_id, recipe.seed, space=space)
+    module = PolicyModule(policy, recipe.seed, space=space)
     rates = {"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {})
 
     def batch(step: int) -> Imitation:
@@ -213,10 +214,10 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
     prompts = [renderer.prompt(text) for text in texts]
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     own_noise = settings.own_noise and soft and raters.own_dim > 0
-    judge = Judge(Scorer(reward, pad), reference, pool if soft else None, own_noise, recipe.seed)
+    judge = Judge(Scorer(reward), reference, pool if soft else None, own_noise, recipe.seed)
     if settings.algorithm == "forward_kl":
         sampler = Sampler(reference, pad, eos, settings.max_new_tokens)
-        module = PolicyModule(policy, pad, recipe.seed)
+        module = PolicyModule(policy, recipe.seed)
 
         per_round = settings.prompts * settings.raters * settings.choices
         parts = max(1, per_round // settings.batch_size)
@@ -240,7 +241,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
             return targets(step // parts)[step % parts]
     else:
         sampler = Sampler(policy, pad, eos, settings.max_new_tokens)
-        module = PolicyModule(policy, pad, recipe.seed, judge, sampler, settings.beta, settings.target_kl)
+        module = PolicyModule(policy, recipe.seed, judge, sampler, settings.beta, settings.target_kl)
 
         def batch(step: int) -> Imitation | Groups:
             rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x726C6F6F]))
@@ -262,8 +263,8 @@ def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, asked: list[Examp
     policy.own_noise.load_state_dict(reward.own_noise.state_dict())
     prompts = list(dict.fromkeys(example.prompt for example in asked))
     with torch.no_grad():
-        share = Scorer(reward.to(policy.lm.device), tokenizer.pad_token_id).persistent_share(prompts)
-        features = in_batches(lambda batch, rows: policy.prompt_features(batch), prompts, tokenizer.pad_token_id, policy.lm.device)
+        share = Scorer(reward.to(policy.lm.device)).persistent_share(prompts)
+        features = prompt_features(policy, [prompt.ids for prompt in prompts], TOKEN_BUDGET)
     policy.own_noise.persistence.copy_(persistence_weights(features, share))
 
 
