@@ -71,6 +71,15 @@ def test_rollout_counts_the_prompts_that_are_read(tiny, tmp_path):
     assert shared["planned_gain"] == pytest.approx(6 * 14 / (2 * 10 + 6 * 4))
 
 
+def test_rloo_does_the_work_of_trl(tiny, tmp_path):
+    out = tmp_path / "bench.json"
+    sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--repeats", 1, "--dtype", "float32"]
+    succeeds("bench", "rloo", "tiny", *sizes, "--out", out)
+    theirs, ours = json.loads(out.read_text())["rows"]
+    assert (theirs["rung"], ours["rung"], theirs["wanted"], ours["wanted"]) == ("TRL", "shared", 6, 6)
+    assert ours["planned_gain"] == pytest.approx(6 * 12 / (2 * 8 + 6 * 4))
+
+
 def test_lengths_are_fixed_or_log_normal():
     fixed = draw_examples(Sizes(2, 3, 10, 5, 1, 0.0), 50)
     assert {(e.prompt_length, len(e)) for e in fixed} == {(10, 15)} and len(fixed) == 6
@@ -82,6 +91,11 @@ def test_lengths_are_fixed_or_log_normal():
 def test_parameters_leave_out_the_embeddings(tiny):
     # A layer: q 32x32, k and v 32x16, o 32x32, norms of q and k 16 each, three 32x48, two norms of 32; and the last norm.
     assert parameters(workload.make_backbone("tiny", CPU, torch.float32, 64)) == 2 * (2048 + 1024 + 32 + 4608 + 64) + 32
+
+
+def test_words_are_read_as_their_ids():
+    ids = list(range(100))
+    assert workload.word_tokenizer(100)(workload.words_of(ids)).input_ids == ids
 
 
 def test_runs_take_turns():

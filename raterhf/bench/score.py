@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast, TextClassificationPipeline
+from transformers import TextClassificationPipeline
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters, sites_of
+from raterhf.bench.workload import Sizes, draw_examples, make_classifier, make_reward, parameters, sites_of, word_tokenizer, words_of
 from raterhf.data.batches import Batch, Example, budget_batches, collate
 from raterhf.inference.scorer import Scorer
 
@@ -127,17 +126,11 @@ def padding(batches: list[list[Example]]) -> float:
 
 
 def make_pipeline(scorer: Scorer, examples: list[Example]) -> Callable[[], Tensor]:
-    """transformers' own pipeline on these texts: a word for every id, so that it reads the same ids."""
-    config = scorer.model.backbone.config
-    words = {f"w{i}": i for i in range(config.vocab_size)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0")
-    settings = type(config).from_dict(config.to_dict() | {"num_labels": 1, "pad_token_id": 0})
-    with torch.device(scorer.device):
-        model = AutoModelForSequenceClassification.from_config(settings, dtype=scorer.model.backbone.dtype).eval()
-    pipeline = TextClassificationPipeline(model=model, tokenizer=fast, device=scorer.device)
-    texts = [" ".join(f"w{i}" for i in e.ids) for e in examples]
+    """transformers' own pipeline on these texts."""
+    backbone = scorer.model.backbone
+    model = make_classifier(backbone.config, scorer.device, backbone.dtype)
+    pipeline = TextClassificationPipeline(model=model, tokenizer=word_tokenizer(backbone.config.vocab_size), device=scorer.device)
+    texts = [words_of(e.ids) for e in examples]
     return lambda: torch.tensor([row["score"] for row in pipeline(texts, function_to_apply="none")])
 
 

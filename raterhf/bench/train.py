@@ -1,7 +1,7 @@
-"""`raterhf bench train` and `raterhf bench rollout`: one update of the reward model, and samples of the policy, naive and shared.
+"""`raterhf bench train`: one update of the reward model, naive and shared.
 
 An update scores both sides of every comparison for its rater and goes backward. Naive is every side a text of its own in sorted, padded
-batches. A rollout draws several samples of each rater and prompt; naive is transformers' `generate`, which reads the prompt for each.
+batches.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,12 @@ from dataclasses import asdict
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
-from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, make_reward, parameters, sites_of
-from raterhf.data.batches import Example, budget_batches, collate
-from raterhf.inference.sampler import Sampler
+from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters, sites_of
+from raterhf.data.batches import Example, budget_batches
 from raterhf.inference.scorer import Scorer
-from raterhf.models.policy import Policy
 
 
 def bench_train(
@@ -62,47 +59,3 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
     planned = scorer.plan(sides, rater.tolist())
     shared = lambda: update(scorer.pairs(sides, vectors, null, rater))  # noqa: E731
     yield "shared", Rung(shared, len(sides), len(sides), planned.tokens, planned.padding, tokens / planned.tokens)
-
-
-def bench_rollout(source: str, sizes: Sizes, raters: int, device: torch.device, dtype: torch.dtype, repeats: int) -> dict:
-    """Rows for naive and shared: seconds of sampling `sizes.completions` completions of every prompt for each of `raters` raters."""
-    found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "rows": []}
-    torch.manual_seed(1)
-    with torch.device(device):
-        lm = AutoModelForCausalLM.from_config(config_of(source, 4 * sizes.prompt_tokens + sizes.completion_tokens + 64), dtype=dtype)
-    policy = Policy(lm.eval(), DIM, sizes.soft_tokens).to(device).requires_grad_(False)
-    heads = list(dict.fromkeys(e.prompt.ids for e in draw_examples(sizes, lm.config.vocab_size)))
-    vectors = torch.randn(raters, DIM, generator=torch.Generator().manual_seed(2)).to(device)
-    who = torch.arange(raters, device=device).repeat_interleave(sizes.completions).repeat(len(heads))
-    prompts = [head for head in heads for _ in range(raters * sizes.completions)]
-    null = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    # No id ends a completion: both draw the same number of tokens.
-    sampler = Sampler(policy, 0, -1, sizes.completion_tokens)
-    read, drawn = sum(map(len, prompts)) + len(prompts) * sizes.soft_tokens, len(prompts) * sizes.completion_tokens
-    n, shorter = len(prompts), read // sizes.completions + drawn
-
-    def generate() -> Tensor:
-        return by_generate(policy, prompts, vectors[who], null, sizes.completion_tokens)
-
-    def shared() -> list[Example]:
-        return sampler.generate(prompts, vectors[who], null, 0)
-
-    rungs = {
-        "generate": Rung(generate, n, n, read + drawn, None),
-        "shared": Rung(shared, n, n, shorter, None, (read + drawn) / shorter),
-    }
-    times = interleaved({name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device)
-    found["rows"] = list(figures(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
-    return found
-
-
-def by_generate(policy: Policy, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, max_new_tokens: int) -> Tensor:
-    """Every sample reads its own prompt."""
-    batch = collate([Example(p, len(p)) for p in prompts], 0, "left").to(policy.lm.device)
-    soft = policy.prefix(vectors, null)
-    inputs = torch.cat([soft.to(policy.lm.dtype), policy.lm.get_input_embeddings()(batch.ids)], 1)
-    mask = torch.cat([batch.mask.new_ones(len(prompts), soft.shape[1]), batch.mask], 1).long()
-    return policy.lm.generate(
-        inputs_embeds=inputs, attention_mask=mask, do_sample=True, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens,
-        min_new_tokens=max_new_tokens, pad_token_id=0,
-    )  # fmt: skip

@@ -1,11 +1,20 @@
 """What the benchmarks run on: a model of random weights or of a run folder, and random token ids (zeros would run faster)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
@@ -54,6 +63,29 @@ def make_backbone(shape: str, device: torch.device, dtype: torch.dtype, window: 
     torch.manual_seed(0)
     with torch.device(device):
         return AutoModel.from_config(config_of(shape, window), dtype=dtype).eval()
+
+
+def word(token: int) -> str:
+    return ("<pad>", "<eos>")[token] if token < 2 else f"w{token}"
+
+
+def words_of(ids: Sequence[int]) -> str:
+    """Token ids as the text that `word_tokenizer` reads."""
+    return " ".join(map(word, ids))
+
+
+def word_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """A word for every id, so that what reads text reads the same ids; the first two are padding and the end."""
+    tokenizer = Tokenizer(models.WordLevel({word(i): i for i in range(vocab_size)}, unk_token=word(0)))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=word(0), eos_token=word(1))
+
+
+def make_classifier(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """transformers' reward model of this shape, random weights: what others score with."""
+    settings = type(config).from_dict(config.to_dict() | {"num_labels": 1, "pad_token_id": 0})
+    with torch.device(device):
+        return AutoModelForSequenceClassification.from_config(settings, dtype=dtype).eval()
 
 
 def sites_of(source: str, sites: list[str] | None) -> list[str]:

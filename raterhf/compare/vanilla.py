@@ -141,6 +141,19 @@ def train_rl(
     `completions/clipped_ratio`. Returns `out`. Raises `UserError` on an unknown argument and on a prompt that
     leaves no room.
     """
+    trainer = rloo_trainer(sft_dir, out, prompts, reward, args, seed)
+    return _run(trainer, trainer.processing_class, out)
+
+
+def rloo_trainer(
+    sft_dir: Path,
+    out: Path,
+    prompts: list[Prompt],
+    reward: Callable[[list[Prompt], list[str]], Sequence[float]] | torch.nn.Module,
+    args: dict,
+    seed: int,
+) -> RLOOTrainer:
+    """The trainer of `train_rl`. A reward that is a sequence classifier of the same tokens is called as TRL calls it."""
     config = _config(RLOOConfig, args, out, seed)
     tokenizer = _tokenizer(sft_dir, padding_side="left")
     positions = AutoConfig.from_pretrained(sft_dir).get_text_config().max_position_embeddings
@@ -159,8 +172,10 @@ def train_rl(
     def judge(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(r) for r in reward([given[text] for text in prompts], completions)]
 
-    trainer = RLOOTrainer(str(sft_dir), reward_funcs=judge, args=config, train_dataset=data, processing_class=tokenizer)
-    return _run(trainer, tokenizer, out)
+    judged_by = {"reward_funcs": judge}
+    if isinstance(reward, torch.nn.Module):
+        judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
+    return RLOOTrainer(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
 
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
@@ -216,8 +231,8 @@ class _Bar(ProgressCallback):
         pass
 
 
-def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
-    """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
+def train_quietly(trainer: Trainer) -> None:
+    """Train with a bar or nothing on the screen."""
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(_Bar)
@@ -225,6 +240,11 @@ def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Pat
         # TRL 1.16 reads names that transformers 5.23 is about to retire.
         warnings.simplefilter("ignore", FutureWarning)
         trainer.train()
+
+
+def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
+    """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
+    train_quietly(trainer)
     log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
     if "kl" in log:
         # TRL's `kl` is nats a token, the mean of log policy - log reference; ours are nats a completion.

@@ -11,6 +11,7 @@ from raterhf.verbs.common import Files, hush, make_app
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
 Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a reward model's folder.")]
+Shape = Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")]
 Site = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
 Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
 Completions = Annotated[int, typer.Option(min=1, help="Completions of each prompt.")]
@@ -78,7 +79,7 @@ def bench_train(
 
 @bench_app.command("rollout")
 def bench_rollout(
-    source: Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")] = "20m",
+    source: Shape = "20m",
     raters: Annotated[int, typer.Option("--raters", "-k", min=1, help="Raters of each prompt.")] = 4,
     prompts: Prompts = 1,
     completions: Annotated[int, typer.Option(min=1, help="Samples of each rater and prompt.")] = 8,
@@ -92,11 +93,31 @@ def bench_rollout(
 ) -> None:
     """Time sampling: several completions of each rater and prompt."""
     hush()
-    from raterhf.bench import train
+    from raterhf.bench import rollout
     from raterhf.bench.workload import Sizes
 
     sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
-    _show(lambda *on: train.bench_rollout(source, sizes, raters, *on, repeats), dtype, out)
+    _show(lambda *on: rollout.bench_rollout(source, sizes, raters, *on, repeats), dtype, out)
+
+
+@bench_app.command("rloo")
+def bench_rloo(
+    source: Shape = "20m",
+    prompts: Prompts = 2,
+    completions: Annotated[int, typer.Option(min=2, help="Samples of each prompt.")] = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time an update of RLOO, samples and scores included, beside TRL's RLOOTrainer."""
+    hush()
+    from raterhf.bench import rloo
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, 0, 0.0)
+    _show(lambda *on: rloo.bench_rloo(source, sizes, *on, repeats), dtype, out)
 
 
 def _show(run, dtype: str, out: Path | None) -> None:

@@ -1,0 +1,61 @@
+"""`raterhf bench rollout`: samples of the policy, several of each rater and prompt.
+
+Naive is transformers' `generate`, which reads the prompt for every sample; shared reads it once for each rater.
+"""
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from raterhf.bench.measure import interleaved, machine
+from raterhf.bench.score import Rung, figures
+from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, parameters
+from raterhf.data.batches import Example, collate
+from raterhf.inference.sampler import Sampler
+from raterhf.models.policy import Policy
+
+
+def bench_rollout(source: str, sizes: Sizes, raters: int, device: torch.device, dtype: torch.dtype, repeats: int) -> dict:
+    """Rows for naive and shared: seconds of sampling `sizes.completions` completions of every prompt for each of `raters` raters."""
+    found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "rows": []}
+    torch.manual_seed(1)
+    with torch.device(device):
+        lm = AutoModelForCausalLM.from_config(config_of(source, 4 * sizes.prompt_tokens + sizes.completion_tokens + 64), dtype=dtype)
+    policy = Policy(lm.eval(), DIM, sizes.soft_tokens).to(device).requires_grad_(False)
+    heads = list(dict.fromkeys(e.prompt.ids for e in draw_examples(sizes, lm.config.vocab_size)))
+    vectors = torch.randn(raters, DIM, generator=torch.Generator().manual_seed(2)).to(device)
+    who = torch.arange(raters, device=device).repeat_interleave(sizes.completions).repeat(len(heads))
+    prompts = [head for head in heads for _ in range(raters * sizes.completions)]
+    null = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    # No id ends a completion: both draw the same number of tokens.
+    sampler = Sampler(policy, 0, -1, sizes.completion_tokens)
+    read, drawn = sum(map(len, prompts)) + len(prompts) * sizes.soft_tokens, len(prompts) * sizes.completion_tokens
+    n, shorter = len(prompts), read // sizes.completions + drawn
+
+    def generate() -> Tensor:
+        return by_generate(policy, prompts, vectors[who], null, sizes.completion_tokens)
+
+    def shared() -> list[Example]:
+        return sampler.generate(prompts, vectors[who], null, 0)
+
+    rungs = {
+        "generate": Rung(generate, n, n, read + drawn, None),
+        "shared": Rung(shared, n, n, shorter, None, (read + drawn) / shorter),
+    }
+    times = interleaved({name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device)
+    found["rows"] = list(figures(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
+    return found
+
+
+def by_generate(policy: Policy, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, max_new_tokens: int) -> Tensor:
+    """Every sample reads its own prompt."""
+    batch = collate([Example(p, len(p)) for p in prompts], 0, "left").to(policy.lm.device)
+    soft = policy.prefix(vectors, null)
+    inputs = torch.cat([soft.to(policy.lm.dtype), policy.lm.get_input_embeddings()(batch.ids)], 1)
+    mask = torch.cat([batch.mask.new_ones(len(prompts), soft.shape[1]), batch.mask], 1).long()
+    return policy.lm.generate(
+        inputs_embeds=inputs, attention_mask=mask, do_sample=True, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens,
+        min_new_tokens=max_new_tokens, pad_token_id=0,
+    )  # fmt: skip
