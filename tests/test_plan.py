@@ -119,11 +119,11 @@ def test_out_of_memory_is_tried_again_once_with_half_the_budget(scorer, monkeypa
     expected, real, sizes = scorer.matrix(examples, vectors, null), passes.hidden_states, []
 
     def short_of_memory(limit: int):
-        def run(backbone, inputs, forest):
+        def run(backbone, inputs, forest, *cached):
             sizes.append(len(inputs))
             if len(inputs) > limit:
                 raise torch.OutOfMemoryError("full")
-            return real(backbone, inputs, forest)
+            return real(backbone, inputs, forest, *cached)
 
         return run
 

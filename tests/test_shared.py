@@ -64,6 +64,19 @@ def test_states_are_those_of_each_text_alone(kind, row_tokens, monkeypatch):
     assert backbone.config._attn_implementation == before
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_read_before_need_not_be_read_again(kind):
+    """The first segments, then others after them, then the rest: states are those of one pass."""
+    model_type, changes = KINDS[kind]
+    backbone, keys, start = make(model_type, **changes), shared.Keys(), np.cumsum([0, *LENGTHS])
+    inputs, parts = backbone.get_input_embeddings()(ids()), []
+    for kept, until in ((0, 2), (2, 6), (6, 10)):
+        forest = lay_out(LENGTHS[:until], PARENTS[:until], CPU, kept)
+        parts.append(hidden_states(backbone, inputs[start[kept] : start[until]], forest, keys, keep=True))
+    torch.testing.assert_close(torch.cat(parts), run(backbone, lay_out(LENGTHS, PARENTS, CPU)), rtol=0, atol=1e-5)
+
+
 def test_gradients_are_those_of_each_text_alone():
     backbone = make("qwen3")
     forest = lay_out(LENGTHS, PARENTS, CPU)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from raterhf.inference.plan import Pass, Plan, plan_prompts
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
-from raterhf.models.shared import Forest, hidden_states
+from raterhf.models.shared import Forest, Keys, hidden_states
 
 
 def in_passes(
@@ -26,31 +26,37 @@ def in_passes(
     return tuple(torch.cat(column)[place] for column in zip(*parts))
 
 
-def states_of(backbone: PreTrainedModel, part: Pass, forest: Forest, soft: Tensor | None) -> Tensor:
-    """Last hidden states [T, d] of a pass; `soft` [K, m, d] are the raters' tokens, by rater number."""
+def states_of(
+    backbone: PreTrainedModel, part: Pass, forest: Forest, soft: Tensor | None, keys: Keys | None = None, keep: bool = False
+) -> Tensor:  # fmt: skip
+    """Last hidden states [T, d] of a pass; `soft` [K, m, d] are the raters' tokens, by rater number. `keys`, `keep`: `hidden_states`."""
     device = forest.positions.device
     text = [s for s, segment in enumerate(part.segments) if not isinstance(segment, int)]
     raters = [s for s, segment in enumerate(part.segments) if isinstance(segment, int)]
-    ids = torch.tensor([token for s in text for token in part.segments[s]], device=device)
+    ids = torch.tensor([token for s in text for token in part.segments[s]], dtype=torch.long, device=device)
     inputs = backbone.get_input_embeddings()(ids)
     if raters:
         # Text first, then soft tokens; `order` puts them where the forest has them.
         order = np.argsort(np.concatenate([forest.tokens(text), forest.tokens(raters)]))
         tokens = soft[[part.segments[s] for s in raters]].flatten(0, 1).to(inputs.dtype)
         inputs = torch.cat([inputs, tokens])[torch.as_tensor(order, device=device)]
-    return hidden_states(backbone, inputs, forest)
+    return hidden_states(backbone, inputs, forest, keys, keep)
 
 
 def mean_states(backbone: PreTrainedModel, planned: Plan, soft: Tensor | None) -> Tensor:
     """The mean of the last hidden states over the last segment of each path [N, d], in fp32."""
 
     def run(part: Pass, forest: Forest) -> tuple[Tensor]:
-        states = states_of(backbone, part, forest, soft)
-        tokens, owner, length = ends(part, forest)
-        total = states.new_zeros(len(length), states.shape[1], dtype=torch.float32).index_add(0, owner, states[tokens].float())
+        total, length = sums(states_of(backbone, part, forest, soft), part, forest)
         return (total / length[:, None],)
 
     return in_passes(planned, run, backbone.device)[0]
+
+
+def sums(states: Tensor, part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
+    """Sums [E, d] in fp32 of a pass's states [T, d] over the last segment of each path, and how many they are [E]."""
+    tokens, owner, length = ends(part, forest)
+    return states.new_zeros(len(length), states.shape[1], dtype=torch.float32).index_add(0, owner, states[tokens].float()), length
 
 
 def prompt_features(model: Policy | RewardModel, prompts: Sequence[tuple[int, ...]], token_budget: int) -> Tensor:

@@ -1,0 +1,86 @@
+"""Scores of completions while they grow: what was read stays in a cache, so that each call reads the new tokens alone.
+
+For search and steering, where a jury looks at every step of many unfinished completions. Exact: after any number of steps the scores are
+those of `Scorer.matrix` for the completions as they stand.
+
+Notation: K raters, N completions, B branches: N where the trunk reads no rater, K * N where it reads the rater first.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from raterhf.data.batches import Example
+from raterhf.errors import UserError
+from raterhf.inference.passes import states_of, sums
+from raterhf.inference.plan import Pass
+from raterhf.inference.scorer import Scorer
+from raterhf.models.shared import Keys, lay_out
+
+
+class Session:
+    """One scorer, N prompts (token ids, equal ones read once), K raters: `vectors` [K, k] and `null` [K], None for rater-free models."""
+
+    def __init__(self, scorer: Scorer, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None = None, null: Tensor | None = None):
+        model = scorer.model
+        self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
+        self.site = model.site if model.reader is not None else None
+        self.keys, self.lengths, self.parents = Keys(), [], []
+        self.tokens_read = 0
+        with torch.no_grad():
+            self.soft = model.reader(vectors, null) if self.site in ("prefix", "suffix") else None
+            self.weights = model.weights(vectors, null) if self.site == "head" else model.scale * model.head.weight
+            roots = self._read(range(len(vectors)), [-1] * len(vectors))[0] if self.site == "prefix" else [-1]
+            different = list(dict.fromkeys(prompts))
+            place, _ = self._read(different * len(roots), [root for root in roots for _ in different])
+        # The last segment that each branch has read.
+        self.tip = [place[r * len(different) + different.index(prompt)] for r in range(len(roots)) for prompt in prompts]
+        self.total = model.head.weight.new_zeros(len(self.tip), model.head.in_features)
+
+    @torch.no_grad()
+    def extend(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Scores [K, N] (K = 1 for a rater-free model) of the completions so far, to each of which `tokens` [N] are added first."""
+        n = len(self.texts)
+        if len(tokens) != n:
+            raise UserError(f"{len(tokens)} continuations for {n} completions; give one for each, empty where nothing is new")
+        longer = [Example((*e.ids, *new), e.prompt_length) for e, new in zip(self.texts, tokens)]
+        self.scorer.check(longer)
+        self.texts = longer
+        grown = [b for b in range(len(self.tip)) if len(tokens[b % n])]
+        if grown:
+            place, added = self._read([tuple(tokens[b % n]) for b in grown], [self.tip[b] for b in grown])
+            self.total[grown] += added
+            for b, segment in zip(grown, place):
+                self.tip[b] = segment
+        head = self.scorer.model.head.weight
+        if self.site == "suffix":
+            raters = range(len(self.soft))
+            _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), keep=False)
+            return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
+        said = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
+        means = self.total.view(-1, n, head.shape[1]) / said[:, None]
+        return self.weights @ means[0].T if self.site == "head" else (means * self.weights).sum(-1)
+
+    def _read(self, segments: Sequence[tuple[int, ...] | int], parents: Sequence[int], keep: bool = True) -> tuple[list[int], Tensor]:
+        """Read segments (token ids, or a rater's number) after these parents, within the scorer's budget of tokens.
+
+        Returns their numbers where kept, and the sums [S, d] of their hidden states.
+        """
+        model, place, totals = self.scorer.model, [], []
+        size = [self.soft.shape[1] if isinstance(s, int) else len(s) for s in segments]
+        first = 0
+        while first < len(segments):
+            last, used = first + 1, size[first]
+            while last < len(segments) and used + size[last] <= self.scorer.token_budget:
+                used, last = used + size[last], last + 1
+            kept, chosen = len(self.lengths), slice(first, last)
+            forest = lay_out(self.lengths + size[chosen], self.parents + list(parents[chosen]), self.scorer.device, kept)
+            part = Pass(list(segments[chosen]), list(parents[chosen]), list(range(last - first)), [])
+            totals.append(sums(states_of(model.backbone, part, forest, self.soft, self.keys, keep), part, forest)[0])
+            if keep:
+                place += range(kept, kept + last - first)
+                self.lengths, self.parents = self.lengths + size[chosen], self.parents + list(parents[chosen])
+            self.tokens_read += used
+            first = last
+        return place, torch.cat(totals)

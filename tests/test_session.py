@@ -1,0 +1,64 @@
+"""A session's scores are those of scoring the completions anew, and it reads new tokens alone."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from raterhf.data.batches import Example
+from raterhf.errors import UserError
+from raterhf.inference.scorer import Scorer
+from raterhf.inference.session import Session
+from raterhf.models.reward import RewardModel
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PROMPTS = [(5, 6, 7), (8, 9), (5, 6, 7), (5, 6, 7)]
+# Completions grow by unequal steps; the last rests twice.
+STEPS = [[(11,), (12, 13), (14,), (15, 16, 17)], [(21, 22), (23,), (24, 25, 26), ()], [(31,), (32,), (33, 34), ()]]
+VECTORS = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+NULL = torch.tensor([False, False, True])
+
+
+def model_of(site: str | None) -> RewardModel:
+    """Two soft tokens a rater, a vocabulary of 50."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "qwen3", vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, max_position_embeddings=32, initializer_range=0.3,
+    )  # fmt: skip
+    return RewardModel(AutoModel.from_config(config, dtype=torch.float32), 4 if site else 0, 2, site or "head").eval()
+
+
+@pytest.mark.parametrize("budget", [1, 20, 8192])
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+def test_scores_are_those_of_the_completions_as_they_stand(site, budget):
+    scorer = Scorer(model_of(site), token_budget=budget)
+    raters = (VECTORS, NULL) if site else (None, None)
+    session, texts = Session(scorer, PROMPTS, *raters), list(PROMPTS)
+    for step in STEPS:
+        texts = [text + new for text, new in zip(texts, step)]
+        examples = [Example(text, len(prompt)) for text, prompt in zip(texts, PROMPTS)]
+        with torch.no_grad():
+            expected = scorer.matrix(examples, *raters)
+        torch.testing.assert_close(session.extend(step), expected, rtol=0, atol=2e-5)
+
+
+def test_new_tokens_alone_are_read():
+    read = {}
+    for site in ("prefix", "suffix", "head"):
+        session = Session(Scorer(model_of(site)), PROMPTS, VECTORS, NULL)
+        before = session.tokens_read
+        session.extend(STEPS[0])
+        read[site] = (before, session.tokens_read - before)
+    # Prompts of 3 and 2 tokens; 7 new tokens; 2 soft tokens of 3 raters, before the prompts or after 4 completions.
+    assert read == {"prefix": (3 * (2 + 5), 3 * 7), "suffix": (5, 7 + 12 * 2), "head": (5, 7)}
+
+
+def test_mistakes():
+    session = Session(Scorer(model_of("head")), PROMPTS[:2], VECTORS, NULL)
+    with pytest.raises(UserError, match="1 continuations for 2 completions"):
+        session.extend([(1,)])
+    with pytest.raises(UserError, match="example 2 has 2 prompt tokens of 2: both parts need a token"):
+        session.extend([(1,), ()])
+    with pytest.raises(UserError, match="example 1 has token ids outside 0 to 49"):
+        session.extend([(50,), (3,)])
+    assert session.extend([(1,), (3,)]).shape == (3, 2)
