@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 import raterhf
 from raterhf.errors import UserError
 from raterhf.verbs.bench import bench_app
-from raterhf.verbs.common import DryRun, Files, Group, Overrides, RecipePath, Run, Seed, hush, make_app
+from raterhf.verbs.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, hush, make_app
 from raterhf.verbs.files import data_app, recipes_app
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def score(
     group: Group = None,
     seed: Seed = 0,
     own_noise: Annotated[bool, typer.Option("--own-noise", help="Whole utilities: add each rater's own persistent noise.")] = False,
+    dtype: Dtype = "float32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the CSV there instead of printing it.")] = None,
 ) -> None:
     """Score completions for raters.
@@ -148,7 +149,7 @@ def score(
     from raterhf.models.checkpoint import write_text
 
     asked = requests.read_completions(file)
-    ids, scores = requests.score(run, asked, raters, seed, group, own_noise)
+    ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
     table = requests.matrix_csv(ids, list(asked.rows), scores)
     if out is None:
         typer.echo(table, nl=False)

@@ -7,8 +7,9 @@ import torch
 from small_run import fails, succeeds
 
 from raterhf.bench import workload
-from raterhf.bench.measure import interleaved, pick_dtype
+from raterhf.bench.measure import interleaved
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
+from raterhf.models.precision import pick_dtype
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

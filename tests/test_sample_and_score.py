@@ -187,6 +187,12 @@ def test_scores_of_raters_by_text(text_run, answers):
     fails("score", text_run, answers, "--raters", "ann", "--own-noise", says="leave out --own-noise")
 
 
+def test_scores_in_bfloat16_are_near_those_in_float32(run, answers):
+    exact, near = (scored(run, answers, "--raters", "new:3x", "--dtype", name)[1] for name in ("float32", "bfloat16"))
+    assert 0 < abs(exact - near).max() < 0.05
+    fails("score", run, answers, "--raters", "new:3x", "--dtype", "half", says="dtype 'half' is none of auto, float32, bfloat16")
+
+
 def test_the_matrix_can_go_into_a_file(run, answers, tmp_path):
     printed = succeeds("score", run, answers, "--raters", "ann")
     assert succeeds("score", run, answers, "--raters", "ann", "--out", tmp_path / "new" / "s.csv") == ""

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from raterhf.errors import UserError
+from raterhf.models.precision import matrix_product_rate
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,6 @@ def interleaved(runs: dict[str, Callable[[], object]], repeats: int, device: tor
     return {
         name: Timing(float(np.median(taken[1:])), min(taken[1:]), max(taken[1:]), taken[0], peak[name]) for name, taken in seconds.items()
     }
-
-
-def matrix_product_rate(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
-    """FLOP/s of a square matrix product on this machine now, the best of five: what no layer can exceed."""
-    size = size or (8192 if device.type == "cuda" else 2048)
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = min(interleaved({"product": lambda: a @ b}, 5, device).values(), key=lambda t: t.low).low
-    return 2 * size**3 / best
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is faster than fp32 here, tried and not assumed: many processors have it in name only."""
-    return matrix_product_rate(device, torch.bfloat16, 1024) > 1.5 * matrix_product_rate(device, torch.float32, 1024)
-
-
-def pick_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of this name; `auto` is bfloat16 where it is fast."""
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if name != "auto" and name not in known:
-        raise UserError(f"dtype {name!r} is none of auto, {', '.join(known)}")
-    return known.get(name) or known["bfloat16" if fast_bf16(device) else "float32"]
 
 
 def machine(device: torch.device, dtype: torch.dtype) -> dict:

@@ -19,6 +19,7 @@ from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler, completion_text
 from raterhf.inference.scorer import Scorer, completion_log_probs
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.models.precision import pick_device, pick_dtype
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
 from raterhf.recipe import Policy as PolicyStage
 
@@ -131,12 +132,12 @@ def sample(
 
 
 def score(
-    run: Path, asked: Completions, specs: list[str], seed: int, group: str | None = None, own_noise: bool = False
+    run: Path, asked: Completions, specs: list[str], seed: int, group: str | None = None, own_noise: bool = False, dtype: str = "float32"
 ) -> tuple[list[str], np.ndarray]:
     """Raters' IDs [K] and their scores [K, N] of the N completions of `asked`, in units of Bradley-Terry noise.
 
     Completions that do not fit the model's window are moved to `asked.rejects`. With `own_noise` the raters' whole utilities: the score
-    plus taste that hangs together with nothing else. A rater that several SPECs name has one row.
+    plus taste that hangs together with nothing else. A rater that several SPECs name has one row. The trunk computes in `dtype`.
     """
     folder = find_stage(run, SCORED_BY)
     pool = load_pool(folder)
@@ -149,6 +150,7 @@ def score(
     if own_noise and not header["own_dim"]:
         raise UserError(f"{folder} was trained without own noise (raters.own_dim 0, or an encoding without vectors); leave out --own-noise")
     model, device = _placed(model)
+    model.backbone.to(pick_dtype(dtype, device))
 
     renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model)
     by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
@@ -196,7 +198,7 @@ def _check_group(pool: RaterPool, spec: str, group: str | None) -> None:
 
 
 def _placed(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.device]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     return model.to(device), device
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raterhf.verbs.common import Files, hush, make_app
+from raterhf.verbs.common import Dtype, Files, hush, make_app
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
@@ -19,7 +19,6 @@ PromptTokens = Annotated[int, typer.Option(min=1)]
 CompletionTokens = Annotated[int, typer.Option(min=1)]
 SoftTokens = Annotated[int, typer.Option(min=1, help="Soft tokens of a rater.")]
 Spread = Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")]
 Budget = Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there as JSON.")]
@@ -122,9 +121,9 @@ def bench_rloo(
 
 def _show(run, dtype: str, out: Path | None) -> None:
     """Run on this machine's device in this dtype, print the tables, write the figures."""
-    from raterhf.bench.measure import pick_device, pick_dtype
     from raterhf.bench.table import print_rows
     from raterhf.models.checkpoint import write_text
+    from raterhf.models.precision import pick_device, pick_dtype
 
     device = pick_device()
     found = run(device, pick_dtype(dtype, device))

@@ -15,6 +15,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) or one stage's folder in it.")]
 Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
 Files = list[str] | None
 
 
