@@ -81,6 +81,33 @@ def test_rloo_does_the_work_of_trl(tiny, tmp_path):
     assert ours["planned_gain"] == pytest.approx(6 * 12 / (2 * 8 + 6 * 4))
 
 
+def test_accuracy_is_reached_or_not_at_every_site(write, tmp_path):
+    rows = [
+        {"prompt": "Pick.", "chosen": f"word {i % 7}", "rejected": f"word {(i + 1 + i % 5) % 7}", "rater_id": f"r{i % 6}"}
+        for i in range(90)
+    ]
+    comparisons = write("comparisons.csv", [row for row in rows if row["chosen"] != row["rejected"]])
+    recipe = write("recipe.yaml", f"""
+name: tiny
+runs: {tmp_path / "runs"}
+data: {{comparisons: {comparisons}, held_out: 0.3}}
+model: {{config: {{model_type: qwen3, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2,
+         num_key_value_heads: 2, head_dim: 8}}, vocab_size: 300, max_length: 32}}
+raters: {{dim: 3, own_dim: 0, tokens: 2}}
+reward: {{steps: 3, batch_size: 8, lr: 1.0e-3}}
+""")  # fmt: skip
+    out = tmp_path / "bench.json"
+    shown = succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--unshared", "--out", out)
+    rows = {row["site"]: row for row in json.loads(out.read_text())["rows"]}
+    assert list(rows) == ["prefix", "prefix, unshared", "suffix", "head"] and "prefix, unshared" in shown
+    for site in ("prefix", "suffix", "head"):
+        assert [point["updates"] for point in rows[site]["curve"]] == [2, 3] and rows[site]["updates"] == 2
+    assert rows["prefix, unshared"]["seconds"] == 2 * rows["prefix, unshared"]["seconds_per_update"]
+    assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--site", "head")
+    fails("bench", "accuracy", recipe, "--site", "tail", says="site 'tail' is not one of the sites, which are prefix, suffix, head")
+    fails("bench", "accuracy", recipe, "raters.encoding=none", says="needs the stage reward and raters.encoding embedding")
+
+
 def test_lengths_are_fixed_or_log_normal():
     fixed = draw_examples(Sizes(2, 3, 10, 5, 1, 0.0), 50)
     assert {(e.prompt_length, len(e)) for e in fixed} == {(10, 15)} and len(fixed) == 6

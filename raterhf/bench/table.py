@@ -28,3 +28,16 @@ def print_rows(found: dict) -> None:
             cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
             table.add_row(row["rung"] + scaled, seconds, *cells)
         console.print(table)
+
+
+def print_accuracy(found: dict) -> None:
+    """A row for each site: when the accuracy was reached, and the best."""
+    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons kept back are right", title_justify="left")
+    columns = {"updates": "{:.0f}", "seconds": "{:.0f}", "seconds_per_update": "{:.3g}", "best": "{:.4f}", "last": "{:.4f}"}
+    for name in ("site", *columns):
+        table.add_column(name.replace("_", " "), justify="left" if name == "site" else "right")
+    for row in found["rows"]:
+        missing = {"updates": "not reached", "seconds": ""}
+        cells = (missing.get(c, "") if row.get(c) is None else shown.format(row[c]) for c, shown in columns.items())
+        table.add_row(row["site"], *cells)
+    Console(width=None if Console().is_terminal else 140).print(table)

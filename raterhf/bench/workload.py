@@ -88,12 +88,17 @@ def make_classifier(config: PreTrainedConfig, device: torch.device, dtype: torch
         return AutoModelForSequenceClassification.from_config(settings, dtype=dtype).eval()
 
 
+def check_sites(sites: list[str] | None, own: Sequence[str] = SITES, of: str = "the sites") -> list[str]:
+    """The sites asked for, all of `own` where none is. Raises UserError for another."""
+    if wrong := [site for site in sites or [] if site not in own]:
+        raise UserError(f"site {wrong[0]!r} is not one of {of}, which are {', '.join(own)}")
+    return sites or list(own)
+
+
 def sites_of(source: str, sites: list[str] | None) -> list[str]:
     """The sites asked for: a shape is timed at any, a run folder at its own."""
-    own = [read_header(Path(source), "reward")["site"]] if Path(source).is_dir() else list(SITES)
-    if wrong := [site for site in sites or [] if site not in own]:
-        raise UserError(f"site {wrong[0]!r} is not one of {source}'s, which are {', '.join(own)}")
-    return sites or own
+    own = [read_header(Path(source), "reward")["site"]] if Path(source).is_dir() else SITES
+    return check_sites(sites, own, f"{source}'s")
 
 
 def make_reward(

@@ -67,8 +67,8 @@ class Scorer:
         model = self.model
         if model.reader is None:
             return self._score(model.head.weight, self._states(examples))
-        if rater is None:
-            rater, vectors, null = distinct(vectors, null)
+        number, vectors, null = distinct(vectors, null)
+        rater = number if rater is None else number[rater]
         if model.site == "head":
             return (self._each(model.weights, vectors, null)[rater] * self._states(examples)).sum(-1)
         return self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, vectors, null)))

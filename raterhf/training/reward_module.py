@@ -108,9 +108,8 @@ class RewardModule(L.LightningModule):
     def margins(self, data: ComparisonData, vectors: Tensor | None, null: Tensor | None) -> Tensor:
         """s_a - s_b [B] for raters [B, k]."""
         examples = [data.examples[i] for i in np.concatenate([data.a, data.b])]
-        if vectors is not None:
-            vectors, null = vectors.repeat(2, 1), null.repeat(2)
-        scores = Scorer(self.model).pairs(examples, vectors, null)
+        judge = torch.arange(len(data), device=self.device).repeat(2)
+        scores = Scorer(self.model).pairs(examples, vectors, null, judge)
         return scores[: len(data)] - scores[len(data) :]
 
     def drawn(self, rater: np.ndarray) -> tuple[Tensor, Tensor] | tuple[None, None]:

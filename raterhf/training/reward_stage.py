@@ -4,10 +4,12 @@ What is fitted to data here, apart from the weights, is fitted on held-out compa
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
@@ -39,13 +41,38 @@ BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
+@dataclass(frozen=True)
+class RewardTraining:
+    """What the stage trains, and on what: `batch(step)`, learning `rates`, comparisons held back and those of validation raters."""
+
+    module: RewardModule
+    batch: Callable[[int], RewardBatch]
+    rates: dict[str, float]
+    train: ComparisonData
+    held: ComparisonData
+    validate: ComparisonData
+    people: prepare.People
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
 def run_reward(recipe: Recipe, folder: Path) -> None:
+    made = make_training(recipe)
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
+    if made.module.space is not None:
+        unit_spread(made.module)
+    report = finish_reward(recipe, made.module, made.train, made.held)
+    pool = make_pool(recipe, made.people, made.module, made.validate, report)
+    checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def make_training(recipe: Recipe) -> RewardTraining:
+    """Data, model and batches of the recipe's stage."""
     labels = prepare.read_data(recipe)
     people = prepare.find_people(labels)
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.reward
-    renderer = Renderer(tokenizer, recipe.model.max_length)
-    window = prepare.Window(renderer, recipe.data.max_dropped)
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     texts = rater_texts(recipe, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
     validate = prepare.comparison_data(labels, window, people.validate, texts)
@@ -57,11 +84,11 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
     module = RewardModule(model, space, raters.null_share, settings.slip_rate, recipe.seed, weights)
-    train_data = known.rows(train_rows)
+    train = known.rows(train_rows)
     answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
     def batch(step: int) -> RewardBatch:
-        pairs = train_data.rows(step_indices(train_data.group, settings.batch_size, settings.block, step, recipe.seed))
+        pairs = train.rows(step_indices(train.group, settings.batch_size, settings.block, step, recipe.seed))
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x6F666674]))
         said = answers
         if len(answers):
@@ -69,12 +96,7 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
         return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), said)
 
     rates = {"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}
-    fit(module, batch, settings, folder, rates, recipe.tensorboard)
-    if soft:
-        unit_spread(module)
-    report = finish_reward(recipe, module, train_data, known.rows(held_rows))
-    pool = make_pool(recipe, people, module, validate, report)
-    checkpoint.save_reward(folder, model, lm, tokenizer, pool, recipe.model.max_length, {"report": report})
+    return RewardTraining(module, batch, rates, train, known.rows(held_rows), validate, people, lm, tokenizer)
 
 
 def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from raterhf.verbs.common import Dtype, Files, hush, make_app
+from raterhf.errors import UserError
+from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, hush, make_app
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
@@ -119,14 +120,46 @@ def bench_rloo(
     _show(lambda *on: rloo.bench_rloo(source, sizes, *on, repeats), dtype, out)
 
 
+@bench_app.command("accuracy")
+def bench_accuracy(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    target: Annotated[float, typer.Option(min=0, max=1, help="The accuracy to reach.")] = 0.755,
+    site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
+    unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
+    out: Out = None,
+) -> None:
+    """Time how soon a recipe's reward model reaches an accuracy, for each site of the rater."""
+    from raterhf.recipe import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    hush(resolved)
+    if resolved.reward is None or resolved.raters.encoding != "embedding":
+        raise UserError(f"{recipe}: the site of the rater needs the stage reward and raters.encoding embedding")
+    from raterhf.bench import accuracy
+    from raterhf.bench.table import print_accuracy
+    from raterhf.bench.workload import check_sites
+
+    found = accuracy.bench_accuracy(resolved, check_sites(site), target, every, unshared)
+    print_accuracy(found)
+    if out:
+        _write(out, found)
+
+
 def _show(run, dtype: str, out: Path | None) -> None:
     """Run on this machine's device in this dtype, print the tables, write the figures."""
     from raterhf.bench.table import print_rows
-    from raterhf.models.checkpoint import write_text
     from raterhf.models.precision import pick_device, pick_dtype
 
     device = pick_device()
     found = run(device, pick_dtype(dtype, device))
     print_rows(found)
     if out:
-        write_text(out, json.dumps(found, indent=1))
+        _write(out, found)
+
+
+def _write(out: Path, found: dict) -> None:
+    from raterhf.models.checkpoint import write_text
+
+    write_text(out, json.dumps(found, indent=1))

@@ -1,0 +1,115 @@
+"""`raterhf bench accuracy`: how soon a recipe's reward model reaches an accuracy, for each site of the rater.
+
+Each site trains as the stage would, and is judged every few updates on comparisons kept back, for their own raters; the clock stands still
+meanwhile. Unshared is the same training with every side of a comparison a text of its own in sorted, padded batches: a few of its
+updates are timed, and it needs as many as the shared prefix model, since both compute the same.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raterhf.bench.measure import machine
+from raterhf.bench.score import in_batches
+from raterhf.compare.metrics import accuracy
+from raterhf.inference.scorer import TOKEN_BUDGET
+from raterhf.models.precision import pick_device
+from raterhf.recipe import Recipe
+from raterhf.training import stages
+from raterhf.training.fit import fit
+from raterhf.training.reward_module import ComparisonData, evaluate
+from raterhf.training.reward_stage import RewardTraining, make_training
+
+TIMED = 2  # updates of the unshared model, after one that warms up
+JUDGED = 10_000  # comparisons kept back that the accuracy is read on, at most
+
+
+def bench_accuracy(recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool) -> dict:
+    """A row for each site: updates and seconds until the accuracy is `target`, the best accuracy, and the curve."""
+    found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "rows": []}
+    if recipe.base:
+        stages.train_stage(recipe, "base", recipe.folder / "base")
+    for site in sites:
+        changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"site": site})})
+        print(f"{site}: {recipe.reward.steps} updates", flush=True)
+        row = row_of(site, learning_curve(changed, every), target)
+        found["rows"].append(row)
+        if site == "prefix" and unshared:
+            seconds = unshared_update(changed)
+            naive = {"site": "prefix, unshared", "timed": TIMED, "seconds_per_update": seconds}
+            if row["updates"] is not None:
+                naive |= {"updates": row["updates"], "seconds": seconds * row["updates"]}
+            found["rows"].append(naive)
+    return found
+
+
+def row_of(site: str, curve: list[dict], target: float) -> dict:
+    """What a curve says of a site."""
+    reached = next((point for point in curve if point["accuracy"] >= target), {"updates": None, "seconds": None})
+    return {
+        "site": site, "updates": reached["updates"], "seconds": reached["seconds"],
+        "seconds_per_update": curve[-1]["seconds"] / curve[-1]["updates"], "best": max(point["accuracy"] for point in curve),
+        "last": curve[-1]["accuracy"], "curve": curve,
+    }  # fmt: skip
+
+
+def learning_curve(recipe: Recipe, every: int) -> list[dict]:
+    """Updates, seconds of training and accuracy, every so many updates and at the end."""
+    made = make_training(recipe)
+    held = made.held.rows(np.arange(min(len(made.held), JUDGED)))
+    curve, spent, since = [], 0.0, time.perf_counter()
+
+    def look(updates: int) -> None:
+        """Judge while the clock stands still."""
+        nonlocal spent, since
+        spent += time.perf_counter() - since
+        if updates and updates % every == 0 or updates == recipe.reward.steps:
+            curve.append({"updates": updates, "seconds": spent, "accuracy": accuracy_now(made, held)})
+        since = time.perf_counter()
+
+    def batch(step: int):
+        look(step)
+        return made.batch(step)
+
+    with tempfile.TemporaryDirectory() as place:
+        fit(made.module, batch, recipe.reward, Path(place) / recipe.reward.site, made.rates)
+    look(recipe.reward.steps)
+    return curve
+
+
+def accuracy_now(made: RewardTraining, held: ComparisonData) -> float:
+    """Of the model as it is on comparisons held back, each for its own rater."""
+    vectors = None if made.module.space is None else made.module.space.vectors.detach()[held.rater]
+    margin = evaluate(made.module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+    made.module.train()
+    return accuracy(margin.cpu().numpy(), held.label)
+
+
+def unshared_update(recipe: Recipe) -> float:
+    """Seconds of an update, mean of some, that reads every side of every comparison by itself."""
+    made = make_training(recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"steps": TIMED + 1})}))
+    model = made.module.model
+
+    def margins(data: ComparisonData, vectors: Tensor, null: Tensor) -> Tensor:
+        examples, rater = [data.examples[i] for i in np.concatenate([data.a, data.b])], torch.arange(len(data)).repeat(2)
+        rater = rater.to(vectors.device)
+        scores = in_batches(
+            lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]]), examples, vectors.device, TOKEN_BUDGET
+        )  # fmt: skip
+        return scores[: len(data)] - scores[len(data) :]
+
+    made.module.margins = margins
+    begun: list[float] = []
+
+    def batch(step: int):
+        begun.append(time.perf_counter())
+        return made.batch(step)
+
+    with tempfile.TemporaryDirectory() as place:
+        settings = recipe.reward.model_copy(update={"steps": TIMED + 1})
+        fit(made.module, batch, settings, Path(place) / "unshared", made.rates)
+    return (time.perf_counter() - begun[1]) / TIMED
