@@ -1,14 +1,16 @@
 """Own noise in sampling: the law over raters stays the policy's, and one rater is one person as far as noise persists."""
 
+import numpy as np
 import pytest
 import torch
 
 from raterhf.data.batches import Renderer, collate
 from raterhf.inference.sampler import Sampler
 from raterhf.models.backbone import build_model, train_tokenizer
-from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling, make_own_noise
+from raterhf.models.own_noise import WIDTH, OwnNoise, OwnNoiseSampling, make_own_noise
 from raterhf.models.policy import Policy
-from raterhf.training.persistence import persistence_weights
+from raterhf.training.persistence import mean_answers, persistence_weights
+from raterhf.training.reward_module import ComparisonData
 
 VOCABULARY, OWN, N = 6, 512, 20_000
 LAW = torch.tensor([0.4, 0.25, 0.15, 0.1, 0.07, 0.03])
@@ -105,14 +107,47 @@ def test_a_policys_raters_draw_with_their_own_noise_and_nobody_does_not():
     batch = collate([prompt] * 40, tokenizer.pad_token_id, "left")
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
     nobody = torch.ones(40, dtype=torch.bool)
-    ends, share = (tokenizer.eos_token_id, tokenizer.pad_token_id), torch.ones(40)
-    one = policy.generate(batch, vectors, ~nobody, 1, *ends, share=share)
+    ends, features = (tokenizer.eos_token_id, tokenizer.pad_token_id), torch.zeros(40, 2 * CONFIG["hidden_size"])
+    one = policy.generate(batch, vectors, ~nobody, 1, *ends, features=features)
     assert len(one.unique()) == 1
     assert len(policy.generate(batch, vectors, ~nobody, 1, *ends).unique()) > 5
-    assert len(policy.generate(batch, vectors, nobody, 1, *ends, share=share).unique()) > 5
+    assert len(policy.generate(batch, vectors, nobody, 1, *ends, features=features).unique()) > 5
     prompts, sampler = [prompt.ids] * 40, Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 1)
     assert len(set(sampler.generate(prompts, vectors, ~nobody, 0, own=True))) == 1
     assert len(set(sampler.generate(prompts, vectors, ~nobody, 0))) > 5
+
+
+@torch.no_grad()
+def test_own_noise_is_turned_by_the_question():
+    """Correlation exp(-|g - g'|^2 / (2 width^2)), lengths kept, and back again; an odd dimension stays."""
+    noise = OwnNoise(513, train_tokenizer(["a b"], 300), 300, 3)
+    noise.question[:3, :3] = torch.eye(3)
+    one, near, far = torch.eye(3)[0], torch.nn.functional.normalize(torch.tensor([0.98, 0.2, 0.0]), dim=0), torch.eye(3)[1]
+    own = torch.randn(2_000, 513, generator=torch.Generator().manual_seed(0))
+    turned = {name: noise.turned(own, g.expand(2_000, -1)) for name, g in (("one", one), ("near", near), ("far", far))}
+    torch.testing.assert_close(turned["near"].norm(dim=1), own.norm(dim=1))
+    torch.testing.assert_close(noise.turned(turned["near"], near.expand(2_000, -1), back=True), own, atol=1e-5, rtol=0)
+    for name, g in (("near", near), ("far", far)):
+        expected = torch.exp(-(one - g).square().sum() / (2 * WIDTH**2))
+        torch.testing.assert_close((turned["one"] * turned[name]).mean(), expected, atol=0.08, rtol=0)
+
+
+def test_without_a_fit_all_prompts_are_one_question():
+    noise = OwnNoise(8, train_tokenizer(["a b"], 300), 300, 3)
+    own, prompts = torch.randn(4, 8), torch.randn(4, 3)
+    torch.testing.assert_close(noise.turned(own, prompts), own)
+
+
+def test_prompts_answered_in_the_same_words_are_one_question():
+    tokenizer = train_tokenizer(["Name a tree.\noak", "Pick a tree!\nelm ash", "A colour?\nred blue"] * 20, 300)
+    renderer, noise = Renderer(tokenizer, 48), OwnNoise(32, tokenizer, len(tokenizer), 4)
+    trees, colours = [("oak", "elm"), ("elm", "ash"), ("ash", "oak")], [("red", "blue"), ("blue", "red")]
+    asked = [("Name a tree.", trees), ("Pick a tree!", trees), ("A colour?", colours)]
+    examples = [renderer.example(prompt, text) for prompt, pairs in asked for pair in pairs for text in pair]
+    a = np.arange(0, len(examples), 2)
+    first, g = mean_answers(noise, ComparisonData(examples, a, a + 1, np.ones(len(a)), np.zeros(len(a)), np.zeros(len(a))))
+    assert [e.prompt_length for e in first] == [examples[i].prompt_length for i in (0, 6, 12)]
+    assert float(g[0] @ g[1]) > 0.999 and float(g[0] @ g[2]) < 0.5
 
 
 def test_shares_are_carried_to_other_features():

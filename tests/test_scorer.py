@@ -58,6 +58,7 @@ def make_reward(tokenizer, site: str | None) -> RewardModel:
         model.scale.fill_(1.7)
         if model.own_noise:
             model.own_noise.persistence.copy_(0.1 * torch.randn(len(model.own_noise.persistence)))
+            model.own_noise.question.copy_(torch.randn(model.own_noise.question.shape))
     return model.eval()
 
 
@@ -175,21 +176,24 @@ def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(sit
     utility = scorer.utility(examples, vectors, NULL)
     score = scorer.matrix(examples, vectors[:, :DIM], NULL)
     assert_close(utility[NULL], score[NULL])
-    share = scorer.persistent_share(examples)
+    features = scorer.prompt_features(examples)
+    share = model.own_noise.share(features)
     assert ((0 < share) & (share < 1)).all()
-    noise = gumbel_of_normal(vectors[:, DIM:] @ model.own_noise(examples).T)
-    assert_close((utility - score)[~NULL], (share.sqrt() * noise)[~NULL])
+    psi = model.own_noise(examples)
+    noise = torch.stack([(model.own_noise.turned(vectors[:, DIM:], f.expand(18, -1)) * p).sum(1) for f, p in zip(features, psi)], 1)
+    assert_close((utility - score)[~NULL], (share.sqrt() * gumbel_of_normal(noise))[~NULL])
     # two raters of one taste differ in their own noise alone
     twins = torch.cat([vectors[:1, :DIM].expand(2, -1), vectors[:2, DIM:]], 1)
     assert (scorer.utility(examples, twins, NULL[:2]).diff(dim=0).abs() > 0.01).any()
 
 
 @torch.no_grad()
-def test_persistent_share_is_the_prompts(examples, tokenizer):
+def test_own_noise_reads_the_prompt_alone(examples, tokenizer):
     model = make_reward(tokenizer, "head")
-    share = Scorer(model).persistent_share(examples)
-    assert_close(share[:15].view(5, 3), share[:3].expand(5, 3))
-    assert (share[0] - share[1]).abs() > 100 * TOLERANCE
+    features = Scorer(model).prompt_features(examples)
+    for read in (model.own_noise.share(features), model.own_noise.questions(features)[:, 0]):
+        assert_close(read[:15].view(5, 3), read[:3].expand(5, 3))
+        assert (read[0] - read[1]).abs() > 100 * TOLERANCE
 
 
 @torch.no_grad()

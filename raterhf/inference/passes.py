@@ -60,10 +60,18 @@ def sums(states: Tensor, part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
 
 
 def prompt_features(model: Policy | RewardModel, prompts: Sequence[tuple[int, ...]], token_budget: int) -> Tensor:
-    """Features [N, d] of prompts (token ids) for nobody in particular: their mean hidden state, by which persistence is read."""
+    """Features [N, 2 d] of prompts (token ids) for nobody in particular, by which own noise is heard: mean and last hidden state.
+
+    The last knows what will be answered, the mean how it was asked.
+    """
     null = model.null_prefix
-    planned = plan_prompts(prompts, 0 if null is None else len(null), token_budget)
-    return mean_states(model.decoder, planned, None if null is None else null[None])
+
+    def run(part: Pass, forest: Forest) -> tuple[Tensor]:
+        states = states_of(model.decoder, part, forest, None if null is None else null[None])
+        total, length = sums(states, part, forest)
+        return (torch.cat([total / length[:, None], states[forest.start[1:][part.ends] - 1].float()], 1),)
+
+    return in_passes(plan_prompts(prompts, 0 if null is None else len(null), token_budget), run, model.decoder.device)[0]
 
 
 def ends(part: Pass, forest: Forest) -> tuple[Tensor, Tensor, Tensor]:

@@ -50,11 +50,11 @@ class Sampler:
                 heads = [Example(prompt, len(prompt)) for prompt, _ in place]
                 first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
                 who = (vectors[first], null[first]) if soft else (None, None)
-                noise = self.policy.own_noise if own else None
-                share = None if noise is None else noise.share(prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS))
+                listens = own and self.policy.own_noise is not None
+                features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
                 tokens = self.policy.generate(
                     collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,
-                    self.min_p, share, torch.tensor(row, device=device),
+                    self.min_p, features, torch.tensor(row, device=device),
                 ).tolist()  # fmt: skip
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))

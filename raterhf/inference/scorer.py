@@ -115,11 +115,9 @@ class Scorer:
             pass  # outside the handler the failed pass's tensors are freed; once, since half may be too much for another reason
         return mean_states(self.model.backbone, self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
 
-    def persistent_share(self, examples: Sequence[Example]) -> Tensor:
-        """The share [N] of raters' noise at these prompts that persists."""
-        prompts = [example.ids[: example.prompt_length] for example in examples]
-        features = prompt_features(self.model, prompts, self.token_budget)
-        return self.model.own_noise.share(features)
+    def prompt_features(self, examples: Sequence[Example]) -> Tensor:
+        """What own noise reads of the examples' prompts [N, F]."""
+        return prompt_features(self.model, [example.ids[: example.prompt_length] for example in examples], self.token_budget)
 
     def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
         """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no own noise."""
@@ -127,10 +125,13 @@ class Scorer:
             return self.matrix(examples, None, None, len(raters))
         width = self.model.reader.dim
         score = self.matrix(examples, raters[:, :width], null)
-        if self.model.own_noise is None:
+        own = self.model.own_noise
+        if own is None:
             return score
-        noise = gumbel_of_normal(raters[:, width:] @ self.model.own_noise(examples).T)
-        return score + torch.where(null[:, None], 0.0, self.persistent_share(examples).sqrt() * noise)
+        features = self.prompt_features(examples)
+        # Turning the answers back is turning the raters.
+        noise = gumbel_of_normal(raters[:, width:] @ own.turned(own(examples), features, back=True).T)
+        return score + torch.where(null[:, None], 0.0, own.share(features).sqrt() * noise)
 
 
 def completion_log_probs(

@@ -31,7 +31,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def recover(target: Path) -> Path:

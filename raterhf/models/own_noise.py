@@ -10,7 +10,12 @@ policy's own, but for the chance correlations of directions (of order 1 / sqrt(o
 same noise with probability rho(x): that of giving the same favourite again (near 1) or of rolling the die again (near 0). The reward stage
 estimates it from repeated comparisons.
 
-Notation: N rows, V tokens of the vocabulary, d hidden size.
+What hangs together with nothing else belongs to one question: who likes 7 among the numbers to ten need not like 7 among those to a
+hundred. So e is turned by the question, in pairs of its dimensions, through angles that are random features of g(x), a unit vector read
+from the prompt (Rahimi and Recht 2007). The reward stage fits g to the mean psi of what was answered to each prompt: prompts that are
+answered in the same words are one question, however they are put. Turned by g and g', e has correlation exp(-|g - g'|^2 / (2 width^2)).
+
+Notation: N rows, V tokens of the vocabulary, F features of a prompt, o dimensions of own noise.
 """
 
 import re
@@ -24,21 +29,24 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from raterhf.data.batches import Example
 
+WIDTH = 0.5  # of the kernel between questions: paraphrases lie within .25 of each other, questions with a few answers in common beyond .8
 WORD_STARTS = ("Ġ", "▁", "Ċ", "ĉ", " ", "\n", "\t")  # how byte-level BPE and SentencePiece write a leading blank
 
 
 class OwnNoise(nn.Module):
-    """The fixed directions by which own noise is heard, and the share of it that persists at a prompt."""
+    """The fixed directions by which own noise is heard; and from a prompt's features, how much of it persists and which question it is."""
 
     BUCKETS = 8192
 
-    def __init__(self, own_dim: int, tokenizer: PreTrainedTokenizerBase, vocab_size: int, hidden_size: int):
+    def __init__(self, own_dim: int, tokenizer: PreTrainedTokenizerBase, vocab_size: int, features: int):
         super().__init__()
         self.tokenizer = tokenizer
         self.register_buffer("weight", torch.ones(self.BUCKETS))
         generator = torch.Generator().manual_seed(0)
         self.register_buffer("directions", torch.randn(self.BUCKETS, own_dim, generator=generator))
-        self.register_buffer("persistence", torch.zeros(hidden_size + 1))
+        self.register_buffer("frequencies", torch.randn(own_dim, own_dim // 2, generator=generator) / WIDTH)
+        self.register_buffer("persistence", torch.zeros(features + 1))
+        self.register_buffer("question", torch.zeros(features + 1, own_dim))
         # Tokens that differ in case or leading space alone are one word to a rater. What a padded vocabulary adds is never sampled.
         pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         texts = [tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))]
@@ -57,8 +65,19 @@ class OwnNoise(nn.Module):
         return zlib.crc32(word.encode()) % self.BUCKETS
 
     def share(self, prompts: Tensor) -> Tensor:
-        """rho in [0, 1] from prompt features [N, d] -> [N]."""
+        """rho in [0, 1] from prompt features [N, F] -> [N]."""
         return torch.sigmoid(prompts @ self.persistence[:-1] + self.persistence[-1])
+
+    def questions(self, prompts: Tensor) -> Tensor:
+        """g [N, o] from prompt features [N, F]; zero where nothing was fitted."""
+        return nn.functional.normalize(prompts @ self.question[:-1] + self.question[-1], dim=-1)
+
+    def turned(self, own: Tensor, prompts: Tensor, back: bool = False) -> Tensor:
+        """Vectors [N, o] turned by the questions of prompt features [N, F], or `back`. Lengths and angles at one prompt stay."""
+        angle = (-1 if back else 1) * self.questions(prompts) @ self.frequencies
+        first, second, rest = own.split([angle.shape[1], angle.shape[1], own.shape[1] % 2], -1)
+        cos, sin = angle.cos(), angle.sin()
+        return torch.cat([cos * first - sin * second, sin * first + cos * second, rest], -1)
 
     def words(self, examples: Sequence[Example]) -> list[list[int]]:
         """Buckets of the words of each completion, case folded; of the whole text where it has no word."""
@@ -85,11 +104,11 @@ class OwnNoise(nn.Module):
 
 def make_own_noise(own_dim: int, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> OwnNoise | None:
     """The raters' own noise of a model of this vocabulary; None where it has none."""
-    return OwnNoise(own_dim, tokenizer, lm.config.vocab_size, lm.config.hidden_size) if own_dim else None
+    return OwnNoise(own_dim, tokenizer, lm.config.vocab_size, 2 * lm.config.hidden_size) if own_dim else None
 
 
 class OwnNoiseSampling(LogitsProcessor):
-    """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under raters `own` [N, o].
+    """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under own noise [N, o], turned already.
 
     `share` [N] is rho, the probability that two such draws of a rater are by the same noise. A token that continues a word hears its own
     noise mixed with the token before it, or the second digit of a number would depend on the first; a word said once is not liked twice,

@@ -53,14 +53,14 @@ class Policy(nn.Module):
     @torch.no_grad()
     def generate(
         self, batch: Batch, vectors: Tensor | None, null: Tensor | None, max_new_tokens: int, eos_id: int, pad_id: int,
-        temperature: float = 1.0, min_p: float = 0.0, share: Tensor | None = None, row: Tensor | None = None,
+        temperature: float = 1.0, min_p: float = 0.0, features: Tensor | None = None, row: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
 
         Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
-        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `share` [B], the
-        share of noise that persists, raters draw with their own noise [o], which `vectors` [B, k + o] then hold; without it every sample
-        is a fresh draw.
+        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `features` [B, F] of
+        the prompts raters draw with their own noise [o] where it persists, which `vectors` [B, k + o] then hold; without them every
+        sample is a fresh draw.
         """
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
@@ -72,9 +72,10 @@ class Policy(nn.Module):
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
-        if share is not None and sampled:
-            share = torch.where(null, 0.0, share)
-            processors.append(OwnNoiseSampling(self.own_noise, vectors[row, self.reader.dim :], share[row], temperature))
+        if features is not None and sampled:
+            share = torch.where(null, 0.0, self.own_noise.share(features))
+            own = self.own_noise.turned(vectors[:, self.reader.dim :], features)
+            processors.append(OwnNoiseSampling(self.own_noise, own[row], share[row], temperature))
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:
             processors.append(TemperatureLogitsWarper(temperature))

@@ -1,6 +1,7 @@
-"""How much of a rater's own noise persists when the same is asked again: estimated from repeated comparisons, carried to a policy.
+"""What a prompt's features say of own noise: how much of it persists when the same is asked again, estimated from repeated comparisons,
+and which question it is, known by what is answered; both carried to a policy.
 
-Notation: M repeated comparisons, P prompts, d features.
+Notation: M repeated comparisons, P prompts, F features.
 """
 
 import numpy as np
@@ -10,8 +11,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from raterhf.data.batches import Example
+from raterhf.models.own_noise import OwnNoise
 from raterhf.training import losses
 from raterhf.training.reward_module import ComparisonData
+
+SAME = 0.02  # cosines that differ by less are of one question
 
 
 def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +34,7 @@ def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor, ridge: float = 1e-3) -> Tensor:
-    """Weights [d + 1] of the share of noise that persists, from repeated comparisons: prompt features [M, d], agree [M], margin [M].
+    """Weights [F + 1] of the share of noise that persists, from repeated comparisons: prompt features [M, F], agree [M], margin [M].
 
     Maximum likelihood of `losses.agreement_probs` with a ridge, on standardised features.
     """
@@ -52,13 +57,34 @@ def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor
 
 
 def persistence_weights(features: Tensor, share: Tensor) -> Tensor:
-    """Weights [d + 1] by which a logistic of prompt features [P, d] gives the shares [P]: ridge regression of their logits.
+    """Weights [F + 1] by which a logistic of prompt features [P, F] gives the shares [P]."""
+    return linear_weights(features, torch.logit(share.double(), eps=1e-4))
+
+
+def linear_weights(features: Tensor, target: Tensor) -> Tensor:
+    """Weights [F + 1, ...], the last the constant, by which prompt features [P, F] give the target [P, ...]: ridge regression.
 
     The ridge is chosen by leave-one-out, so that paraphrases never seen are read well.
     """
     model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13)))
-    logit = torch.logit(share.double().cpu(), eps=1e-4).numpy()
-    model.fit(features.double().cpu().numpy(), logit)
+    model.fit(features.double().cpu().numpy(), target.double().cpu().numpy())
     scale, ridge = model[0], model[1]
-    slope = ridge.coef_ / scale.scale_
-    return torch.tensor([*slope, ridge.intercept_ - slope @ scale.mean_], dtype=features.dtype, device=features.device)
+    slope = (ridge.coef_ / scale.scale_).T
+    constant = ridge.intercept_ - scale.mean_ @ slope
+    return torch.tensor(np.concatenate([slope, constant[None]]), dtype=features.dtype, device=features.device)
+
+
+def mean_answers(noise: OwnNoise, data: ComparisonData) -> tuple[list[Example], Tensor]:
+    """One example of each prompt of the comparisons [P], and g [P, o]: the direction of the mean psi of what was compared there.
+
+    A step of mean shift brings prompts whose answers are nearly the same to one place (Fukunaga and Hostetler 1975).
+    """
+    said = [data.examples[i] for i in np.concatenate([data.a, data.b])]
+    place: dict[tuple[int, ...], int] = {}
+    prompt = torch.tensor([place.setdefault(e.ids[: e.prompt_length], len(place)) for e in said])
+    first = {number: example for number, example in zip(prompt.tolist()[::-1], said[::-1])}
+    psi = noise(said).cpu()
+    total = torch.zeros(len(place), psi.shape[1]).index_add(0, prompt, psi)
+    g = nn.functional.normalize(total, dim=1)
+    g = nn.functional.normalize(torch.softmax(g @ g.T / SAME, 1) @ g, dim=1)
+    return [first[number] for number in range(len(place))], g

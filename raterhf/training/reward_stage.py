@@ -13,8 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
-from raterhf.inference.passes import prompt_features
-from raterhf.inference.scorer import TOKEN_BUDGET
+from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.reward import RewardModel
@@ -24,7 +23,7 @@ from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
 from raterhf.training.fit import fit
-from raterhf.training.persistence import fit_persistence, repeated_pairs
+from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, repeated_pairs
 from raterhf.training.reward_module import (
     ComparisonData,
     OwnAnswers,
@@ -130,22 +129,24 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     report |= {"tie_width": theta, "slip_rate": slip}
     if not soft or recipe.raters.own_dim == 0:
         return report
-    module.model.own_noise.weigh(train_data.examples)
+    own_noise, scorer = module.model.own_noise, Scorer(module.model)
+    own_noise.weigh(train_data.examples)
+    with torch.no_grad():
+        asked, answers = mean_answers(own_noise, train_data)
+        own_noise.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
     pairs, agree = repeated_pairs(train_data)
     report["repeated_comparisons"] = len(pairs)
     if recipe.raters.persistence is not None:
         given = min(max(recipe.raters.persistence, 1e-4), 1 - 1e-4)
-        module.model.own_noise.persistence[-1] = float(np.log(given / (1 - given)))
+        own_noise.persistence[-1] = float(np.log(given / (1 - given)))
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
         margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
-        asked = [train_data.examples[i].prompt.ids for i in first.a]
         with torch.no_grad():
-            prompts = prompt_features(module.model, asked, TOKEN_BUDGET)
-        weights = fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip))
-        module.model.own_noise.persistence.copy_(weights)
+            prompts = scorer.prompt_features([train_data.examples[i] for i in first.a])
+        own_noise.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip)))
     else:
-        module.model.own_noise.persistence[-1] = -10.0
+        own_noise.persistence[-1] = -10.0
         print(
             "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
             flush=True,

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raterhf.data.batches import Example, Renderer, step_indices
+from raterhf.data.batches import Renderer, step_indices
+from raterhf.data.comparisons import Labels
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
 from raterhf.inference.passes import prompt_features
@@ -21,11 +22,12 @@ from raterhf.inference.scorer import TOKEN_BUDGET, Scorer
 from raterhf.models import backbone, checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
+from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
 from raterhf.training.fit import clear_state, fit
-from raterhf.training.persistence import persistence_weights
+from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
@@ -195,7 +197,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     if space is not None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(recipe, pool)
-    carry_own_noise(recipe, policy, tokenizer, examples)
+    carry_own_noise(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
@@ -251,21 +253,23 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
             return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
 
     fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard)
-    carry_own_noise(recipe, policy, tokenizer, [Example(prompt, len(prompt)) for prompt in prompts])
+    carry_own_noise(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
-def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, asked: list[Example]) -> None:
-    """Give the policy the reward model's directions of own noise, and teach its features what share persists at the prompts `asked`."""
+def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, pool: RaterPool) -> None:
+    """Teach the policy's features of prompts what the reward model's say of own noise: how much persists, and which question it is."""
     if policy.own_noise is None:
         return
     reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
-    policy.own_noise.load_state_dict(reward.own_noise.state_dict())
-    prompts = list(dict.fromkeys(example.prompt for example in asked))
+    policy.own_noise.weight.copy_(reward.own_noise.weight)
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     with torch.no_grad():
-        share = Scorer(reward.to(policy.lm.device)).persistent_share(prompts)
-        features = prompt_features(policy, [prompt.ids for prompt in prompts], TOKEN_BUDGET)
+        prompts, answers = mean_answers(policy.own_noise, prepare.comparison_data(labels, window, pool.ids, {}))
+        share = reward.own_noise.share(Scorer(reward).prompt_features(prompts))
+        features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
     policy.own_noise.persistence.copy_(persistence_weights(features, share))
+    policy.own_noise.question.copy_(linear_weights(features, answers))
 
 
 RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}
