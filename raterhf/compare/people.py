@@ -163,5 +163,6 @@ def _print(found: dict) -> None:
         for name in rows:
             table.add_column(name, justify="right")
         for key in figures:
-            table.add_row(key, *(f"{row[key]:.3f}" if key in row else "" for row in rows.values()))
+            cells = ("" if key not in row else f"{row[key]:,}" if isinstance(row[key], int) else f"{row[key]:.3f}" for row in rows.values())
+            table.add_row(key, *cells)
         console.print(table)
