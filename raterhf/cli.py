@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 import raterhf
 from raterhf.errors import UserError
 from raterhf.verbs.bench import bench_app
-from raterhf.verbs.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, hush, make_app
+from raterhf.verbs.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
 from raterhf.verbs.files import data_app, recipes_app
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def train(
     if dry_run:
         typer.echo(dump_recipe(resolved), nl=False)
         return
-    hush(resolved)
+    set_environment(resolved)
     from raterhf.training import stages
 
     stages.train(resolved)
@@ -96,7 +96,7 @@ def compare(
     if dry_run:
         typer.echo(dump_recipe(resolved), nl=False)
         return
-    hush(resolved)
+    set_environment(resolved)
     from raterhf.compare import run
 
     named = [name.strip() for name in controls.split(",")] if controls else None
@@ -120,7 +120,7 @@ def sample(
     Prints JSON lines: prompt, completion, rater, log_prob (nats), finished. With `new`, n fictitious raters answer, each of them every
     prompt.
     """
-    hush()
+    set_environment()
     from raterhf.inference import requests
 
     asked = requests.read_prompts(prompt or [], prompts)
@@ -144,7 +144,7 @@ def score(
     Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. Rows that cannot be scored go with the reason
     into FILE.rejects.csv, and the exit code is 3.
     """
-    hush()
+    set_environment()
     from raterhf.inference import requests
     from raterhf.models.checkpoint import write_text
 

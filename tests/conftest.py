@@ -1,4 +1,4 @@
-"""Before any test imports them: no network, and no progress bars of the Hugging Face libraries."""
+"""Before any test imports them: no network, no progress bars of the Hugging Face libraries, and threads that sleep while they wait."""
 
 import json
 import os
@@ -12,6 +12,7 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "passive",
 }
 
 

@@ -15,7 +15,7 @@ from small_run import CONFIG, fails, invoke, rows_of, succeeds
 from raterhf.data import make
 from raterhf.recipe import load_recipe
 from raterhf.training import stages
-from raterhf.verbs.common import hush
+from raterhf.verbs.common import set_environment
 
 ROOT = Path(__file__).parents[1]
 DICE = str(ROOT / "recipes" / "dice.yaml")
@@ -115,7 +115,7 @@ def test_an_interrupted_training_keeps_its_state_and_says_so(tmp_path):
 def test_the_network_is_used_only_where_a_recipe_names_the_hub(tmp_path, monkeypatch):
     def offline(*overrides: str, **env: str) -> str | None:
         monkeypatch.setattr(os, "environ", env)
-        hush(load_recipe(DICE, overrides))
+        set_environment(load_recipe(DICE, overrides))
         return os.environ.get("HF_HUB_OFFLINE")
 
     monkeypatch.chdir(ROOT)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from raterhf.errors import UserError
-from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, hush, make_app
+from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, make_app, set_environment
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
@@ -45,7 +45,7 @@ def bench_score(
 
     Prints a table for each site of the rater and number of raters; the first rung of each is what the others are compared with.
     """
-    hush()
+    set_environment()
     from raterhf.bench import score
     from raterhf.bench.workload import Sizes
 
@@ -69,7 +69,7 @@ def bench_train(
     out: Out = None,
 ) -> None:
     """Time an update of the reward model: comparisons of the completions of each prompt, each by a rater of its own."""
-    hush()
+    set_environment()
     from raterhf.bench import train
     from raterhf.bench.workload import Sizes
 
@@ -92,7 +92,7 @@ def bench_rollout(
     out: Out = None,
 ) -> None:
     """Time sampling: several completions of each rater and prompt."""
-    hush()
+    set_environment()
     from raterhf.bench import rollout
     from raterhf.bench.workload import Sizes
 
@@ -112,7 +112,7 @@ def bench_rloo(
     out: Out = None,
 ) -> None:
     """Time an update of RLOO, samples and scores included, beside TRL's RLOOTrainer."""
-    hush()
+    set_environment()
     from raterhf.bench import rloo
     from raterhf.bench.workload import Sizes
 
@@ -134,7 +134,7 @@ def bench_accuracy(
     from raterhf.recipe import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
-    hush(resolved)
+    set_environment(resolved)
     if resolved.reward is None or resolved.raters.encoding != "embedding":
         raise UserError(f"{recipe}: the site of the rater needs the stage reward and raters.encoding embedding")
     from raterhf.bench import accuracy

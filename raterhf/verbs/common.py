@@ -1,4 +1,4 @@
-"""What the verbs have in common: arguments, and how the libraries are kept quiet. Nothing heavy is imported at the top."""
+"""What the verbs have in common: arguments, and the environment that the libraries find. Nothing heavy is imported at the top."""
 
 import os
 from pathlib import Path
@@ -23,16 +23,17 @@ def make_app(**settings) -> typer.Typer:
     return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
 
 
-def hush(recipe: "Recipe | None" = None) -> None:
+def set_environment(recipe: "Recipe | None" = None) -> None:
     """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe names something on the hub.
 
-    Before they are imported, since they read these variables then. What the user has set stays.
+    Threads that wait sleep: where another run uses the same cores, waiting busily made one of a minute take ten. Before the libraries are
+    imported, since they read these variables then. What the user has set stays.
     """
-    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    quiet |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    wanted = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    wanted |= {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
     if recipe is None or not names_hub(recipe):
-        quiet |= {"HF_HUB_OFFLINE": "1"}
-    for name, value in quiet.items():
+        wanted |= {"HF_HUB_OFFLINE": "1"}
+    for name, value in wanted.items():
         os.environ.setdefault(name, value)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from raterhf.errors import UserError
-from raterhf.verbs.common import Files, Overrides, RecipePath, Seed, data_files, hush, make_app
+from raterhf.verbs.common import Files, Overrides, RecipePath, Seed, data_files, make_app, set_environment
 
 recipes_app = make_app(help="The recipes that come with raterhf: list, copy, check.")
 data_app = make_app(help="Rater-labelled data: check files, make simulated worlds.")
@@ -91,7 +91,7 @@ def data_check(
         if recipe.suffix.lower() in SUFFIXES:
             raise UserError(f"{recipe} is a data file; say what it holds, as in --comparisons {recipe}")
         resolved = load_recipe(recipe, overrides or [])
-        hush(resolved)
+        set_environment(resolved)
         figures = describe_recipe(resolved)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False, indent=1))
