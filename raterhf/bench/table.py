@@ -23,7 +23,7 @@ def print_rows(found: dict) -> None:
         for name in ("rung", "seconds", *(COLUMNS[name][0] for name in there)):
             table.add_column(name, justify="left" if name == "rung" else "right")
         for row in rows:
-            scaled = "" if row["timed"] == row["wanted"] else f" ({row['timed']} of {row['wanted']})"
+            scaled = "" if row["timed"] >= row["wanted"] else f" ({row['timed']} of {row['wanted']})"
             seconds = f"{row['seconds']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
             cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
             table.add_row(row["rung"] + scaled, seconds, *cells)
