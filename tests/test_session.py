@@ -28,11 +28,12 @@ def model_of(site: str | None) -> RewardModel:
     return RewardModel(AutoModel.from_config(config, dtype=torch.float32), 4 if site else 0, 2, site or "head").eval()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("budget", [1, 20, 8192])
 @pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
-def test_scores_are_those_of_the_completions_as_they_stand(site, budget):
-    scorer = Scorer(model_of(site), token_budget=budget)
-    raters = (VECTORS, NULL) if site else (None, None)
+def test_scores_are_those_of_the_completions_as_they_stand(site, budget, device):
+    scorer = Scorer(model_of(site).to(device), token_budget=budget)
+    raters = (VECTORS.to(device), NULL.to(device)) if site else (None, None)
     session, texts = Session(scorer, PROMPTS, *raters), list(PROMPTS)
     for step in STEPS:
         texts = [text + new for text, new in zip(texts, step)]
