@@ -151,13 +151,18 @@ def score(
     asked = requests.read_completions(file)
     ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
     table = requests.matrix_csv(ids, list(asked.rows), scores)
-    if out is None:
+    if not asked.rows:
+        pass  # nothing could be scored: the rejects say why
+    elif out is None:
         typer.echo(table, nl=False)
     else:
         write_text(out, table)
         typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
+    rejects = file.with_name(f"{file.name}.rejects.csv")
+    if not asked.rejects and rejects.is_file():
+        rejects.unlink()
+        typer.echo(f"{rejects} of an earlier run is removed: every row was scored", err=True)
     if asked.rejects:
-        rejects = file.with_name(f"{file.name}.rejects.csv")
         write_text(rejects, requests.rejects_csv(file, asked.rejects))
         typer.echo(f"{len(asked.rejects)} of {len(asked.rejects) + len(asked.rows)} rows were not scored; {rejects} says why", err=True)
         raise typer.Exit(3)

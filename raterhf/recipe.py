@@ -5,9 +5,10 @@ nearest valid key. This file knows nothing of training: `training/fit.py` unpack
 """
 
 import difflib
+import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -43,7 +44,7 @@ class Data(Section):
     validate_share: float = Field(0.1, ge=0, lt=1)
     """Share of raters kept for validation where the raters file has no `split`."""
     held_out: float = Field(0.05, ge=0, lt=1)
-    """Share of the known raters' comparisons kept from training: calibration, early stopping and accuracy are read there."""
+    """Share of the known raters' comparisons kept from training: calibration and accuracy are read there."""
     shuffle_raters: bool = False
     """Control: permute the rater IDs among the rows of each prompt, so that answers stay and people are lost."""
     max_dropped: float = Field(0.0, ge=0, le=1)
@@ -79,9 +80,9 @@ class Raters(Section):
     """Learning rate of a policy's reader."""
     null_share: float = Field(0.15, ge=0, lt=1)
     """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
-    components: list[int] = [1, 2, 4, 8, 16]
+    components: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
     """Sizes of the population's mixture to choose from, on validation raters."""
-    scales: list[float] = [0.8, 1.0, 1.25, 1.5]
+    scales: list[Annotated[float, Field(gt=0)]] = Field([0.8, 1.0, 1.25, 1.5], min_length=1)
     """Widths of the components to choose from, on validation raters."""
     persistence: float | None = Field(None, ge=0, le=1)
     """Share of a rater's unexplained utility that persists. Estimated per prompt from repeated comparisons where not given."""
@@ -311,6 +312,18 @@ def _fields_at(path: list[str]) -> list[str]:
         options = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type) and issubclass(a, Section)]
         model = options[0]
     return list(model.model_fields)
+
+
+def keys() -> list[tuple[str, str, str]]:
+    """Every key of a recipe with its default, as YAML, and its help."""
+    found = []
+    for name, field in Recipe.model_fields.items():
+        options = [a for a in getattr(field.annotation, "__args__", (field.annotation,)) if isinstance(a, type) and issubclass(a, Section)]
+        inner = {f"{name}.{key}": value for key, value in options[0].model_fields.items()} if options else {name: field}
+        for key, value in inner.items():
+            default = "required" if value.is_required() else json.dumps(value.get_default(call_default_factory=True), default=str)
+            found.append((key, default, " ".join((value.description or "").split())))
+    return found
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -7,6 +7,8 @@ import pytest
 from label_files import PAIR, fails, pairs
 
 from raterhf.data.comparisons import read_labels
+from raterhf.data.corpus import read_corpus
+from raterhf.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -142,3 +144,22 @@ def test_missing_columns_name_those_there_and_the_nearest(write):
 
 def test_one_rater_is_not_a_population(write):
     fails("rater 'r1' gave all labels", "at least two", comparisons=write("c.jsonl", [PAIR, PAIR]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"Frage": "Q"}], "column prompt, completion is missing"),
+        ([{"prompt": "Q", "completion": None}], "completion is missing"),
+        ([{"prompt": "Q", "completion": " "}], "completion is empty or only white space"),
+        ([{"prompt": 7, "completion": "x"}], "prompt is not text"),
+    ],
+)
+def test_the_base_corpus_keeps_the_rules_of_other_data(write, rows, says):
+    with pytest.raises(UserError, match=says):
+        read_corpus(write("base.jsonl", rows), {})
+
+
+def test_the_base_corpus_is_read_by_the_recipes_columns(write):
+    frame = read_corpus(write("base.jsonl", [{"Frage": "Q", "completion": [{"role": "assistant", "content": "A"}]}]), {"prompt": "Frage"})
+    assert frame.to_dict("records") == [{"prompt": "Q", "completion": "A"}]

@@ -54,7 +54,7 @@ def test_prompt_and_completion_never_share_a_token(tokenizer):
 def test_too_long_an_example_is_an_error_and_nothing_is_cut(tokenizer):
     length = Renderer(tokenizer, 64).length("Name a colour.", "red")
     assert len(Renderer(tokenizer, length).example("Name a colour.", "red")) == length
-    with pytest.raises(UserError, match=rf"has {length} tokens, the window \(model.max_length\) {length - 1}; .*data.max_dropped"):
+    with pytest.raises(UserError, match=rf"has {length} tokens, the window \(model.max_length\) {length - 1}; .*larger model.max_length"):
         Renderer(tokenizer, length - 1).example("Name a colour.", "red")
     with pytest.raises(UserError, match="prompt 'Name a colour.' has .* shorten the prompt"):
         Renderer(tokenizer, 4).prompt("Name a colour.")

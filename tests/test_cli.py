@@ -13,7 +13,7 @@ import yaml
 from small_run import CONFIG, fails, invoke, rows_of, succeeds
 
 from raterhf.data import make
-from raterhf.recipe import load_recipe
+from raterhf.recipe import keys, load_recipe
 from raterhf.training import stages
 from raterhf.verbs.common import set_environment
 
@@ -132,6 +132,14 @@ def test_recipes_are_listed_and_checked():
     fails("recipes", "check", DICE, "nmae=x", says="did you mean `name`?")
 
 
+def test_recipes_keys_explains_every_key():
+    shown = succeeds("recipes", "keys", "policy")
+    assert "policy.beta = 0.5\n    Weight of the reference's log-probability against the reward" in shown
+    assert "reward.steps" not in shown and "reward.steps = required" in succeeds("recipes", "keys")
+    assert all(about for _, _, about in keys())
+    fails("recipes", "keys", "polizy", says="section 'polizy' is none of name, seed")
+
+
 def test_recipes_cp_never_overwrites(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     succeeds("recipes", "cp", "dice")
@@ -141,6 +149,7 @@ def test_recipes_cp_never_overwrites(tmp_path, monkeypatch):
     fails("recipes", "cp", "dice", ".", says="dice.yaml exists")
     assert Path("dice.yaml").read_text() == "mine"
     succeeds("recipes", "cp", "dice", "other.yaml")
+    assert "writes into runs/other" in succeeds("recipes", "check", "other.yaml")
     fails("recipes", "cp", "dice", "no/where.yaml", says="no folder no")
     fails("recipes", "cp", "dcie", says="there are: ")
 

@@ -327,3 +327,9 @@ def test_llmfao_has_empty_answers():
     labels = read_labels(REAL / "llmfao/pairs.parquet", on_bad="drop")
     assert len(labels.comparisons) == 8_931 - 1_208
     assert sum(sum(file.values()) for file in labels.counts["dropped"].values()) == 1_208
+
+
+def test_one_rater_is_enough_for_models_without_raters(write):
+    data = write("c.jsonl", [PAIR | {"rater_id": "ann"}])
+    fails("raters.encoding=none", comparisons=data)
+    assert len(read_labels(data, one_rater=True).comparisons) == 1

@@ -49,7 +49,7 @@ def test_grammar(spec, kind):
         ("", False, "rater '' is not known"),
         ("New", False, "not known"),
         ("persona:sailer", False, "persona 'sailer' is not in this run; did you mean sailor?"),
-        ("persona:monk", False, "persona 'monk' is not in this run; .*there are: sailor"),
+        ("persona:monk", False, "persona 'monk' has 1 raters, fewer than the 8 .*there are: sailor"),
     ],
 )
 def test_grammar_errors_name_the_value_and_the_remedy(spec, counted, says):

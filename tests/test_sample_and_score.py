@@ -148,6 +148,38 @@ def test_mistakes_in_prompts_and_folders(run, tmp_path):
     assert result.exit_code == 2 and "-n" in result.stderr
 
 
+def test_members_of_personas_and_groups_can_be_asked_again(run):
+    for args in (["--rater", "persona:sailor"], ["--rater", "new", "--group", "south"]):
+        first = sampled(run, "--prompt", "Roll a die.", *args)[0]
+        again = sampled(run, "--prompt", "Roll a die.", "--rater", first["rater"])[0]
+        assert again["rater"] == first["rater"] and "@" in first["rater"]
+        pool = load_pool(run / "policy")
+        kind, _, name = args[-1].rpartition(":")
+        fresh = pool.resolve("persona:sailor", 1, 0)[0] if kind else pool.resolve("new", 1, 0, name)[0]
+        assert (pool.resolve(first["rater"], 1, 0)[0].vector == fresh.vector).all()
+    fails("sample", run, "--prompt", "x", "--rater", "new:7@nowhere", says="group 'nowhere' is not in this run")
+    fails("sample", run, "--prompt", "x", "--rater", "new:7@south", "--group", "south", says="names whom it is drawn from already")
+    fails("sample", run, "--prompt", "x", "--rater", "new", "--group", "north", says="group 'north' has 1 raters, fewer than the 8 to draw")
+
+
+def test_an_unfinished_stage_does_not_answer(damaged):
+    (damaged / "policy" / "started.json").write_text("{}")
+    fails("sample", damaged, "--prompt", "x", says="is being trained, or its training was interrupted; run the same `raterhf train` again")
+    (damaged / "policy" / "stage.json").write_text("{}")
+    succeeds("sample", damaged, "--prompt", "x")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"schema": 3, "kind": "policy"}', "{"])
+def test_a_damaged_header_is_named(damaged, text):
+    (damaged / "policy" / "raterhf.json").write_text(text)
+    fails("sample", damaged, "--prompt", "x", says=("raterhf.json is damaged", "train that stage again"))
+
+
+def test_lost_raters_are_named(damaged):
+    (damaged / "policy" / "raters.json").unlink()
+    fails("sample", damaged, "--prompt", "x", says="raters.json is missing")
+
+
 # score
 
 
@@ -206,7 +238,12 @@ def test_mistakes_in_scoring(run, answers, tmp_path):
     fails("score", run, tmp_path / "no.jsonl", "--raters", "ann", says="no such file")
     path = tmp_path / "half.csv"
     path.write_text("prompt,completion\nHi,\n")
-    fails("score", run, path, "--raters", "ann", says=("none of 1 rows can be scored", "completion is empty", "row 1"))
+    result = invoke("score", run, path, "--raters", "ann")
+    assert result.exit_code == 3 and result.stdout == "" and "1 of 1 rows were not scored" in result.stderr
+    rejects = path.with_name("half.csv.rejects.csv")
+    assert "completion is empty" in rejects.read_text()
+    path.write_text("prompt,completion\nHi,Ho\n")
+    assert "removed: every row was scored" in invoke("score", run, path, "--raters", "ann").stderr and not rejects.exists()
     path.write_text("prompt,answer\nHi,Ho\n")
     fails("score", run, path, "--raters", "ann", says="no column completion; it has prompt, answer")
 

@@ -56,6 +56,10 @@ def test_new_tokens_alone_are_read():
 
 def test_mistakes():
     session = Session(Scorer(model_of("head")), PROMPTS[:2], VECTORS, NULL)
+    for prompts, says in (([], "no prompts"), ([(1, 2), ()], "example 2 has 0 prompt tokens"), ([(50,)], "outside 0 to 49"),
+                          ([(1,) * 32], "example 1 has 33 tokens, the model's window 32")):  # fmt: skip
+        with pytest.raises(UserError, match=says):
+            Session(session.scorer, prompts, VECTORS, NULL)
     with pytest.raises(UserError, match="1 continuations for 2 completions"):
         session.extend([(1,)])
     with pytest.raises(UserError, match="example 2 has 2 prompt tokens of 2: both parts need a token"):

@@ -238,7 +238,7 @@ def test_a_stage_interrupted_under_another_recipe_starts_anew(done, data, tmp_pa
     changed = make_recipe(data, tmp_path, base={"lr": 1e-3}, reward=None, sft=None, policy=None)
     stages.train(changed)
     out = capsys.readouterr().out
-    assert "base: trained again, since base changed" in out and "resuming" not in out
+    assert "base: begun again, since base changed" in out and "resuming" not in out
 
 
 def full_disk(*args, **kwargs):
@@ -342,3 +342,20 @@ def test_a_kill_between_two_renames_loses_nothing(tmp_path):
     assert {path.name: path.read_text() for path in place.iterdir()} == {"a.txt": "first", "b.txt": "second"}
     place.rename(tmp_path / ".model.old")
     assert (checkpoint.recover(place) / "a.txt").read_text() == "first"
+
+
+def test_a_diverging_training_stops(data, tmp_path):
+    recipe = make_recipe(data, tmp_path, reward={"lr": 1e20, "steps": 12}, sft=None, policy=None)
+    with pytest.raises(UserError, match="the training diverged; lower the learning rate"):
+        stages.train(recipe)
+    assert not (tmp_path / "tiny" / "reward" / "raterhf.json").exists()
+
+
+def test_one_rater_left_to_train_on_is_refused_before_anything_is_trained(data, tmp_path):
+    rows = pd.read_csv(data / "comparisons.csv")
+    rows[rows.rater_id.isin(sorted(set(rows.rater_id))[:2])].to_csv(tmp_path / "two.csv", index=False)
+    recipe = make_recipe(data, tmp_path, base=None, sft=None, policy=None)
+    two = {"comparisons": str(tmp_path / "two.csv"), "demonstrations": None, "raters": None}
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=two)})
+    with pytest.raises(UserError, match="1 labelled rater.* to train on beside 1 kept for validation.*data.validate_share=0"):
+        stages.train(recipe)

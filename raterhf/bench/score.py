@@ -25,7 +25,10 @@ CHECKED = 16
 
 @dataclass(frozen=True)
 class Rung:
-    """A way to score: `run` scores the pairs `timed` of all `wanted`, pushing `tokens` real tokens; `padding` is wasted beside them."""
+    """A way to score: `run` scores the pairs `timed` of all `wanted`, pushing `tokens` real tokens.
+
+    `padding` is the share of tokens wasted beside them; `masked` the share of query-key pairs that attention computes for nothing.
+    """
 
     run: Callable[[], Tensor]
     timed: int
@@ -33,6 +36,7 @@ class Rung:
     tokens: int
     padding: float | None
     planned_gain: float | None = None
+    masked: float | None = None
 
 
 def bench_score(
@@ -75,7 +79,7 @@ def plain_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str, 
     apart = [Example((i % model.backbone.config.vocab_size, *e.ids[1:]), e.prompt_length) for i, e in enumerate(examples)]
     yield "+ packing", Rung(lambda: scorer.pairs(apart, None, None), n, n, tokens, 0.0)
     planned = scorer.plan(examples)
-    yield "+ sharing", Rung(lambda: scorer.pairs(examples, None, None), n, n, planned.tokens, planned.padding, planned.gain)
+    yield "+ sharing", Rung(lambda: scorer.pairs(examples, None, None), n, n, planned.tokens, 0.0, planned.gain, planned.padding)
 
 
 def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tuple[str, Rung]]:
@@ -96,7 +100,7 @@ def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tupl
     yield "naive", Rung(naive, len(some), len(pairs), sum(len(e) + soft for e in texts), padding(batches))
     run = lambda: scorer.matrix(examples, vectors, null)  # noqa: E731
     naive_tokens = sum(len(e) + soft for e in examples) * k
-    yield "shared", Rung(run, len(pairs), len(pairs), planned.tokens, planned.padding, naive_tokens / planned.tokens)
+    yield "shared", Rung(run, len(pairs), len(pairs), planned.tokens, 0.0, naive_tokens / planned.tokens, planned.padding)
 
 
 def in_batches(
@@ -160,7 +164,7 @@ def figures(rungs: dict[str, Rung], times: dict, site: str, k: int, on: dict, si
             "useful_tokens_per_second": rung.tokens / times[name].median, "gain": first / seconds, "padding": rung.padding,
             "mfu": 2 * size * rung.tokens / times[name].median / on["matrix_product_flops"], "peak_memory": times[name].peak_memory,
             "low": times[name].low * rung.wanted / rung.timed, "high": times[name].high * rung.wanted / rung.timed,
-            "warm_up": times[name].warm_up, "timed": rung.timed, "wanted": rung.wanted,
+            "warm_up": times[name].warm_up, "timed": rung.timed, "wanted": rung.wanted, "masked": rung.masked,
         }  # fmt: skip
         if rung.planned_gain:
             row |= deviation | {"planned_gain": rung.planned_gain, "realised": first / seconds / rung.planned_gain}

@@ -4,14 +4,15 @@ from rich.console import Console
 from rich.table import Table
 
 COLUMNS = {
-    "gain": ("gain", "{:.2f}x"), "scores_per_second": ("scores/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
-    "mfu": ("MFU", "{:.1%}"), "padding": ("padding", "{:.0%}"), "planned_gain": ("planned", "{:.1f}x"), "realised": ("realised", "{:.0%}"),
+    "gain": ("gain", "{:.2f}x"), "scores_per_second": ("texts/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
+    "mfu": ("MFU", "{:.1%}"), "padding": ("padding", "{:.0%}"), "masked": ("masked", "{:.0%}"), "planned_gain": ("planned", "{:.1f}x"),
+    "realised": ("realised", "{:.0%}"),
     "deviation": ("deviation", "{:.1e}"), "peak_memory": ("memory", "{:.3g}"),
 }  # fmt: skip
 
 
 def print_rows(found: dict) -> None:
-    """One table for each site and number of raters, rungs down; gains are over the table's first rung."""
+    """One table for each site and number of raters, rungs down; gains are over the table's first rung, ± is half the range of repeats."""
     on, console = found["machine"], Console()
     console = console if console.is_terminal else Console(width=140)
     rate = on["matrix_product_flops"] / 1e9
@@ -24,7 +25,7 @@ def print_rows(found: dict) -> None:
             table.add_column(name, justify="left" if name == "rung" else "right")
         for row in rows:
             scaled = "" if row["timed"] >= row["wanted"] else f" ({row['timed']} of {row['wanted']})"
-            seconds = f"{row['seconds']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+            seconds = f"{row['seconds']:.3g} ±{(row['high'] - row['low']) / 2 / row['seconds']:.0%}"
             cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
             table.add_row(row["rung"] + scaled, seconds, *cells)
         console.print(table)

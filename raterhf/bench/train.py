@@ -58,4 +58,4 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
     yield "naive", Rung(naive, len(sides), len(sides), tokens, padding(batches))
     planned = scorer.plan(sides, rater.tolist())
     shared = lambda: update(scorer.pairs(sides, vectors, null, rater))  # noqa: E731
-    yield "shared", Rung(shared, len(sides), len(sides), planned.tokens, planned.padding, tokens / planned.tokens)
+    yield "shared", Rung(shared, len(sides), len(sides), planned.tokens, 0.0, tokens / planned.tokens, planned.padding)

@@ -18,6 +18,7 @@ from transformers import (
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
+from raterhf.inference.requests import SCORED_BY, find_stage
 from raterhf.models.checkpoint import load_reward, read_header
 from raterhf.models.reward import RewardModel
 
@@ -97,7 +98,7 @@ def check_sites(sites: list[str] | None, own: Sequence[str] = SITES, of: str = "
 
 def sites_of(source: str, sites: list[str] | None) -> list[str]:
     """The sites asked for: a shape is timed at any, a run folder at its own."""
-    own = [read_header(Path(source), "reward")["site"]] if Path(source).is_dir() else SITES
+    own = [read_header(find_stage(Path(source), SCORED_BY), "reward")["site"]] if Path(source).is_dir() else SITES
     return check_sites(sites, own, f"{source}'s")
 
 
@@ -106,7 +107,7 @@ def make_reward(
 ) -> RewardModel:  # fmt: skip
     """A reward model of a shape's name (`site` None: without raters), or of a run folder, whose site must be the one asked for."""
     if Path(source).is_dir():
-        model, _, _ = load_reward(Path(source))
+        model, _, _ = load_reward(find_stage(Path(source), SCORED_BY))
         model.reader = model.reader if site else None
     else:
         torch.manual_seed(1)

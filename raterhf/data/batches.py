@@ -76,7 +76,7 @@ class Renderer:
         if len(ids) > self.max_length:
             raise UserError(
                 f"example {(str(prompt) + ' ' + completion)[:80]!r} has {len(ids)} tokens, the window (model.max_length) "
-                f"{self.max_length}; shorten it, raise model.max_length, or allow it to be left out with data.max_dropped"
+                f"{self.max_length}; shorten it, or train with a larger model.max_length"
             )
         return Example(ids, len(head))
 

@@ -151,7 +151,7 @@ def _rename(kind: str, rows: Rows, request: Request) -> pd.DataFrame:
         raise UserError(
             f"{rows.name}: no column {listed}; {kind} need {', '.join(required)}, and it has "
             f"{', '.join(there)}{_nearest(names[missing[0]], there)}: rename the column, or map it as in "
-            f"columns={{{missing[0]!r}: 'its name there'}}"
+            f"data.columns={{{missing[0]}: its name there}}"
         )
     taken = required + tuple(n for n in names if n in ("split", "persona", "group") and n not in required)
     return pd.DataFrame({name: rows.frame[names[name]] for name in taken if names[name] in there})
@@ -166,7 +166,7 @@ def _comparison_columns(rows: Rows, names: dict[str, str]) -> tuple[str, ...]:
         raise UserError(
             f"{rows.name}: no column chosen; comparisons need prompt, chosen, rejected, rater_id or "
             f"prompt, a, b, label, rater_id, and it has {', '.join(map(str, rows.frame.columns))}: rename "
-            "them, or map them as in columns={'chosen': 'its name there'}"
+            "them, or map them in a recipe, as in data.columns={chosen: its name there}"
         )
     answers = ("a", "b", "label") if has & {"a", "b"} else ("chosen", "rejected")
     # TRL's implicit prompt: both answers are whole conversations.

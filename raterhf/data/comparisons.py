@@ -62,13 +62,15 @@ def read_labels(
     validate_share: float = 0.0,
     seed: int = 0,
     on_bad: str = "error",
+    one_rater: bool = False,
 ) -> Labels:
     """Read, check and normalise. Each kind is a file, several, or None.
 
     `columns` maps our names to the files' (see `columns.py`). `split` takes only the data rows whose `split`
     column has that value, or one of several. `group_column` is the data column of the rater's group. Without
     a `split` column in the raters file, about `validate_share` of the labelled raters (at least one where it
-    is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read.
+    is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read. Labels
+    of `one_rater` are enough only for models that know no raters.
     Raises UserError, which names file, row and remedy.
     """
     if on_bad not in ("error", "drop"):
@@ -91,11 +93,11 @@ def read_labels(
     }
     counts["demonstrations"]["duplicates"] = _duplicates(shown)
     labelled = pd.concat([compared["rater_id"], shown["rater_id"]]).value_counts()
-    if len(labelled) < 2:
+    if len(labelled) < 2 and not one_rater:
         files = ", ".join(path for kind in DATA_KINDS for path in paths[kind])
         raise UserError(
-            f"{files}: rater {labelled.index[0]!r} gave all labels; a population needs at least two raters: "
-            "add others' labels or correct rater_id (to train without raters on such data: encoding none)"
+            f"{files}: rater {labelled.index[0]!r} gave all labels that can be used; a population needs at least two raters: "
+            "add others' labels or correct rater_id (to train without raters on such data: raters.encoding=none)"
         )
     groups = _groups(data, counts["raters"]) if group_column else {}
     people = _raters(labelled, listed, groups, validate_share, seed, counts["raters"])

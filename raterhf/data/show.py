@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from raterhf.data.comparisons import describe, read_labels
+from raterhf.data.corpus import read_corpus
 from raterhf.recipe import Recipe
 
 KINDS = ("comparisons", "ratings", "demonstrations")
@@ -16,8 +17,9 @@ def describe_recipe(recipe: Recipe) -> dict:
     labels = read_labels(
         data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
         group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,
+        one_rater=recipe.raters.encoding == "none",
     )  # fmt: skip
-    return describe(labels)
+    return describe(labels) | ({"base": len(read_corpus(data.base, data.columns))} if data.base else {})
 
 
 def describe_files(files: dict[str, list[str] | None]) -> dict:
@@ -59,6 +61,14 @@ def _rows(figures: dict) -> list[tuple[str, str]]:
     for kind in ("comparisons", "demonstrations"):
         asked, changed = repeats[kind]["asked"], repeats[kind]["answered_differently"]
         rows.append((f"asked again ({kind})", f"{asked}, of which {changed} answered differently"))
+    ignored = {file: names for kind in KINDS for file, names in read[kind].get("columns_ignored", {}).items()}
+    rows.append(("columns not used", "; ".join(f"{file}: {', '.join(names)}" for file, names in ignored.items()) or "none"))
+    splits = {kind: read[kind]["split"] for kind in KINDS if read[kind].get("split")}
+    if splits and not any(read[kind].get("other_split") for kind in KINDS):
+        shown = "; ".join(f"{kind} {', '.join(f'{name} {n}' for name, n in found.items())}" for kind, found in splits.items())
+        rows.append(("column `split`", f"{shown}: all of them used, since data.split does not choose one"))
+    if "base" in figures:
+        rows.append(("base corpus", f"{figures['base']} rows"))
     for kind in ("personas", "groups"):
         rows.append((kind, ", ".join(f"{name} {n}" for name, n in figures[kind].items()) or "none"))
     return rows

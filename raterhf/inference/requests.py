@@ -18,7 +18,7 @@ from raterhf.data.files import Rows, read_rows
 from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler, completion_text
 from raterhf.inference.scorer import Scorer, completion_log_probs
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
 from raterhf.models.precision import pick_device, pick_dtype
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
 from raterhf.recipe import Policy as PolicyStage
@@ -32,6 +32,12 @@ Prompt = str | list[dict]
 def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
     """The model folder meant by RUN: RUN itself, or the first of `stages` trained in it."""
     for folder in (run, *(run / stage for stage in stages)):
+        begun = (folder / "started.json").is_file() and not (folder / "stage.json").is_file()
+        if begun:
+            raise UserError(
+                f"{folder} is being trained, or its training was interrupted; run the same `raterhf train` again to end it, or give the "
+                "folder of an earlier stage"
+            )
         if (folder / "raterhf.json").is_file():
             return folder
     what = f"has no trained stage {' or '.join(stages)}" if run.is_dir() else "does not exist"
@@ -106,7 +112,9 @@ def sample(
     (nats) is the completion's under its rater at temperature 1, recomputed; `finished` is False where it was cut at `max_new_tokens`.
     """
     folder = find_stage(run, SAMPLED_FROM)
-    pool = load_pool(folder) if (folder / "raters.json").is_file() else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
+    # The base model, which nobody rates, has no raters.
+    knows = (folder / "raters.json").is_file() or read_header(folder, "policy")["dim"] > 0
+    pool = load_pool(folder) if knows else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
     _check_group(pool, spec, group)
     raters = pool.resolve(spec, n, seed, group)
     repeats = 1 if pool.check_spec(spec) in ("fresh", "persona") else n
@@ -166,17 +174,14 @@ def score(
 
 
 def _rendered(renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
-    """The completions after each rater text; those that do not fit after one of them are rejected. Raises UserError where none is left."""
+    """The completions after each rater text, by text; those that do not fit after one of them are rejected."""
     examples = []
     for row, (prompt, answer) in list(asked.rows.items()):
         try:
             examples.append([renderer.example(prompt, answer, text) for text in texts])
         except UserError as error:
             asked.reject(row, str(error))
-    if not examples:
-        row, why = next(iter(sorted(asked.rejects.items())))
-        raise UserError(f"none of {len(asked.rejects)} rows can be scored; row {row}: {why}")
-    return [list(column) for column in zip(*examples)]
+    return [list(column) for column in zip(*examples)] or [[] for _ in texts]
 
 
 def matrix_csv(ids: list[str], rows: list[int], scores: np.ndarray) -> str:

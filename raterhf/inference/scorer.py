@@ -29,6 +29,9 @@ CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
 class Scorer:
     """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
 
+    From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `batches.Renderer` renders texts, `checkpoint.load_pool`
+    the raters, whose `resolve(SPEC, ...)` and `pool.stack_vectors` give vectors [K, k + o], taste first, and the null mask [K].
+
     With `deterministic` each pair is scored alone, so that its score is the same to the bit whatever else is asked; otherwise sums are
     taken in an order that depends on the company (about 1e-6 in fp32).
     """

@@ -23,7 +23,11 @@ class Session:
     """One scorer, N prompts (token ids, equal ones read once), K raters: `vectors` [K, k] and `null` [K], None for rater-free models."""
 
     def __init__(self, scorer: Scorer, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None = None, null: Tensor | None = None):
-        model = scorer.model
+        if not prompts:
+            raise UserError("no prompts; a session needs one at least")
+        prompts, model = [tuple(prompt) for prompt in prompts], scorer.model
+        # A prompt leaves room for an answer.
+        scorer.check([Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
         self.site = model.site if model.reader is not None else None
         self.keys, self.lengths, self.parents = Keys(), [], []

@@ -47,8 +47,8 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
             bos_token_id=None, **settings,
         )  # fmt: skip
         return AutoModelForCausalLM.from_config(full, dtype=torch.float32)
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"model.config {config}: transformers refuses it: {error}") from None
+    except Exception as error:  # of many kinds, with messages that list all that transformers has
+        raise UserError(f"model.config {config}: transformers refuses it: {str(error)[:200]}; correct the key it names") from None
 
 
 def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -59,7 +59,10 @@ def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
     except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this folder does not load"
-        raise UserError(f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
+            "give another folder, or write this one again"
+        ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
         model.resize_token_embeddings(len(tokenizer))

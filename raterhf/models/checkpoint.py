@@ -96,11 +96,15 @@ def _read(path: Path, load: Callable):
         raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """A JSON object of a run folder. Raises UserError where it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path} is missing, so {path.parent} is no raterhf folder; give a run folder such as runs/dice")
     try:
-        return json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"a {type(found).__name__}, not an object")
+        return found
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
 
@@ -156,11 +160,13 @@ def _own_dim(model: Policy | RewardModel) -> int:
 
 def read_header(folder: Path, kind: str) -> dict:
     """`raterhf.json` of a model folder, checked for kind and schema."""
-    header = _read_json(recover(folder) / "raterhf.json")
+    header = read_json(recover(folder) / "raterhf.json")
     if header.get("schema") != SCHEMA:
         raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
     if header.get("kind") != kind:
-        raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed")
+        raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed; give the run folder, which has both")
+    if missing := [key for key in ("dim", "tokens", "own_dim", "max_length", *(["site"] if kind == "reward" else [])) if key not in header]:
+        raise UserError(f"{folder}/raterhf.json is damaged (without {', '.join(missing)}); delete its folder and train that stage again")
     return header
 
 
@@ -211,7 +217,7 @@ def save_pool(folder: Path, pool: RaterPool) -> None:
 
 def load_pool(folder: Path) -> RaterPool:
     folder = recover(folder)
-    text = _read_json(folder / "raters.json")
+    text = read_json(folder / "raters.json")
     if text.get("schema") != SCHEMA:
         raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")
     arrays = _read(folder / "raters.safetensors", load_arrays)

@@ -27,7 +27,7 @@ class Policy(nn.Module):
 
     def prefix(self, vectors: Tensor | None, null: Tensor | None) -> Tensor | None:
         """Soft prefixes [B, m, d] of raters [B, k] or [B, k + o]."""
-        return None if self.reader is None else self.reader(vectors[:, : self.reader.dim], null)
+        return None if self.reader is None else self.reader(vectors, null)
 
     @property
     def decoder(self) -> PreTrainedModel:

@@ -3,7 +3,7 @@
     new          a fresh fictitious rater for each sample       all            every known rater
     new:7        fictitious rater number 7, always the same     none           the null rater
     new:64x      64 fresh ones                                  persona:NAME   a fictitious member of a persona
-    ID           a known rater
+    ID           a known rater                                  new:7@G, new:7@persona:NAME   number 7 of a group or persona
 
 A rater's vector is taste (k dimensions, learned or drawn from the population) and own noise (o standard normal dimensions, which
 sampling draws with; a known rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater:
@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from raterhf.errors import UserError
-from raterhf.raters.population import Population
+from raterhf.raters.population import MIN_MEMBERS, Population
 
 RESERVED = ("new", "all", "none")
+FIXED = re.compile(r"new:(\d+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,12 @@ class RaterPool:
             return self.populations[key]
         kind, _, name = key.partition(":")
         if not kind:
-            raise UserError("this run has no population to draw fictitious raters from (raters.encoding is none); use --rater none")
+            raise UserError("this model knows no raters (it is the base model, or raters.encoding is none); use --rater none")
+        members = self.personas.get(name, []) if persona else [r for r, g in self.groups.items() if g == name]
+        few = f"has {len(members)} raters, fewer than the {MIN_MEMBERS} to draw fictitious ones from" if members else "is not in this run"
         names = sorted(k.partition(":")[2] for k in self.populations if k.startswith(kind + ":"))
         near = difflib.get_close_matches(name, names, n=1)
-        raise UserError(
-            f"{kind} {name!r} is not in this run; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}"
-        )
+        raise UserError(f"{kind} {name!r} {few}; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}")
 
     def _unused_id(self, rng: np.random.Generator) -> str:
         """A string shaped like the known IDs that none of them has."""
@@ -120,7 +121,10 @@ class RaterPool:
             return {"new": "fresh"}.get(spec, spec)
         if spec.startswith("new:"):
             rest = spec[4:]
-            if re.fullmatch(r"\d+", rest):
+            if parts := FIXED.fullmatch(spec):
+                _, group, persona = parts.groups()
+                if (group or persona) and self.encoding == "embedding":
+                    self._population(group, persona)
                 return "fixed"
             if counted and re.fullmatch(r"[1-9]\d*x", rest):
                 return "counted"
@@ -140,7 +144,7 @@ class RaterPool:
         """The raters that SPEC stands for. `new` and personas give n fresh ones, `new:64x` 64, `all` every known one, the rest one."""
         kind = self.check_spec(spec, counted)
         if self.encoding == "none" and kind != "none":
-            raise UserError(f"rater {spec!r}: this run knows no raters (raters.encoding is none); use none")
+            raise UserError(f"rater {spec!r}: this model knows no raters (it is the base model, or raters.encoding is none); use none")
         if kind == "none":
             return [self.null()]
         if kind == "all":
@@ -151,7 +155,10 @@ class RaterPool:
         if kind == "known":
             return [self.known(spec)]
         if kind == "fixed":
-            return [self.fictitious(int(spec[4:]), group)]
+            number, within, persona = FIXED.fullmatch(spec).groups()
+            if group and (within or persona):
+                raise UserError(f"rater {spec!r} names whom it is drawn from already; leave out the group {group!r}")
+            return [self.fictitious(int(number), within or group, persona)]
         count = int(spec[4:-1]) if kind == "counted" else n
         persona = spec[8:] if kind == "persona" else None
         return [self.fictitious(number, group, persona) for number in self.fresh_numbers(count, seed)]

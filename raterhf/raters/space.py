@@ -41,6 +41,10 @@ class PrefixReader(nn.Module):
         self.scale = embedding_std
 
     def forward(self, vectors: Tensor, null: Tensor) -> Tensor:
-        """Prefixes of the raters with these vectors; where `null` [B] is True, the null rater's prefix whatever the vector."""
+        """Prefixes of the raters with these vectors, of which the first k dimensions are read (own noise follows taste).
+
+        Where `null` [B] is True it is the null rater's prefix, whatever the vector.
+        """
+        vectors = vectors[:, : self.dim]
         read = self.scale * (self.linear(vectors) + self.net(vectors)).view(-1, self.tokens, self.hidden_size)
         return torch.where(null[:, None, None], self.null, read)

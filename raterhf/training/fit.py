@@ -20,8 +20,11 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_training_state, recover, save_training_state
 from raterhf.recipe import Optimisation
+
+CHECK_EVERY = 5  # steps between two looks at the loss, each of which waits for the device
 
 for name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(name).setLevel(logging.ERROR)
@@ -65,6 +68,10 @@ class _Resumable(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = self.first + batch_idx + 1
+        if step % CHECK_EVERY == 0 and not torch.isfinite(outputs["loss"]):
+            raise UserError(
+                f"the loss is {float(outputs['loss'])} at step {step}: the training diverged; lower the learning rate of this stage"
+            )
         if step % self.save_every == 0:
             extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
             save_training_state(self.state, step, module, self.optimizer, extra)

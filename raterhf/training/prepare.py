@@ -31,6 +31,7 @@ def read_data(recipe: Recipe) -> Labels:
     labels = read_labels(
         data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
         group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,
+        one_rater=recipe.raters.encoding == "none",
     )  # fmt: skip
     return shuffle_raters(labels, recipe.seed) if data.shuffle_raters else labels
 

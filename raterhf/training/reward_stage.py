@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
+from raterhf.errors import UserError
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.models.own_noise import make_own_noise
@@ -69,6 +70,11 @@ def make_training(recipe: Recipe) -> RewardTraining:
     """Data, model and batches of the recipe's stage."""
     labels = prepare.read_data(recipe)
     people = prepare.find_people(labels)
+    if recipe.raters.encoding == "embedding" and len(people.known) < 2:
+        raise UserError(
+            f"{len(people.known)} labelled rater(s) to train on beside {len(people.validate)} kept for validation; a population needs at "
+            "least two: add raters, or keep none with data.validate_share=0"
+        )
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)

@@ -14,8 +14,7 @@ import torch
 
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
-from raterhf.data.files import read_rows
-from raterhf.errors import UserError
+from raterhf.data.corpus import read_corpus
 from raterhf.inference.passes import prompt_features
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import TOKEN_BUDGET, Scorer
@@ -35,7 +34,7 @@ from raterhf.training.start import all_texts, pool_without_vectors, rater_texts,
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
-    "base": ("seed", "model", "base", "data.base"),
+    "base": ("seed", "model", "base", "data.base", "data.columns"),
     "reward": (
         "seed",
         "model",
@@ -118,12 +117,15 @@ def file_digest(path: str) -> str:
 def _finished(folder: Path, inputs: dict) -> bool:
     """Whether the stage is done with these inputs; says what changed where it was done with others."""
     record, started = folder / "stage.json", folder / "started.json"
-    before = json.loads((record if record.is_file() else started).read_text()) if record.is_file() or started.is_file() else None
+    there = next((path for path in (record, started) if path.is_file()), None)
+    before = checkpoint.read_json(there) if there else None
     if before is not None:
-        changed = [key for key in inputs | before["inputs"] if before["inputs"].get(key) != inputs.get(key)]
+        known = before.get("inputs") or {}
+        changed = [key for key in inputs | known if known.get(key) != inputs.get(key)]
         if not changed:
             return record.is_file()
-        print(f"{folder.name}: trained again, since {', '.join(changed)} changed", flush=True)
+        again = "trained again" if record.is_file() else "begun again"
+        print(f"{folder.name}: {again}, since {', '.join(changed)} changed", flush=True)
         clear_state(folder)
         record.unlink(missing_ok=True)
     checkpoint.write_text(started, json.dumps({"inputs": inputs}))
@@ -131,16 +133,14 @@ def _finished(folder: Path, inputs: dict) -> bool:
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
-    rows = read_rows(recipe.data.base).frame
-    missing = {"prompt", "completion"} - set(rows.columns)
-    if missing:
-        raise UserError(f"{recipe.data.base}: column {', '.join(sorted(missing))} is missing; a base corpus has prompt and completion")
+    rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
     if recipe.model.path:
         lm, tokenizer = backbone.load_pretrained(recipe.model.path)
     else:
         names = [recipe.raters.text_template.format("0123456789")]
-        tokenizer = backbone.train_tokenizer(prompts + completions + names, recipe.model.vocab_size)
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        tokenizer = backbone.train_tokenizer(texts + completions + names, recipe.model.vocab_size)
         lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed)
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]

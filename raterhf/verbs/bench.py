@@ -11,7 +11,7 @@ from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, make_app, 
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
-Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a reward model's folder.")]
+Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a run folder.")]
 Shape = Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")]
 Site = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
 Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
@@ -58,7 +58,7 @@ def bench_train(
     source: Source = "20m",
     site: Site = None,
     prompts: Prompts = 2,
-    completions: Completions = 8,
+    completions: Annotated[int, typer.Option(min=2, help="Completions of each prompt.")] = 8,
     prompt_tokens: PromptTokens = 256,
     completion_tokens: CompletionTokens = 128,
     soft_tokens: SoftTokens = 8,

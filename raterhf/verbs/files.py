@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def recipes_cp(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `recipes ls` lists.")],
     dest: Annotated[Path | None, typer.Argument(metavar="[DEST]", help="A new file, or a folder; NAME.yaml here where not given.")] = None,
 ) -> None:
-    """Copy a shipped recipe to start from. Never overwrites."""
+    """Copy a shipped recipe to start from, named after the new file. Never overwrites."""
     from raterhf.recipe import shipped
 
     known = shipped()
@@ -40,10 +41,24 @@ def recipes_cp(
         raise UserError(f"{target}: there is no folder {target.parent}; make it, or choose another place")
     try:
         with open(target, "x", encoding="utf-8") as file:
-            file.write(known[name].read_text("utf-8"))
+            file.write(re.sub(r"(?m)^name: .*$", f"name: {target.stem}", known[name].read_text("utf-8"), count=1))
     except FileExistsError:
         raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from None
     typer.echo(target)
+
+
+@recipes_app.command("keys")
+def recipes_keys(
+    section: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Such as policy; all where not given.")] = None,
+) -> None:
+    """Every key of a recipe, its default and what it is."""
+    from raterhf.recipe import keys
+
+    shown = [(key, default, about) for key, default, about in keys() if section in (None, key.partition(".")[0])]
+    if not shown:
+        raise UserError(f"section {section!r} is none of {', '.join(dict.fromkeys(key.partition('.')[0] for key, _, _ in keys()))}")
+    for key, default, about in shown:
+        typer.echo(f"{key} = {default}\n    {about}")
 
 
 @recipes_app.command("check")
