@@ -25,6 +25,7 @@ from raterhf.errors import UserError
 
 NAME = "raterhf_shared"
 ROW_TOKENS = 256  # siblings of one row: longer rows spend more on masked pairs, shorter ones read the context more often
+CALL_PAIRS = 2**21  # query-key pairs of one call of attention on a CPU: more of them leave its cache
 PADDING = 1.3  # rows stand in one call of attention as long as padding makes it at most this much larger
 ATTENDING = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -99,7 +100,7 @@ def lay_out(lengths: Sequence[int], parents: Sequence[int], device: torch.device
     context = {s: after[int(parents[s])] for s in range(kept, len(lengths))}
     rows = [row for siblings in children.values() for row in _cut(siblings, lengths)]
     rows.sort(key=lambda row: (lengths[row].sum(), len(context[row[0]])))
-    offset = int(start[kept])
+    offset, most = int(start[kept]), CALL_PAIRS if torch.device(device).type == "cpu" else float("inf")
     # Positions of kept tokens are those of contexts, in which they stand in order.
     positions = np.zeros(start[-1], np.int64)
     for tokens in after.values():
@@ -107,7 +108,8 @@ def lay_out(lengths: Sequence[int], parents: Sequence[int], device: torch.device
     for s in range(kept, len(lengths)):
         positions[start[s] : start[s + 1]] = first[s] + np.arange(lengths[s])
     parts = [
-        _pad([rows[i] for i in part], lengths, start, context, positions, offset, device) for part in _like_sized(rows, lengths, context)
+        _pad([rows[i] for i in part], lengths, start, context, positions, offset, device)
+        for part in _like_sized(rows, lengths, context, most)
     ]
     return Forest(start[kept:] - offset, torch.tensor(positions[offset:], device=device), parts, offset)
 
@@ -132,13 +134,13 @@ def _cut(siblings: list[int], lengths: np.ndarray) -> Iterator[list[int]]:
     yield row
 
 
-def _like_sized(rows: list[list[int]], lengths: np.ndarray, context: dict[int, np.ndarray]) -> Iterator[range]:
-    """Ranges of rows, sorted by size, that stand in one call of attention."""
+def _like_sized(rows: list[list[int]], lengths: np.ndarray, context: dict[int, np.ndarray], most: float) -> Iterator[range]:
+    """Ranges of rows, sorted by size, that stand in one call of attention, of at most so many query-key pairs where a row allows it."""
     begin, real, wide, deep = 0, 0, 0, 0
     for i, row in enumerate(rows):
         q, c = int(lengths[row].sum()), len(context[row[0]])
         padded = (i - begin + 1) * max(wide, q) * (max(deep, c) + max(wide, q))
-        if i > begin and padded > PADDING * (real + q * (c + q)):
+        if i > begin and (padded > PADDING * (real + q * (c + q)) or padded > most):
             yield range(begin, i)
             begin, real, wide, deep = i, 0, 0, 0
         real, wide, deep = real + q * (c + q), max(wide, q), max(deep, c)
