@@ -316,12 +316,14 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     assert matrix.shape == (1, 1) and torch.isfinite(torch.tensor(matrix)).all()
 
 
-def test_site_prefix_trains(done, data, tmp_path):
-    recipe = make_recipe(data, tmp_path, reward={"site": "prefix", "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2})
+@pytest.mark.parametrize("site", ["prefix", "suffix"])
+def test_other_sites_train(done, data, tmp_path, site, capsys):
+    recipe = make_recipe(data, tmp_path, reward={"site": site, "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2})
     shutil.copytree(done.folder / "base", recipe.folder / "base")
     stages.train(recipe)
     model, _, header = load_reward(recipe.folder / "reward")
-    assert header["site"] == "prefix" and model.reader.tokens == 2
+    assert "the population is chosen by the vectors' density, since site " + site in capsys.readouterr().out
+    assert header["site"] == site and model.reader.tokens == 2
 
 
 def test_learning_rate():

@@ -166,7 +166,14 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
     if module.space is None:
         return pool
     pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
-    judge = marginal_likelihood(module, validate) if len(validate) else None
+    # Where the trunk reads the rater, every draw of every candidate would cost a pass of all completions.
+    cheap = module.model.site == "head"
+    if len(validate) and not cheap:
+        print(
+            "  reward: the population is chosen by the vectors' density, since site " + module.model.site + " reads every draw anew",
+            flush=True,
+        )
+    judge = marginal_likelihood(module, validate) if len(validate) and cheap else None
     report["population"] = fit_populations(recipe, pool, judge)
     return pool
 
