@@ -150,12 +150,10 @@ def score(
 
     asked = requests.read_completions(file)
     ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
-    table = requests.matrix_csv(ids, list(asked.rows), scores)
-    if not asked.rows:
-        pass  # nothing could be scored: the rejects say why
-    elif out is None:
+    table = requests.matrix_csv(ids, list(asked.rows), scores) if asked.rows else ""
+    if out is None:
         typer.echo(table, nl=False)
-    else:
+    elif table:
         write_text(out, table)
         typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
     rejects = file.with_name(f"{file.name}.rejects.csv")

@@ -163,3 +163,5 @@ def test_the_base_corpus_keeps_the_rules_of_other_data(write, rows, says):
 def test_the_base_corpus_is_read_by_the_recipes_columns(write):
     frame = read_corpus(write("base.jsonl", [{"Frage": "Q", "completion": [{"role": "assistant", "content": "A"}]}]), {"prompt": "Frage"})
     assert frame.to_dict("records") == [{"prompt": "Q", "completion": "A"}]
+    own = write("own.jsonl", [{"prompt": "Q", "completion": "A"}])
+    assert list(read_corpus(own, {"prompt": "Frage"}).prompt) == ["Q"]  # the mapping is for the raters' data

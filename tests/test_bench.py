@@ -105,6 +105,7 @@ reward: {{steps: 3, batch_size: 8, lr: 1.0e-3}}
     assert rows["prefix, unshared"]["seconds"] == 2 * rows["prefix, unshared"]["seconds_per_update"]
     assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--site", "head")
     fails("bench", "accuracy", recipe, "--site", "tail", says="site 'tail' is not one of the sites, which are prefix, suffix, head")
+    fails("bench", "accuracy", recipe, "--site", "head", "--unshared", says="add --site prefix")
     fails("bench", "accuracy", recipe, "raters.encoding=none", says="needs the stage reward and raters.encoding embedding")
 
 

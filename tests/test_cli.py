@@ -150,6 +150,9 @@ def test_recipes_cp_never_overwrites(tmp_path, monkeypatch):
     assert Path("dice.yaml").read_text() == "mine"
     succeeds("recipes", "cp", "dice", "other.yaml")
     assert "writes into runs/other" in succeeds("recipes", "check", "other.yaml")
+    for name, folder in (("7.yaml", "runs/7"), ("my own.yaml", "runs/my-own"), ("no.yaml", "runs/no")):
+        succeeds("recipes", "cp", "dice", name)
+        assert f"writes into {folder}\n" in succeeds("recipes", "check", name)
     fails("recipes", "cp", "dice", "no/where.yaml", says="no folder no")
     fails("recipes", "cp", "dcie", says="there are: ")
 

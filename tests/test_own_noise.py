@@ -9,7 +9,7 @@ from raterhf.inference.sampler import Sampler
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.own_noise import WIDTH, OwnNoise, OwnNoiseSampling, make_own_noise
 from raterhf.models.policy import Policy
-from raterhf.training.persistence import mean_answers, persistence_weights
+from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
 from raterhf.training.reward_module import ComparisonData
 
 VOCABULARY, OWN, N = 6, 512, 20_000
@@ -171,3 +171,13 @@ def test_wording_is_heard_alike_and_answers_apart():
     cosine = noise(examples) @ noise(examples).T
     same = torch.block_diag(*[torch.ones(4, 4)] * 60).bool()
     assert cosine[same].min() > 0.95 and cosine[~same].abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("prompts", [1, 2, 3])
+@pytest.mark.filterwarnings("error")
+def test_few_prompts_are_read_too(prompts):
+    features, target = torch.randn(prompts, 5), torch.rand(prompts, 2)
+    weights = linear_weights(features, target)
+    assert weights.shape == (6, 2) and weights.isfinite().all()
+    if prompts == 1:
+        assert torch.allclose(weights[-1] + features[0] @ weights[:-1], target[0])

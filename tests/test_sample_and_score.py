@@ -107,6 +107,11 @@ def test_prompts_from_a_file_may_be_any_text(run, tmp_path):
     assert [row["prompt"] for row in rows] == ['two\nlines, "quoted"', "🎲 würfeln"]
 
 
+def test_what_raters_by_text_are_not_drawn_from(text_run):
+    fails("sample", text_run, "--prompt", "x", "--rater", "new:7@persona:typo", says="persona 'typo' is not in this run; there are: sailor")
+    fails("sample", text_run, "--prompt", "x", "--rater", "new:7@south", says="group 'south': this run knows raters by text")
+
+
 def test_raters_by_text_change_the_answer(text_run):
     rows = sampled(text_run, "--rater", "all", "--temperature", 0)
     assert [row["rater"] for row in rows] == ["ann", "bob", "cy"]
@@ -240,6 +245,7 @@ def test_mistakes_in_scoring(run, answers, tmp_path):
     path.write_text("prompt,completion\nHi,\n")
     result = invoke("score", run, path, "--raters", "ann")
     assert result.exit_code == 3 and result.stdout == "" and "1 of 1 rows were not scored" in result.stderr
+    assert invoke("score", run, path, "--raters", "ann", "--own-noise").exit_code == 3
     rejects = path.with_name("half.csv.rejects.csv")
     assert "completion is empty" in rejects.read_text()
     path.write_text("prompt,completion\nHi,Ho\n")

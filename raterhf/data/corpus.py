@@ -8,12 +8,13 @@ from raterhf.errors import UserError
 
 
 def read_corpus(path: str, columns: dict[str, str]) -> pd.DataFrame:
-    """The rows `prompt, completion` (text, or messages whose last is the answer) of a file; `columns` maps our names to the file's.
+    """The rows `prompt, completion` (text, or messages whose last is the answer) of a file.
 
+    `columns` maps our names to the files'; a corpus that has ours is read by them, since the mapping may be for the raters' data alone.
     Raises UserError for a missing column and for bad rows, naming the first of each fault.
     """
     rows, problems = read_rows(path), Problems()
-    names = {name: columns.get(name, name) for name in ("prompt", "completion")}
+    names = {name: name if name in rows.frame else columns.get(name, name) for name in ("prompt", "completion")}
     if missing := [theirs for theirs in names.values() if theirs not in rows.frame]:
         raise UserError(
             f"{path}: column {', '.join(missing)} is missing; a base corpus has prompt and completion (its columns: "

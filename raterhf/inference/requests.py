@@ -163,6 +163,8 @@ def score(
     renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model)
     by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
     examples = _rendered(renderer, asked, [rater.text for rater in people] if by_text else [""])
+    if not asked.rows:
+        return list(raters), np.zeros((len(people), 0), np.float32)
     with torch.no_grad():
         if by_text:
             return list(raters), torch.cat([scorer.matrix(mine, None, None) for mine in examples]).cpu().numpy()
@@ -170,7 +172,7 @@ def score(
         vectors, null = _on(device, people, header["dim"] + header["own_dim"])
         if own_noise:
             return list(raters), scorer.utility(examples, vectors, null).cpu().numpy()
-        return list(raters), scorer.matrix(examples, vectors[:, : header["dim"]], null, len(people)).cpu().numpy()
+        return list(raters), scorer.matrix(examples, vectors, null, len(people)).cpu().numpy()
 
 
 def _rendered(renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
@@ -181,7 +183,7 @@ def _rendered(renderer: Renderer, asked: Completions, texts: list[str]) -> list[
             examples.append([renderer.example(prompt, answer, text) for text in texts])
         except UserError as error:
             asked.reject(row, str(error))
-    return [list(column) for column in zip(*examples)] or [[] for _ in texts]
+    return [list(column) for column in zip(*examples)]
 
 
 def matrix_csv(ids: list[str], rows: list[int], scores: np.ndarray) -> str:

@@ -29,7 +29,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from raterhf.data.batches import Example
 
-WIDTH = 0.5  # of the kernel between questions: paraphrases lie within .25 of each other, questions with a few answers in common beyond .8
+WIDTH = 0.5  # of the kernel between questions: more than paraphrases of one differ by, less than questions that share some answers do
 WORD_STARTS = ("Ġ", "▁", "Ċ", "ĉ", " ", "\n", "\t")  # how byte-level BPE and SentencePiece write a leading blank
 
 

@@ -123,22 +123,27 @@ class RaterPool:
             rest = spec[4:]
             if parts := FIXED.fullmatch(spec):
                 _, group, persona = parts.groups()
-                if (group or persona) and self.encoding == "embedding":
-                    self._population(group, persona)
+                if group or persona:
+                    self._check_population(group, persona)
                 return "fixed"
             if counted and re.fullmatch(r"[1-9]\d*x", rest):
                 return "counted"
             form = "new:NUMBER or new:COUNTx" if counted else "new:NUMBER"
             raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); for a fresh rater use `new`")
         if spec.startswith("persona:"):
-            self._population(None, spec[8:]) if self.encoding == "embedding" else self._check_persona(spec[8:])
+            self._check_population(None, spec[8:])
             return "persona"
         self.known(spec)
         return "known"
 
-    def _check_persona(self, name: str) -> None:
-        if name not in self.personas:
-            raise UserError(f"persona {name!r} is not in this run; there are: {', '.join(sorted(self.personas)) or 'none'}")
+    def _check_population(self, group: str | None, persona: str | None) -> None:
+        """Raise UserError where no fictitious rater can be drawn from this group or persona."""
+        if self.encoding == "embedding":
+            self._population(group, persona)
+        elif group:
+            raise UserError(f"group {group!r}: this run knows raters by text, which has no groups to draw from; leave it out")
+        elif persona not in self.personas:
+            raise UserError(f"persona {persona!r} is not in this run; there are: {', '.join(sorted(self.personas)) or 'none'}")
 
     def resolve(self, spec: str, n: int, seed: int, group: str | None = None, counted: bool = False) -> list[Rater]:
         """The raters that SPEC stands for. `new` and personas give n fresh ones, `new:64x` 64, `all` every known one, the rest one."""

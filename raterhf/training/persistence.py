@@ -67,7 +67,8 @@ def linear_weights(features: Tensor, target: Tensor) -> Tensor:
     The ridge is chosen by leave-one-out, so that paraphrases never seen are read well.
     """
     model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13)))
-    model.fit(features.double().cpu().numpy(), target.double().cpu().numpy())
+    with np.errstate(invalid="ignore"):  # one prompt alone leaves nothing to choose by: the constant is its target
+        model.fit(features.double().cpu().numpy(), target.double().cpu().numpy())
     scale, ridge = model[0], model[1]
     slope = (ridge.coef_ / scale.scale_).T
     constant = ridge.intercept_ - scale.mean_ @ slope

@@ -170,8 +170,7 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
     cheap = module.model.site == "head"
     if len(validate) and not cheap:
         print(
-            "  reward: the population is chosen by the vectors' density, since site " + module.model.site + " reads every draw anew",
-            flush=True,
+            f"  reward: the population is chosen by the vectors' density, since site {module.model.site} reads every draw anew", flush=True
         )
     judge = marginal_likelihood(module, validate) if len(validate) and cheap else None
     report["population"] = fit_populations(recipe, pool, judge)

@@ -266,7 +266,7 @@ def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, p
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     with torch.no_grad():
         prompts, answers = mean_answers(policy.own_noise, prepare.comparison_data(labels, window, pool.ids, {}))
-        share = reward.own_noise.share(Scorer(reward).prompt_features(prompts))
+        share = reward.own_noise.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
         features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
     policy.own_noise.persistence.copy_(persistence_weights(features, share))
     policy.own_noise.question.copy_(linear_weights(features, answers))

@@ -141,7 +141,10 @@ def bench_accuracy(
     from raterhf.bench.table import print_accuracy
     from raterhf.bench.workload import check_sites
 
-    found = accuracy.bench_accuracy(resolved, check_sites(site), target, every, unshared)
+    sites = check_sites(site)
+    if unshared and "prefix" not in sites:
+        raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
+    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared)
     print_accuracy(found)
     if out:
         _write(out, found)

@@ -26,8 +26,8 @@ def make_app(**settings) -> typer.Typer:
 def set_environment(recipe: "Recipe | None" = None) -> None:
     """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe names something on the hub.
 
-    Threads that wait sleep: where another run uses the same cores, waiting busily made one of a minute take ten. Before the libraries are
-    imported, since they read these variables then. What the user has set stays.
+    Threads that wait sleep: where another run uses the same cores, threads that wait busily make both many times slower. Before the
+    libraries are imported, since they read these variables then. What the user has set stays.
     """
     wanted = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     wanted |= {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}

@@ -30,6 +30,8 @@ def recipes_cp(
     dest: Annotated[Path | None, typer.Argument(metavar="[DEST]", help="A new file, or a folder; NAME.yaml here where not given.")] = None,
 ) -> None:
     """Copy a shipped recipe to start from, named after the new file. Never overwrites."""
+    import yaml
+
     from raterhf.recipe import shipped
 
     known = shipped()
@@ -41,7 +43,9 @@ def recipes_cp(
         raise UserError(f"{target}: there is no folder {target.parent}; make it, or choose another place")
     try:
         with open(target, "x", encoding="utf-8") as file:
-            file.write(re.sub(r"(?m)^name: .*$", f"name: {target.stem}", known[name].read_text("utf-8"), count=1))
+            called = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem)  # what a recipe may be called
+            called = called if yaml.safe_load(called) == called else f'"{called}"'  # YAML reads 1 as a number and no as false
+            file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", known[name].read_text("utf-8"), count=1))
     except FileExistsError:
         raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from None
     typer.echo(target)
