@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own part and from those before it.
-ORDER = ["__init__", "errors", "recipe", "raters", "data", "models", "inference", "training", "compare", "bench", "verbs", "cli"]
+ORDER = "__init__ errors recipe figures raters data models pages inference training probes compare bench verbs cli".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
 
 

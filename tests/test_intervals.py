@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raterhf.compare import metrics
+from raterhf.figures import metrics
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from raterhf.compare import metrics
+from raterhf.figures import metrics
 
 TYPES, QUESTIONS, CLASSES = 4, 6, 6
 N = 400

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from raterhf.bench.measure import machine
 from raterhf.bench.score import in_batches
-from raterhf.compare.metrics import accuracy
+from raterhf.figures.metrics import accuracy
 from raterhf.inference.scorer import TOKEN_BUDGET
 from raterhf.models.precision import pick_device
 from raterhf.recipe import Recipe

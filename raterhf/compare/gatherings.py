@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from raterhf.compare import metrics
-from raterhf.compare.contestants import Contestant
 from raterhf.errors import UserError
+from raterhf.figures import metrics
+from raterhf.inference.contestants import Contestant
 from raterhf.raters.pool import Rater
 
 UNSEEN = ("unseen_support", "unseen_query")

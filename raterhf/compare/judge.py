@@ -1,4 +1,4 @@
-"""Every figure of one policy in a simulated world, for one seed. The formulas are those of `compare/metrics.py`.
+"""Every figure of one policy in a simulated world, for one seed. The formulas are those of `figures/metrics.py`.
 
 The fresh raters, real and fictitious, are drawn here; nothing that is trained on is looked at, but for `copying`, `skill` and `recall`.
 
@@ -11,10 +11,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from raterhf.compare import metrics
-from raterhf.compare.contestants import Contestant
 from raterhf.data.comparisons import Labels
 from raterhf.data.worlds import People, Question, World
+from raterhf.figures import metrics
+from raterhf.inference.contestants import Contestant
 from raterhf.inference.scorer import Scorer
 from raterhf.raters.pool import Rater
 

@@ -17,8 +17,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from raterhf.compare import metrics, metrics_file
-from raterhf.compare.contestants import Contestant, load_contestant
 from raterhf.compare.gatherings import (
     UNSEEN,
     gather,
@@ -32,8 +30,11 @@ from raterhf.compare.people_report import write_people_report
 from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import read_labels
 from raterhf.errors import UserError
+from raterhf.figures import metrics
+from raterhf.inference.contestants import Contestant, load_contestant
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
+from raterhf.pages import metrics_file
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training import stages

@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib import rc_context
 
 from raterhf.compare import plots
-from raterhf.compare.report import inlined, page_template, write_page
-from raterhf.compare.targets import find, interval_text, number
+from raterhf.pages.page import find, inlined, interval_text, number, page_template, write_page
+from raterhf.pages.style import COLOURS, STYLE
 
 SERIES = ("population", "none", "rater_new")
 PANELS = {"real": "Unseen people", "rater_new": "Fictitious participants", "none": "Nobody in particular"}
@@ -48,7 +48,7 @@ def write_people_report(metrics: dict, out: Path) -> Path:
     """Write the plots and report.html into `out`; returns the latter's path."""
     drawn = draw(metrics)
     page = page_template("people.html.j2").render(
-        name=find(metrics, "recipe", "name"), colours=plots.COLOURS, plots=inlined(drawn), metrics=metrics, panels=PANELS,
+        name=find(metrics, "recipe", "name"), colours=COLOURS, plots=inlined(drawn), metrics=metrics, panels=PANELS,
         summary=summary(metrics), discussions=discussions(metrics), figures=FIGURES,
         tables=[
             table("Fictitious participants", metrics["policies"], POLICIES, [*SHOWN, "tv_unrated"]),
@@ -63,7 +63,7 @@ def write_people_report(metrics: dict, out: Path) -> Path:
 def draw(metrics: dict) -> dict[str, str]:
     """File name -> SVG: votes on each statement, and who votes alike, by discussion."""
     drawn = {}
-    with rc_context(plots.STYLE):
+    with rc_context(STYLE):
         for d, discussion in enumerate(metrics["discussions"].values()):
             for s, question in enumerate(questions(discussion, metrics["options"])):
                 drawn[f"votes-{d}-{s}"] = plots.question_plot(question, SERIES)

@@ -11,12 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from raterhf.compare import plots, tradeoff
-from raterhf.compare.targets import find, find_interval, headline, interval_text, number, summary, targets
-from raterhf.models.checkpoint import write_text
+from raterhf.compare.targets import headline, summary, targets
+from raterhf.pages.page import find, find_interval, inlined, page_template, write_page
+from raterhf.pages.style import COLOURS, file_name
 
 # group -> figure -> formula, and a perfect sampler's value
 GLOSSARY = {
@@ -96,38 +95,13 @@ def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None
     return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}))
 
 
-def page_template(name):
-    """A template of this folder, with the filters that pages use."""
-    env = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    env.filters |= {"num": number, "span": interval_text, "policy": plots.policy_name, "hue": plots.hue}
-    return env.get_template(name)
-
-
-def write_page(out, drawn, html):
-    """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path."""
-    for name, svg in drawn.items():
-        write_text(out / "plots" / f"{name}.svg", svg)
-    write_text(out / "report.html", html)
-    return out / "report.html"
-
-
-def inlined(drawn):
-    return {name: Markup(plots.inline(name, svg)) for name, svg in drawn.items()}
-
-
 def render(metrics, drawn, samples):
     checks = targets(metrics)
     cards = question_cards(metrics)
     coherence = metrics.get("coherence") or {}
     return page_template("report.html.j2").render(
         name=find(metrics, "recipe", "name"),
-        colours=plots.COLOURS,
+        colours=COLOURS,
         headline=headline(checks),
         summary=summary(metrics, checks),
         tally=Counter(t.status for t in checks),
@@ -164,7 +138,7 @@ def question_cards(metrics):
     for key, question in (metrics.get("questions") or {}).items():
         rows = {policy: find(question, "policies", policy) or {} for policy in ("vanilla", "rater_new")}
         distance = "etv" if any(row.get("etv") is not None for row in rows.values()) else "tv"
-        card = {"key": key, "group": KINDS[question["kind"]], "plot": plots.file_name(f"question-{key}")}
+        card = {"key": key, "group": KINDS[question["kind"]], "plot": file_name(f"question-{key}")}
         card["prompt"] = prompt_text(question.get("prompt") or "")
         card["figures"] = {
             policy: {figure: row[figure] for figure in (distance, "valid") if row.get(figure) is not None} for policy, row in rows.items()

@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from raterhf.compare import metrics
 from raterhf.compare.opponent import pair_rows, standard_scale
 from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import Labels
+from raterhf.figures import metrics
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.compare import metrics, metrics_file, reward_figures
-from raterhf.compare.contestants import load_contestant
+from raterhf.compare import reward_figures
 from raterhf.compare.jobs import side_by_side
 from raterhf.compare.judge import Arena, Verdict, judge, skill_and_recall
 from raterhf.compare.report import write_report
 from raterhf.compare.trainings import at_seed, sweep_folders, train_policies
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
+from raterhf.figures import metrics
+from raterhf.inference.contestants import load_contestant
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
+from raterhf.pages import metrics_file
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
 

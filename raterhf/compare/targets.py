@@ -10,32 +10,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from raterhf.compare.plots import policy_name
-
-
-def number(value):
-    """Three decimals below ten, a true minus sign; None is not measured."""
-    if value is None:
-        return "not measured"
-    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return text.replace("-", "−")
-
-
-def interval_text(interval):
-    return f"[{number(interval[0])}, {number(interval[1])}]" if interval else ""
-
-
-def find(metrics, *path):
-    """The value at `path` in nested dicts, or None where any step is absent or null."""
-    for step in path:
-        metrics = (metrics or {}).get(step)
-    return metrics
-
-
-def find_interval(metrics, *path):
-    """The [low, high] at `path`, or None where it, or an end of it, is absent or null."""
-    interval = find(metrics, *path)
-    return None if interval is None or None in interval else interval
+from raterhf.pages.page import find, find_interval, interval_text, number
+from raterhf.pages.style import policy_name
 
 
 @dataclass(frozen=True)

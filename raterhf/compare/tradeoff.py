@@ -12,8 +12,8 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.ticker import MaxNLocator
 
-from raterhf.compare.plots import STYLE, WIDTH, canvas, colour, policy_colour, policy_name, svg_text
-from raterhf.compare.targets import find, find_interval
+from raterhf.pages.page import find, find_interval
+from raterhf.pages.style import STYLE, WIDTH, canvas, colour, policy_colour, policy_name, svg_text
 
 
 def draw(metrics):

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import expected_mutual_information
 
-from raterhf.compare.marginal import checked_law, tv_floor
+from raterhf.figures.marginal import checked_law, tv_floor
 
 
 def mean_over_pairs(matrix: np.ndarray, questions: np.ndarray | None = None) -> float:

@@ -9,7 +9,7 @@
 Answers are class indices, -1 invalid. A figure that does not exist is nan here and null in the file.
 """
 
-from raterhf.compare.coherence import (
+from raterhf.figures.coherence import (
     fleiss_kappa,
     fleiss_kappas,
     joint_tv,
@@ -20,8 +20,8 @@ from raterhf.compare.coherence import (
     pair_tv,
     pair_tv_floor,
 )
-from raterhf.compare.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, over_seeds
-from raterhf.compare.marginal import (
+from raterhf.figures.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, over_seeds
+from raterhf.figures.marginal import (
     class_counts,
     class_law,
     coverage_ratio,
@@ -32,8 +32,8 @@ from raterhf.compare.marginal import (
     tv,
     tv_floor,
 )
-from raterhf.compare.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
-from raterhf.compare.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
+from raterhf.figures.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
+from raterhf.figures.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
 
 __all__ = [
     "accuracy",

@@ -1,0 +1,59 @@
+"""What the HTML pages have in common: templates, numbers as text, and figures looked up in metrics.json, read as a dict."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from raterhf.models.checkpoint import write_text
+from raterhf.pages.style import hue, inline, policy_name
+
+
+def number(value):
+    """Three decimals below ten, a true minus sign; None is not measured."""
+    if value is None:
+        return "not measured"
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return text.replace("-", "−")
+
+
+def interval_text(interval):
+    return f"[{number(interval[0])}, {number(interval[1])}]" if interval else ""
+
+
+def find(metrics, *path):
+    """The value at `path` in nested dicts, or None where any step is absent or null."""
+    for step in path:
+        metrics = (metrics or {}).get(step)
+    return metrics
+
+
+def find_interval(metrics, *path):
+    """The [low, high] at `path`, or None where it, or an end of it, is absent or null."""
+    interval = find(metrics, *path)
+    return None if interval is None or None in interval else interval
+
+
+def page_template(name):
+    """A template of this folder, with the filters that pages use."""
+    env = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"num": number, "span": interval_text, "policy": policy_name, "hue": hue}
+    return env.get_template(name)
+
+
+def write_page(out, drawn, html):
+    """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path."""
+    for name, svg in drawn.items():
+        write_text(out / "plots" / f"{name}.svg", svg)
+    write_text(out / "report.html", html)
+    return out / "report.html"
+
+
+def inlined(drawn):
+    return {name: Markup(inline(name, svg)) for name, svg in drawn.items()}
