@@ -166,5 +166,36 @@ def score(
         raise typer.Exit(3)
 
 
+@app.command()
+def probe(
+    models: Annotated[list[str], typer.Argument(metavar="RUN | [NAME=]MODEL...", help="A run folder, or folders of language models.")],
+    probes: Annotated[str, typer.Option(metavar="all|A,B", help="Probes to run.")] = "all",
+    n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(min=0, help="Count false alarms over so many pairs of halves of one model.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/probes where not given.")] = None,
+) -> None:
+    """Measure mode collapse: numbers, dice, templates, jokes, poems and more.
+
+    Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
+    """
+    set_environment()
+    from raterhf.probes.load import load_interview
+    from raterhf.probes.page import write_probes
+    from raterhf.probes.suite import chosen, run_probes
+
+    wanted = chosen(probes)
+    interview, world = load_interview(models, n, seed)
+    if out is None and len(models) > 1:
+        raise UserError("several models have no common run folder; say with --out where to write")
+    found, drawn = run_probes(interview, wanted, world, repeats)
+    typer.echo(f"done: {write_probes(found, drawn, out or Path(models[0].rpartition('=')[2]) / 'probes')}")
+    holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]
+    for hole in holes:
+        typer.echo(f"not measured: {hole}", err=True)
+    if holes:
+        raise typer.Exit(3)
+
+
 if __name__ == "__main__":
     app()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from raterhf.compare import plots, report, targets
+from raterhf.pages import bars
 
 HUES = ["red", "orange", "yellow", "green", "blue", "purple"]
 TASTES = {
@@ -334,10 +335,10 @@ def test_one_seed_without_intervals(tmp_path):
 def test_invalid_share_is_the_last_bar():
     policies = {"vanilla": {"p": [0.5, 0.3]}, "rater_new": {"p": [0.5, 0.4, 0.1]}, "none": {}}
     question = {"classes": ["a", "b"], "population": [0.5, 0.5], "policies": policies}
-    assert plots.shares(question, "population").tolist() == [0.5, 0.5, 0.0]
-    assert plots.shares(question, "vanilla").tolist() == pytest.approx([0.5, 0.3, 0.2])
-    assert plots.shares(question, "rater_new").tolist() == [0.5, 0.4, 0.1]
-    assert plots.shares(question, "none") is None
+    assert bars.shares(question, "population").tolist() == [0.5, 0.5, 0.0]
+    assert bars.shares(question, "vanilla").tolist() == pytest.approx([0.5, 0.3, 0.2])
+    assert bars.shares(question, "rater_new").tolist() == [0.5, 0.4, 0.1]
+    assert bars.shares(question, "none") is None
 
 
 def test_equal_samples_are_counted_most_frequent_first():

@@ -49,7 +49,7 @@ def compare_people(recipe: Recipe) -> Path:
     print("judging reward models", flush=True)
     models = judge_reward_models(recipe)
     print("judging votes of known people", flush=True)
-    contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe, max_new_tokens=1)
+    contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
     policies = judge_votes(recipe, contestant, options)
     print("judging fictitious participants", flush=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib import rc_context
 
 from raterhf.compare import plots
+from raterhf.pages.bars import question_plot
 from raterhf.pages.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.pages.style import COLOURS, STYLE
 
@@ -66,7 +67,7 @@ def draw(metrics: dict) -> dict[str, str]:
     with rc_context(STYLE):
         for d, discussion in enumerate(metrics["discussions"].values()):
             for s, question in enumerate(questions(discussion, metrics["options"])):
-                drawn[f"votes-{d}-{s}"] = plots.question_plot(question, SERIES)
+                drawn[f"votes-{d}-{s}"] = question_plot(question, SERIES)
             labels = [f"statement {s + 1}" for s in range(len(discussion["statements"]))]
             for panel in PANELS:
                 drawn[f"people-{d}-{panel}"] = plots.heat_plot(discussion["votes"][panel], labels)
@@ -74,7 +75,7 @@ def draw(metrics: dict) -> dict[str, str]:
 
 
 def questions(discussion: dict, options: list[str]) -> list[dict]:
-    """Each statement with people's shares and the policies' laws, as `plots.question_plot` takes them."""
+    """Each statement with people's shares and the policies' laws, as `question_plot` takes them."""
     laws = discussion["laws"]
     return [
         {"classes": options, "population": laws["population"][s], "policies": {name: {"p": law[s]} for name, law in laws.items()}}

@@ -14,6 +14,7 @@ import numpy as np
 
 from raterhf.compare import plots, tradeoff
 from raterhf.compare.targets import headline, summary, targets
+from raterhf.pages import bars
 from raterhf.pages.page import find, find_interval, inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, file_name
 
@@ -156,8 +157,8 @@ def peaks(metrics):
     """(series, share of its most frequent answer, mean over rated questions): a collapse drives it to one."""
     rated = [q for q in (metrics.get("questions") or {}).values() if q["kind"] != "unrated"]
     means = []
-    for name in plots.SERIES:
-        tops = [p.max() for q in rated if (p := plots.shares(q, name)) is not None]
+    for name in bars.SERIES:
+        tops = [p.max() for q in rated if (p := bars.shares(q, name)) is not None]
         if tops:
             means.append((name, float(np.mean(tops))))
     return means

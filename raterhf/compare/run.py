@@ -17,7 +17,7 @@ from raterhf.compare.trainings import at_seed, sweep_folders, train_policies
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
 from raterhf.figures import metrics
-from raterhf.inference.contestants import load_contestant
+from raterhf.inference.contestants import of_recipe
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.pages import metrics_file
@@ -94,9 +94,9 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
 
 
 def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> Verdict:
-    base = load_contestant("base", recipe.folder / "base", "none", recipe)
+    base = of_recipe("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
-    contestant = load_contestant(name, folder, draws, recipe, temperature)
+    contestant = of_recipe(name, folder, draws, recipe, temperature)
     verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ("rater_known", "text_ids"):
         verdict.figures |= skill_and_recall(contestant, arena)

@@ -29,7 +29,8 @@ class Question:
     """One question: its answers, as texts, and the law of people's answers.
 
     `texts[i]` belongs to class `class_of[i]` (-1: junk) and wording `wording_of[i]` (-1: junk), and has gold quality `quality[i]`.
-    Wording 0 is the best put. `type_laws` is [types, classes]; `law` its mixture, which the figures call q.
+    Wording 0 is the best put. `probe` names the probe of mode collapse that asks the question. `type_laws` is
+    [types, classes]; `law` its mixture, which the figures call q.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Question:
     wording_of: np.ndarray
     quality: np.ndarray
     base_law: np.ndarray
+    probe: str = ""
 
     @property
     def prompts(self) -> list[str]:
@@ -171,7 +173,7 @@ def _read_question(spec: dict, config: dict) -> Question:
     )
     return Question(
         spec["key"], spec["kind"], spec["paraphrases"], config["test_paraphrases"], classes, laws, mixture / mixture.sum(),
-        texts + junk, class_of, wording_of, quality, base / base.sum(),
+        texts + junk, class_of, wording_of, quality, base / base.sum(), spec.get("probe", ""),
     )  # fmt: skip
 
 

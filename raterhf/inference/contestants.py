@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from raterhf.data.batches import Example, Renderer
+from raterhf.data.batches import Example, Renderer, budget_batches, collate
 from raterhf.inference.sampler import Sampler, completion_text
 from raterhf.inference.scorer import completion_log_probs
 from raterhf.models import backbone, checkpoint
-from raterhf.models.policy import Policy
+from raterhf.models.backbone import with_prefix
+from raterhf.models.policy import Policy, sampling_laws
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
 from raterhf.recipe import Recipe
+
+LAW_TOKENS = 16384  # of begun texts that are read at once
 
 
 @dataclass
@@ -50,14 +53,35 @@ class Contestant:
         sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
         return sampler.generate(ids, vectors, null, seed, self.temperature, own=True)
 
+    def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
+        """One ending for each begun text (token ids of prompt and what was said so far). Every rater draws afresh, without own noise."""
+        tokenizer = self.renderer.tokenizer
+        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
+        return sampler.generate(contexts, *self._soft(raters), seed, self.temperature)
+
+    @torch.no_grad()
+    def next_laws(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
+        """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
+        vectors, null = self._soft(raters)
+        device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
+        out = np.empty((len(contexts), self.policy.lm.config.vocab_size), np.float32)
+        for rows in budget_batches([len(c) for c in contexts], LAW_TOKENS):
+            batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
+            at = torch.as_tensor(rows, device=device)
+            prefix = self.policy.prefix(None if vectors is None else vectors[at], None if null is None else null[at])
+            last = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows)), batch.mask.sum(1) - 1]
+            out[rows] = sampling_laws(self.policy.lm.lm_head(last), self.min_p, self.temperature).cpu().numpy()
+        return out
+
     def texts(self, examples: Sequence[Example]) -> list[str]:
         return [completion_text(self.renderer.tokenizer, e) for e in examples]
 
     @torch.no_grad()
-    def log_probs(self, examples: Sequence[Example], raters: Sequence[Rater]) -> np.ndarray:
-        """Log-probability [N] of each completion under its rater, in nats."""
+    def log_probs(self, examples: Sequence[Example], raters: Sequence[Rater], as_sampled: bool = False) -> np.ndarray:
+        """Log-probability [N] of each completion under its rater, in nats: the model's, or `as_sampled`, with min_p and temperature."""
         vectors, null = self._soft(raters)
-        return completion_log_probs(self.policy, examples, vectors, null)[0].cpu().numpy()
+        warp = (self.min_p, self.temperature) if as_sampled else (0.0, 1.0)
+        return completion_log_probs(self.policy, examples, vectors, null, warp=warp)[0].cpu().numpy()
 
     def _soft(self, raters: Sequence[Rater]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.policy.reader is None:
@@ -68,12 +92,9 @@ class Contestant:
 
 
 def load_contestant(
-    name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0, max_new_tokens: int | None = None
+    name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, min_p: float = 0.0, temperature: float = 1.0
 ) -> Contestant:
-    """A contestant from a folder of ours or a plain language model's; all of them sample as the recipe's policy does.
-
-    A recipe without the stage `policy` needs `max_new_tokens`.
-    """
+    """A contestant from a folder of ours or a plain language model's, for texts of at most `max_length` tokens."""
     pool = None
     if (folder / "raterhf.json").is_file():
         policy, tokenizer, _ = checkpoint.load_policy(folder)
@@ -82,6 +103,9 @@ def load_contestant(
     else:
         lm, tokenizer = backbone.load_pretrained(folder)
         policy = Policy(lm, 0, 0).eval()
-    renderer = Renderer(tokenizer, recipe.model.max_length)
-    length, min_p = max_new_tokens or recipe.policy.max_new_tokens, recipe.policy.min_p if recipe.policy else 0.0
-    return Contestant(name, policy, renderer, pool, draws, length, min_p, temperature)
+    return Contestant(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
+
+
+def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> Contestant:
+    """A contestant that samples as the recipe's policy does; all that are compared do."""
+    return load_contestant(name, folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens, recipe.policy.min_p, temperature)

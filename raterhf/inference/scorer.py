@@ -18,7 +18,7 @@ from raterhf.errors import UserError
 from raterhf.inference.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.inference.plan import Pass, Plan, plan
 from raterhf.models.own_noise import gumbel_of_normal
-from raterhf.models.policy import Policy
+from raterhf.models.policy import Policy, sampling_laws
 from raterhf.models.reward import RewardModel
 from raterhf.models.shared import Forest
 
@@ -138,11 +138,12 @@ class Scorer:
 
 
 def completion_log_probs(
-    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, token_budget: int = TOKEN_BUDGET
-) -> tuple[Tensor, Tensor]:
+    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, token_budget: int = TOKEN_BUDGET,
+    warp: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-probability [N], EOS included, and summed next-token entropy [N] of each completion under its rater, in nats. Differentiable.
 
-    `vectors` [N, k] and `null` [N]; completions of one rater and prompt share them.
+    `vectors` [N, k] and `null` [N]; completions of one rater and prompt share them. `warp` is (min_p, temperature): as sampling draws.
     """
     if not len(examples):
         return torch.zeros(0), torch.zeros(0)
@@ -155,7 +156,7 @@ def completion_log_probs(
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
         said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
-        log_prob, entropy = next_token_laws(policy.lm.lm_head, states[before(part, forest)], said)
+        log_prob, entropy = next_token_laws(policy.lm.lm_head, states[before(part, forest)], said, warp)
         zeros = log_prob.new_zeros(len(length))
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
@@ -163,15 +164,15 @@ def completion_log_probs(
     return in_passes(planned, read, policy.lm.device)
 
 
-def next_token_laws(lm_head: nn.Module, states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+def next_token_laws(lm_head: nn.Module, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0)) -> tuple[Tensor, Tensor]:
     """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the laws they were drawn from.
 
     In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
     """
 
     def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        laws = torch.log_softmax(lm_head(states).float(), -1)
-        return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws).sum(1)
+        laws = sampling_laws(lm_head(states), *warp)
+        return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws.clamp(min=-1e4)).sum(1)  # what is never drawn has -inf
 
     size = max(1, CHUNK_LOGITS // lm_head.weight.shape[0])
     if len(states) <= size:

@@ -5,6 +5,8 @@ what the prefix says, own noise is what sampling draws with (`own_noise.py`), so
 The log-probabilities of what was sampled are recomputed in the same way in which they are trained on, so that the two agree.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
@@ -80,6 +82,14 @@ class Policy(nn.Module):
         if sampled and temperature != 1:
             processors.append(TemperatureLogitsWarper(temperature))
         return decode(self.lm, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
+
+
+def sampling_laws(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
+    """Log-laws [N, V] in fp32 that sampling draws the next token from: -inf below `min_p` of the likeliest, then tempered."""
+    laws = torch.log_softmax(logits.float(), -1)
+    if min_p > 0:
+        laws = laws.masked_fill(laws < laws.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)
+    return laws if min_p == 0 and temperature == 1 else torch.log_softmax(laws / temperature, -1)
 
 
 def decode(

@@ -47,12 +47,12 @@ def page_template(name):
     return env.get_template(name)
 
 
-def write_page(out, drawn, html):
-    """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path."""
-    for name, svg in drawn.items():
-        write_text(out / "plots" / f"{name}.svg", svg)
-    write_text(out / "report.html", html)
-    return out / "report.html"
+def write_page(out, drawn, html, name="report.html"):
+    """Write `out`/plots/*.svg and the page, each whole or not at all; returns the latter's path."""
+    for plot, svg in drawn.items():
+        write_text(out / "plots" / f"{plot}.svg", svg)
+    write_text(out / name, html)
+    return out / name
 
 
 def inlined(drawn):

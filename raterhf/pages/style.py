@@ -49,6 +49,7 @@ STYLE = {
 }
 # policy: what a reader calls it, and its colour
 NAMES = {
+    "population": ("population", "population"),
     "base": ("base model", "base"),
     "sft_no_ids": ("SFT without IDs", "controls"),
     "sft": ("SFT with IDs", "controls"),
@@ -75,7 +76,7 @@ def policy_name(policy):
 
 
 def hue(policy):
-    return policy if policy == "population" else NAMES[policy][1] if policy in NAMES else "controls"
+    return NAMES[policy][1] if policy in NAMES else "controls"
 
 
 def policy_colour(policy):
@@ -128,6 +129,6 @@ def legend(figure, measured):
     for name in measured:
         square = Rectangle((x / width, 1 - 16 / height), 10 / width, 10 / height, color=policy_colour(name))
         figure.add_artist(square)
-        label = "population" if name == "population" else policy_name(name)
+        label = policy_name(name)
         figure.text((x + 14) / width, 1 - 15.5 / height, label, va="baseline")
         x += 14 + LETTER * len(label) + 14

@@ -1,0 +1,129 @@
+"""Who is asked what: models side by side, questions, and what people say to them.
+
+What is drawn is drawn once and kept, so that the probes that read it speak of the same answers. Nothing here computes a figure.
+
+Notation: R raters (one a row; a model without raters is asked R times), K classes of a closed question.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from raterhf.data.batches import Example
+from raterhf.inference.contestants import Contestant
+from raterhf.probes.measure import CannotMeasure
+from raterhf.raters.pool import Rater
+
+PEOPLE = "population"
+EXACT_RATERS = 32
+MIN_CAPTURED = 0.9  # of the probability must lie on a question's listed texts for its law to be read off them
+
+
+class Question(Protocol):
+    """What a probe asks. `classes` is empty where any answer may be given; `law` [K] is None where nobody knows it.
+
+    `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
+    `framed` are wordings that put the same question at one remove.
+    """
+
+    key: str
+    probe: str
+    prompts: list[str]
+    framed: list[str]
+    classes: list[str]
+    law: np.ndarray | None
+    texts: list[str]
+    class_of: np.ndarray
+
+    def parse(self, completion: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said to one question: texts [R] and their classes [R] (-1: invalid, or no class known)."""
+
+    texts: list[str]
+    classes: np.ndarray
+    examples: list[Example] | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.texts)
+
+
+@dataclass
+class Interview:
+    """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
+
+    `labels` are how many answers of raters to a question the models were trained on, as far as known.
+    """
+
+    subjects: dict[str, Contestant]
+    questions: Sequence[Question]
+    people: dict[str, Answers] = field(default_factory=dict)
+    draws: int = 1000
+    seed: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    _said: dict = field(default_factory=dict, repr=False)
+
+    def rng(self, *salt: int | str) -> np.random.Generator:
+        words = [word for s in salt for word in (s.encode() if isinstance(s, str) else [s])]
+        return np.random.default_rng(np.random.SeedSequence([self.seed, 0x70726F62, *words]))
+
+    def about(self, probe: str) -> list[Question]:
+        """The questions of a probe; CannotMeasure where there is none."""
+        found = [q for q in self.questions if q.probe == probe]
+        if not found:
+            raise CannotMeasure(f"no question of this run is about {probe}")
+        return found
+
+    def raters(self, name: str, n: int) -> list[Rater]:
+        return self.subjects[name].raters(n, self.seed)
+
+    def prompt(self, name: str, text: str) -> str | list[dict]:
+        """The prompt as this model is asked: a conversation where it was trained on conversations."""
+        chat = self.subjects[name].renderer.tokenizer.chat_template
+        return [{"role": "user", "content": text}] if chat else text
+
+    def said(self, name: str, question: Question, framed: bool = False) -> Answers:
+        """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance."""
+        if name == PEOPLE:
+            return self.people[question.key]
+        key = (name, question.key, framed)
+        if key not in self._said:
+            rng = self.rng(question.key, int(framed))
+            wordings = question.framed if framed else question.prompts
+            prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
+            model = self.subjects[name]
+            examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
+            texts = model.texts(examples)
+            self._said[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
+        return self._said[key]
+
+    def laws(self, name: str, question: Question) -> np.ndarray:
+        """Laws [R, K + 1] of the answers of R raters, the last entry what is invalid, read off the listed texts (EOS included).
+
+        Each rater is asked in one wording; a model without raters in all, whose mean is one row. CannotMeasure where less than
+        `MIN_CAPTURED` of the probability is on listed texts.
+        """
+        if not len(question.texts):
+            raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no law can be read off them")
+        model, k = self.subjects[name], len(question.classes)
+        place = np.where(question.class_of < 0, k, question.class_of)
+        alone = model.draws == "none"
+        raters = self.raters(name, len(question.prompts) if alone else EXACT_RATERS)
+        prompts = [self.prompt(name, question.prompts[r % len(question.prompts)]) for r in range(len(raters))]
+        examples = [model.renderer.example(p, text, r.text) for p, r in zip(prompts, raters) for text in question.texts]
+        who = [rater for rater in raters for _ in question.texts]
+        probability = np.exp(model.log_probs(examples, who, as_sampled=True)).reshape(len(raters), -1)
+        total = np.stack([np.bincount(place, weights=row, minlength=k + 1) for row in probability])
+        if alone:
+            total = total.mean(0, keepdims=True)
+        if (captured := total.sum(1).mean()) < MIN_CAPTURED:
+            raise CannotMeasure(
+                f"{question.key}: {name} puts {captured:.2f} of its probability on the listed texts, less than {MIN_CAPTURED}"
+            )
+        total[:, -1] += 1 - total.sum(1)  # what is not listed is invalid
+        return total

@@ -1,0 +1,84 @@
+"""From paths to an interview: the models of a run folder side by side, or any causal language models, and the questions they are asked."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.data.worlds import World, load_world
+from raterhf.errors import UserError
+from raterhf.inference.contestants import Contestant, load_contestant, of_recipe
+from raterhf.probes.interview import Answers, Interview
+from raterhf.probes.questions import shipped_questions
+from raterhf.recipe import Recipe, load_recipe
+from raterhf.training import prepare
+
+MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
+
+
+def load_interview(paths: list[str], draws: int, seed: int) -> tuple[Interview, World | None]:
+    """Who is asked what. One run folder: its models, and its world's questions where it has a world. Else `[NAME=]FOLDER`s of models.
+
+    The world comes along where there is one, since it knows the gold reward.
+    """
+    run = Path(paths[0])
+    if len(paths) == 1 and (recipe := recipe_of(run)):
+        subjects = subjects_of(recipe, run)
+        if not subjects:
+            raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
+        if recipe.data.world:
+            world = load_world(recipe.data.world)
+            return Interview(subjects, world.questions, said_by_people(world, draws, seed), draws, seed, count_labels(recipe, world)), world
+        return Interview(subjects, shipped_questions(), {}, draws, seed), None
+    subjects = dict(_plain(path) for path in paths)
+    if len(subjects) < len(paths):
+        raise UserError(f"{len(paths)} models have {len(subjects)} names; name each, as in base=FOLDER vanilla=FOLDER")
+    return Interview(subjects, shipped_questions(), {}, draws, seed), None
+
+
+def recipe_of(run: Path) -> Recipe | None:
+    """The recipe of a run folder, from the last stage that wrote it; None where this is no run folder."""
+    for stage in ("policy", "sft", "base"):
+        path = run / stage / "recipe.resolved.yaml"
+        if path.is_file():
+            return load_recipe(str(path), [])
+    return None
+
+
+def subjects_of(recipe: Recipe, run: Path) -> dict[str, Contestant]:
+    """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
+    folders = {"base": (run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
+    folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
+    folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
+    return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if (there[0] / "config.json").is_file()}
+
+
+def count_labels(recipe: Recipe, world: World) -> dict[str, int]:
+    """How many answers of training raters each question of a world has."""
+    labels = prepare.read_data(recipe)
+    train = set(labels.raters.rater_id[labels.raters.split == "train"])
+    shown = labels.demonstrations
+    return dict(Counter(world.question_of(p).key for p, rater in zip(shown.prompt, shown.rater_id) if rater in train))
+
+
+def said_by_people(world: World, n: int, seed: int) -> dict[str, Answers]:
+    """What n fresh people of a simulated world answer to each question, as well put as can be."""
+    people = world.draw_people(n, seed, "probed")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x70656F70]))
+    classes = world.answers(people, rng, world.questions)
+    best = [[int(np.flatnonzero((q.class_of == k) & (q.wording_of == 0))[0]) for k in range(len(q.classes))] for q in world.questions]
+    return {
+        q.key: Answers([q.texts[best[i][k]] for k in classes[:, i]], classes[:, i]) for i, q in enumerate(world.questions)
+    }  # fmt: skip
+
+
+def _plain(path: str) -> tuple[str, Contestant]:
+    name, _, folder = path.rpartition("=")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
+    draws = "new" if (folder / "raters.json").is_file() else "none"
+    model = load_contestant(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
+    window = getattr(model.policy.lm.config, "max_position_embeddings", None) or MAX_LENGTH
+    model.renderer.max_length = min(MAX_LENGTH, window)
+    return model.name, model

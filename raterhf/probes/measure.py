@@ -1,0 +1,95 @@
+"""A probe's figures with their uncertainty: bootstrap over rows, two models apart, the gap to people recovered, and the false alarms.
+
+A sample is what one model said, in `rows` independent units (fresh raters, or draws of a model without raters). A figure is a pure function
+of a sample and of the rows looked at, so that intervals, halves and differences need no formula of their own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+LEVEL = 0.95
+REPLICATES = 200
+
+Figures = Callable[[np.ndarray], dict[str, float]]
+
+
+class CannotMeasure(Exception):
+    """A probe, or a figure of one model, does not exist for this model and these prompts; the message says why."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values of figures, and bootstrap replicates [B] of each, shifted so that their mean is the value."""
+
+    values: dict[str, float]
+    replicates: dict[str, np.ndarray]
+
+    def interval(self, figure: str) -> tuple[float, float, float]:
+        """(value, low, high); nan ends where the figure exists in fewer than half of the replicates."""
+        return _with_ends(self.values[figure], self.replicates[figure])
+
+
+def measure(figures: Figures, rows: int, rng: np.random.Generator, n: int = REPLICATES) -> Measured:
+    """Figures of a sample and `n` bootstrap replicates over its rows. A sample of one row is exact: its replicates are its values."""
+    values = figures(np.arange(rows))
+    drawn = [figures(rng.integers(rows, size=rows)) if rows > 1 else values for _ in range(n)]
+    replicates = {}
+    for name, value in values.items():
+        column = np.array([one[name] for one in drawn], dtype=np.float64)
+        there = column[np.isfinite(column)]
+        # A distance has a floor that grows again in every resample; the plain interval would sit above the value.
+        replicates[name] = column - there.mean() + value if len(there) else column
+    return Measured(values, replicates)
+
+
+def _with_ends(value: float, replicates: np.ndarray) -> tuple[float, float, float]:
+    there = replicates[np.isfinite(replicates)]
+    if not np.isfinite(value) or len(there) < len(replicates) / 2:
+        return float(value), float("nan"), float("nan")
+    low, high = np.quantile(there, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(value), float(low), float(high)
+
+
+def difference(a: Measured, b: Measured, figure: str) -> tuple[float, float, float]:
+    """a's figure minus b's, with the interval of two independent samples."""
+    return _with_ends(a.values[figure] - b.values[figure], a.replicates[figure] - b.replicates[figure])
+
+
+def recovered(raters: Measured, vanilla: Measured, people: Measured | float, figure: str) -> tuple[float, float, float]:
+    """Share of vanilla's distance from people that raters do not have: 1 - |raters - people| / |vanilla - people|.
+
+    `people` is measured, or a perfect sampler's value. Nan where vanilla is not away from people by more than chance: there is no gap.
+    """
+    if isinstance(people, Measured):
+        target, targets = people.values[figure], people.replicates[figure]
+    else:
+        target = targets = people
+    gap, gaps = vanilla.values[figure] - target, vanilla.replicates[figure] - targets
+    _, low, high = _with_ends(gap, gaps)
+    if not (low > 0 or high < 0):
+        return float("nan"), float("nan"), float("nan")
+    left, lefts = raters.values[figure] - target, raters.replicates[figure] - targets
+    return _with_ends(1 - abs(left) / abs(gap), 1 - np.abs(lefts) / np.maximum(np.abs(gaps), 1e-12))
+
+
+def false_alarms(figures: Figures, rows: int, rng: np.random.Generator, repeats: int, n: int = REPLICATES) -> dict[str, tuple]:
+    """How often two random halves of one sample are called different, for each figure: (rate, low, high), exact (Clopper and Pearson)."""
+    alarms: dict[str, int] = {}
+    for _ in range(repeats):
+        order = rng.permutation(rows)
+        halves = [order[: rows // 2], order[rows // 2 : rows // 2 * 2]]
+        a, b = (measure(lambda r, half=half: figures(half[r]), len(half), rng, n) for half in halves)
+        for name in a.values:
+            _, low, high = difference(a, b, name)
+            alarms[name] = alarms.get(name, 0) + bool(low > 0 or high < 0)
+    return {name: (count / repeats, *clopper_pearson(count, repeats)) for name, count in alarms.items()}
+
+
+def clopper_pearson(count: int, n: int) -> tuple[float, float]:
+    """The exact interval of a share."""
+    low = beta.ppf((1 - LEVEL) / 2, count, n - count + 1) if count else 0.0
+    high = beta.ppf((1 + LEVEL) / 2, count + 1, n - count) if count < n else 1.0
+    return float(low), float(high)

@@ -1,0 +1,42 @@
+"""The page of the probes: from probes.json, as a dict, and the plots, to a self-contained probes.html. No figure is computed here."""
+
+import math
+from pathlib import Path
+
+from raterhf.pages.metrics_file import write
+from raterhf.pages.page import inlined, page_template, write_page
+from raterhf.pages.style import COLOURS, policy_name
+
+
+def write_probes(found: dict, drawn: dict[str, str], out: Path) -> Path:
+    """Write probes.json, plots/*.svg and probes.html into `out`; returns the latter's path."""
+    found = write(out / "probes.json", found)
+    page = page_template("probes.html.j2").render(
+        colours=COLOURS, found=found, plots=inlined(drawn), cards=[card(name, probe, drawn) for name, probe in found["probes"].items()]
+    )
+    return write_page(out, drawn, page, "probes.html")
+
+
+def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:
+    """What the page shows of one probe."""
+    figures = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["subjects"].values())]
+    plots = [plot for plot in drawn if plot.startswith(f"{name}-")]
+    return {"name": name, "probe": probe, "figures": figures, "plots": plots, "verdict": verdict(probe)}
+
+
+def verdict(probe: dict) -> list[str]:
+    """Sentences on what came out, from the figures alone."""
+    said = []
+    if apart := probe.get("separation"):
+        clear = apart[1] is not None and (apart[1] > 0 or apart[2] < 0)
+        said.append(f"{policy_name('vanilla')} and {policy_name('base')} {'differ' if clear else 'are not told apart'}")
+    if gap := probe.get("recovered"):
+        if gap[0] is None:
+            said.append("vanilla is not away from people by more than chance, so that there is no gap to recover")
+        else:
+            said.append(f"fictitious raters recover {_percent(gap[0])} [{_percent(gap[1])}, {_percent(gap[2])}] of vanilla's gap to people")
+    return said
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.0%}".replace("-", "−")

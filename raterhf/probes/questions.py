@@ -1,0 +1,82 @@
+"""The questions that come with the project for any language model, and how an answer in free text is read.
+
+`data/probes/*.yaml` hold lists of questions: `key`, `probe`, `prompts`, and, where there are any, `framed` wordings, `answers` (a list of
+classes, or `{range: [low, high]}`), `law` of a perfect sampler over them, `pattern` (a regular expression whose first match in the answer
+is the class; without it the class is the first one that stands in the answer as words of its own).
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from raterhf.errors import UserError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question to any language model; see `probes/interview.py` for what the fields mean."""
+
+    key: str
+    probe: str
+    prompts: list[str]
+    framed: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    law: np.ndarray | None = None
+    pattern: str = ""
+
+    @property
+    def texts(self) -> list[str]:
+        """The classes themselves are the texts whose probability can be read off."""
+        return self.classes
+
+    @property
+    def class_of(self) -> np.ndarray:
+        return np.arange(len(self.classes))
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {name.lower(): i for i, name in enumerate(self.classes)}
+
+    @cached_property
+    def _words(self) -> re.Pattern:
+        longest_first = sorted(self.classes, key=len, reverse=True)
+        return re.compile(self.pattern or r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
+
+    def parse(self, completion: str) -> int:
+        """The class that an answer names first, -1 where it names none or the question is open."""
+        if not self.classes or not (found := self._words.search(completion)):
+            return -1
+        return self._index.get(found[0].lower(), -1)
+
+
+def shipped_questions() -> list[Asked]:
+    """All questions of `data/probes`, from the package or from a checkout."""
+    inside = Path(str(files("raterhf"))) / "probe_questions"
+    folder = inside if inside.is_dir() else Path(str(files("raterhf"))).parent / "data" / "probes"
+    return [question for path in sorted(folder.glob("*.yaml")) for question in read_questions(path)]
+
+
+def read_questions(path: Path) -> list[Asked]:
+    """The questions of one file. Raises UserError for a law or a field that does not fit."""
+    return [_read(path, number, row) for number, row in enumerate(yaml.safe_load(path.read_text("utf-8")), 1)]
+
+
+def _read(path: Path, number: int, row: dict) -> Asked:
+    known = {"key", "probe", "prompts", "framed", "answers", "law", "pattern"}
+    if unknown := set(row) - known or {"key", "probe", "prompts"} - set(row):
+        raise UserError(
+            f"{path}: question {number}: fields {', '.join(sorted(unknown))}: each has key, probe, prompts, and may have {known}"
+        )
+    answers = row.get("answers", [])
+    if isinstance(answers, dict):
+        low, high = answers["range"]
+        answers = range(low, high + 1)
+    law = np.array(row["law"], float) if "law" in row else None
+    if law is not None and (len(law) != len(answers) or abs(law.sum() - 1) > 1e-6):
+        raise UserError(f"{path}: {row['key']}: the law has {len(law)} entries that sum to {law.sum():.6f}, for {len(answers)} answers")
+    return Asked(row["key"], row["probe"], row["prompts"], row.get("framed", []), [str(a) for a in answers], law, row.get("pattern", ""))

@@ -1,0 +1,107 @@
+"""`raterhf probe`: the probes asked for, on every model side by side; probes.json, plots and a page.
+
+A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
+
+probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `probes` {name:
+{`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}}, `separation` (vanilla's headline
+minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have), `false_alarms` {figure: [rate, low,
+high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+
+from raterhf.data.worlds import World
+from raterhf.errors import UserError
+from raterhf.pages.style import STYLE, file_name
+from raterhf.probes import numbers
+from raterhf.probes.interview import PEOPLE, Interview
+from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
+from raterhf.probes.probe import Probe
+
+SCHEMA = 1
+PROBES = {probe.name: probe for probe in (numbers.PROBE,)}
+HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
+
+
+def chosen(names: str) -> list[Probe]:
+    """The probes that a list like `numbers,dice`, or `all`, names."""
+    if names == "all":
+        return list(PROBES.values())
+    wanted = [name.strip() for name in names.split(",")]
+    if unknown := [name for name in wanted if name not in PROBES]:
+        raise UserError(f"probe {unknown[0]!r} is not known; there are: {', '.join(PROBES)}, or all")
+    return [PROBES[name] for name in wanted]
+
+
+def run_probes(interview: Interview, probes: list[Probe], world: World | None = None, repeats: int = 0) -> tuple[dict, dict[str, str]]:
+    """Everything that probes.json holds, and the SVG texts by name. `repeats` > 0 counts false alarms over so many pairs of halves."""
+    broken = {name: why for name in interview.subjects if (why := _fault(interview, name))}
+    found, drawn = {}, {}
+    for probe in probes:
+        print(f"  {probe.name}", flush=True)
+        found[probe.name], plots = _run(interview, probe, broken, repeats)
+        drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
+    header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "subjects": list(interview.subjects)}
+    gold = {name: _gold(interview, world, name) for name in interview.subjects if world and name not in broken}
+    return header | {"gold": gold, "probes": found}, drawn
+
+
+def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: int) -> tuple[dict, dict[str, str]]:
+    samples: dict[str, Any] = {}
+    measured: dict[str, Measured] = {}
+    holes, plots, alarms = [], {}, {}
+    for name in [*interview.subjects, *([PEOPLE] if interview.people else [])]:
+        try:
+            if name in broken:
+                raise CannotMeasure(broken[name])
+            sample = probe.ask(interview, name)
+            figures = partial(probe.figures, sample)
+            measured[name] = measure(figures, sample.rows, interview.rng(probe.name, name))
+            samples[name] = sample
+            if repeats and name == next((model for model in HALVES_OF if model in interview.subjects), None):
+                alarms = false_alarms(figures, sample.rows, interview.rng(probe.name, "halves"), repeats)
+        except CannotMeasure as reason:
+            holes.append(f"{name}: {reason}")
+    if samples:
+        with rc_context(STYLE):
+            plots = probe.draw(interview, samples)
+    about = {"title": probe.title, "caption": probe.caption, "headline": probe.headline, "best": _best(probe, measured)}
+    rows = {name: {figure: one.interval(figure) for figure in one.values} for name, one in measured.items()}
+    return about | {"subjects": rows, "false_alarms": alarms, "holes": holes} | _verdicts(probe, measured), plots
+
+
+def _best(probe: Probe, measured: dict[str, Measured]) -> dict[str, float]:
+    """A perfect sampler's value of each figure: given, or what people get."""
+    people = measured[PEOPLE].values if PEOPLE in measured else {}
+    return {figure: people.get(figure, float("nan")) if value is None else value for figure, value in probe.best.items()}
+
+
+def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
+    found = {}
+    if {"vanilla", "base"} <= set(measured):
+        found["separation"] = difference(measured["vanilla"], measured["base"], probe.headline)
+    best = probe.best[probe.headline]
+    target = measured.get(PEOPLE) if best is None else best
+    if {"vanilla", "rater_new"} <= set(measured) and target is not None:
+        found["recovered"] = recovered(measured["rater_new"], measured["vanilla"], target, probe.headline)
+    return found
+
+
+def _fault(interview: Interview, name: str) -> str | None:
+    """Why nothing can be measured of this model, or None."""
+    model = interview.subjects[name]
+    prompt = interview.prompt(name, interview.questions[0].prompts[0])
+    (rater,) = interview.raters(name, 1)
+    law = model.next_laws([model.renderer.prompt(prompt, rater.text)], [rater])
+    return None if not np.isnan(law).any() else "its log-probabilities are not numbers (NaN); its weights are damaged"
+
+
+def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:
+    """Mean gold reward of what was drawn for rated questions, with its interval over rows."""
+    said = [(q, interview.said(name, q)) for q in world.rated]
+    gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in said]).T
+    return measure(lambda rows: {"gold": float(gold[rows].mean())}, len(gold), interview.rng("gold", name)).interval("gold")
