@@ -50,6 +50,11 @@ class Data(Section):
     max_dropped: float = Field(0.0, ge=0, le=1)
     """Largest share of over-long examples that may be left out (each counted); above it training stops with an error."""
 
+    @property
+    def files(self) -> list[str]:
+        listed = (self.comparisons, self.ratings, self.demonstrations, self.raters, self.base)
+        return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]
+
 
 class Model(Section):
     path: str | None = None
