@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 class Data(Section):
     world: str | None = None
-    """Name of a simulated world whose laws are known exactly (`dice`); `compare` draws fresh raters from it."""
+    """Name of a simulated world whose laws are known exactly (`dice`, `companion`); `compare` draws fresh raters from it."""
     comparisons: list[str] | str | None = None
     """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSONL, CSV, parquet, or a datasets path)."""
     ratings: list[str] | str | None = None
