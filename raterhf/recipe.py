@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 class Data(Section):
     world: str | None = None
-    """Name of a simulated world whose laws are known exactly (`dice`); `compare` draws fresh raters from it."""
+    """Name of a simulated world whose laws are known exactly (`dice`, `companion`); `compare` draws fresh raters from it."""
     comparisons: list[str] | str | None = None
     """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSONL, CSV, parquet, or a datasets path)."""
     ratings: list[str] | str | None = None
@@ -49,6 +49,11 @@ class Data(Section):
     """Control: permute the rater IDs among the rows of each prompt, so that answers stay and people are lost."""
     max_dropped: float = Field(0.0, ge=0, le=1)
     """Largest share of over-long examples that may be left out (each counted); above it training stops with an error."""
+
+    @property
+    def files(self) -> list[str]:
+        listed = (self.comparisons, self.ratings, self.demonstrations, self.raters, self.base)
+        return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]
 
 
 class Model(Section):

@@ -19,6 +19,7 @@ from raterhf.verbs.common import set_environment
 
 ROOT = Path(__file__).parents[1]
 DICE = str(ROOT / "recipes" / "dice.yaml")
+COMPANION = str(ROOT / "recipes" / "companion.yaml")
 # The environment without what conftest.py has set, so that the command line must see to it.
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS_", "TOKENIZERS_"))}
 
@@ -168,7 +169,7 @@ def test_data_make_gives_the_committed_bytes(tmp_path):
 
 
 def test_data_make_destroys_nothing_unasked(tmp_path, monkeypatch):
-    monkeypatch.setattr(make, "dice_files", lambda folder, seed, name: (folder / "base.csv").write_text(f"seed {seed}"))
+    monkeypatch.setattr(make, "world_files", lambda folder, seed, name: (folder / "base.csv").write_text(f"seed {seed}"))
     out = tmp_path / "new" / "dice"
     assert "base.csv" in succeeds("data", "make", "dice", "--out", out)
     assert "byte for byte" in succeeds("data", "make", "dice", "--out", out)
@@ -180,8 +181,21 @@ def test_data_make_destroys_nothing_unasked(tmp_path, monkeypatch):
     (tmp_path / "mine" / "diary.txt").write_text("dear diary")
     fails("data", "make", "dice", "--out", tmp_path / "mine", says="is not empty")
     fails("data", "make", "dice", "--out", tmp_path / "mine" / "diary.txt", says="is a file")
-    fails("data", "make", "cards", says="there are: dice")
+    fails("data", "make", "cards", says="there are: companion, dice")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["base.csv", "diary.txt", "dice", "mine", "new"]
+
+
+def test_absent_files_of_a_world_name_the_command_that_makes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    says = ("data/companion/comparisons.csv: no such file", "raterhf data make companion --out data/companion")
+    fails("train", COMPANION, says=says)
+    fails("data", "check", COMPANION, says=says)
+    compared = invoke("compare", COMPANION)
+    assert compared.exit_code == 2 and all(part in compared.stderr for part in says)
+    assert not list(tmp_path.iterdir())
+    elsewhere = [f"data.{kind}=made/{kind}.csv" for kind in ("comparisons", "ratings", "demonstrations", "base")]
+    fails("data", "check", COMPANION, *elsewhere, says="raterhf data make companion --out made")
+    fails("data", "check", COMPANION, "data.world=null", says="check the path")
 
 
 @pytest.fixture

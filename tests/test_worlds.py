@@ -1,11 +1,12 @@
-"""The dice world answers and judges by the laws it states."""
+"""Simulated worlds answer and judge by the laws they state."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from raterhf.data.worlds import People, World, base_corpus, label_people, load_world
+from raterhf.data.worlds import People, Question, World, _Labelling, base_corpus, label_people, load_world
 
 N = 20_000
 
@@ -142,3 +143,113 @@ def test_the_same_seed_gives_the_same_labels(world):
     assert not first["comparisons"].equals(other["comparisons"])
     assert first["comparisons"].label.isin([-1, 0, 1]).all()
     assert (first["comparisons"].groupby("rater_id").size() == 100).all()
+
+
+# The world `companion`
+
+
+@pytest.fixture(scope="module")
+def companion() -> World:
+    return load_world("companion")
+
+
+def named(world: World, key: str) -> Question:
+    return next(question for question in world.questions if question.key == key)
+
+
+def test_the_companion_has_lawful_questions_that_are_told_apart(companion):
+    prompts = [prompt for question in companion.questions for prompt in question.paraphrases]
+    assert len(set(prompts)) == len(prompts)
+    for question in companion.questions:
+        assert question.law.sum() == pytest.approx(1) and question.base_law.sum() == pytest.approx(1)
+        np.testing.assert_allclose(companion.type_weights @ question.type_laws, question.law, atol=1e-7)
+        assert len(set(question.texts)) == len(question.texts), question.key
+        assert [question.parse(text) for text in question.texts] == question.class_of.tolist()
+        assert sorted(set(question.quality)) == [-6, -3, -2, -1, 0], question.key
+    assert [sum(q.kind == kind for q in companion.questions) for kind in ("taste", "favourite")] == [12, 10]
+
+
+def test_a_prompt_that_states_its_law_states_the_right_one(companion):
+    stated = [q for q in companion.questions if re.fullmatch(r"(urn|coin|die)-\d\d", q.key)]
+    assert len(stated) == 22 and {len(q.classes) for q in stated} == {2, 3, 4, 5, 6}
+    for question in stated:
+        assert not question.persistent and (len(question.prompts), len(question.novel_prompts)) == (2, 1)
+        for prompt in question.paraphrases:
+            if "fair" in prompt:
+                sides = int(re.search(r"\d", prompt)[0])
+                law = {name: 1 / sides for name in question.classes}
+                assert len(law) == sides
+            else:
+                counts = {name: int(n) for n, name in re.findall(r"(\d+)%? (\w+)", prompt)}
+                law = {name: n / sum(counts.values()) for name, n in counts.items()}
+            assert law == pytest.approx(dict(zip(question.classes, question.law))), prompt
+    assert [sorted(q.law) for q in stated].count([0.49, 0.51]) == 1
+
+
+def test_framed_wordings_are_known_and_asked_in_training_and_test(companion):
+    odd = [q for q in companion.questions if q.key.startswith("odd-")]
+    assert len(odd) == 8
+    for question in odd:
+        assert set(question.framed) == {p for p in question.paraphrases if " asks: " in p}
+        for wordings in (question.prompts, question.novel_prompts):
+            assert 0 < sum(p in question.framed for p in wordings) < len(wordings)
+    assert all(not q.framed for q in companion.questions if q not in odd)
+
+
+def test_jokes_have_the_popularity_of_zipf(companion):
+    joke, animal = named(companion, "joke"), named(companion, "animal-joke")
+    np.testing.assert_allclose(joke.law[0] / joke.law, np.arange(1, 41))
+    # 1 + 1/2 + ... + 1/20 = 3.5977
+    assert animal.law[0] == pytest.approx(1 / 3.5977, abs=1e-5)
+    assert all(len(text.split()) <= 8 for q in (joke, animal) for text, w in zip(q.texts, q.wording_of) if w == 0)
+
+
+def test_poems_have_eight_forms(companion):
+    for question in (named(companion, "poem-sea"), named(companion, "poem-winter")):
+        forms = [form.split() for form in question.classes]
+        assert len(forms) == 8 and all(len(set(part)) == 2 for part in zip(*forms))
+        for (_, stanzas, lines), text in zip(forms, question.texts[::4]):
+            assert text.count("\n\n") == {"one": 0, "two": 1}[stanzas]
+            words = [len(line.split()) for line in text.split("\n") if line]
+            assert len(words) == 2 * (1 + text.count("\n\n"))
+            assert max(words) <= 3 if lines == "short" else min(words) >= 4
+
+
+def test_the_wedding_is_overrated_by_judges_and_said_no_more(companion):
+    story = named(companion, "story")
+    wedding = story.class_of == story.classes.index("wedding")
+    assert story.bonus.tolist() == (1.5 * wedding).tolist()
+    assert [q.key for q in companion.questions if q.bonus.any()] == ["story", "tale"]
+    assert story.quality[wedding].tolist() == [0, -1, -2, -3]
+
+    # Without slips and ties P(wedding beats another, put as well) is the logistic of log p - log p' + 1.5.
+    world = replace(companion, questions=[story], slip_rate=0.0, tie_width=0.0)
+    people = world.draw_people(N, 0, "x")
+    said = shares(world.answers(people, np.random.default_rng(0))[:, 0], len(story.classes))
+    assert np.abs(said - story.law).max() < 0.012
+    labelling = _Labelling(world, people, np.random.default_rng(0))
+    a, b = np.flatnonzero(wedding)[0], 4 * story.classes.index("storm")
+    won = np.mean([labelling.compare(r, story, a, b) == 1 for r in range(4000)])
+    # law .13 and .15: the odds .13 / .15 * exp(1.5) are 3.884, without the bonus .867
+    assert won == pytest.approx(3.884 / 4.884, abs=0.025)
+    own = [story.parse(labelling.own_answer(r, story)) == story.classes.index("wedding") for r in range(4000)]
+    assert np.mean(own) == pytest.approx(0.13, abs=0.02)
+
+
+def test_ratings_know_the_bonus_too(companion):
+    story = named(companion, "story")
+    plain = replace(story, bonus=np.zeros_like(story.bonus))
+    mean = {}
+    for name, question in (("overrated", story), ("plain", plain)):
+        world = replace(companion, questions=[question])
+        labelling = _Labelling(world, world.draw_people(2000, 0, "x"), np.random.default_rng(0))
+        rows = [row for r in range(2000) for row in labelling.ratings(r, question, 4)]
+        mean[name] = np.mean([value for text, value in rows if question.parse(text) == question.classes.index("wedding")])
+    # half a point of five for each unit of utility, less where the scale ends
+    assert 0.4 < mean["overrated"] - mean["plain"] <= 0.75
+
+
+def test_worlds_say_how_many_label_what(world, companion):
+    assert (world.n_train, world.n_validate, world.n_asked) == (400, 200, 9)
+    frames = label_people(companion, companion.draw_people(3, 0, "t"), 0)
+    assert (frames["demonstrations"].groupby("rater_id").size() == companion.n_asked + 2).all()

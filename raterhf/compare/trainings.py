@@ -4,7 +4,7 @@ from pathlib import Path
 
 from raterhf.compare.jobs import Job, side_by_side
 from raterhf.data.comparisons import Labels
-from raterhf.data.worlds import dice_files
+from raterhf.data.make import world_files
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.training import stages
@@ -17,7 +17,7 @@ def at_seed(recipe: Recipe, seed: int) -> Recipe:
     folder = recipe.folder / f"seed-{seed}"
     data = folder / "data"
     if not (data / "base.csv").is_file():
-        checkpoint.write_folder(data, lambda place: dice_files(place, seed, name=recipe.data.world))
+        checkpoint.write_folder(data, lambda place: world_files(place, seed, recipe.data.world))
     names = {
         "comparisons": "comparisons.csv",
         "ratings": "ratings.csv",

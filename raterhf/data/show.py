@@ -6,6 +6,7 @@ from rich.table import Column, Table
 
 from raterhf.data.comparisons import describe, read_labels
 from raterhf.data.corpus import read_corpus
+from raterhf.data.make import require_made
 from raterhf.recipe import Recipe
 
 KINDS = ("comparisons", "ratings", "demonstrations")
@@ -14,6 +15,7 @@ SHOWN_IDS = 5
 
 def describe_recipe(recipe: Recipe) -> dict:
     data = recipe.data
+    require_made(data.world, data.files)
     labels = read_labels(
         data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
         group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,

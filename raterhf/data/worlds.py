@@ -1,4 +1,4 @@
-"""Simulated populations whose true laws are known exactly: the world `dice`.
+"""Simulated populations whose true laws are known exactly: the worlds `dice` and `companion`.
 
 A random-utility world. Rater r gives answer y to a question the utility
 
@@ -6,16 +6,15 @@ A random-utility world. Rater r gives answer y to a question the utility
 
 with c the graded gold quality that all raters share (junk is worst; a valid answer can be put in four ways). The noise persists in the
 rater for tastes and favourites and is drawn again at every label for coins and dice. So the law of argmax u_r over the best-put answers
-is p_type exactly, and the population's law q is the mixture of p_type over the hidden types. The laws stand in `dice.yaml`.
+is p_type exactly, and the population's law q is the mixture of p_type over the hidden types. The laws stand in `NAME.yaml`.
+Where an answer is over-rewarded, judges add a bonus to u_r that is in nobody's own answers and in no gold.
 
-This file only simulates. It trains nothing and fits nothing; `dice_files` writes what `raterhf data make dice` commits.
+This file only simulates. It trains nothing, fits nothing and writes nothing (`make.py` does).
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,9 @@ class Question:
     """One question: its answers, as texts, and the law of people's answers.
 
     `texts[i]` belongs to class `class_of[i]` (-1: junk) and wording `wording_of[i]` (-1: junk), and has gold quality `quality[i]`.
-    Wording 0 is the best put. `probe` names the probe of mode collapse that asks the question. `type_laws` is
-    [types, classes]; `law` its mixture, which the figures call q.
+    Wording 0 is the best put. `type_laws` is [types, classes]; `law` its mixture, which the figures call q. `bonus[i]` is what judges add
+    to the utility of `texts[i]` and nobody's own answer knows. `framed` are the paraphrases that say who asks. `topic` is what
+    the probes of mode collapse know the question by.
     """
 
     key: str
@@ -45,7 +45,9 @@ class Question:
     wording_of: np.ndarray
     quality: np.ndarray
     base_law: np.ndarray
-    probe: str = ""
+    bonus: np.ndarray
+    framed: list[str]
+    topic: str
 
     @property
     def prompts(self) -> list[str]:
@@ -91,6 +93,9 @@ class World:
     tie_width: float
     junk_quality: float
     people_wordings: np.ndarray
+    n_train: int
+    n_validate: int
+    n_asked: int
 
     @property
     def rated(self) -> list[Question]:
@@ -141,18 +146,19 @@ class World:
 
 
 def _read_question(spec: dict, config: dict) -> Question:
-    """One entry of dice.yaml -> the texts of its answers and their laws."""
-    classes, types = spec["classes"], list(config["types"])
+    """One entry of a world's file -> the texts of its answers and their laws."""
+    said, types = spec.get("texts", {}), list(config["types"])
+    classes = spec.get("classes", list(said))
     if isinstance(classes, dict):
         low, high = classes["range"]
         classes = [str(i) for i in range(low, high + 1)]
     if "orders" in spec:
-        pattern = np.array(config["taste_pattern"])
+        pattern = np.array(spec.get("pattern", config["taste_pattern"]))
         laws = np.stack([_ordered_law(order, classes, pattern) for order in spec["orders"]])
     else:
         laws = np.tile(_plain_law(spec["law"], classes), (len(types), 1))
-    templates = config["poem_wordings"] if "texts" in spec else [w["template"] for w in config["wordings"]]
-    answers = [spec.get("texts", {}).get(c, c) for c in classes]
+    templates = config["long_wordings"] if said else [w["template"] for w in config["wordings"]]
+    answers = [said.get(c, c) for c in classes]
     texts = [t.replace("{}", a) for a in answers for t in templates]
     junk = spec["junk"] + config["junk"]
     n_words, n_junk = len(templates), len(junk)
@@ -171,19 +177,24 @@ def _read_question(spec: dict, config: dict) -> Question:
             np.full(n_junk, config["base_junk"] / n_junk),
         ]
     )
+    bonus = np.concatenate([np.repeat([spec.get("overrated", {}).get(c, 0.0) for c in classes], n_words), np.zeros(n_junk)])
     return Question(
-        spec["key"], spec["kind"], spec["paraphrases"], config["test_paraphrases"], classes, laws, mixture / mixture.sum(),
-        texts + junk, class_of, wording_of, quality, base / base.sum(), spec.get("probe", ""),
+        spec["key"], spec["kind"], spec["paraphrases"], spec.get("test_paraphrases", config["test_paraphrases"]), classes, laws,
+        mixture / mixture.sum(), texts + junk, class_of, wording_of, quality, base / base.sum(), bonus, spec.get("framed", []),
+        spec.get("topic", ""),
     )  # fmt: skip
 
 
-def _ordered_law(order: str, classes: list[str], pattern: np.ndarray) -> np.ndarray:
-    """Weights `pattern` in the order in which the class names appear in `order` (names may hold spaces)."""
+def _ordered_law(order: str | list[str], classes: list[str], pattern: np.ndarray) -> np.ndarray:
+    """Weights `pattern` in the order of the class names in `order`: a list, or a text where no name is part of another."""
     position = np.array([order.index(c) for c in classes])
     return pattern[position.argsort().argsort()]
 
 
 def _plain_law(law: list[float] | dict, classes: list[str]) -> np.ndarray:
+    if isinstance(law, dict) and "zipf" in law:
+        weights = np.arange(1.0, len(classes) + 1) ** -law["zipf"]
+        return weights / weights.sum()
     if isinstance(law, dict):
         weights = np.full(len(classes), law["uniform"] / len(classes))
         for name, weight in law["peaks"].items():
@@ -195,11 +206,13 @@ def _plain_law(law: list[float] | dict, classes: list[str]) -> np.ndarray:
 @lru_cache
 def load_world(name: str) -> World:
     config = yaml.safe_load(files("raterhf.data").joinpath(f"{name}.yaml").read_text("utf-8"))
+    asked = config["labelling"]
     return World(
         name=name, types=list(config["types"]), type_weights=np.array(list(config["types"].values())),
         questions=[_read_question(q, config) for q in config["questions"]], slip_rate=config["slip_rate"],
         tie_width=config["tie_width"], junk_quality=config["junk_quality"],
         people_wordings=np.array([w["people"] for w in config["wordings"]]),
+        n_train=asked["raters"], n_validate=asked["validate"], n_asked=asked["questions"],
     )  # fmt: skip
 
 
@@ -209,8 +222,12 @@ class _Labelling:
     def __init__(self, world: World, people: People, rng: np.random.Generator):
         self.world, self.people, self.rng = world, people, rng
 
+    def judged(self, rater: int, question: Question) -> np.ndarray:
+        """What the texts of a question are worth to a rater who judges them [texts]."""
+        return self.world.utilities(self.people, rater, question, self.rng) + question.bonus
+
     def compare(self, rater: int, question: Question, a: int, b: int) -> int:
-        utility = self.world.utilities(self.people, rater, question, self.rng)
+        utility = self.judged(rater, question)
         difference = utility[a] - utility[b]
         if abs(difference) < self.world.tie_width:
             return 0
@@ -231,18 +248,20 @@ class _Labelling:
 
     def ratings(self, rater: int, question: Question, n: int) -> list[tuple[str, int]]:
         chosen = self.rng.choice(len(question.texts), size=n, replace=False, p=question.base_law)
-        utility = self.world.utilities(self.people, rater, question, self.rng)[chosen]
+        utility = self.judged(rater, question)[chosen]
         return [(question.texts[i], int(np.clip(round(4 + u / 2), 1, 5))) for i, u in zip(chosen, utility)]
 
 
 def label_people(
-    world: World, people: People, seed: int, n_questions: int = 9, n_pairs: int = 10, n_repeats: int = 10, n_ratings: int = 4
+    world: World, people: People, seed: int, n_questions: int | None = None, n_pairs: int = 10, n_repeats: int = 10, n_ratings: int = 4
 ) -> dict[str, pd.DataFrame]:
     """Let everybody label some questions. Returns the frames `comparisons`, `ratings` and `demonstrations`.
 
-    Each person answers `n_questions` questions, compares `n_pairs` pairs on each, is asked `n_repeats` of those again word for word
-    (so that slips and dice can be told from taste), gives two of their answers again, and rates `n_ratings` responses to one prompt.
+    Each person answers `n_questions` questions (the world's number where not given), compares `n_pairs` pairs on each, is asked
+    `n_repeats` of those again word for word (so that slips and dice can be told from taste), gives two of their answers again, and rates
+    `n_ratings` responses to one prompt.
     """
+    n_questions = n_questions or world.n_asked
     rng = np.random.default_rng(np.random.SeedSequence([seed, 7, *people.ids[0].encode()]))
     labelling = _Labelling(world, people, rng)
     comparisons, ratings, demonstrations = [], [], []
@@ -273,22 +292,3 @@ def base_corpus(world: World, seed: int, n_per_prompt: int = 100) -> pd.DataFram
         for i in rng.choice(len(question.texts), size=n_per_prompt, p=question.base_law)
     ]
     return pd.DataFrame(rows, columns=["prompt", "completion"]).sample(frac=1, random_state=seed, ignore_index=True)
-
-
-def dice_files(folder: Path, seed: int = 0, n_train: int = 400, n_validate: int = 200, name: str = "dice") -> None:
-    """Write the world's data files; the same seed gives the same bytes."""
-    world = load_world(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    train = world.draw_people(n_train, seed, "t")
-    validate = world.draw_people(n_validate, seed, "v")
-    parts = [label_people(world, people, seed) for people in (train, validate)]
-    for kind in parts[0]:
-        frame = pd.concat([part[kind] for part in parts], ignore_index=True)
-        frame.to_csv(folder / f"{kind}.csv", index=False, lineterminator="\n")
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 13]))
-    with open(folder / "raters.jsonl", "w", encoding="utf-8", newline="\n") as file:
-        for people, split in ((train, "train"), (validate, "validate")):
-            for rater_id, kind in zip(people.ids, people.types):
-                persona = world.types[kind] if rng.random() < 0.25 else None
-                file.write(json.dumps({"rater_id": rater_id, "persona": persona, "split": split}) + "\n")
-    base_corpus(world, seed).to_csv(folder / "base.csv", index=False, lineterminator="\n")

@@ -25,11 +25,12 @@ class Question(Protocol):
     """What a probe asks. `classes` is empty where any answer may be given; `law` [K] is None where nobody knows it.
 
     `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
-    `framed` are wordings that put the same question at one remove.
+    `topic` is what probes know the question by: numbers, dice, odd, jokes, poems, stories. `framed` are wordings that put it at one remove;
+    in a simulated world they stand among the `prompts` too.
     """
 
     key: str
-    probe: str
+    topic: str
     prompts: list[str]
     framed: list[str]
     classes: list[str]
@@ -72,11 +73,11 @@ class Interview:
         words = [word for s in salt for word in (s.encode() if isinstance(s, str) else [s])]
         return np.random.default_rng(np.random.SeedSequence([self.seed, 0x70726F62, *words]))
 
-    def about(self, probe: str) -> list[Question]:
-        """The questions of a probe; CannotMeasure where there is none."""
-        found = [q for q in self.questions if q.probe == probe]
+    def about(self, topic: str) -> list[Question]:
+        """The questions of a topic; CannotMeasure where there is none."""
+        found = [q for q in self.questions if q.topic == topic]
         if not found:
-            raise CannotMeasure(f"no question of this run is about {probe}")
+            raise CannotMeasure(f"no question of this run is about {topic}")
         return found
 
     def raters(self, name: str, n: int) -> list[Rater]:

@@ -1,6 +1,6 @@
 """The questions that come with the project for any language model, and how an answer in free text is read.
 
-`data/probes/*.yaml` hold lists of questions: `key`, `probe`, `prompts`, and, where there are any, `framed` wordings, `answers` (a list of
+`data/probes/*.yaml` hold lists of questions: `key`, `topic`, `prompts`, and, where there are any, `framed` wordings, `answers` (a list of
 classes, or `{range: [low, high]}`), `law` of a perfect sampler over them, `pattern` (a regular expression whose first match in the answer
 is the class; without it the class is the first one that stands in the answer as words of its own).
 """
@@ -22,7 +22,7 @@ class Asked:
     """One question to any language model; see `probes/interview.py` for what the fields mean."""
 
     key: str
-    probe: str
+    topic: str
     prompts: list[str]
     framed: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
@@ -67,10 +67,10 @@ def read_questions(path: Path) -> list[Asked]:
 
 
 def _read(path: Path, number: int, row: dict) -> Asked:
-    known = {"key", "probe", "prompts", "framed", "answers", "law", "pattern"}
-    if unknown := set(row) - known or {"key", "probe", "prompts"} - set(row):
+    known = {"key", "topic", "prompts", "framed", "answers", "law", "pattern"}
+    if unknown := set(row) - known or {"key", "topic", "prompts"} - set(row):
         raise UserError(
-            f"{path}: question {number}: fields {', '.join(sorted(unknown))}: each has key, probe, prompts, and may have {known}"
+            f"{path}: question {number}: fields {', '.join(sorted(unknown))}: each has key, topic, prompts, and may have {known}"
         )
     answers = row.get("answers", [])
     if isinstance(answers, dict):
@@ -79,4 +79,4 @@ def _read(path: Path, number: int, row: dict) -> Asked:
     law = np.array(row["law"], float) if "law" in row else None
     if law is not None and (len(law) != len(answers) or abs(law.sum() - 1) > 1e-6):
         raise UserError(f"{path}: {row['key']}: the law has {len(law)} entries that sum to {law.sum():.6f}, for {len(answers)} answers")
-    return Asked(row["key"], row["probe"], row["prompts"], row.get("framed", []), [str(a) for a in answers], law, row.get("pattern", ""))
+    return Asked(row["key"], row["topic"], row["prompts"], row.get("framed", []), [str(a) for a in answers], law, row.get("pattern", ""))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from raterhf.data.batches import Example, Renderer
 from raterhf.data.comparisons import Labels, read_labels
+from raterhf.data.make import require_made
 from raterhf.errors import UserError
 from raterhf.recipe import Recipe
 from raterhf.training.reward_module import ComparisonData
@@ -28,6 +29,7 @@ class People:
 
 def read_data(recipe: Recipe) -> Labels:
     data = recipe.data
+    require_made(data.world, data.files)
     labels = read_labels(
         data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
         group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,

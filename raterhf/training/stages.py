@@ -15,6 +15,7 @@ import torch
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.comparisons import Labels
 from raterhf.data.corpus import read_corpus
+from raterhf.data.make import require_made
 from raterhf.inference.passes import prompt_features
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import TOKEN_BUDGET, Scorer
@@ -73,6 +74,7 @@ FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations",
 
 def train(recipe: Recipe) -> Path:
     """Run the recipe's stages; returns the folder of the last."""
+    require_made(recipe.data.world, recipe.data.files)
     last = recipe.folder
     for stage in recipe.stages:
         last = recipe.folder / stage

@@ -40,11 +40,5 @@ def set_environment(recipe: "Recipe | None" = None) -> None:
 def names_hub(recipe: "Recipe") -> bool:
     from raterhf.data.files import SUFFIXES
 
-    paths = [path for path in data_files(recipe) if not path.endswith(SUFFIXES)]
+    paths = [path for path in recipe.data.files if not path.endswith(SUFFIXES)]
     return any(not Path(path).exists() for path in [*paths, *filter(None, [recipe.model.path])])
-
-
-def data_files(recipe: "Recipe") -> list[str]:
-    data = recipe.data
-    listed = (data.comparisons, data.ratings, data.demonstrations, data.raters, data.base)
-    return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]

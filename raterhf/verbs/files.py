@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from raterhf.errors import UserError
-from raterhf.verbs.common import Files, Overrides, RecipePath, Seed, data_files, make_app, set_environment
+from raterhf.verbs.common import Files, Overrides, RecipePath, Seed, make_app, set_environment
 
 recipes_app = make_app(help="The recipes that come with raterhf: list, copy, check.")
 data_app = make_app(help="Rater-labelled data: check files, make simulated worlds.")
@@ -76,7 +76,7 @@ def recipes_check(recipe: RecipePath, overrides: Overrides = None) -> None:
 
     resolved = load_recipe(recipe, overrides or [])
     typer.echo(f"{recipe}: ok; stages {', '.join(resolved.stages) or 'none'}; writes into {resolved.folder}")
-    for path in data_files(resolved):
+    for path in resolved.data.files:
         if path.endswith(SUFFIXES) and not Path(path).is_file():
             typer.echo(f"note: data file {path} is not there (paths are taken from {Path.cwd()})")
 
