@@ -19,7 +19,7 @@ from raterhf.probes.laws import Laws, etv, gamma, laws_of
 from raterhf.probes.load import load_interview, said_by_people
 from raterhf.probes.measure import CannotMeasure, Measured, clopper_pearson, difference, false_alarms, measure, recovered
 from raterhf.probes.questions import Asked, read_questions, shipped_questions
-from raterhf.probes.suite import run_probes
+from raterhf.probes.suite import merge_probes, run_probes
 
 
 def fixed(value: float, *replicates: float) -> Measured:
@@ -204,3 +204,21 @@ def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):
         part.save_pretrained(tmp_path / "nan")
     result = invoke("probe", f"nan={tmp_path / 'nan'}", f"plain={lm}", "--probes", "numbers", "-n", 101, "--out", tmp_path / "out")
     assert result.exit_code == 3 and "numbers: nan: its log-probabilities are not numbers (NaN)" in result.stderr
+
+
+def test_seeds_are_merged():
+    def seed(etv: float, hole: list[str]) -> dict:
+        row = {"etv": (etv, etv - 0.1, etv + 0.1), "gamma": (float("nan"),) * 3}
+        verdicts = {"separation": (0.2, 0.1, 0.3), "recovered": (0.9, 0.8, 1.0)}
+        return {"numbers": {"title": "t", "best": {"etv": 0.0}, "subjects": {"vanilla": row}, "holes": hole} | verdicts}
+
+    one = seed(0.3, [])
+    assert merge_probes([one]) is one
+    two = merge_probes([seed(0.3, ["a"]), seed(0.5, ["a", "b"])])["numbers"]
+    # Two seeds have no interval of their own: the mean of theirs.
+    assert two["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.3, 0.5)) and two["holes"] == ["a", "b"]
+    assert two["subjects"]["vanilla"]["gamma"] == (None, None, None)
+    three = merge_probes([seed(x, []) for x in (0.3, 0.4, 0.5)])["numbers"]
+    half = 4.302652730 * 0.1 / 3**0.5
+    assert three["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert three["recovered"] == pytest.approx((0.9, 0.9, 0.9))

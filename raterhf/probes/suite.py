@@ -16,6 +16,7 @@ from matplotlib import rc_context
 
 from raterhf.data.worlds import World
 from raterhf.errors import UserError
+from raterhf.figures.intervals import combine
 from raterhf.pages.style import STYLE, file_name
 from raterhf.probes import numbers
 from raterhf.probes.interview import PEOPLE, Interview
@@ -28,9 +29,9 @@ HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms:
 
 
 def chosen(names: str) -> list[Probe]:
-    """The probes that a list like `numbers,dice`, or `all`, names."""
-    if names == "all":
-        return list(PROBES.values())
+    """The probes that a list like `numbers,dice`, or `all`, or `none`, names."""
+    if names in ("all", "none"):
+        return list(PROBES.values()) if names == "all" else []
     wanted = [name.strip() for name in names.split(",")]
     if unknown := [name for name in wanted if name not in PROBES]:
         raise UserError(f"probe {unknown[0]!r} is not known; there are: {', '.join(PROBES)}, or all")
@@ -48,6 +49,28 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
     header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "subjects": list(interview.subjects)}
     gold = {name: _gold(interview, world, name) for name in interview.subjects if world and name not in broken}
     return header | {"gold": gold, "probes": found}, drawn
+
+
+def merge_probes(seeds: list[dict]) -> dict:
+    """`probes` of several seeds as one: means, with the interval over seeds from three on (see `figures/intervals.py`); holes of all."""
+    if len(seeds) == 1:
+        return seeds[0]
+
+    def mean(rows: list) -> tuple | None:
+        return combine([row[0] for row in rows], [row[1:] for row in rows]) if all(rows) else None
+
+    merged = {}
+    for name, first in seeds[0].items():
+        parts = [found[name] for found in seeds]
+        subjects = {
+            subject: {figure: mean([part["subjects"].get(subject, {}).get(figure) for part in parts]) for figure in row}
+            for subject, row in first["subjects"].items()
+        }
+        best = {figure: float(np.mean([part["best"][figure] for part in parts])) for figure in first["best"]}
+        verdicts = {key: mean([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
+        holes = list(dict.fromkeys(hole for part in parts for hole in part["holes"]))
+        merged[name] = first | {"subjects": subjects, "best": best, "holes": holes} | verdicts
+    return merged
 
 
 def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: int) -> tuple[dict, dict[str, str]]:
