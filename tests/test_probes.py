@@ -35,6 +35,13 @@ def test_a_mean_has_the_interval_of_a_mean():
     assert low == pytest.approx(value - half, abs=0.06) and high == pytest.approx(value + half, abs=0.06)
 
 
+def test_few_rows_have_students_interval():
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    found = measure(lambda rows: {"mean": values[rows].mean()}, 4, np.random.default_rng(1), 20000)
+    # Percentiles of a bootstrap are less regular than Student's, which is 3.182 standard errors wide: compare the spread.
+    assert found.replicates["mean"].std() == pytest.approx(3.182446 / 1.959964 * values.std(ddof=1) / 2, rel=0.03)
+
+
 def test_one_row_is_exact():
     assert measure(lambda rows: {"x": 2.5}, 1, np.random.default_rng(0)).interval("x") == (2.5, 2.5, 2.5)
 
