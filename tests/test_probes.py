@@ -177,7 +177,7 @@ def test_laws_are_read_off_and_agree_with_draws(run):
 
 
 def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
-    succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path)
+    assert "numbers │ etv" in succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path).replace("  ", " ")
     found = json.loads((tmp_path / "probes.json").read_text())
     probe = found["probes"]["numbers"]
     assert found["subjects"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
