@@ -58,7 +58,8 @@ class Answers:
 class Interview:
     """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
 
-    `labels` are how many answers of raters to a question the models were trained on, as far as known.
+    `labels` are how many answers of raters to a question the models were trained on, as far as known. `kept` holds
+    what was drawn.
     """
 
     subjects: dict[str, Contestant]
@@ -67,7 +68,7 @@ class Interview:
     draws: int = 1000
     seed: int = 0
     labels: dict[str, int] = field(default_factory=dict)
-    _said: dict = field(default_factory=dict, repr=False)
+    kept: dict = field(default_factory=dict, repr=False)
 
     def rng(self, *salt: int | str) -> np.random.Generator:
         words = [word for s in salt for word in (s.encode() if isinstance(s, str) else [s])]
@@ -93,15 +94,15 @@ class Interview:
         if name == PEOPLE:
             return self.people[question.key]
         key = (name, question.key, framed)
-        if key not in self._said:
+        if key not in self.kept:
             rng = self.rng(question.key, int(framed))
             wordings = question.framed if framed else question.prompts
             prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
             model = self.subjects[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
             texts = model.texts(examples)
-            self._said[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
-        return self._said[key]
+            self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
+        return self.kept[key]
 
     def laws(self, name: str, question: Question) -> np.ndarray:
         """Laws [R, K + 1] of the answers of R raters, the last entry what is invalid, read off the listed texts (EOS included).

@@ -8,6 +8,7 @@ minus base's), `recovered` (share of vanilla's distance from people that fictiti
 high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from raterhf.probes.measure import CannotMeasure, Measured, difference, false_al
 from raterhf.probes.probe import Probe
 
 SCHEMA = 1
+GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
 PROBES = {probe.name: probe for probe in (numbers.PROBE,)}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
@@ -124,7 +126,8 @@ def _fault(interview: Interview, name: str) -> str | None:
 
 
 def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:
-    """Mean gold reward of what was drawn for rated questions, with its interval over rows."""
-    said = [(q, interview.said(name, q)) for q in world.rated]
+    """Mean gold reward of answers to all rated questions, with its interval over rows."""
+    few = replace(interview, draws=min(GOLD_DRAWS, interview.draws), kept={})
+    said = [(q, few.said(name, q)) for q in world.rated]
     gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in said]).T
     return measure(lambda rows: {"gold": float(gold[rows].mean())}, len(gold), interview.rng("gold", name)).interval("gold")
