@@ -126,5 +126,5 @@ class Interview:
             raise CannotMeasure(
                 f"{question.key}: {name} puts {captured:.2f} of its probability on the listed texts, less than {MIN_CAPTURED}"
             )
-        total[:, -1] += 1 - total.sum(1)  # what is not listed is invalid
+        total[:, -1] += np.maximum(1 - total.sum(1), 0)  # what is not listed is invalid; sums may be above 1 by rounding
         return total
