@@ -15,6 +15,7 @@ import numpy as np
 from raterhf.compare import plots, tradeoff
 from raterhf.compare.targets import headline, summary, targets
 from raterhf.pages import bars
+from raterhf.pages.heat import off_diagonal
 from raterhf.pages.page import find, find_interval, inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, file_name
 from raterhf.probes.page import card
@@ -176,7 +177,7 @@ def class_key(metrics, coherence):
 def mi_means(coherence):
     """(panel, mean mutual information over pairs of different questions)."""
     matrices = [(panel, find(coherence, "mi", panel)) for panel in plots.PANELS]
-    return [(panel, float(np.nanmean(plots.off_diagonal(m)))) for panel, m in matrices if m and len(m) > 1]
+    return [(panel, float(np.nanmean(off_diagonal(m)))) for panel, m in matrices if m and len(m) > 1]
 
 
 def sample_blocks(samples, prompts=8, shown=6):

@@ -26,11 +26,12 @@ class Question(Protocol):
 
     `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
     `topic` is what probes know the question by: numbers, dice, odd, jokes, poems, stories. `framed` are wordings that put it at one remove;
-    in a simulated world they stand among the `prompts` too.
+    in a simulated world they stand among the `prompts` too. `kind` is a simulated world's ("" elsewhere): a `taste` tells of a person.
     """
 
     key: str
     topic: str
+    kind: str
     prompts: list[str]
     framed: list[str]
     classes: list[str]
@@ -104,11 +105,11 @@ class Interview:
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
         return self.kept[key]
 
-    def laws(self, name: str, question: Question) -> np.ndarray:
+    def laws(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
         """Laws [R, K + 1] of the answers of R raters, the last entry what is invalid, read off the listed texts (EOS included).
 
         Each rater is asked in one wording; a model without raters in all, whose mean is one row. CannotMeasure where less than
-        `MIN_CAPTURED` of the probability is on listed texts.
+        `captured` of the probability is on listed texts.
         """
         if not len(question.texts):
             raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no law can be read off them")
@@ -123,9 +124,7 @@ class Interview:
         total = np.stack([np.bincount(place, weights=row, minlength=k + 1) for row in probability])
         if alone:
             total = total.mean(0, keepdims=True)
-        if (captured := total.sum(1).mean()) < MIN_CAPTURED:
-            raise CannotMeasure(
-                f"{question.key}: {name} puts {captured:.2f} of its probability on the listed texts, less than {MIN_CAPTURED}"
-            )
-        total[:, -1] += np.maximum(0.0, 1 - total.sum(1))  # what is not listed is invalid
+        if (listed := total.sum(1).mean()) < captured:
+            raise CannotMeasure(f"{question.key}: {name} puts {listed:.2f} of its probability on the listed texts, less than {captured}")
+        total[:, -1] += np.maximum(1 - total.sum(1), 0)  # what is not listed is invalid; sums may be above 1 by rounding
         return total / total.sum(1, keepdims=True)

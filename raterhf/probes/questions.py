@@ -30,6 +30,7 @@ class Asked:
     classes: list[str] = field(default_factory=list)
     law: np.ndarray | None = None
     pattern: str = ""
+    kind: str = ""
 
     @property
     def texts(self) -> list[str]:
