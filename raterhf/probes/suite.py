@@ -17,13 +17,21 @@ from matplotlib import rc_context
 from raterhf.data.worlds import World
 from raterhf.errors import UserError
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import numbers
+from raterhf.probes import forms, numbers, repertoire, templates
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
 
 SCHEMA = 1
-PROBES = {probe.name: probe for probe in (numbers.PROBE,)}
+PROBES = {
+    probe.name: probe
+    for probe in (
+        numbers.PROBE,
+        templates.PROBE,
+        repertoire.PROBE,
+        forms.PROBE,
+    )
+}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
 
