@@ -91,13 +91,13 @@ class Interview:
         return [{"role": "user", "content": text}] if chat else text
 
     def said(self, name: str, question: Question, framed: bool = False) -> Answers:
-        """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance."""
+        """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""
         if name == PEOPLE:
             return self.people[question.key]
         key = (name, question.key, framed)
         if key not in self.kept:
             rng = self.rng(question.key, int(framed))
-            wordings = question.framed if framed else question.prompts
+            wordings = question.framed if framed else [p for p in question.prompts if p not in question.framed]
             prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
             model = self.subjects[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
