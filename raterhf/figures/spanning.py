@@ -61,4 +61,4 @@ def coverage(near: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
 
     `near` [U, U] is `distance <= radii[:, None]`: equality counts, so that an answer that repeats is covered by the same answer.
     """
-    return float(people @ (near @ (said > 0)) / people.sum())
+    return float(people @ (near @ (said > 0) > 0) / people.sum())

@@ -65,7 +65,7 @@ class Places:
 
 
 def ask(interview: Interview, name: str) -> Places:
-    asked = [q for q in interview.questions if q.key in interview.people]
+    asked = [q for q in interview.trained_on() if q.key in interview.people]
     if not asked:
         raise CannotMeasure("nobody knows what people say to the questions asked")
     pairs = [_pair(interview, name, q) for q in asked]
