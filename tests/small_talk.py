@@ -1,4 +1,4 @@
-"""Interviews for the tests of probes: questions written by hand, and models that say what a test wants, without a network or a run folder."""
+"""Interviews for the tests of probes: questions written by hand, and untrained models that have said what a test wants."""
 
 from dataclasses import dataclass, field
 

@@ -51,14 +51,8 @@ def test_the_table_of_gamma_is_gamma():
     rng = np.random.default_rng(0)
     laws = [rng.dirichlet(np.full(k, 0.7)) for k in (2, 3, 6, 4)]
     counts = [rng.multinomial(50, law**2 / (law**2).sum()) for law in laws]
-    stated = dice.tables(
-        Laws(
-            [Said(str(i), "dice", law, len(law)) for i, law in enumerate(laws)],
-            [np.append(c, 0)[None] / 50 for c in counts],
-            None,
-            [0.0] * 4,
-        )
-    )
+    questions = [Said(str(i), "dice", law, len(law)) for i, law in enumerate(laws)]
+    stated = sample(*(np.append(count, 0) / 50 for count in counts), questions=questions)
     assert dice.figures(stated, np.arange(1))["gamma"] == pytest.approx(metrics.gamma(counts, laws), abs=1e-6)
 
 

@@ -62,3 +62,16 @@ def coverage(near: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
     `near` [U, U] is `distance <= radii[:, None]`: equality counts, so that an answer that repeats is covered by the same answer.
     """
     return float(people @ (near @ (said > 0) > 0) / people.sum())
+
+
+def vendi_score(distance: np.ndarray, said: np.ndarray) -> float:
+    """Effective number of different answers (Friedman and Dieng 2023): exp of the entropy of the kernel's spectrum, kernel exp(-distance).
+
+    1 where one thing is said, as many as there are where all are far apart. A repeat adds its weight to one row, which leaves the same
+    spectrum as a row of its own.
+    """
+    there = np.flatnonzero(said)
+    weight = np.sqrt(said[there] / said.sum())
+    spectrum = np.linalg.eigvalsh(weight[:, None] * np.exp(-distance[np.ix_(there, there)]) * weight)
+    spectrum = spectrum[spectrum > 0]
+    return float(np.exp(-(spectrum * np.log(spectrum)).sum()))

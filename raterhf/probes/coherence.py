@@ -114,12 +114,12 @@ def ask(interview: Interview, name: str) -> Tables:
 
 
 def persons(interview: Interview) -> list[Question]:
-    """Questions whose answers tell who somebody is: tastes, else all that are closed, as far as people's answers are known."""
+    """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, as far as people's answers are known."""
     closed = [q for q in interview.questions if q.classes and q.key in interview.people]
-    found = [q for q in closed if q.kind == "taste"] or closed
-    if len(found) < 2:
-        raise CannotMeasure(f"{len(found)} closed questions have answers of people; that answers hang together needs two")
-    return found
+    tastes = [q for q in closed if q.kind == "taste"]
+    if len(closed) < 2:
+        raise CannotMeasure(f"{len(closed)} closed questions have answers of people; that answers hang together needs two")
+    return tastes if len(tastes) > 1 else closed
 
 
 def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.ndarray:

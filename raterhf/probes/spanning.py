@@ -47,6 +47,11 @@ class Place:
         size = len(self.distance)
         return np.bincount(self.said[rows], minlength=size), np.bincount(self.people[rows], minlength=size)
 
+    def vendi_ratio(self, rows: np.ndarray) -> float:
+        """Effective number of different answers over people's."""
+        said, people = (spanning.vendi_score(self.distance, counts) for counts in self.counts(rows))
+        return said / people
+
     def energy(self, rows: np.ndarray) -> float:
         """Energy distance minus its floor."""
         said, people = self.counts(rows)
@@ -75,14 +80,16 @@ def ask(interview: Interview, name: str) -> Places:
     found = [np.unique([*said[:rows], *people[:rows]], return_inverse=True) for said, people in pairs]
     states = embed(interview, asked, [texts.tolist() for texts, _ in found])
     people = [np.bincount(index[rows:], minlength=len(texts)) for texts, index in found]
+    for question, counts in zip(asked, people):
+        if np.count_nonzero(counts) == 1:
+            raise CannotMeasure(f"{question.key}: {rows} people all say the same, so that distances have no unit")
     common = np.split(components(np.concatenate(states), np.concatenate(people)), np.cumsum([len(x) for x in states])[:-1])
     places = []
     for question, (_, index), x, counts, place in zip(asked, found, states, people, common, strict=True):
         distance = cdist(x, x)
-        if (spread := spanning.mean_distance(distance, counts)) == 0:
-            raise CannotMeasure(f"{question.key}: {rows} people all say the same, so that distances have no unit")
-        near = distance <= spanning.radii(distance, counts, NEIGHBOURS)[:, None]
-        places.append(Place(question, index[:rows], index[rows:], distance / spread, near.astype(np.float32), components(x, counts), place))
+        unit = spanning.mean_distance(distance, counts)
+        near = (distance <= spanning.radii(distance, counts, NEIGHBOURS)[:, None]).astype(np.float32)
+        places.append(Place(question, index[:rows], index[rows:], distance / unit, near, components(x, counts), place))
     return Places(places)
 
 
@@ -127,8 +134,8 @@ def components(states: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def figures(sample: Places, rows: np.ndarray) -> dict[str, float]:
-    """Means over questions of energy distance minus floor, Frechet distance and coverage; and the Frechet distance of all answers pooled,
-    which does not see a question whose answers collapsed.
+    """Means over questions of energy distance minus floor, Frechet distance, coverage and the ratio of Vendi scores; and the Frechet distance
+    of all answers pooled, which hardly sees a question whose answers collapsed.
     """
     counts = [place.counts(rows) for place in sample.places]
     said = [spanning.moments(place.own, c) for place, (c, _) in zip(sample.places, counts)]
@@ -142,6 +149,7 @@ def figures(sample: Places, rows: np.ndarray) -> dict[str, float]:
         "frechet": float(apart.mean()),
         "frechet_pooled": float(spanning.frechet_distance(*pooled[0], *pooled[1])),
         "coverage": float(np.mean(covered)),
+        "vendi_ratio": float(np.mean([place.vendi_ratio(rows) for place in sample.places])),
     }
 
 
@@ -172,7 +180,7 @@ PROBE = Probe(
     "two people; zero is a perfect sampler. Small grey dots are controls and people's own two halves, the floor. In the table "
     "frechet_pooled throws all questions together, as FID does, and hides what energy and frechet show question by question.",
     headline="energy",
-    best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None},
+    best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None, "vendi_ratio": 1.0},
     ask=ask,
     figures=figures,
     draw=draw,
