@@ -114,7 +114,7 @@ def ask(interview: Interview, name: str) -> Tables:
 
 
 def persons(interview: Interview) -> list[Question]:
-    """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, as far as people's answers are known."""
+    """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, if people's answers are known."""
     closed = [q for q in interview.questions if q.classes and q.key in interview.people]
     tastes = [q for q in closed if q.kind == "taste"]
     if len(closed) < 2:

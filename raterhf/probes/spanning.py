@@ -134,8 +134,8 @@ def components(states: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def figures(sample: Places, rows: np.ndarray) -> dict[str, float]:
-    """Means over questions of energy distance minus floor, Frechet distance, coverage and the ratio of Vendi scores; and the Frechet distance
-    of all answers pooled, which hardly sees a question whose answers collapsed.
+    """Means over questions of energy distance minus floor, Frechet distance, coverage and the ratio of Vendi scores; and the Frechet
+    distance of all answers pooled, which hardly sees a question whose answers collapsed.
     """
     counts = [place.counts(rows) for place in sample.places]
     said = [spanning.moments(place.own, c) for place, (c, _) in zip(sample.places, counts)]
