@@ -66,20 +66,26 @@ def test_coverage_does_not_stumble_over_ties():
 
 
 def test_vendi_score_counts_different_answers():
-    far = 1000 * (1 - np.eye(4))
-    assert figures.vendi_score(far, np.array([3, 3, 3, 3])) == pytest.approx(4)
-    assert figures.vendi_score(far, np.array([9, 0, 0, 0])) == pytest.approx(1)
-    # Shares .5, .25 and .25: entropy 1.5 log 2.
-    assert figures.vendi_score(far, np.array([4, 2, 2, 0])) == pytest.approx(2**1.5)
-    # Two answers log 2 apart have kernel .5, spectrum .75 and .25.
-    assert figures.vendi_score(np.log(2) * (1 - np.eye(2)), np.array([1, 1])) == pytest.approx(4 / 3**0.75)
+    assert figures.vendi_score(np.eye(4), np.array([3, 3, 3, 3])) == pytest.approx(4)
+    assert figures.vendi_score(np.eye(4), np.array([9, 0, 0, 0])) == pytest.approx(1)
+    # Shares .5, .25 and .25: squares sum to 3/8. Two answers of similarity .5 have spectrum .75 and .25.
+    assert figures.vendi_score(np.eye(4), np.array([4, 2, 2, 0])) == pytest.approx(8 / 3)
+    assert figures.vendi_score(np.array([[1, 0.5], [0.5, 1]]), np.array([1, 1])) == pytest.approx(1 / (0.75**2 + 0.25**2))
 
 
 def test_vendi_score_is_that_of_its_authors():
     vendi = pytest.importorskip("vendi_score.vendi")
-    counts, distance = np.array([3, 1, 2]), cdist(LINE, LINE)
+    counts, similarity = np.array([3, 1, 2]), np.exp(-cdist(LINE, LINE))
     rows = np.repeat(np.arange(3), counts)
-    assert figures.vendi_score(distance, counts) == pytest.approx(vendi.score_K(np.exp(-distance[np.ix_(rows, rows)])))
+    assert figures.vendi_score(similarity, counts) == pytest.approx(vendi.score_K(similarity[np.ix_(rows, rows)], q=2))
+
+
+def test_sums_of_products_give_the_moments():
+    x = np.random.default_rng(0).standard_normal((5, spanning.DIMENSIONS))
+    counts = np.array([4, 1, 0, 2, 2])
+    got = spanning.moments_of(counts @ spanning.with_products(x) / counts.sum())
+    for a, b in zip(got, figures.moments(x, counts)):
+        assert a == pytest.approx(b)
 
 
 FREE = Said("free", "stories", None, size=0, listed=False)

@@ -64,14 +64,11 @@ def coverage(near: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
     return float(people @ (near @ (said > 0) > 0) / people.sum())
 
 
-def vendi_score(distance: np.ndarray, said: np.ndarray) -> float:
-    """Effective number of different answers (Friedman and Dieng 2023): exp of the entropy of the kernel's spectrum, kernel exp(-distance).
+def vendi_score(similarity: np.ndarray, said: np.ndarray) -> float:
+    """Effective number of different answers, of order 2: 1 / sum of squares of the spectrum of the kernel `similarity` [U, U] with ones on
+    its diagonal (Friedman and Dieng 2023; Pasarkar and Dieng 2024), which needs no spectrum.
 
-    1 where one thing is said, as many as there are where all are far apart. A repeat adds its weight to one row, which leaves the same
-    spectrum as a row of its own.
+    1 where one thing is said, as many as there are where all are unlike.
     """
-    there = np.flatnonzero(said)
-    weight = np.sqrt(said[there] / said.sum())
-    spectrum = np.linalg.eigvalsh(weight[:, None] * np.exp(-distance[np.ix_(there, there)]) * weight)
-    spectrum = spectrum[spectrum > 0]
-    return float(np.exp(-(spectrum * np.log(spectrum)).sum()))
+    share = said / said.sum()
+    return float(1 / (share @ similarity**2 @ share))
