@@ -61,4 +61,14 @@ def coverage(near: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
 
     `near` [U, U] is `distance <= radii[:, None]`: equality counts, so that an answer that repeats is covered by the same answer.
     """
-    return float(people @ (near @ (said > 0)) / people.sum())
+    return float(people @ (near @ (said > 0) > 0) / people.sum())
+
+
+def vendi_score(similarity: np.ndarray, said: np.ndarray) -> float:
+    """Effective number of different answers, of order 2: 1 / sum of squares of the spectrum of the kernel `similarity` [U, U] with ones on
+    its diagonal (Friedman and Dieng 2023; Pasarkar and Dieng 2024), which needs no spectrum.
+
+    1 where one thing is said, as many as there are where all are unlike.
+    """
+    share = said / said.sum()
+    return float(1 / (share @ similarity**2 @ share))

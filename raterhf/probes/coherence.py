@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import xlogy
 
 from raterhf.figures import metrics
 from raterhf.pages.heat import heat_plot, mi_plot
@@ -77,18 +78,14 @@ def one_hot(answers: np.ndarray, widths: list[int]) -> np.ndarray:
 
 def information(hot: np.ndarray, widths: list[int]) -> np.ndarray:
     """Mutual information [Q, Q] in nats between questions, chance left in, each pair over the rows whose answers to both are valid."""
-    valid = np.cumsum(widths) - 1
-    kept = np.delete(np.arange(hot.shape[1]), valid)
-    sizes = np.array(widths) - 1
-    starts = np.cumsum([0, *sizes[:-1]])
-    table = (hot.T @ hot)[np.ix_(kept, kept)]
-    across = np.add.reduceat(table, starts, 1)
-    total = np.add.reduceat(across, starts, 0)
-    by_chance = np.repeat(across, sizes, 1) * np.repeat(np.add.reduceat(table, starts, 0), sizes, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(table * np.repeat(np.repeat(total, sizes, 0), sizes, 1) / by_chance)
-    terms = np.where(table > 0, table * logs, 0.0)
-    return np.add.reduceat(np.add.reduceat(terms, starts, 0), starts, 1) / np.maximum(total, 1)
+    kept = np.delete(np.arange(hot.shape[1]), np.cumsum(widths) - 1)
+    starts = np.cumsum([0, *(np.array(widths[:-1]) - 1)])
+    table = (hot.T @ hot)[np.ix_(kept, kept)].astype(np.float64)
+    margins = np.add.reduceat(table, starts, 1)
+    total = np.add.reduceat(margins, starts, 0)
+    both = np.add.reduceat(np.add.reduceat(xlogy(table, table), starts, 0), starts, 1)
+    one = np.add.reduceat(xlogy(margins, margins), starts, 0)
+    return (both - one - one.T + xlogy(total, total)) / np.maximum(total, 1)
 
 
 def joint_tv(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> float:
@@ -117,12 +114,12 @@ def ask(interview: Interview, name: str) -> Tables:
 
 
 def persons(interview: Interview) -> list[Question]:
-    """Questions whose answers tell who somebody is: tastes, else all that are closed, as far as people's answers are known."""
+    """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, if people's answers are known."""
     closed = [q for q in interview.questions if q.classes and q.key in interview.people]
-    found = [q for q in closed if q.kind == "taste"] or closed
-    if len(found) < 2:
-        raise CannotMeasure(f"{len(found)} closed questions have answers of people; that answers hang together needs two")
-    return found
+    tastes = [q for q in closed if q.kind == "taste"]
+    if len(closed) < 2:
+        raise CannotMeasure(f"{len(closed)} closed questions have answers of people; that answers hang together needs two")
+    return tastes if len(tastes) > 1 else closed
 
 
 def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.ndarray:

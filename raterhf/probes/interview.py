@@ -82,6 +82,13 @@ class Interview:
             raise CannotMeasure(f"no question of this run is about {topic}")
         return found
 
+    def trained_on(self) -> list[Question]:
+        """The questions that the models have labels of; all where nobody knows."""
+        return [q for q in self.questions if not self.labels or q.key in self.labels]
+
+    def without_raters(self, name: str) -> bool:
+        return name != PEOPLE and self.subjects[name].draws == "none"
+
     def raters(self, name: str, n: int) -> list[Rater]:
         return self.subjects[name].raters(n, self.seed)
 

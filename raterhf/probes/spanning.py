@@ -7,6 +7,7 @@ units of people's own spread at that question, so that questions weigh alike.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,43 +30,50 @@ SHOWN = 16  # questions in the plot
 
 @dataclass(frozen=True)
 class Place:
-    """One question: U different texts, what was said and what people say as their numbers [R].
-
-    `distance` [U, U]; `near` [U, U], is the second near an answer like the first; `own` and `common` [U, D] are places along the principal
-    components of people's answers to this question, and to all.
-    """
+    """One question with U different texts: distances, whether the second is `near` people who say the first, similarities; all [U, U]."""
 
     question: Question
-    said: np.ndarray
-    people: np.ndarray
     distance: np.ndarray
     near: np.ndarray
-    own: np.ndarray
-    common: np.ndarray
+    similarity: np.ndarray
 
-    def counts(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        size = len(self.distance)
-        return np.bincount(self.said[rows], minlength=size), np.bincount(self.people[rows], minlength=size)
-
-    def energy(self, rows: np.ndarray) -> float:
-        """Energy distance minus its floor."""
-        said, people = self.counts(rows)
-        return spanning.energy_distance(self.distance, said, people) - spanning.energy_floor(self.distance, len(rows), people)
+    def energy(self, said: np.ndarray, people: np.ndarray) -> float:
+        """Energy distance of counts [U], minus its floor."""
+        return spanning.energy_distance(self.distance, said, people) - spanning.energy_floor(self.distance, said.sum(), people)
 
 
 @dataclass(frozen=True)
 class Places:
-    """What one model said, question by question; row r is its r-th answer and another person's."""
+    """What one model said, in one list of N texts, question after question: `said` and `people` [R, Q] are places in the list.
+
+    Row r is the model's r-th answer and one person's. `own` and `common` [N, D] are coordinates along the principal components of people's
+    answers to a text's question, and to all; each with its products [N, D + D * D], from which moments are sums.
+    """
 
     places: list[Place]
+    said: np.ndarray
+    people: np.ndarray
+    own: np.ndarray
+    common: np.ndarray
 
     @property
     def rows(self) -> int:
-        return len(self.places[0].said)
+        return len(self.said)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        return np.cumsum([0, *(len(place.distance) for place in self.places[:-1])])
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """How often each text was said by the model and by people [2, N]."""
+        return np.stack([np.bincount(who[rows].ravel(), minlength=len(self.own)) for who in (self.said, self.people)])
+
+    def by_question(self, counts: np.ndarray) -> list[tuple[Place, np.ndarray, np.ndarray]]:
+        return list(zip(self.places, *(np.split(one, self.starts[1:]) for one in counts), strict=True))
 
 
 def ask(interview: Interview, name: str) -> Places:
-    asked = [q for q in interview.questions if q.key in interview.people]
+    asked = [q for q in interview.trained_on() if q.key in interview.people]
     if not asked:
         raise CannotMeasure("nobody knows what people say to the questions asked")
     pairs = [_pair(interview, name, q) for q in asked]
@@ -75,15 +83,20 @@ def ask(interview: Interview, name: str) -> Places:
     found = [np.unique([*said[:rows], *people[:rows]], return_inverse=True) for said, people in pairs]
     states = embed(interview, asked, [texts.tolist() for texts, _ in found])
     people = [np.bincount(index[rows:], minlength=len(texts)) for texts, index in found]
-    common = np.split(components(np.concatenate(states), np.concatenate(people)), np.cumsum([len(x) for x in states])[:-1])
-    places = []
-    for question, (_, index), x, counts, place in zip(asked, found, states, people, common, strict=True):
-        distance = cdist(x, x)
-        if (spread := spanning.mean_distance(distance, counts)) == 0:
+    for question, counts in zip(asked, people):
+        if np.count_nonzero(counts) == 1:
             raise CannotMeasure(f"{question.key}: {rows} people all say the same, so that distances have no unit")
-        near = distance <= spanning.radii(distance, counts, NEIGHBOURS)[:, None]
-        places.append(Place(question, index[:rows], index[rows:], distance / spread, near.astype(np.float32), components(x, counts), place))
-    return Places(places)
+    places, own = [], []
+    for question, x, counts in zip(asked, states, people, strict=True):
+        distance = cdist(x, x)
+        unit = spanning.mean_distance(distance, counts)
+        near = (distance <= spanning.radii(distance, counts, NEIGHBOURS)[:, None]).astype(np.float32)
+        places.append(Place(question, distance / unit, near, np.exp(-distance / unit)))
+        own.append(components(x, counts))
+    start = np.cumsum([0, *(len(x) for x in states[:-1])])
+    index = np.stack([one for _, one in found], 1) + start
+    common = components(np.concatenate(states), np.concatenate(people))
+    return Places(places, index[:rows], index[rows:], with_products(np.concatenate(own)), with_products(common))
 
 
 def _pair(interview: Interview, name: str, question: Question) -> tuple[list[str], list[str]]:
@@ -126,28 +139,40 @@ def components(states: np.ndarray, people: np.ndarray) -> np.ndarray:
     return np.pad(found, ((0, 0), (0, DIMENSIONS - found.shape[1])))
 
 
+def with_products(x: np.ndarray) -> np.ndarray:
+    """Coordinates [N, D] and their products with one another [N, D + D * D]."""
+    return np.concatenate([x, (x[:, :, None] * x[:, None]).reshape(len(x), -1)], 1)
+
+
+def moments_of(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means [..., D] and covariances [..., D, D] from mean coordinates and products [..., D + D * D]."""
+    mean = sums[..., :DIMENSIONS]
+    return mean, sums[..., DIMENSIONS:].reshape(*mean.shape, DIMENSIONS) - mean[..., :, None] * mean[..., None, :]
+
+
 def figures(sample: Places, rows: np.ndarray) -> dict[str, float]:
-    """Means over questions of energy distance minus floor, Frechet distance and coverage; and the Frechet distance of all answers pooled,
-    which does not see a question whose answers collapsed.
+    """Means over questions of energy distance minus floor, Frechet distance, coverage and the ratio of Vendi scores; and the Frechet
+    distance of all answers pooled, which hardly sees a question whose answers collapsed.
     """
-    counts = [place.counts(rows) for place in sample.places]
-    said = [spanning.moments(place.own, c) for place, (c, _) in zip(sample.places, counts)]
-    people = [spanning.moments(place.own, c) for place, (_, c) in zip(sample.places, counts)]
-    apart = spanning.frechet_distance(*map(np.stack, zip(*said)), *map(np.stack, zip(*people)))
-    everything = np.concatenate([place.common for place in sample.places])
-    pooled = [spanning.moments(everything, np.concatenate(c)) for c in zip(*counts)]
-    covered = [spanning.coverage(place.near, *c) for place, c in zip(sample.places, counts)]
+    counts = sample.counts(rows)
+    said, people = (moments_of(np.add.reduceat(one[:, None] * sample.own, sample.starts) / len(rows)) for one in counts)
+    pooled = [moments_of(one @ sample.common / one.sum()) for one in counts]
+    each = sample.by_question(counts)
     return {
-        "energy": float(np.mean([place.energy(rows) for place in sample.places])),
-        "frechet": float(apart.mean()),
+        "energy": float(np.mean([place.energy(a, b) for place, a, b in each])),
+        "frechet": float(spanning.frechet_distance(*said, *people).mean()),
         "frechet_pooled": float(spanning.frechet_distance(*pooled[0], *pooled[1])),
-        "coverage": float(np.mean(covered)),
+        "coverage": float(np.mean([spanning.coverage(place.near, a, b) for place, a, b in each])),
+        "vendi_ratio": float(np.mean([spanning.vendi_score(p.similarity, a) / spanning.vendi_score(p.similarity, b) for p, a, b in each])),
     }
 
 
 def draw(interview: Interview, samples: dict[str, Places]) -> dict[str, str]:
     """Energy distance minus floor, a row a question, a dot a model; the questions on which a model is farthest from people."""
-    energy = {name: np.array([place.energy(np.arange(s.rows)) for place in s.places]) for name, s in samples.items()}
+    energy = {}
+    for name, sample in samples.items():
+        each = sample.by_question(sample.counts(np.arange(sample.rows)))
+        energy[name] = np.array([place.energy(said, people) for place, said, people in each])
     questions = [place.question for place in next(iter(samples.values())).places]
     order = np.argsort(-np.max(list(energy.values()), axis=0), kind="stable")[:SHOWN]
     main = [name for name in samples if hue(name) not in ("controls", "population")] or list(samples)
@@ -172,7 +197,7 @@ PROBE = Probe(
     "two people; zero is a perfect sampler. Small grey dots are controls and people's own two halves, the floor. In the table "
     "frechet_pooled throws all questions together, as FID does, and hides what energy and frechet show question by question.",
     headline="energy",
-    best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None},
+    best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None, "vendi_ratio": 1.0},
     ask=ask,
     figures=figures,
     draw=draw,

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.sparse import csr_matrix, hstack
 
 from raterhf.pages.style import WIDTH, canvas, colour, hue, legend, policy_colour, svg_text
-from raterhf.probes.interview import PEOPLE, Interview, Question
+from raterhf.probes.interview import Interview, Question
 from raterhf.probes.laws import laws_of
 from raterhf.probes.measure import CannotMeasure
 from raterhf.probes.probe import Probe
@@ -44,11 +44,11 @@ class Sweep:
 
 def ask(interview: Interview, name: str) -> Sweep:
     """All questions of a known law that the models were trained on, where it is known on which they were."""
-    asked = [q for q in interview.questions if q.law is not None and (not interview.labels or q.key in interview.labels)]
+    asked = [q for q in interview.trained_on() if q.law is not None]
     if len(asked) < 2:
         raise CannotMeasure(f"{len(asked)} questions have a law that is known; choosing a temperature on other questions needs two")
-    alone = name != PEOPLE and interview.subjects[name].draws == "none"
-    laws = laws_of(interview, name, asked)
+    alone = interview.without_raters(name)
+    laws = laws_of(interview, name, asked, exact=alone)  # of raters, exact laws of a few would have a floor of their own
     p = [laws.p]
     if alone:
         p = [laws.p if t == 1 else _at(interview, name, asked, t, exact=laws.draws is None) for t in TEMPERATURES]
@@ -104,8 +104,9 @@ def draw(interview: Interview, samples: dict[str, Sweep]) -> dict[str, str]:
         ax.plot(etv, valid, "o-", color=ink, linewidth=2 if name in main else 1, markersize=4 if name in main else 2)
         ax.plot(etv[one], valid[one], "o", color=ink, markersize=9, markerfacecolor="none")
         for t in (0, -1) if name in main else ():
-            where = {"xytext": (6, -4), "textcoords": "offset points", "fontsize": 10, "color": ink}
+            where = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 10, "color": ink}
             ax.annotate(f"T {sweep.temperatures[t]:g}", (etv[t], valid[t]), **where)
+    ax.margins(x=0.12, y=0.08)
     ax.axvline(0, color=colour("faint"), linewidth=1)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.xaxis.set_major_locator(MaxNLocator(5))
