@@ -1,5 +1,7 @@
 """Curves of several policies over one axis, as an SVG text."""
 
+from matplotlib.ticker import NullFormatter
+
 from raterhf.pages.style import LETTER, WIDTH, canvas, hue, policy_colour, policy_name, svg_text
 
 DASHES = "-", (0, (5, 2)), (0, (1, 1.6)), (0, (6, 1.5, 1, 1.5))  # for the policies of one colour, in turn
@@ -7,7 +9,10 @@ ROW = 16  # pixels: of the legend
 
 
 def lines_plot(curves, xlabel, ylabel, log=False, markers=False):
-    """Curves {policy: (x, y)}; the policies of one colour are told apart by their dashes, the population's line is thick."""
+    """Curves {policy: (x, y)}; the policies of one colour are told apart by their dashes, the population's line is thick.
+
+    `log`: both axes, and y is a share.
+    """
     places, rows = _placed(curves)
     figure, (ax,) = canvas(WIDTH, 214 + ROW * rows, left=44, right=12, top=26 + ROW * rows, bottom=38)
     height = 214 + ROW * rows
@@ -21,6 +26,10 @@ def lines_plot(curves, xlabel, ylabel, log=False, markers=False):
     if log:
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter(NullFormatter())
     else:
         ax.set_ylim(0)
     ax.grid(True)
