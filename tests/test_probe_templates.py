@@ -88,6 +88,12 @@ def test_plain_wordings_leave_out_the_framed_ones(run):
     assert len(asked) == 2 and not any("child" in prompt or "judge" in prompt for prompt in asked)
 
 
+def test_a_question_without_plain_wordings_is_named(run):
+    only_framed = Asked("bugs", "odd", OPEN.framed, framed=OPEN.framed)
+    with pytest.raises(CannotMeasure, match="bugs: it has no plain wording"):
+        templates.ask(untrained(run, [only_framed], 5), "base")
+
+
 def test_it_runs_through_on_untrained_models_and_on_people(run):
     interview = untrained(run, [OPEN], 30)
     interview.people = {"bugs": Answers(["yes"] * 20 + ["no"] * 10, np.full(30, -1))}

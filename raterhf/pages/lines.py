@@ -1,5 +1,6 @@
 """Curves of several policies over one axis, as an SVG text."""
 
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from raterhf.pages.style import LETTER, WIDTH, canvas, hue, policy_colour, policy_name, svg_text
@@ -14,14 +15,14 @@ def lines_plot(curves, xlabel, ylabel, log=False, markers=False):
     `log`: both axes, and y is a share.
     """
     places, rows = _placed(curves)
-    figure, (ax,) = canvas(WIDTH, 214 + ROW * rows, left=44, right=12, top=26 + ROW * rows, bottom=38)
     height = 214 + ROW * rows
+    figure, (ax,) = canvas(WIDTH, height, left=44, right=12, top=26 + ROW * rows, bottom=38)
     for (name, (x, y)), (left, row, dash) in zip(curves.items(), places, strict=True):
         drawn = {"color": policy_colour(name), "linestyle": dash, "linewidth": 4 if name == "population" else 1.6}
         ax.plot(x, y, marker="o" if markers else None, markersize=3.5, **drawn)
         middle = 1 - (10 + ROW * row) / height
-        key = figure.add_artist(type(ax.lines[0])([left / WIDTH, (left + 18) / WIDTH], [middle, middle], **drawn))
-        key.set_transform(figure.transFigure)
+        ends = [left / WIDTH, (left + 18) / WIDTH]
+        figure.add_artist(Line2D(ends, [middle, middle], transform=figure.transFigure, **drawn))
         figure.text((left + 22) / WIDTH, middle, policy_name(name), va="center")
     if log:
         ax.set_xscale("log")
