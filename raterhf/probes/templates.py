@@ -151,7 +151,7 @@ def draw(interview: Interview, samples: dict[str, Templates]) -> dict[str, str]:
 
 def _scatter(samples: dict[str, Templates]) -> str:
     """Asked plainly against framed, a point a question, a square a model."""
-    columns, side, gap, left, top, bottom = 2, 126, 38, 40, 20, 40
+    columns, side, gap, left, top, bottom = 2, 122, 40, 40, 20, 40
     lines = -(-len(samples) // columns)
     height = top + lines * side + (lines - 1) * gap + bottom
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
