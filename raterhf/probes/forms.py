@@ -195,13 +195,13 @@ def _table(i: int, samples: dict[str, Poems]) -> str:
     shown = [k for k in shown if k < len(FORMS)] + [k for k in shown if k == len(FORMS)]
     labels = [*NAMES, "no poem"]
     left, high = 6 + LETTER * max(len(labels[k]) for k in shown), 22
-    top = 14 + 0.72 * LETTER * max(len(policy_name(name)) for name in samples)
+    top = 14 + 0.87 * LETTER * max(len(policy_name(name)) for name in samples)
     figure, (ax,) = canvas(WIDTH, top + high * len(shown) + 6, left, right=34, top=top, bottom=6)
     for x, name in enumerate(samples):
         for y, k in enumerate(shown):
             ax.add_patch(Rectangle((x, y), 0.94, 0.9, color=policy_colour(name), alpha=0.08 + 0.72 * laws[x, k], linewidth=0))
             ax.text(x + 0.47, y + 0.47, f"{100 * laws[x, k]:.0f}", ha="center", va="center")
-        ax.text(x + 0.4, -0.15, policy_name(name), rotation=45, ha="left", va="bottom", rotation_mode="anchor", color=policy_colour(name))
+        ax.text(x + 0.4, -0.15, policy_name(name), rotation=60, ha="left", va="bottom", rotation_mode="anchor", color=policy_colour(name))
     ax.set(xlim=(0, len(samples)), ylim=(len(shown), 0))
     ax.spines["bottom"].set_visible(False)
     ax.set_xticks([])

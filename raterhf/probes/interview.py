@@ -105,6 +105,8 @@ class Interview:
         if key not in self.kept:
             rng = self.rng(question.key, int(framed))
             wordings = question.framed if framed else [p for p in question.prompts if p not in question.framed]
+            if not wordings:
+                raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
             prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
             model = self.subjects[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))

@@ -56,7 +56,8 @@ class Templates:
 
     `plain` has a column a question. `framed` has one for each of the questions `both` that have framed wordings, whose values are numbered
     as in `plain`: cell j of `twin` [plain.size] is the cell of the same template framed (`framed.size`: never said). `spoken` has
-    POSITIONS columns a question, in which an answer's end is a word of its own.
+    POSITIONS columns a question, in which an answer's end is a word of its own; `opening` the first TEMPLATE_WORDS of them, which figures
+    read.
     """
 
     questions: list[Question]
@@ -65,6 +66,7 @@ class Templates:
     framed: Cells | None
     twin: np.ndarray
     spoken: Cells
+    opening: Cells
 
     @property
     def rows(self) -> int:
@@ -73,7 +75,7 @@ class Templates:
 
 def ask(interview: Interview, name: str) -> Templates:
     questions = interview.about("odd")
-    plain, framed, both, spoken = [], [], [], []
+    plain, framed, both, spoken, opening = [], [], [], [], []
     for i, question in enumerate(questions):
         answers = [interview.said(name, question)]
         if question.framed:
@@ -82,14 +84,15 @@ def ask(interview: Interview, name: str) -> Templates:
         said = kinds(question, name, answers, lambda text: " ".join(words(text)[:TEMPLATE_WORDS]))
         plain.append(said[0])
         framed += said[1:]
-        spoken += _by_position(answers[0].texts)
+        spoken += (by_position := _by_position(answers[0].texts))
+        opening += by_position[:TEMPLATE_WORDS]
     plain_cells, framed_cells = cells(plain), cells(framed) if framed else None
     twin = np.full(plain_cells.size, -1)
     for j, i in enumerate(both):
         there = _cell_of(framed_cells, j, framed[j])
         for kind, cell in _cell_of(plain_cells, i, plain[i]).items():
             twin[cell] = there.get(kind, framed_cells.size)
-    return Templates(questions, plain_cells, np.array(both, int), framed_cells, twin, cells(spoken))
+    return Templates(questions, plain_cells, np.array(both, int), framed_cells, twin, cells(spoken), cells(opening))
 
 
 def _cell_of(table: Cells, column: int, values: np.ndarray) -> dict[int, int]:
@@ -134,8 +137,7 @@ def branching(table: Cells, rows: np.ndarray) -> np.ndarray:
 def figures(sample: Templates, rows: np.ndarray) -> dict[str, float]:
     """Means over questions; the branching factor is a geometric mean over the first words."""
     plain, framed = rates(sample, rows)
-    words_branching = branching(sample.spoken, rows).reshape(len(sample.questions), -1)[:, :TEMPLATE_WORDS]
-    found = {"top_share": float(plain.mean()), "branching": float(np.exp(np.nanmean(np.log(words_branching))))}
+    found = {"top_share": float(plain.mean()), "branching": float(np.exp(np.nanmean(np.log(branching(sample.opening, rows)))))}
     found["valid"] = float((sample.plain.cell[rows] < sample.plain.size).mean())
     if len(framed):
         found |= {"framed_share": float(framed.mean()), "moved_by_frame": float((plain[sample.both] - framed).mean())}
@@ -151,7 +153,7 @@ def draw(interview: Interview, samples: dict[str, Templates]) -> dict[str, str]:
 
 def _scatter(samples: dict[str, Templates]) -> str:
     """Asked plainly against framed, a point a question, a square a model."""
-    columns, side, gap, left, top, bottom = 2, 126, 38, 40, 20, 40
+    columns, side, gap, left, top, bottom = 2, 122, 40, 40, 20, 40
     lines = -(-len(samples) // columns)
     height = top + lines * side + (lines - 1) * gap + bottom
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
