@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from test_training import FORWARD_KL, RLOO, assert_same_weights, copy_before, interrupt, make_recipe, weights
-from test_training import data as data  # noqa: PLC0414: a fixture
-from test_training import done as done  # noqa: PLC0414
+from test_training import data as data  # fixtures
+from test_training import done as done
 
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError

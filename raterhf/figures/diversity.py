@@ -38,6 +38,11 @@ def simpson_error(counts: ArrayLike) -> np.ndarray:
     return np.sqrt((4 * (n - 2) * first + 2 * (agree - agree**2)) / (n * (n - 1)))
 
 
+def agreement_at(agree: float, level: float) -> float:
+    """The lambda at which diversity beyond one answer is `level` times what it is at the lambda `agree`."""
+    return agree / (agree + level * (1 - agree))
+
+
 def diversity_interval(counts: ArrayLike, tail: float = 0.025) -> tuple[float, float, float]:
     """(1 / lambda, low, high) of the mean lambda of questions with as many answers each, counts [Q, K]; `tail` is missed on each side.
 
