@@ -77,7 +77,9 @@ class Rollouts:
             first, last = self.drawn[part[0]][0], self.drawn[part[-1] + 1][0] if part[-1] + 1 < len(self.drawn) else math.inf
             logged = log[(log.step > first) & (log.step <= last)]
             prompts, texts = ([one for i in part for one in self.drawn[i][column]] for column in (1, 2))
-            means = {"reward": logged.reward.mean(), "kl": logged.kl_completion.mean(), "entropy": logged.entropy.mean()}
+            kl = logged.kl_completion.mean() if "kl_completion" in log else math.nan  # TRL reads none at beta 0
+            entropy = logged.entropy.mean() * logged["completions/mean_length"].mean()  # TRL's is nats a token
+            means = {"reward": logged.reward.mean(), "kl": kl, "entropy": entropy}
             rows.append({"step": float(logged.step.mean())} | means | describe(prompts, texts, self.world))
         return rows
 

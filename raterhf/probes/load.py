@@ -28,8 +28,10 @@ def load_interview(paths: list[str], draws: int, seed: int) -> tuple[Interview, 
             raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
         if recipe.data.world:
             world = load_world(recipe.data.world)
-            return Interview(subjects, world.questions, said_by_people(world, draws, seed), draws, seed, count_labels(recipe, world)), world
-        return Interview(subjects, shipped_questions(), {}, draws, seed), None
+            return Interview(
+                subjects, world.questions, said_by_people(world, draws, seed), draws, seed, count_labels(recipe, world), run
+            ), world
+        return Interview(subjects, shipped_questions(), {}, draws, seed, run=run), None
     subjects = dict(_plain(path) for path in paths)
     if len(subjects) < len(paths):
         raise UserError(f"{len(paths)} models have {len(subjects)} names; name each, as in base=FOLDER vanilla=FOLDER")

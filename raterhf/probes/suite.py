@@ -17,13 +17,13 @@ from matplotlib import rc_context
 from raterhf.data.worlds import World
 from raterhf.errors import UserError
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import numbers
+from raterhf.probes import numbers, overoptimisation
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
 
 SCHEMA = 1
-PROBES = {probe.name: probe for probe in (numbers.PROBE,)}
+PROBES = {probe.name: probe for probe in (numbers.PROBE, overoptimisation.PROBE)}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
 
@@ -55,6 +55,8 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
     measured: dict[str, Measured] = {}
     holes, plots, alarms = [], {}, {}
     for name in [*interview.subjects, *([PEOPLE] if interview.people else [])]:
+        if probe.about is not None and name not in probe.about:
+            continue
         try:
             if name in broken:
                 raise CannotMeasure(broken[name])

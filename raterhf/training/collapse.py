@@ -67,10 +67,10 @@ class Watched:
 
 
 def choose_prompts(prompts: Sequence[Prompt], n: int, seed: int, world: World | None) -> list[Prompt]:
-    """n of the training prompts, of different questions as far as a world knows them."""
+    """n of the training prompts, of different questions as far as a world knows them; those with over-rated answers come first."""
     order = [prompts[i] for i in np.random.default_rng(np.random.SeedSequence([seed, 0x70726F62])).permutation(len(prompts))]
     different = {world.question_of(prompt).key if world else str(prompt): prompt for prompt in order}
-    return list(different.values())[:n]
+    return sorted(different.values(), key=lambda prompt: not (world and world.question_of(prompt).bonus.any()))[:n]
 
 
 class Collapse(L.Callback):

@@ -2,8 +2,9 @@
 
 course.csv has a row for each look: `step` (updates done); `reward` (the proxy that is optimised), `kl` (nats a completion, from the model
 that the stage began with) and `entropy` (nats a completion) where a stage has them; `top_share`, the mean over questions of the share of
-the answer given most; `diversity` of the mean question (`figures/diversity.py`); and where a simulated world knows them `gold`, the mean
-graded quality, and `overrated`, the share of answers that judges over-rate, among questions that have such answers.
+the answer given most, and `top_share:KEY` for each of a world's questions, since trainings watch different ones; `diversity` of the mean
+question (`figures/diversity.py`); and where a simulated world knows them `gold`, the mean graded quality, and `overrated`, the share of
+answers that judges over-rate, among questions that have such answers.
 """
 
 import io
@@ -47,7 +48,10 @@ def describe(prompts: Sequence[Prompt], texts: Sequence[str], world: World | Non
     for prompt, text in zip(prompts, texts, strict=True):
         key = world.question_of(prompt).key if world else str(prompt)
         said.setdefault(key, []).append(name_answer(prompt, text, world))
-    figures = {"top_share": float(np.mean([max(Counter(names).values()) / len(names) for names in said.values()]))}
+    shares = {key: max(Counter(names).values()) / len(names) for key, names in said.items()}
+    figures = {"top_share": float(np.mean(list(shares.values())))}
+    if world is not None:
+        figures |= {f"top_share:{key}": share for key, share in shares.items()}
     # Questions are asked as often as chance has it: each is cut to one number of answers, those asked hardly ever are left out.
     common = int(np.median([len(names) for names in said.values()]))
     even = [names[:common] for names in said.values() if len(names) >= common]
