@@ -31,15 +31,16 @@ from raterhf.recipe import Probes
 from raterhf.training.course import COURSE, Prompt, count_answers, describe, extend_course, name_answer
 
 FALSE_ALARMS = 0.05  # of a stage whose diversity is at the level
+MEASURED = 128  # answers of a look, evenly over prompts, that `Watched.measure` reads: a pass each costs more than saying them
 
-Measure = Callable[[list[Example], Tensor, Tensor], dict[str, float]]
+Measure = Callable[[list[Example], Tensor | None, Tensor | None], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Watched:
     """Who is watched answering what: a policy, prompts [Q], and how raters are drawn (`pool` None: nobody).
 
-    `measure` gives further figures of what was sampled, from examples [N], rater vectors [N, k + o] and their null mask.
+    `measure` gives further figures of some of what was sampled, from examples [N], rater vectors [N, k + o] and their null mask.
     """
 
     policy: Policy
@@ -123,7 +124,9 @@ class Collapse(L.Callback):
         with torch.no_grad():
             seed = int(np.random.SeedSequence([self.seed, step, 0x636F6C6C]).generate_state(1)[0])
             examples, vectors, null = watched.answer(n, seed)
-            figures = watched.measure(examples, vectors, null) if watched.measure else {}
+            some = slice(0, None, max(1, len(examples) // MEASURED))
+            soft = (None, None) if vectors is None else (vectors[some], null[some])
+            figures = watched.measure(examples[some], *soft) if watched.measure else {}
         module.train(training)
         prompts = [prompt for prompt in watched.prompts for _ in range(n)]
         texts = [completion_text(watched.renderer.tokenizer, example) for example in examples]
@@ -136,7 +139,9 @@ class Collapse(L.Callback):
             self.counts = counts.tolist()
         self.looks += 1
         self.spent += time.perf_counter() - start
-        logged = {"diversity": value, "diversity_low": low, "diversity_high": high, "cost": self.cost}
+        logged = {"diversity": value, "diversity_low": low, "diversity_high": high}
+        if self.looks > 1:
+            logged["cost"] = self.cost  # the first look is all there was
         for logger in trainer.loggers:  # with the loss's step; the first look is before it
             logger.log_metrics({f"probe/{key}": number for key, number in logged.items()}, max(0, step - self.first - 1))
         if fell:
