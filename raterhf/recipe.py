@@ -104,7 +104,7 @@ class Optimisation(Section):
     """Peak learning rate of AdamW; warm-up over the first 5 % and cosine decay to a tenth."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay, on matrices only."""
-    save_every: int = Field(250, ge=1)
+    save_every: int = Field(200, ge=1)
     """Steps between the states from which an interrupted run resumes."""
 
 

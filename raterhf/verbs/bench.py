@@ -155,7 +155,7 @@ def bench_alarm(
     samples: Annotated[int | None, typer.Option(min=16, help="Answers to each prompt at a look; as in a recipe where not given.")] = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="Prompts watched; as in a recipe where not given.")] = None,
     level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As probes.level; as in a recipe where not given.")] = None,
-    looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 5,
+    looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Simulated stages.")] = 1000,
     seed: Seed = 0,
     out: Out = None,
