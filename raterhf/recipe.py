@@ -174,6 +174,19 @@ class Policy(Optimisation):
     candidates in training are sampled without it."""
 
 
+class Probes(Section):
+    every: int = Field(250, ge=1)
+    """Steps between two looks at what the model says."""
+    samples: int = Field(128, ge=16)
+    """Answers to each prompt at a look, each from a fresh fictitious rater."""
+    prompts: int = Field(4, ge=1)
+    """Training prompts watched, of different questions where the world is known."""
+    level: float = Field(0.5, gt=0, le=1)
+    """Share of a question's diversity beyond one answer at the stage's first look, below which the alarm is raised."""
+    alarm: Literal["warn", "stop", "slow"] = "warn"
+    """What follows: a line, an end from which the same command resumes, or half the learning rate."""
+
+
 class Vanilla(Section):
     sft: dict[str, Any] = {}
     """Arguments of trl.SFTConfig, all written out."""
@@ -216,6 +229,7 @@ class Recipe(Section):
     reward: Reward | None = None
     sft: Sft | None = None
     policy: Policy | None = None
+    probes: Probes | None = None
     vanilla: Vanilla | None = None
     compare: Compare = Compare()
 

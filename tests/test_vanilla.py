@@ -115,7 +115,10 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
 
     judged = []
     reward = lambda prompts, completions: judged.extend(zip(prompts, completions)) or [0.0] * len(prompts)  # noqa: E731
-    vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0)
+    watched = []
+    watch = lambda step, prompts, completions: watched.append((step, len(prompts), len(completions)))  # noqa: E731
+    vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0, watch=watch)
+    assert watched == [(0, 32, 32)]
     (batch,) = batches["RLOOTrainer"]
     assert set(unpadded(batch["prompt_ids"])) == {tuple(ids) for ids in head.values()}
     # Up to the first EOS, and nothing behind it; padding on the left of prompts is masked.

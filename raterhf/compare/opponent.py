@@ -7,6 +7,8 @@ too: one scale, fitted on the same held-out comparisons, so that margins are log
 
 import hashlib
 import json
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,14 @@ import torch
 from raterhf.compare import vanilla
 from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import Labels
+from raterhf.data.worlds import World, load_world
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint
 from raterhf.recipe import Recipe
 from raterhf.training import losses, prepare, reward_stage, stages
+from raterhf.training.course import COURSE, describe, write_course
+
+LOOKS = 20  # windows that the course of an RL training is cut into
 
 
 def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
@@ -45,11 +51,37 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
     prompts = list(dict.fromkeys([*labels.comparisons.prompt, *labels.demonstrations.prompt]))
     args = settings.rl | {"beta": beta}
-    policy = _once(
-        home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args],
-        lambda out: vanilla.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed),
-    )  # fmt: skip
-    return sft, policy
+
+    def run(out: Path) -> None:
+        drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
+        vanilla.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add)
+        write_course(out / COURSE, drawn.course(pd.read_csv(out / "log.csv")))
+
+    return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
+
+
+@dataclass
+class Rollouts:
+    """What an RL training of TRL's said, in its course: its own samples, so that looking at them costs nothing."""
+
+    world: World | None
+    drawn: list[tuple[int, list, list[str]]] = field(default_factory=list)
+
+    def add(self, step: int, prompts: list, texts: list[str]) -> None:
+        self.drawn.append((step, prompts, texts))
+
+    def course(self, log: pd.DataFrame) -> list[dict[str, float]]:
+        """The rows of course.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a window."""
+        rows = []
+        for part in np.array_split(np.arange(len(self.drawn)), min(LOOKS, len(self.drawn))):
+            first, last = self.drawn[part[0]][0], self.drawn[part[-1] + 1][0] if part[-1] + 1 < len(self.drawn) else math.inf
+            logged = log[(log.step > first) & (log.step <= last)]
+            prompts, texts = ([one for i in part for one in self.drawn[i][column]] for column in (1, 2))
+            kl = logged.kl_completion.mean() if "kl_completion" in log else math.nan  # TRL reads none at beta 0
+            entropy = logged.entropy.mean() * logged["completions/mean_length"].mean()  # TRL's is nats a token
+            means = {"reward": logged.reward.mean(), "kl": kl, "entropy": entropy}
+            rows.append({"step": float(logged.step.mean())} | means | describe(prompts, texts, self.world))
+        return rows
 
 
 def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -132,16 +132,24 @@ def train_rl(
     reward: Callable[[list[Prompt], list[str]], Sequence[float]],
     args: dict,
     seed: int,
+    watch: Callable[[int, list[Prompt], list[str]], None] | None = None,
 ) -> Path:
     """Maximise E[reward] - beta KL(policy || SFT) by RLOO from the SFT policy.
 
     `args` go to `RLOOConfig`; an update takes `per_device_train_batch_size` samples, `num_generations` of a
     prompt. The reward gets prompts as given here and completions as text without special tokens, so it cannot
     tell one that was cut off at `max_completion_length` from one that ended; the log counts those in
-    `completions/clipped_ratio`. Returns `out`. Raises `UserError` on an unknown argument and on a prompt that
+    `completions/clipped_ratio`. `watch` is told the updates done, and the prompts and completions, each time that samples were drawn.
+    Returns `out`. Raises `UserError` on an unknown argument and on a prompt that
     leaves no room.
     """
-    trainer = rloo_trainer(sft_dir, out, prompts, reward, args, seed)
+
+    def judge(prompts: list[Prompt], completions: list[str]) -> Sequence[float]:
+        if watch is not None:
+            watch(trainer.state.global_step, prompts, completions)
+        return reward(prompts, completions)
+
+    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed)
     return _run(trainer, trainer.processing_class, out)
 
 

@@ -7,6 +7,7 @@ Notation: R raters (one a row; a model without raters is asked R times), K class
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -59,8 +60,8 @@ class Answers:
 class Interview:
     """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
 
-    `labels` are how many answers of raters to a question the models were trained on, as far as known. `kept` holds
-    what was drawn.
+    `labels` are how many answers of raters to a question the models were trained on, as far as known; `run` is the folder they were
+    trained in, None for models that come alone; `kept` holds what was drawn.
     """
 
     subjects: dict[str, Contestant]
@@ -69,6 +70,7 @@ class Interview:
     draws: int = 1000
     seed: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    run: Path | None = None
     kept: dict = field(default_factory=dict, repr=False)
 
     def rng(self, *salt: int | str) -> np.random.Generator:

@@ -36,9 +36,10 @@ def of_run(recipe: Recipe, run: Path, draws: int, seed: int) -> tuple[Interview,
     if not subjects:
         raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
     if recipe.data.world is None:
-        return Interview(subjects, shipped_questions(), {}, draws, seed), None
+        return Interview(subjects, shipped_questions(), {}, draws, seed, run=run), None
     world = load_world(recipe.data.world)
-    return Interview(subjects, world.questions, said_by_people(world, draws, seed), draws, seed, count_labels(recipe, world)), world
+    people, labels = said_by_people(world, draws, seed), count_labels(recipe, world)
+    return Interview(subjects, world.questions, people, draws, seed, labels, run), world
 
 
 def recipe_of(run: Path) -> Recipe | None:

@@ -23,6 +23,7 @@ class Probe:
     `figures(sample, rows)` is a pure function: the figures of those rows. `best` says of each figure what a perfect sampler gets: a number,
     None for what people get themselves, or nan where there is no better and worse. `headline` is the figure by which models are told apart
     and the gap to people is read. `draw(interview, samples)` gives SVG texts by name. `ask` and `figures` raise CannotMeasure.
+    `about` are the models that the probe can speak of, None for all; the others are left out without a word.
     """
 
     name: str
@@ -33,3 +34,4 @@ class Probe:
     ask: Callable[[Interview, str], Sample]
     figures: Callable[[Any, np.ndarray], dict[str, float]]
     draw: Callable[[Interview, dict[str, Any]], dict[str, str]]
+    about: tuple[str, ...] | None = None

@@ -19,7 +19,7 @@ from raterhf.data.worlds import World
 from raterhf.errors import UserError
 from raterhf.figures.intervals import combine
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import coherence, dice, forms, numbers, repertoire, spanning, temperature, templates
+from raterhf.probes import coherence, dice, forms, numbers, overoptimisation, repertoire, spanning, temperature, templates
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
@@ -27,7 +27,7 @@ from raterhf.probes.stages import draw_stages, stages
 
 SCHEMA = 1
 GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
-IN_ORDER = (numbers, dice, templates, temperature, repertoire, forms, spanning, coherence)
+IN_ORDER = (numbers, dice, templates, temperature, overoptimisation, repertoire, forms, spanning, coherence)
 PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
@@ -83,6 +83,8 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
     measured: dict[str, Measured] = {}
     holes, plots, alarms = [], {}, {}
     for name in [*interview.subjects, *([PEOPLE] if interview.people else [])]:
+        if probe.about is not None and name not in probe.about:
+            continue
         try:
             if name in broken:
                 raise CannotMeasure(broken[name])

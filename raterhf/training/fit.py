@@ -23,6 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_training_state, recover, save_training_state
 from raterhf.recipe import Optimisation
+from raterhf.training.collapse import Collapse
+from raterhf.training.course import COURSE
 
 CHECK_EVERY = 5  # steps between two looks at the loss, each of which waits for the device
 
@@ -63,8 +65,8 @@ def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rate
 
 
 class _Resumable(L.Callback):
-    def __init__(self, optimizer: torch.optim.Optimizer, first: int, save_every: int, state: Path):
-        self.optimizer, self.first, self.save_every, self.state = optimizer, first, save_every, state
+    def __init__(self, save: Callable[[int], None], first: int, save_every: int):
+        self.save, self.first, self.save_every = save, first, save_every
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = self.first + batch_idx + 1
@@ -73,8 +75,7 @@ class _Resumable(L.Callback):
                 f"the loss is {float(outputs['loss'])} at step {step}: the training diverged; lower the learning rate of this stage"
             )
         if step % self.save_every == 0:
-            extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
-            save_training_state(self.state, step, module, self.optimizer, extra)
+            self.save(step)
 
 
 class _Lines(L.Callback):
@@ -98,10 +99,11 @@ def fit(
     folder: Path,
     rates: dict[str, float],
     tensorboard: bool = False,
+    collapse: Collapse | None = None,
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
-    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`.
+    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `collapse` watches what the model says.
     """
     steps = settings.steps
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,8 +115,23 @@ def fit(
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         if "beta" in extra:
             module.controller.beta = extra["beta"]
+        if collapse is not None:
+            collapse.resume(first, extra.get("probes"))
         print(f"  {folder.name}: resuming at step {first} of {steps}", flush=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step + first, steps))
+    else:
+        (folder / COURSE).unlink(missing_ok=True)  # another training's
+
+    def save(step: int) -> None:
+        extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
+        save_training_state(state, step, module, optimizer, extra | ({"probes": collapse.state} if collapse else {}))
+
+    def rate(step: int) -> float:
+        return learning_rate(step + first, steps) * (collapse.pace if collapse else 1)
+
+    watching = [collapse] if collapse else []  # before the state is saved, which holds what they saw
+    if collapse is not None:
+        collapse.save = save
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
     module.transfer_batch_to_device = lambda batch, device, index: batch
@@ -134,7 +151,7 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=sys.stderr.isatty(),
             gradient_clip_val=1.0,
-            callbacks=[_Resumable(optimizer, first, settings.save_every, state), progress],
+            callbacks=[*watching, _Resumable(save, first, settings.save_every), progress],
         )
         module.train()
         try:
@@ -153,7 +170,8 @@ def _merge_logs(folder: Path) -> None:
         part["step"] += int(path.parent.name.removeprefix("from_"))
         parts.append(part)
     if parts:
-        merged = pd.concat(parts).drop_duplicates("step", keep="last").sort_values("step").drop(columns="epoch", errors="ignore")
+        # A look and the loss of one step are rows of their own; of parts that overlap the later one counts.
+        merged = pd.concat(parts).groupby("step", as_index=False).last().drop(columns="epoch", errors="ignore")
         merged.to_csv(folder / "metrics.csv", index=False)
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from raterhf.data.batches import Renderer, step_indices
+from raterhf.data.batches import Example, Renderer, step_indices
 from raterhf.data.comparisons import Labels
 from raterhf.data.corpus import read_corpus
 from raterhf.data.make import require_made
+from raterhf.data.worlds import load_world
 from raterhf.inference.passes import prompt_features
 from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import TOKEN_BUDGET, Scorer
+from raterhf.inference.scorer import TOKEN_BUDGET, Scorer, completion_log_probs
 from raterhf.models import backbone, checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
@@ -26,12 +28,14 @@ from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
+from raterhf.training.collapse import Collapse, Measure, Watched, choose_prompts
+from raterhf.training.course import Prompt
 from raterhf.training.fit import clear_state, fit
 from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
-from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
+from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
@@ -69,6 +73,7 @@ DEPENDS = {
     ),
     "policy": ("seed", "raters", "policy"),
 }
+LONGEST = 40  # tokens that a watched model without a stage `policy` says
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
 
@@ -102,6 +107,8 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     for earlier in recipe.stages[: recipe.stages.index(stage)]:
         names = ("model.safetensors", "raterhf.safetensors", "raters.safetensors")
         inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
+    if stage != "reward" and recipe.probes and recipe.probes.alarm == "slow":
+        inputs["probes"] = everything["probes"]  # other probes look and leave the weights alone
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]
@@ -147,7 +154,8 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = Policy(lm, 0, 0)
-    _fit_imitation(recipe, folder, policy, tokenizer, recipe.base, lambda rows, step: _plain(examples, rows), len(examples))
+    probes = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
+    _fit_imitation(recipe, folder, policy, recipe.base, lambda rows, step: _plain(examples, rows), len(examples), probes)
     checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})
 
 
@@ -157,14 +165,28 @@ def _plain(examples: list, rows: np.ndarray) -> Imitation:
     )
 
 
-def _fit_imitation(recipe, folder, policy, tokenizer, settings, make_rows, n, space: RaterSpace | None = None) -> None:
+def watch(
+    recipe: Recipe, folder: Path, steps: int, policy: Policy, renderer: Renderer, pool: RaterPool | None, prompts: list[Prompt],
+    measure: Measure | None = None, trained: bool = True,
+) -> Collapse | None:  # fmt: skip
+    """What watches a stage for mode collapse as the recipe says; None without `probes`. `pool` None: nobody in particular answers."""
+    if recipe.probes is None:
+        return None
+    world = load_world(recipe.data.world) if recipe.data.world else None
+    different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
+    chosen = choose_prompts(different, recipe.probes.prompts, recipe.seed, world)
+    said = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
+    return Collapse(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.probes, folder, recipe.seed, steps)
+
+
+def _fit_imitation(recipe, folder, policy, settings, make_rows, n, probes: Collapse | None, space: RaterSpace | None = None) -> None:
     module = PolicyModule(policy, recipe.seed, space=space)
     rates = {"policy.reader.": recipe.raters.reader_lr} | ({"space.": settings.vector_lr} if space else {})
 
     def batch(step: int) -> Imitation:
         return make_rows(step_indices(np.zeros(n, np.int64), settings.batch_size, 1, step, recipe.seed), step)
 
-    fit(module, batch, settings, folder, rates, recipe.tensorboard)
+    fit(module, batch, settings, folder, rates, recipe.tensorboard, probes)
 
 
 def run_sft(recipe: Recipe, folder: Path) -> None:
@@ -195,7 +217,10 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     if soft and recipe.sft.learn_vectors:
         space = RaterSpace(len(pool.ids), pool.dim, recipe.sft.noise)
         space.vectors.data.copy_(vectors)
-    _fit_imitation(recipe, folder, policy, tokenizer, recipe.sft, batch, len(examples), space)
+    watched = pool if raters.encoding != "none" else None
+    trained = bool(recipe.base or recipe.model.path)
+    probes = watch(recipe, folder, recipe.sft.steps, policy, window.renderer, watched, all_prompts(labels), trained=trained)
+    _fit_imitation(recipe, folder, policy, recipe.sft, batch, len(examples), probes, space)
     if space is not None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(recipe, pool)
@@ -214,7 +239,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
     soft = raters.encoding == "embedding"
     renderer = Renderer(tokenizer, recipe.model.max_length)
     labels = prepare.read_data(recipe)
-    texts = sorted({renderer.prompt_text(p) for frame in (labels.comparisons, labels.demonstrations) for p in frame.prompt})
+    texts = sorted({renderer.prompt_text(p) for p in all_prompts(labels)})
     prompts = [renderer.prompt(text) for text in texts]
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     own_noise = settings.own_noise and soft and raters.own_dim > 0
@@ -254,7 +279,20 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
             vectors, null = judge.draw_raters(count, settings.known_share, rng)
             return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
 
-    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard)
+    def measure(examples: list[Example], vectors: Tensor | None, null: Tensor | None) -> dict[str, float]:
+        """The proxy reward of what was sampled, its KL from the reference, as it is sampled, and its entropy."""
+        if soft:
+            vectors = vectors[:, : pool.dim]
+        else:
+            vectors, null = torch.zeros(len(examples), 1), torch.ones(len(examples), dtype=torch.bool)
+        log_prob, entropy = completion_log_probs(policy, examples, vectors, null, warp=(settings.min_p, 1.0))
+        vectors, null = vectors.to(reference.lm.device), null.to(reference.lm.device)
+        kl = log_prob.mean() - judge.reference_log_probs(examples, vectors, null).mean().to(log_prob.device)
+        return {"reward": float(judge.scores(examples, vectors, null).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
+
+    who = pool if raters.encoding != "none" else None
+    probes = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
+    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, probes)
     carry_own_noise(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 

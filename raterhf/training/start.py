@@ -26,6 +26,11 @@ def all_texts(labels: Labels) -> list[str]:
     return sorted({str(text) for column in columns for text in column})
 
 
+def all_prompts(labels: Labels) -> list[str | list[dict]]:
+    """Every prompt that raters answered or judged answers to, as often as they did."""
+    return [prompt for frame in (labels.comparisons, labels.demonstrations) for prompt in frame.prompt]
+
+
 def rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
     if recipe.raters.encoding != "text":
         return {}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from raterhf.errors import UserError
-from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, make_app, set_environment
+from raterhf.verbs.common import Dtype, Files, Overrides, RecipePath, Seed, make_app, set_environment
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
 
@@ -146,6 +146,30 @@ def bench_accuracy(
         raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
     found = accuracy.bench_accuracy(resolved, sites, target, every, unshared)
     print_accuracy(found)
+    if out:
+        _write(out, found)
+
+
+@bench_app.command("alarm")
+def bench_alarm(
+    samples: Annotated[int | None, typer.Option(min=16, help="Answers to each prompt at a look; as in a recipe where not given.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="Prompts watched; as in a recipe where not given.")] = None,
+    level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As probes.level; as in a recipe where not given.")] = None,
+    looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Simulated stages.")] = 1000,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Count how often the alarm of mode collapse fires: at the level, where it is false, and below it.
+
+    Also between random halves of one sample. Laws of answers are simulated; nothing is trained.
+    """
+    from raterhf.bench import alarm
+    from raterhf.recipe import Probes
+
+    given = {"samples": samples, "prompts": prompts, "level": level}
+    found = alarm.bench_alarm(Probes(**{key: value for key, value in given.items() if value is not None}), looks, repeats, seed)
+    alarm.print_alarms(found)
     if out:
         _write(out, found)
 

@@ -1,0 +1,104 @@
+"""Probe 7 on courses written by hand whose curve is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raterhf.data.worlds import load_world
+from raterhf.figures.overoptimisation import design, fit_curve
+from raterhf.inference.contestants import load_contestant
+from raterhf.probes import overoptimisation as probe
+from raterhf.probes.interview import Interview
+from raterhf.probes.load import said_by_people
+from raterhf.probes.measure import CannotMeasure
+from raterhf.probes.suite import run_probes
+from raterhf.training.course import write_course
+
+D = np.linspace(0, 4, 21)
+GOLD = 1 + D * (2 - np.where(D > 0, np.log(np.maximum(D, 1e-9)), 0))  # peaks at d = e
+
+
+def write(run: Path, folder: str, **changes: np.ndarray) -> None:
+    looks = {"step": np.arange(len(D)), "kl": D**2, "reward": 3 * D, "gold": GOLD, "entropy": 5 - D, "top_share": 0.2 + 0.1 * D} | changes
+    write_course(run / folder / "course.csv", pd.DataFrame(looks).to_dict("records"))
+
+
+def interview(run: Path | None, people: bool = False, **subjects) -> Interview:
+    world = load_world("companion")
+    return Interview(subjects, world.questions, said_by_people(world, 20, 0) if people else {}, 20, run=run)
+
+
+def test_the_curve_of_gao_et_al():
+    assert design(np.array([0.0, 1.0, np.e])) == pytest.approx(np.array([[1, 0, 0], [1, 1, 0], [1, np.e, -np.e]]))
+    assert fit_curve(D, GOLD) == pytest.approx([1, 2, 1])
+
+
+def test_figures_by_hand(tmp_path):
+    write(tmp_path, "vanilla/rl-beta-0.1")
+    write(tmp_path, "vanilla/rl-beta-0.3", kl=D**2 / 4, reward=1.5 * D, gold=1 + D / 2 * (2 - np.log(np.maximum(D / 2, 1e-9))))
+    course = probe.ask(interview(tmp_path), "vanilla")
+    assert course.rows == 42 and set(course.training) == {"rl-beta-0.1", "rl-beta-0.3"}
+    found = probe.figures(course, np.arange(21))
+    end = 1 + 4 * (2 - np.log(4))
+    assert found["kl"] == pytest.approx(16) and found["reward_gain"] == pytest.approx(12)
+    assert found["gold_gain"] == pytest.approx(end - 1) and found["gold_lost"] == pytest.approx(1 + np.e - end, abs=1e-3)
+    assert (found["alpha"], found["beta"]) == pytest.approx((2, 1))
+    assert found["entropy"] == pytest.approx(1) and found["top_share"] == pytest.approx(0.6)
+    again = probe.figures(course, np.zeros(42, int))  # a resample of one look: finite all the same
+    assert all(np.isfinite(value) for value in again.values())
+
+
+def test_without_over_optimisation_nothing_is_lost(tmp_path):
+    write(tmp_path, "policy", gold=1 + D)
+    write(tmp_path, "policy-beta-0.5", gold=1 + D)
+    found = probe.figures(course := probe.ask(interview(tmp_path), "rater_new"), np.arange(42))
+    assert found["gold_lost"] == pytest.approx(0, abs=1e-9) and found["beta"] == pytest.approx(0, abs=1e-9)
+    assert set(course.training) == {"policy", "policy-beta-0.5"}
+
+
+def test_models_are_compared_on_the_questions_that_both_were_asked(tmp_path):
+    world = load_world("companion")
+    a, b, c = (q for q in world.questions[:3])
+    write(tmp_path, "vanilla/rl-beta-0.1", **{f"top_share:{a.key}": 0.1 * D, f"top_share:{b.key}": 0.2 * D})
+    write(tmp_path, "policy", **{f"top_share:{b.key}": 0.1 * D, f"top_share:{c.key}": 0 * D})
+    who = interview(tmp_path)
+    assert probe.figures(probe.ask(who, "vanilla"), np.arange(21))["top_share"] == pytest.approx(0.8)
+    assert probe.figures(probe.ask(who, "rater_new"), np.arange(21))["top_share"] == pytest.approx(0.4)
+    people = probe.ask(who, "population")
+    assert people.rows == 1 and probe.figures(people, np.arange(1)) == {"top_share": pytest.approx(b.law.max())}
+
+
+def test_people_do_not_over_rate(tmp_path):
+    known = probe.figures(probe.ask(interview(tmp_path), "population"), np.arange(1))
+    stories = [q for q in load_world("companion").questions if q.bonus.any()]
+    assert known["overrated"] == pytest.approx(np.mean([q.law[q.classes.index("wedding")] for q in stories]))
+
+
+def test_what_cannot_be_measured(tmp_path):
+    with pytest.raises(CannotMeasure, match="0 looks.*raterhf compare"):
+        probe.ask(interview(tmp_path), "vanilla")
+    with pytest.raises(CannotMeasure, match="without the run folder"):
+        probe.ask(interview(None), "vanilla")
+    write(tmp_path, "policy", kl=np.full(21, np.nan))
+    with pytest.raises(CannotMeasure, match="0 looks"):
+        probe.ask(interview(tmp_path), "rater_new")
+    write_course(tmp_path / "policy" / "course.csv", [{"step": 0, "top_share": 0.3}])  # a stage that records no KL
+    with pytest.raises(CannotMeasure, match="0 looks"):
+        probe.ask(interview(tmp_path), "rater_new")
+
+
+def test_runs_through_on_tiny_models(run, tmp_path):
+    write(tmp_path, "vanilla/rl-beta-0.1", overrated=0.1 * D)
+    model = load_contestant("vanilla", run / "base", "none", 48, 6)
+    who = interview(tmp_path, people=True, base=model, vanilla=model, rater_new=load_contestant("r", run / "policy", "new", 48, 6))
+    who.questions = [q for q in who.questions if q.topic == "stories"]
+    found, drawn = run_probes(who, [probe.PROBE])
+    told = found["probes"]["overoptimisation"]
+    assert set(told["subjects"]) == {"vanilla", "population"}
+    (hole,) = told["holes"]  # base was not optimised, and is not spoken of
+    assert hole.startswith("rater_new: 0 looks")
+    value, low, high = told["subjects"]["vanilla"]["gold_lost"]
+    assert low <= value <= high and set(drawn) == {f"overoptimisation-{key}" for key in (*probe.SHOWN,)}
+    assert all(svg.startswith("<?xml") for svg in drawn.values())
