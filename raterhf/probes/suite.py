@@ -19,14 +19,14 @@ from raterhf.data.worlds import World
 from raterhf.errors import UserError
 from raterhf.figures.intervals import combine
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import coherence, dice, forms, numbers, repertoire, spanning, temperature, templates
+from raterhf.probes import coherence, dice, forms, multiverse, numbers, repertoire, spanning, temperature, templates
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
 
 SCHEMA = 1
 GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
-IN_ORDER = (numbers, dice, templates, temperature, repertoire, forms, spanning, coherence)
+IN_ORDER = (numbers, multiverse, dice, templates, temperature, repertoire, forms, spanning, coherence)
 PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
