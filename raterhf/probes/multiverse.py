@@ -29,8 +29,8 @@ ONE_WAY = 0.97  # of a begun text's probability goes on in one way: no branch is
 
 @dataclass(frozen=True)
 class Leaves:
-    """What one model says to each question. `finished` [R, F] are probabilities of finished texts, `leaves` [R, L] of these and of begun ones
-    that were not followed, `answers` [R, A] of classes, the last one invalid or not finished, and where there are no classes of leaves;
+    """What one model says to each question. `finished` [R, F] are probabilities of finished texts, `leaves` [R, L] of these and of begun
+    ones that were not followed, `answers` [R, A] of classes, the last one invalid or not finished, and where there are none of leaves;
     `reference` [F] is the probability that people, or else the first model, give to the finished texts, and
     `compared` whether it can be read against. `trees` are what is drawn, `one` the first question's under rater number 1.
     """
@@ -196,9 +196,9 @@ def boxes(interview: Interview, name: str, tree: Tree) -> list[Box]:
 PROBE = Probe(
     name="multiverse",
     title="How many ways can an answer go on?",
-    caption="Answers grow from left to right; the height of a box is the probability that an answer begins so. Texts without a branch are one "
-    "box, and what is less likely than 0.2 % is left blank. A collapsed model is one bar from left to right; people, and fictitious raters "
-    "taken together, branch; one rater alone need not.",
+    caption="Answers grow from left to right; the height of a box is the probability that an answer begins so. Texts without a branch are "
+    "one box, and what is less likely than 0.2 % is left blank. A collapsed model is one bar from left to right; people, and fictitious "
+    "raters taken together, branch; one rater alone need not.",
     headline="answers",
     best={"answers": None, "leaves": None, "leaves_2": None, "top_leaf": None, "captured": float("nan"), "tree_tv": 0.0},
     ask=ask,
