@@ -177,8 +177,9 @@ def boxes(interview: Interview, name: str, tree: Tree) -> list[Box]:
         while children.get(path) and mass[onward := max(children[path], key=mass.__getitem__)] >= ONE_WAY * mass[path]:
             path = onward
         text = decode(path[max(0, len(start) - 1) :], skip_special_tokens=True)
-        ways = [(mass[child], child) for child in children.get(path, [])] + [(ends.get(path, 0.0), None)]
-        is_end = ways[-1][0] >= ONE_WAY * mass[path] or len(ways) == 1
+        end = ends.get(path, 0.0)
+        ways = [(mass[child], child) for child in children.get(path, [])] + ([(end, None)] if end >= LEAST else [])
+        is_end = end >= ONE_WAY * mass[path] or path not in children
         if start or text:
             found.append(Box(column, top, mass[start], text, is_end))
             column += 1
