@@ -77,8 +77,8 @@ def test_what_cannot_be_measured():
         attractors.ask(interview(), PEOPLE)
     with pytest.raises(CannotMeasure, match="no question of this run about stories, odd or numbers has known classes"):
         attractors.ask(interview(classes=[], law=None), "vanilla")
-    with pytest.raises(CannotMeasure, match="q: 1 draws to read 2 classes off; raise -n"):
-        attractors.ask(interview(draws=2), "vanilla")
+    with pytest.raises(CannotMeasure, match="q: 1 answers to push, for 2 classes; raise -n"):
+        attractors.ask(interview(draws=3), "vanilla")
     with pytest.raises(CannotMeasure, match="q: none of 10 answers of vanilla is valid"):
         attractors.ask(interview(classes=["x", "y"], pattern="[xy]"), "vanilla")
     with pytest.raises(CannotMeasure, match="in more than 90% of cases anyway"):

@@ -29,6 +29,7 @@ from raterhf.raters.pool import Rater
 
 TOPICS = ("stories", "odd")
 ELSE = "numbers"
+UNPUSHED_AT = 1.08  # in the plot
 QUESTIONS = 4  # that are asked at most
 PUSHED = 200  # answers to a question, at most
 DEPTHS = (0.1, 0.3, 0.5, 0.7, 0.9)  # in shares of the answer's tokens
@@ -98,9 +99,9 @@ def _pushed(interview: Interview) -> int:
 
 
 def _favourite(interview: Interview, name: str, question: Question) -> int:
+    if _pushed(interview) < len(question.classes):
+        raise CannotMeasure(f"{question.key}: {_pushed(interview)} answers to push, for {len(question.classes)} classes; raise -n")
     classes = interview.said(name, question).classes[_pushed(interview) :]
-    if len(classes) < len(question.classes):
-        raise CannotMeasure(f"{question.key}: {len(classes)} draws to read {len(question.classes)} classes off; raise -n")
     if not (classes >= 0).any():
         raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")
     return int(np.bincount(classes[classes >= 0]).argmax())
@@ -120,7 +121,7 @@ def push(interview: Interview, name: str, question: Question) -> np.ndarray:
     rng = interview.rng("push", name, question.key)
     eos = model.renderer.tokenizer.eos_token_id
     raters = interview.raters(name, interview.draws)[:n]
-    cut, heads, before = [], [], []
+    cut, heads = [], []
     for example, wording in zip(said.examples[:n], said.wordings):
         tokens = example.ids[example.prompt_length :]
         length = max(1, len(tokens) - (tokens[-1] == eos))
@@ -129,7 +130,7 @@ def push(interview: Interview, name: str, question: Question) -> np.ndarray:
             t = int(depth * length)
             cut.append((example.ids[: example.prompt_length], tokens[:t], tokens[t]))
             heads.append(head + tokens[:t])
-    other = draw_others(first, heads, [said for _, _, said in cut], rng)
+    other = draw_others(first, heads, [token for _, _, token in cut], rng)
     before = [prompt + begun + (token,) for (prompt, begun, _), token in zip(cut, other)]
     ended = model.go_on(before, [rater for rater in raters for _ in DEPTHS], int(rng.integers(2**31)))
     decode = model.renderer.tokenizer.decode
@@ -170,8 +171,8 @@ def draw(interview: Interview, samples: dict[str, Pushed]) -> dict[str, str]:
     for name, sample in samples.items():
         found = measure(partial(figures, sample), sample.rows, interview.rng("attractors", name))
         lines[name] = np.array([found.interval(figure) for figure in AT]).T
-        dots[name] = (1.0, found.values["unpushed"])
-    ticks = {depth: f"{depth:.0%}" for depth in DEPTHS} | {1.0: "none"}
+        dots[name] = (UNPUSHED_AT, found.values["unpushed"])
+    ticks = {depth: f"{depth:.0%}" for depth in DEPTHS} | {UNPUSHED_AT: "none"}
     return {"depth": bands_plot(lines, DEPTHS, ticks, "where in the answer a token was exchanged", percent=True, dots=dots)}
 
 
