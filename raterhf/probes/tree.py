@@ -21,7 +21,7 @@ from raterhf.raters.pool import Rater
 LEAST = 0.002  # probability of a begun text, below which it is not followed
 MOST_NODES = 3000  # that are followed
 FORGOTTEN = 1e-6  # a rater who says a begun text with less than this is not asked how it goes on
-LAW_ENTRIES = 2**26  # log-probabilities of laws [N, V] that are held at once
+LAW_ENTRIES = 2**25  # log-probabilities of laws [N, V] that are held at once
 
 Path = tuple[int, ...]
 
