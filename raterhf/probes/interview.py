@@ -45,11 +45,15 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said to one question: texts [R] and their classes [R] (-1: invalid, or no class known)."""
+    """What was said to one question: texts [R] and their classes [R] (-1: invalid, or no class known).
+
+    Of models also the token ids, and in which wording each was asked.
+    """
 
     texts: list[str]
     classes: np.ndarray
     examples: list[Example] | None = None
+    wordings: list[str] | None = None
 
     @property
     def rows(self) -> int:
@@ -109,11 +113,12 @@ class Interview:
             wordings = question.framed if framed else [p for p in question.prompts if p not in question.framed]
             if not wordings:
                 raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
-            prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
+            asked = [wordings[i] for i in rng.integers(len(wordings), size=self.draws)]
+            prompts = [self.prompt(name, wording) for wording in asked]
             model = self.subjects[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
             texts = model.texts(examples)
-            self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
+            self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]
 
     def laws(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:

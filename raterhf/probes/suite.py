@@ -19,7 +19,20 @@ from raterhf.data.worlds import World
 from raterhf.errors import UserError
 from raterhf.figures.intervals import combine
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import coherence, dice, forms, numbers, overoptimisation, repertoire, spanning, temperature, templates
+from raterhf.probes import (
+    attractors,
+    coherence,
+    dice,
+    forms,
+    multiverse,
+    numbers,
+    overoptimisation,
+    repertoire,
+    spanning,
+    substitution,
+    temperature,
+    templates,
+)
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
@@ -27,7 +40,9 @@ from raterhf.probes.stages import draw_stages, stages
 
 SCHEMA = 1
 GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
-IN_ORDER = (numbers, dice, templates, temperature, overoptimisation, repertoire, forms, spanning, coherence)
+IN_ORDER = (
+    numbers, dice, templates, multiverse, attractors, temperature, overoptimisation, repertoire, forms, spanning, substitution, coherence,
+)  # fmt: skip
 PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
@@ -115,6 +130,8 @@ def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
     if {"vanilla", "base"} <= set(measured):
         found["separation"] = difference(measured["vanilla"], measured["base"], probe.headline)
     best = probe.best[probe.headline]
+    if best is not None and np.isnan(best):
+        return found  # there is no better and worse, so that there is no gap to recover
     target = measured.get(PEOPLE) if best is None else best
     if {"vanilla", "rater_new"} <= set(measured) and target is not None:
         found["recovered"] = recovered(measured["rater_new"], measured["vanilla"], target, probe.headline)
