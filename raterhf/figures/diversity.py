@@ -6,7 +6,7 @@ The diversity of a law p is 1 / lambda, the effective number of answers, with la
 Diversity beyond one answer, 1 / lambda - 1, is the odds against agreement. A level is a share of it, so that a coin can lose as much of
 its diversity as a question with a hundred answers can, and tests and intervals are taken on the log of these odds.
 
-Counts are [..., K], at least four answers in all; what is computed has the shape of what stands before K.
+Counts are [..., K], at least four answers in all but for `simpson`; what is computed has the shape of what stands before K.
 """
 
 import numpy as np
@@ -17,10 +17,11 @@ from scipy.stats import t as student
 
 
 def simpson(counts: ArrayLike) -> np.ndarray:
-    """Unbiased estimate of lambda: the share of pairs of answers that agree."""
+    """Unbiased estimate of lambda: the share of pairs of answers that agree; nan for fewer than two answers."""
     counts = np.asarray(counts, dtype=np.float64)
     n = counts.sum(-1)
-    return (counts * (counts - 1)).sum(-1) / (n * (n - 1))
+    with np.errstate(invalid="ignore"):
+        return (counts * (counts - 1)).sum(-1) / (n * (n - 1))
 
 
 def simpson_error(counts: ArrayLike) -> np.ndarray:

@@ -6,19 +6,8 @@ unknown probability of kind k. Pure functions of numpy arrays; a figure that doe
 
 import numpy as np
 from scipy.special import gammaln
-from scipy.stats import norm
 
-LEVEL = 0.95
-
-
-def simpson(counts: np.ndarray) -> float:
-    """The probability that two answers are of one kind, sum p_k^2, unbiased (Simpson 1949): sum c(c - 1) / n(n - 1).
-
-    nan for fewer than two answers.
-    """
-    c = np.asarray(counts, float)
-    n = c.sum()
-    return float(c @ (c - 1) / (n * (n - 1))) if n >= 2 else float("nan")
+from raterhf.figures.diversity import simpson
 
 
 def effective_number(counts: np.ndarray) -> float:
@@ -26,24 +15,8 @@ def effective_number(counts: np.ndarray) -> float:
 
     nan where nothing was said twice: there are too few answers to tell.
     """
-    repeated = simpson(counts)
+    repeated = float(simpson(counts))
     return 1 / repeated if repeated > 0 else float("nan")
-
-
-def effective_number_interval(counts: np.ndarray) -> tuple[float, float]:
-    """95 % interval of `effective_number` by the delta method on its logarithm; nan with it.
-
-    The variance is Simpson's of the unbiased estimate, with p_k = c_k / n put in: unbiased sums would leave none at all for every second
-    sample of an even law, where this interval is too wide.
-    """
-    c = np.asarray(counts, float)
-    n, repeated = c.sum(), simpson(c)
-    if not repeated > 0:
-        return float("nan"), float("nan")
-    two, three = ((c / n) ** np.array([[2], [3]])).sum(1)
-    variance = (4 * (n - 2) * (three - two**2) + 2 * (two - two**2)) / (n * (n - 1))
-    width = norm.ppf((1 + LEVEL) / 2) * max(variance, 0.0) ** 0.5 / repeated
-    return float(np.exp(-width) / repeated), float(np.exp(width) / repeated)
 
 
 def good_turing(counts: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raterhf.figures import repertoire
+from raterhf.figures.diversity import simpson
 from raterhf.pages.lines import lines_plot
 from raterhf.probes.interview import PEOPLE, Interview, Question
 from raterhf.probes.probe import Probe
@@ -57,7 +58,7 @@ def figures(told: Told, rows: np.ndarray) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for i, question in enumerate(told.questions):
         counts = told.counts(i, rows)
-        row = {"repeats": repertoire.simpson(counts), "effective": repertoire.effective_number(counts)}
+        row = {"repeats": float(simpson(counts)), "effective": repertoire.effective_number(counts)}
         row |= {"unseen": repertoire.good_turing(counts), "different": float((counts > 0).sum())}
         row["valid"] = float(counts.sum() / len(rows))
         if not 0 < len(question.classes) <= TOP:
