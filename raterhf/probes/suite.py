@@ -96,7 +96,8 @@ def merge_probes(seeds: list[dict]) -> dict:
 def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: int) -> tuple[dict, dict[str, str]]:
     samples: dict[str, Any] = {}
     measured: dict[str, Measured] = {}
-    holes, plots, alarms = [], {}, {}
+    why: dict[str, list[str]] = {}
+    plots, alarms = {}, {}
     for name in [*interview.subjects, *([PEOPLE] if interview.people else [])]:
         if probe.about is not None and name not in probe.about:
             continue
@@ -110,10 +111,12 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
             if repeats and name == next((model for model in HALVES_OF if model in interview.subjects), None):
                 alarms = false_alarms(figures, sample.rows, interview.rng(probe.name, "halves"), repeats)
         except CannotMeasure as reason:
-            holes.append(f"{name}: {reason}")
+            if name != PEOPLE or probe.best[probe.headline] is None:  # people need not be measured where a perfect sampler's value is known
+                why.setdefault(str(reason), []).append(name)
     if samples:
         with rc_context(STYLE):
             plots = probe.draw(interview, samples)
+    holes = [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
     about = {"title": probe.title, "caption": probe.caption, "headline": probe.headline, "best": _best(probe, measured)}
     rows = {name: {figure: one.interval(figure) for figure in one.values} for name, one in measured.items()}
     return about | {"subjects": rows, "false_alarms": alarms, "holes": holes} | _verdicts(probe, measured), plots
