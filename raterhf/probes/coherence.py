@@ -136,13 +136,14 @@ def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.
 
 def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
     """Mutual information over people's, joint tv to people minus its floor, the AUC of telling apart, and Fleiss' kappa of two askings."""
-    share = tables.rows / len(rows)  # chance falls as one over the number of raters, the floor of a tv as one over its root
+    weight = np.bincount(rows, minlength=tables.rows).astype(np.float32) / len(rows)
+    # Chance falls as one over the number of raters, the floor of a tv as one over its root; a resample repeats some, which are fewer then.
+    share = tables.rows * float(weight @ weight)
     raters, people = (hot[rows] for hot in tables.hot)
     own, real = (
         metrics.mean_over_pairs(information(hot, tables.widths) - chance * share)
         for hot, chance in zip((raters, people), tables.chance, strict=True)
     )
-    weight = np.bincount(rows, minlength=tables.rows).astype(np.float32) / len(rows)
     found = {
         "mi": own,
         "mi_ratio": own / real if real > 0 else float("nan"),
