@@ -183,13 +183,16 @@ def probe(
     from raterhf.probes.load import load_interview
     from raterhf.probes.page import write_probes
     from raterhf.probes.suite import chosen, run_probes
+    from raterhf.probes.table import print_probes
 
     wanted = chosen(probes)
     interview, world = load_interview(models, n, seed)
     if out is None and len(models) > 1:
         raise UserError("several models have no common run folder; say with --out where to write")
     found, drawn = run_probes(interview, wanted, world, repeats)
-    typer.echo(f"done: {write_probes(found, drawn, out or Path(models[0].rpartition('=')[2]) / 'probes')}")
+    found, page = write_probes(found, drawn, out or Path(models[0].rpartition("=")[2]) / "probes")
+    print_probes(found)
+    typer.echo(f"done: {page}")
     holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]
     for hole in holes:
         typer.echo(f"not measured: {hole}", err=True)

@@ -209,6 +209,8 @@ class Compare(Section):
     """Fresh raters whose answer vectors are compared, and as many fictitious ones."""
     repeats: int = Field(5, ge=2)
     """Times each rater is asked the same thing for kappa."""
+    probes: str = "none"
+    """Probes of mode collapse that `compare` runs and reports too: names separated by commas, all, or none."""
 
 
 class Recipe(Section):

@@ -1,5 +1,6 @@
 """The report, from made-up figures shaped like real ones: verdicts, wording, escaping, missing figures."""
 
+import html
 import re
 import xml.etree.ElementTree as ET
 
@@ -354,3 +355,21 @@ def test_equal_samples_are_counted_most_frequent_first():
 def test_flatten_gives_the_command_lines_overrides():
     recipe = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
     assert report.flatten(recipe) == [("a.b", 1), ("a.c.d", [1, 2]), ("e", None)]
+
+
+def test_probes_stand_in_the_report_with_their_holes(tmp_path):
+    probe = {
+        "title": "Which numbers?", "caption": "stems", "headline": "etv", "best": {"etv": 0.0, "gamma": 1.0},
+        "subjects": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
+        "separation": [0.2, 0.1, 0.3], "recovered": [0.875, 0.8, None], "false_alarms": {}, "holes": ["base: <nothing> valid"],
+    }  # fmt: skip
+    page = report.write_report(
+        fake_metrics() | {"probes": {"numbers": probe}}, tmp_path, probed={"numbers-num10": "<svg></svg>"}
+    ).read_text()
+    section = page[page.index('id="probes"') : page.index('id="figures"')]
+    assert "Fictitious raters recover 88% [80%, –] of vanilla's gap to people." in html.unescape(section)
+    assert "Vanilla RLHF and base model differ." in section
+    assert "Not measured. base: &lt;nothing&gt; valid" in section
+    assert "0.400" in section and "[0.300, 0.500]" in section and "<h3>num10</h3>" in section
+    assert "gamma" not in section  # nobody has it
+    assert "Not run." in report.write_report(fake_metrics(), tmp_path).read_text()

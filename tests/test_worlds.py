@@ -250,6 +250,7 @@ def test_ratings_know_the_bonus_too(companion):
 
 
 def test_worlds_say_how_many_label_what(world, companion):
-    assert (world.n_train, world.n_validate, world.n_asked) == (400, 200, 9)
+    assert (world.n_train, world.n_validate, world.n_asked, world.n_pairs) == (400, 200, 9, 10)
     frames = label_people(companion, companion.draw_people(3, 0, "t"), 0)
-    assert (frames["demonstrations"].groupby("rater_id").size() == companion.n_asked + 2).all()
+    assert (frames["demonstrations"].groupby("rater_id").size() == 24 + 2).all()
+    assert (frames["comparisons"].groupby("rater_id").size() == 24 * 5 + 10).all()

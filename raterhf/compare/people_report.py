@@ -8,8 +8,8 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from raterhf.compare import plots
 from raterhf.pages.bars import question_plot
+from raterhf.pages.heat import heat_plot
 from raterhf.pages.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.pages.style import COLOURS, STYLE
 
@@ -70,7 +70,7 @@ def draw(metrics: dict) -> dict[str, str]:
                 drawn[f"votes-{d}-{s}"] = question_plot(question, SERIES)
             labels = [f"statement {s + 1}" for s in range(len(discussion["statements"]))]
             for panel in PANELS:
-                drawn[f"people-{d}-{panel}"] = plots.heat_plot(discussion["votes"][panel], labels)
+                drawn[f"people-{d}-{panel}"] = heat_plot(discussion["votes"][panel], labels)
     return drawn
 
 

@@ -15,8 +15,10 @@ import numpy as np
 from raterhf.compare import plots, tradeoff
 from raterhf.compare.targets import headline, summary, targets
 from raterhf.pages import bars
+from raterhf.pages.heat import off_diagonal
 from raterhf.pages.page import find, find_interval, inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, file_name
+from raterhf.probes.page import card
 
 # group -> figure -> formula, and a perfect sampler's value
 GLOSSARY = {
@@ -87,12 +89,12 @@ REWARD_MODELS = {
 KINDS = {"coin": "chance", "dice": "chance", "favourite": "favourite", "taste": "taste", "unrated": "unrated"}
 
 
-def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None = None) -> Path:
+def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None = None, probed: dict[str, str] | None = None) -> Path:
     """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path.
 
-    samples: policy, or "population" -> rows {prompt, completion, rater}.
+    samples: policy, or "population" -> rows {prompt, completion, rater}. probed: SVG texts of the probes.
     """
-    drawn = plots.draw(metrics) | tradeoff.draw(metrics)
+    drawn = plots.draw(metrics) | tradeoff.draw(metrics) | (probed or {})
     return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}))
 
 
@@ -115,6 +117,7 @@ def render(metrics, drawn, samples):
         class_key=class_key(metrics, coherence),
         mi_means=mi_means(coherence),
         samples=sample_blocks(samples),
+        cards=[card(name, probe, drawn) for name, probe in (metrics.get("probes") or {}).items()],
         tables=policy_tables(metrics),
         policies=POLICIES,
         reward_table=reward_table(metrics),
@@ -174,7 +177,7 @@ def class_key(metrics, coherence):
 def mi_means(coherence):
     """(panel, mean mutual information over pairs of different questions)."""
     matrices = [(panel, find(coherence, "mi", panel)) for panel in plots.PANELS]
-    return [(panel, float(np.nanmean(plots.off_diagonal(m)))) for panel, m in matrices if m and len(m) > 1]
+    return [(panel, float(np.nanmean(off_diagonal(m)))) for panel, m in matrices if m and len(m) > 1]
 
 
 def sample_blocks(samples, prompts=8, shown=6):

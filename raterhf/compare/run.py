@@ -21,6 +21,8 @@ from raterhf.inference.contestants import of_recipe
 from raterhf.inference.scorer import Scorer
 from raterhf.models import checkpoint
 from raterhf.pages import metrics_file
+from raterhf.probes.load import of_run
+from raterhf.probes.suite import chosen, merge_probes, run_probes
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
 
@@ -55,10 +57,24 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
+    chosen(recipe.compare.probes)  # a name that is no probe is said before hours of training
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
-    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"])
+    merged["probes"], drawn = _probed(recipe, seeds) if recipe.compare.probes != "none" else ({}, {})
+    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"], drawn)
+
+
+def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
+    """The probes of every seed's models, merged, and the first seed's plots."""
+    print("probes", flush=True)
+    wanted = chosen(recipe.compare.probes)
+    runs = []
+    for s in range(seeds):
+        one = at_seed(recipe, recipe.seed + s)
+        interview, world = of_run(one, one.folder, recipe.compare.draws, one.seed)
+        runs.append(run_probes(interview, wanted, world))
+    return merge_probes([found["probes"] for found, _ in runs]), runs[0][1]
 
 
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:

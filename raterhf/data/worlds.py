@@ -96,6 +96,7 @@ class World:
     n_train: int
     n_validate: int
     n_asked: int
+    n_pairs: int
 
     @property
     def rated(self) -> list[Question]:
@@ -212,7 +213,7 @@ def load_world(name: str) -> World:
         questions=[_read_question(q, config) for q in config["questions"]], slip_rate=config["slip_rate"],
         tie_width=config["tie_width"], junk_quality=config["junk_quality"],
         people_wordings=np.array([w["people"] for w in config["wordings"]]),
-        n_train=asked["raters"], n_validate=asked["validate"], n_asked=asked["questions"],
+        n_train=asked["raters"], n_validate=asked["validate"], n_asked=asked["questions"], n_pairs=asked["pairs"],
     )  # fmt: skip
 
 
@@ -253,15 +254,21 @@ class _Labelling:
 
 
 def label_people(
-    world: World, people: People, seed: int, n_questions: int | None = None, n_pairs: int = 10, n_repeats: int = 10, n_ratings: int = 4
+    world: World,
+    people: People,
+    seed: int,
+    n_questions: int | None = None,
+    n_pairs: int | None = None,
+    n_repeats: int = 10,
+    n_ratings: int = 4,
 ) -> dict[str, pd.DataFrame]:
     """Let everybody label some questions. Returns the frames `comparisons`, `ratings` and `demonstrations`.
 
-    Each person answers `n_questions` questions (the world's number where not given), compares `n_pairs` pairs on each, is asked
+    Each person answers `n_questions` questions, compares `n_pairs` pairs on each (the world's numbers where not given), is asked
     `n_repeats` of those again word for word (so that slips and dice can be told from taste), gives two of their answers again, and rates
     `n_ratings` responses to one prompt.
     """
-    n_questions = n_questions or world.n_asked
+    n_questions, n_pairs = n_questions or world.n_asked, n_pairs or world.n_pairs
     rng = np.random.default_rng(np.random.SeedSequence([seed, 7, *people.ids[0].encode()]))
     labelling = _Labelling(world, people, rng)
     comparisons, ratings, demonstrations = [], [], []

@@ -116,29 +116,38 @@ def gamma(counts: Sequence[np.ndarray], laws: Sequence[np.ndarray]) -> float:
     = 0), which no gamma explains. nan when no question is left, no answer is, or gamma is beyond +-50 (only
     likeliest answers, say: the maximum is at infinity).
     """
-    observed, log_laws, totals = 0.0, [], []
-    for count, law in zip(counts, laws, strict=True):
-        law = checked_law(law, np.size(law))
-        if log_law_variance(law) < MIN_LOG_VARIANCE:
-            continue
-        support = law > 0
-        count = np.asarray(count, dtype=np.float64)[: law.size][support]
-        log_laws.append(np.log(law[support]))
-        observed += count @ log_laws[-1]
-        totals.append(count.sum())
-    if sum(totals) == 0:
+    kept = [(count, law) for count, law in zip(counts, (checked_law(q, np.size(q)) for q in laws), strict=True) if tells_gamma(law)]
+    width = max((law.size for _, law in kept), default=0)
+    table, log_laws = np.zeros((len(kept), width)), np.full((len(kept), width), -np.inf)
+    for j, (count, law) in enumerate(kept):
+        count = np.asarray(count, dtype=np.float64)[: law.size]
+        table[j, : count.size] = count
+        log_laws[j, : law.size][law > 0] = np.log(law[law > 0])
+    return gamma_of_table(table, log_laws)
+
+
+def tells_gamma(law: np.ndarray) -> bool:
+    """Whether a question of this law says how sharpened p is; a fair die does not."""
+    return log_law_variance(law) >= MIN_LOG_VARIANCE
+
+
+def gamma_of_table(counts: np.ndarray, log_laws: np.ndarray) -> float:
+    """`gamma` of counts [J, K] under laws given as log q [J, K], -inf where nobody says it or there is no such answer.
+
+    Quick enough for a bootstrap; every question counts, so leave out those of which `tells_gamma` is False.
+    """
+    said = np.isfinite(log_laws)
+    counts, log_q = np.where(said, counts, 0.0), np.where(said, log_laws, 0.0)
+    totals, observed = counts.sum(1), (counts * log_q).sum()
+    if totals.sum() == 0:
         return float("nan")
 
     def score(g: float) -> float:
         """Slope of the log-likelihood, which is concave: observed minus expected log q."""
-        return observed - sum(n * _tilted_mean(log_q, g) for n, log_q in zip(totals, log_laws, strict=True))
+        tilted = np.where(said, g * log_q, -np.inf)
+        weights = np.exp(tilted - tilted.max(1, keepdims=True))
+        return observed - totals @ ((weights * log_q).sum(1) / weights.sum(1))
 
     if score(-GAMMA_BOUND) <= 0 or score(GAMMA_BOUND) >= 0:
         return float("nan")
     return float(brentq(score, -GAMMA_BOUND, GAMMA_BOUND))
-
-
-def _tilted_mean(log_q: np.ndarray, g: float) -> float:
-    """Mean of log q under the law proportional to q^g."""
-    weights = np.exp(g * log_q - np.max(g * log_q))
-    return float(weights @ log_q / weights.sum())

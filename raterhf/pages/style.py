@@ -99,16 +99,16 @@ def inline(name, svg):
     return re.sub(r'style="[^"]*"', themed, svg)
 
 
-def canvas(width, height, left, right, top, bottom, rows=1):
-    """A figure of width x height pixels and its axes, one above the other, inside margins in pixels."""
+def canvas(width, height, left, right, top, bottom, rows=1, columns=1):
+    """A figure of width x height pixels and its axes, row by row, on common scales, inside margins in pixels."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
     figure.patch.set_alpha(0)
-    grid = {"left": left / width, "right": 1 - right / width, "hspace": 0.35}
+    grid = {"left": left / width, "right": 1 - right / width, "hspace": 0.35, "wspace": 0.16}
     grid |= {"top": 1 - top / height, "bottom": bottom / height}
-    axes = figure.subplots(rows, 1, squeeze=False, sharex=True, sharey=True, gridspec_kw=grid)
-    for ax in axes[:, 0]:
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=grid)
+    for ax in axes.flat:
         ax.patch.set_alpha(0)
-    return figure, axes[:, 0]
+    return figure, axes.ravel()
 
 
 def svg_text(figure):

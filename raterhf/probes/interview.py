@@ -27,11 +27,12 @@ class Question(Protocol):
 
     `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
     `topic` is what probes know the question by: numbers, dice, odd, jokes, poems, stories. `framed` are wordings that put it at one remove;
-    in a simulated world they stand among the `prompts` too.
+    in a simulated world they stand among the `prompts` too. `kind` is a simulated world's ("" elsewhere): a `taste` tells of a person.
     """
 
     key: str
     topic: str
+    kind: str
     prompts: list[str]
     framed: list[str]
     classes: list[str]
@@ -60,7 +61,7 @@ class Interview:
     """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
 
     `labels` are how many answers of raters to a question the models were trained on, as far as known; `run` is the folder they were
-    trained in, None for models that come alone.
+    trained in, None for models that come alone; `kept` holds what was drawn.
     """
 
     subjects: dict[str, Contestant]
@@ -70,7 +71,7 @@ class Interview:
     seed: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     run: Path | None = None
-    _said: dict = field(default_factory=dict, repr=False)
+    kept: dict = field(default_factory=dict, repr=False)
 
     def rng(self, *salt: int | str) -> np.random.Generator:
         words = [word for s in salt for word in (s.encode() if isinstance(s, str) else [s])]
@@ -83,6 +84,13 @@ class Interview:
             raise CannotMeasure(f"no question of this run is about {topic}")
         return found
 
+    def trained_on(self) -> list[Question]:
+        """The questions that the models have labels of; all where nobody knows."""
+        return [q for q in self.questions if not self.labels or q.key in self.labels]
+
+    def without_raters(self, name: str) -> bool:
+        return name != PEOPLE and self.subjects[name].draws == "none"
+
     def raters(self, name: str, n: int) -> list[Rater]:
         return self.subjects[name].raters(n, self.seed)
 
@@ -92,25 +100,27 @@ class Interview:
         return [{"role": "user", "content": text}] if chat else text
 
     def said(self, name: str, question: Question, framed: bool = False) -> Answers:
-        """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance."""
+        """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""
         if name == PEOPLE:
             return self.people[question.key]
         key = (name, question.key, framed)
-        if key not in self._said:
+        if key not in self.kept:
             rng = self.rng(question.key, int(framed))
-            wordings = question.framed if framed else question.prompts
+            wordings = question.framed if framed else [p for p in question.prompts if p not in question.framed]
+            if not wordings:
+                raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
             prompts = [self.prompt(name, wordings[i]) for i in rng.integers(len(wordings), size=self.draws)]
             model = self.subjects[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
             texts = model.texts(examples)
-            self._said[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
-        return self._said[key]
+            self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples)
+        return self.kept[key]
 
-    def laws(self, name: str, question: Question) -> np.ndarray:
+    def laws(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
         """Laws [R, K + 1] of the answers of R raters, the last entry what is invalid, read off the listed texts (EOS included).
 
         Each rater is asked in one wording; a model without raters in all, whose mean is one row. CannotMeasure where less than
-        `MIN_CAPTURED` of the probability is on listed texts.
+        `captured` of the probability is on listed texts.
         """
         if not len(question.texts):
             raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no law can be read off them")
@@ -125,9 +135,7 @@ class Interview:
         total = np.stack([np.bincount(place, weights=row, minlength=k + 1) for row in probability])
         if alone:
             total = total.mean(0, keepdims=True)
-        if (captured := total.sum(1).mean()) < MIN_CAPTURED:
-            raise CannotMeasure(
-                f"{question.key}: {name} puts {captured:.2f} of its probability on the listed texts, less than {MIN_CAPTURED}"
-            )
-        total[:, -1] += 1 - total.sum(1)  # what is not listed is invalid
-        return total
+        if (listed := total.sum(1).mean()) < captured:
+            raise CannotMeasure(f"{question.key}: {name} puts {listed:.2f} of its probability on the listed texts, less than {captured}")
+        total[:, -1] += np.maximum(1 - total.sum(1), 0)  # what is not listed is invalid; sums may be above 1 by rounding
+        return total / total.sum(1, keepdims=True)

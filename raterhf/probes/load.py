@@ -23,19 +23,23 @@ def load_interview(paths: list[str], draws: int, seed: int) -> tuple[Interview, 
     """
     run = Path(paths[0])
     if len(paths) == 1 and (recipe := recipe_of(run)):
-        subjects = subjects_of(recipe, run)
-        if not subjects:
-            raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
-        if recipe.data.world:
-            world = load_world(recipe.data.world)
-            return Interview(
-                subjects, world.questions, said_by_people(world, draws, seed), draws, seed, count_labels(recipe, world), run
-            ), world
-        return Interview(subjects, shipped_questions(), {}, draws, seed, run=run), None
+        return of_run(recipe, run, draws, seed)
     subjects = dict(_plain(path) for path in paths)
     if len(subjects) < len(paths):
         raise UserError(f"{len(paths)} models have {len(subjects)} names; name each, as in base=FOLDER vanilla=FOLDER")
     return Interview(subjects, shipped_questions(), {}, draws, seed), None
+
+
+def of_run(recipe: Recipe, run: Path, draws: int, seed: int) -> tuple[Interview, World | None]:
+    """The models of a run folder, asked its world's questions, or those that come with the project."""
+    subjects = subjects_of(recipe, run)
+    if not subjects:
+        raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
+    if recipe.data.world is None:
+        return Interview(subjects, shipped_questions(), {}, draws, seed, run=run), None
+    world = load_world(recipe.data.world)
+    people, labels = said_by_people(world, draws, seed), count_labels(recipe, world)
+    return Interview(subjects, world.questions, people, draws, seed, labels, run), world
 
 
 def recipe_of(run: Path) -> Recipe | None:

@@ -6,15 +6,20 @@ from pathlib import Path
 from raterhf.pages.metrics_file import write
 from raterhf.pages.page import inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, policy_name
+from raterhf.probes.stages import WAYS
 
 
-def write_probes(found: dict, drawn: dict[str, str], out: Path) -> Path:
-    """Write probes.json, plots/*.svg and probes.html into `out`; returns the latter's path."""
+def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, Path]:
+    """Write probes.json, plots/*.svg and probes.html into `out`; returns what the first holds and the last's path."""
     found = write(out / "probes.json", found)
     page = page_template("probes.html.j2").render(
-        colours=COLOURS, found=found, plots=inlined(drawn), cards=[card(name, probe, drawn) for name, probe in found["probes"].items()]
+        colours=COLOURS,
+        found=found,
+        plots=inlined(drawn),
+        cards=[card(name, probe, drawn) for name, probe in found["probes"].items()],
+        stage_names=list(dict.fromkeys(name for way in WAYS.values() for name in way)),
     )
-    return write_page(out, drawn, page, "probes.html")
+    return found, write_page(out, drawn, page, "probes.html")
 
 
 def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:

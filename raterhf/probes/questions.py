@@ -16,6 +16,8 @@ import yaml
 
 from raterhf.errors import UserError
 
+REQUIRED, OPTIONAL = {"key", "topic", "prompts"}, {"framed", "answers", "law", "pattern"}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -28,6 +30,7 @@ class Asked:
     classes: list[str] = field(default_factory=list)
     law: np.ndarray | None = None
     pattern: str = ""
+    kind: str = ""
 
     @property
     def texts(self) -> list[str]:
@@ -67,11 +70,12 @@ def read_questions(path: Path) -> list[Asked]:
 
 
 def _read(path: Path, number: int, row: dict) -> Asked:
-    known = {"key", "topic", "prompts", "framed", "answers", "law", "pattern"}
-    if unknown := set(row) - known or {"key", "topic", "prompts"} - set(row):
+    if unknown := set(row) - REQUIRED - OPTIONAL:
         raise UserError(
-            f"{path}: question {number}: fields {', '.join(sorted(unknown))}: each has key, topic, prompts, and may have {known}"
+            f"{path}: question {number}: unknown field {', '.join(sorted(unknown))}; there are {', '.join(REQUIRED | OPTIONAL)}"
         )
+    if missing := REQUIRED - set(row):
+        raise UserError(f"{path}: question {number}: field {', '.join(sorted(missing))} is missing")
     answers = row.get("answers", [])
     if isinstance(answers, dict):
         low, high = answers["range"]

@@ -2,12 +2,13 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `probes` {name:
-{`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}}, `separation` (vanilla's headline
-minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have), `false_alarms` {figure: [rate, low,
-high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
+probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `stages` as in
+`stages.py`; `probes` {name: {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
+`separation` (vanilla's headline minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have),
+`false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,21 +17,25 @@ from matplotlib import rc_context
 
 from raterhf.data.worlds import World
 from raterhf.errors import UserError
+from raterhf.figures.intervals import combine
 from raterhf.pages.style import STYLE, file_name
-from raterhf.probes import numbers, overoptimisation
+from raterhf.probes import coherence, dice, forms, numbers, overoptimisation, repertoire, spanning, temperature, templates
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
+from raterhf.probes.stages import draw_stages, stages
 
 SCHEMA = 1
-PROBES = {probe.name: probe for probe in (numbers.PROBE, overoptimisation.PROBE)}
+GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
+IN_ORDER = (numbers, dice, templates, temperature, overoptimisation, repertoire, forms, spanning, coherence)
+PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
 
 
 def chosen(names: str) -> list[Probe]:
-    """The probes that a list like `numbers,dice`, or `all`, names."""
-    if names == "all":
-        return list(PROBES.values())
+    """The probes that a list like `numbers,dice`, or `all`, or `none`, names."""
+    if names in ("all", "none"):
+        return list(PROBES.values()) if names == "all" else []
     wanted = [name.strip() for name in names.split(",")]
     if unknown := [name for name in wanted if name not in PROBES]:
         raise UserError(f"probe {unknown[0]!r} is not known; there are: {', '.join(PROBES)}, or all")
@@ -47,7 +52,30 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
         drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
     header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "subjects": list(interview.subjects)}
     gold = {name: _gold(interview, world, name) for name in interview.subjects if world and name not in broken}
-    return header | {"gold": gold, "probes": found}, drawn
+    by_stage = stages(found)
+    return header | {"gold": gold, "stages": by_stage, "probes": found}, drawn | draw_stages(by_stage)
+
+
+def merge_probes(seeds: list[dict]) -> dict:
+    """`probes` of several seeds as one: means, with the interval over seeds from three on (see `figures/intervals.py`); holes of all."""
+    if len(seeds) == 1:
+        return seeds[0]
+
+    def mean(rows: list) -> tuple | None:
+        return combine([row[0] for row in rows], [row[1:] for row in rows]) if all(rows) else None
+
+    merged = {}
+    for name, first in seeds[0].items():
+        parts = [found[name] for found in seeds]
+        subjects = {
+            subject: {figure: mean([part["subjects"].get(subject, {}).get(figure) for part in parts]) for figure in row}
+            for subject, row in first["subjects"].items()
+        }
+        best = {figure: float(np.mean([part["best"][figure] for part in parts])) for figure in first["best"]}
+        verdicts = {key: mean([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
+        holes = list(dict.fromkeys(hole for part in parts for hole in part["holes"]))
+        merged[name] = first | {"subjects": subjects, "best": best, "holes": holes} | verdicts
+    return merged
 
 
 def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: int) -> tuple[dict, dict[str, str]]:
@@ -103,7 +131,8 @@ def _fault(interview: Interview, name: str) -> str | None:
 
 
 def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:
-    """Mean gold reward of what was drawn for rated questions, with its interval over rows."""
-    said = [(q, interview.said(name, q)) for q in world.rated]
+    """Mean gold reward of answers to all rated questions, with its interval over rows."""
+    few = replace(interview, draws=min(GOLD_DRAWS, interview.draws), kept={})
+    said = [(q, few.said(name, q)) for q in world.rated]
     gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in said]).T
     return measure(lambda rows: {"gold": float(gold[rows].mean())}, len(gold), interview.rng("gold", name)).interval("gold")

@@ -1,0 +1,185 @@
+"""Probe 12, coherence: is one rater one person? Answers of one rater to different questions hang together as one person's do.
+
+The questions are the tastes of a world, else all closed ones. Row r of a model is one rater, who answers every question, beside one person;
+a model without raters answers each question afresh and is nobody. People stand against themselves, in halves.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import xlogy
+
+from raterhf.figures import metrics
+from raterhf.pages.heat import heat_plot, mi_plot
+from raterhf.pages.style import hue
+from raterhf.probes.interview import PEOPLE, Interview, Question
+from raterhf.probes.measure import CannotMeasure
+from raterhf.probes.probe import Probe
+
+SHUFFLES = 100
+MIN_RATERS = 5  # the classifiers' folds
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Who answered what: `said` and `people` [R, Q] are classes, -1 invalid; `again` [R, Q] what the same raters said when asked once more.
+
+    `scores` [2, R] are how fictitious a classifier finds each rater, and each person. `again` is None for people, who were asked once.
+    """
+
+    questions: list[Question]
+    said: np.ndarray
+    people: np.ndarray
+    again: np.ndarray | None
+    scores: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return len(self.said)
+
+    @cached_property
+    def widths(self) -> list[int]:
+        return [len(q.classes) + 1 for q in self.questions]
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        return np.cumsum([0, *self.widths[:-1]])
+
+    @cached_property
+    def hot(self) -> tuple[np.ndarray, np.ndarray]:
+        """One-hot answers [R, sum of K + 1] of raters and of people: their products are the tables of all pairs of questions at once."""
+        return one_hot(self.said, self.widths), one_hot(self.people, self.widths)
+
+    @cached_property
+    def chance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mutual information [Q, Q] by chance of R raters, and of R people: what `metrics.mutual_information` takes off."""
+        both = zip(self.hot, (self.said, self.people), strict=True)
+        return tuple(information(hot, self.widths) - metrics.mutual_information(answers) for hot, answers in both)
+
+    @cached_property
+    def joint_floor(self) -> float:
+        """Mean tv of the tables of pairs when raters and people are shuffled together: exact for a perfect sampler."""
+        rng, both = np.random.default_rng(0), np.concatenate(self.hot)
+        orders = [rng.permutation(len(both)) for _ in range(SHUFFLES)]
+        return float(np.mean([joint_tv(both[o[: self.rows]], both[o[self.rows :]], self.starts) for o in orders]))
+
+    @cached_property
+    def wins(self) -> np.ndarray:
+        """[R, R] 1 where the rater is found more fictitious than the person, 1/2 for a tie."""
+        raters, people = self.scores
+        return ((raters[:, None] > people) + 0.5 * (raters[:, None] == people)).astype(np.float32)
+
+
+def one_hot(answers: np.ndarray, widths: list[int]) -> np.ndarray:
+    """[R, sum of widths], what is invalid as each question's last class."""
+    return np.concatenate([np.eye(k, dtype=np.float32)[column] for column, k in zip(answers.T, widths, strict=True)], 1)
+
+
+def information(hot: np.ndarray, widths: list[int]) -> np.ndarray:
+    """Mutual information [Q, Q] in nats between questions, chance left in, each pair over the rows whose answers to both are valid."""
+    kept = np.delete(np.arange(hot.shape[1]), np.cumsum(widths) - 1)
+    starts = np.cumsum([0, *(np.array(widths[:-1]) - 1)])
+    table = (hot.T @ hot)[np.ix_(kept, kept)].astype(np.float64)
+    margins = np.add.reduceat(table, starts, 1)
+    total = np.add.reduceat(margins, starts, 0)
+    both = np.add.reduceat(np.add.reduceat(xlogy(table, table), starts, 0), starts, 1)
+    one = np.add.reduceat(xlogy(margins, margins), starts, 0)
+    return (both - one - one.T + xlogy(total, total)) / np.maximum(total, 1)
+
+
+def joint_tv(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> float:
+    """Mean over pairs of questions of the tv between the tables of two groups of rows, floor left in."""
+    gap = np.abs(a.T @ a / len(a) - b.T @ b / len(b))
+    return metrics.mean_over_pairs(0.5 * np.add.reduceat(np.add.reduceat(gap, starts, 0), starts, 1))
+
+
+def ask(interview: Interview, name: str) -> Tables:
+    questions = persons(interview)
+    people = np.stack([interview.people[q.key].classes for q in questions], 1)
+    half = len(people) // 2
+    if name == PEOPLE:
+        said, people, again = people[:half], people[half:], None
+    else:
+        said = np.stack([interview.said(name, q).classes for q in questions], 1)
+        again = ask_again(interview, name, questions)
+    rows = min(len(said), len(people))
+    if rows < MIN_RATERS:
+        raise CannotMeasure(f"{rows} raters of {name} beside {rows} people; {MIN_RATERS} are needed: raise -n")
+    if not (said >= 0).any():
+        raise CannotMeasure(f"none of {said.size} answers of {name} is valid")
+    said, people = said[:rows], people[:rows]
+    scores = np.stack(metrics.c2st_scores(said, people, interview.seed))
+    return Tables(questions, said, people, None if again is None else again[:rows], scores)
+
+
+def persons(interview: Interview) -> list[Question]:
+    """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, if people's answers are known."""
+    closed = [q for q in interview.questions if q.classes and q.key in interview.people]
+    tastes = [q for q in closed if q.kind == "taste"]
+    if len(closed) < 2:
+        raise CannotMeasure(f"{len(closed)} closed questions have answers of people; that answers hang together needs two")
+    return tastes if len(tastes) > 1 else closed
+
+
+def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.ndarray:
+    """Classes [R, Q] of what the raters of `Interview.said` answer when they are asked once more."""
+    model, raters = interview.subjects[name], interview.raters(name, interview.draws)
+    columns = []
+    for question in questions:
+        rng = interview.rng("again", question.key)
+        prompts = [interview.prompt(name, question.prompts[i]) for i in rng.integers(len(question.prompts), size=len(raters))]
+        texts = model.texts(model.answer(prompts, raters, int(rng.integers(2**31))))
+        columns.append([question.parse(text) for text in texts])
+    return np.array(columns).T
+
+
+def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
+    """Mutual information over people's, joint tv to people minus its floor, the AUC of telling apart, and Fleiss' kappa of two askings."""
+    share = tables.rows / len(rows)  # chance falls as one over the number of raters, the floor of a tv as one over its root
+    raters, people = (hot[rows] for hot in tables.hot)
+    own, real = (
+        metrics.mean_over_pairs(information(hot, tables.widths) - chance * share)
+        for hot, chance in zip((raters, people), tables.chance, strict=True)
+    )
+    weight = np.bincount(rows, minlength=tables.rows).astype(np.float32) / len(rows)
+    found = {
+        "mi": own,
+        "mi_ratio": own / real if real > 0 else float("nan"),
+        "joint_tv": joint_tv(raters, people, tables.starts) - tables.joint_floor * share**0.5,
+        "c2st_auc": float(weight @ tables.wins @ weight),
+    }
+    return found | ({} if tables.again is None else {"kappa": kappa(tables, rows)})
+
+
+def kappa(tables: Tables, rows: np.ndarray) -> float:
+    """Mean of Fleiss' kappa of the two askings over the questions where it exists; nan for none."""
+    same = (tables.said[rows] == tables.again[rows]).mean(0)
+    shares = (tables.hot[0][rows].mean(0) + one_hot(tables.again[rows], tables.widths).mean(0)) / 2
+    chance = np.add.reduceat(shares**2, tables.starts)
+    there = chance < 1 - 1e-6
+    return float(((same - chance) / (1 - chance))[there].mean()) if there.any() else float("nan")
+
+
+def draw(interview: Interview, samples: dict[str, Tables]) -> dict[str, str]:
+    """Answers of raters side by side, and mutual information of pairs of questions; controls only where there is nobody else."""
+    shown = [name for name in samples if hue(name) != "controls"] or list(samples)
+    labels = [q.key for q in samples[shown[0]].questions]
+    matrices = {name: metrics.mutual_information(samples[name].said) for name in shown}
+    top = max(1e-9, *(np.nanmax(m) for m in matrices.values()))
+    plots = {f"answers-{name}": heat_plot(samples[name].said, labels) for name in shown}
+    return plots | {f"mi-{name}": mi_plot(matrices[name], labels, top) for name in shown}
+
+
+PROBE = Probe(
+    name="coherence",
+    title="Is one rater one person?",
+    caption="answers: a column a rater, a row a question, a colour a class; people of a kind stand together in stripes, a model without "
+    "raters is noise or one colour. mi: how much one answer tells of another, in nats, darker is more; a sampler of persons has people's "
+    "pattern, one that ignores its raters an empty one.",
+    headline="mi_ratio",
+    best={"mi_ratio": 1.0, "mi": None, "joint_tv": 0.0, "c2st_auc": 0.5, "kappa": float("nan")},
+    ask=ask,
+    figures=figures,
+    draw=draw,
+)

@@ -1,0 +1,62 @@
+"""The questions that come with the project: what stands in their prompts agrees with their laws."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from raterhf.probes.questions import shipped_questions
+
+QUESTIONS = shipped_questions()
+STATED = [question for question in QUESTIONS if question.topic == "dice"]
+
+
+def test_there_are_enough_and_no_key_comes_twice():
+    topics = Counter(question.topic for question in QUESTIONS)
+    assert topics["odd"] == 40 and topics["dice"] >= 20
+    assert {"numbers", "jokes", "poems", "stories"} <= set(topics)
+    assert len({question.key for question in QUESTIONS}) == len(QUESTIONS)
+    prompts = [prompt for question in QUESTIONS for prompt in [*question.prompts, *question.framed]]
+    assert len(set(prompts)) == len(prompts)
+
+
+@pytest.mark.parametrize("question", STATED, ids=lambda question: question.key)
+def test_a_stated_law_is_the_one_in_the_prompt(question):
+    for prompt in question.prompts:
+        if "fair" in prompt:
+            listed = re.findall(rf"\b(?:{'|'.join(question.classes)})\b", prompt)
+            assert listed == question.classes
+            assert f" {len(question.classes)} sides" in prompt
+            stated = np.ones(len(question.classes))
+        else:
+            said = re.findall(r"(\d+)%? (\w+)", prompt)
+            assert [word for _, word in said] == question.classes
+            stated = np.array([float(number) for number, _ in said])
+            assert "%" not in prompt or stated.sum() == 100
+        assert stated / stated.sum() == pytest.approx(question.law)
+
+
+def test_one_coin_falls_51_to_49():
+    assert any(question.law.tolist() == [0.51, 0.49] for question in STATED)
+
+
+@pytest.mark.parametrize("question", STATED, ids=lambda question: question.key)
+def test_every_class_can_be_said(question):
+    assert [question.parse(f"{name.capitalize()}.") for name in question.classes] == list(range(len(question.classes)))
+    assert question.parse("I cannot toss anything.") == -1
+
+
+def test_odd_questions_are_asked_plainly_and_at_one_remove():
+    for question in QUESTIONS:
+        if question.topic == "odd":
+            assert len(question.prompts) == len(question.framed) == 2
+            assert all(framed.endswith(plain) and framed != plain for framed, plain in zip(question.framed, question.prompts))
+            assert not question.classes and question.law is None
+
+
+def test_poems_are_asked_for_without_rhyme_too():
+    (poem,) = (question for question in QUESTIONS if question.topic == "poems")
+    assert len(poem.prompts) == len(poem.framed) == 4
+    assert all(re.search(r"rhyme", framed) for framed in poem.framed)
+    assert not any(re.search(r"rhyme", plain) for plain in poem.prompts)

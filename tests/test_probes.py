@@ -1,0 +1,231 @@
+"""The probes' common ground: figures with intervals, what is asked of whom, holes, and the verb."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_run import CONFIG, fails, invoke, succeeds
+
+from raterhf.data.worlds import load_world
+from raterhf.errors import UserError
+from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.models.policy import sampling_laws
+from raterhf.probes import numbers
+from raterhf.probes.interview import PEOPLE, Answers, Interview
+from raterhf.probes.laws import Laws, etv, gamma, laws_of
+from raterhf.probes.load import load_interview, said_by_people
+from raterhf.probes.measure import CannotMeasure, Measured, clopper_pearson, difference, false_alarms, measure, recovered
+from raterhf.probes.questions import Asked, read_questions, shipped_questions
+from raterhf.probes.suite import merge_probes, run_probes
+
+
+def fixed(value: float, *replicates: float) -> Measured:
+    return Measured({"x": value}, {"x": np.array(replicates or (value,))})
+
+
+def test_a_mean_has_the_interval_of_a_mean():
+    values = np.random.default_rng(0).normal(3.0, 2.0, 400)
+    found = measure(lambda rows: {"mean": values[rows].mean()}, 400, np.random.default_rng(1))
+    value, low, high = found.interval("mean")
+    assert value == values.mean()
+    half = 1.96 * values.std() / 20
+    assert low == pytest.approx(value - half, abs=0.06) and high == pytest.approx(value + half, abs=0.06)
+
+
+def test_few_rows_have_students_interval():
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    found = measure(lambda rows: {"mean": values[rows].mean()}, 4, np.random.default_rng(1), 20000)
+    # Percentiles of a bootstrap are less regular than Student's, which is 3.182 standard errors wide: compare the spread.
+    assert found.replicates["mean"].std() == pytest.approx(3.182446 / 1.959964 * values.std(ddof=1) / 2, rel=0.03)
+
+
+def test_one_row_is_exact():
+    assert measure(lambda rows: {"x": 2.5}, 1, np.random.default_rng(0)).interval("x") == (2.5, 2.5, 2.5)
+
+
+def test_a_figure_that_seldom_exists_has_no_interval():
+    found = measure(lambda rows: {"x": 1.0 if rows[0] == 0 else np.nan}, 10, np.random.default_rng(0))
+    assert found.values["x"] == 1.0 and np.isnan(found.interval("x")[1:]).all()
+
+
+def test_differences_and_the_gap_recovered():
+    assert difference(fixed(5.0), fixed(3.0), "x") == (2.0, 2.0, 2.0)
+    assert recovered(fixed(0.1), fixed(0.5), 0.0, "x") == pytest.approx((0.8, 0.8, 0.8))
+    assert recovered(fixed(0.9), fixed(0.5), fixed(1.0), "x") == pytest.approx((0.8, 0.8, 0.8))
+    # Farther from people than vanilla is less than nothing.
+    assert recovered(fixed(-1.0), fixed(0.5), 0.0, "x")[0] == pytest.approx(-1.0)
+    # Vanilla is where people are: no gap.
+    assert np.isnan(recovered(fixed(0.1), fixed(0.0, -0.1, 0.1), 0.0, "x")).all()
+
+
+def test_halves_of_one_sample_are_seldom_called_different():
+    classes = np.random.default_rng(0).integers(6, size=200)
+    rate, low, high = false_alarms(lambda rows: {"share": (classes[rows] == 0).mean()}, 200, np.random.default_rng(1), 200, 100)["share"]
+    assert low <= 0.05 and (low, high) == clopper_pearson(round(rate * 200), 200)
+
+
+def test_clopper_pearson_by_hand():
+    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
+    assert clopper_pearson(10, 10) == (pytest.approx(0.025**0.1), 1.0)
+
+
+def test_sampling_laws_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.19, 0.01]]))
+    assert torch.allclose(sampling_laws(logits).exp(), torch.tensor([[0.5, 0.3, 0.19, 0.01]]))
+    cut = sampling_laws(logits, min_p=0.1).exp()
+    assert torch.allclose(cut, torch.tensor([[0.5, 0.3, 0.19, 0.0]]) / 0.99)
+    cold = sampling_laws(logits, min_p=0.1, temperature=0.5).exp()
+    assert torch.allclose(cold, torch.tensor([[0.25, 0.09, 0.0361, 0.0]]) / 0.3761)
+
+
+@dataclass
+class Stub:
+    key: str = "q"
+    topic: str = "numbers"
+    law: np.ndarray | None = None
+    classes: tuple = ("a", "b")
+
+
+def test_laws_by_hand():
+    p = np.array([[1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])
+    laws = Laws([Stub(law=np.array([0.5, 0.5]))], [p], None, [0.05])
+    both = np.arange(2)
+    assert laws.mean(0, both).tolist() == [0.75, 0.15, 0.1]
+    assert etv(laws, 0, both) == pytest.approx(0.5 * (0.25 + 0.35 + 0.1) - 0.05)
+    peaked = Laws([Stub(law=np.array([0.8, 0.2]))], [np.array([[16 / 17, 1 / 17, 0.0]])], None, [0.0])
+    assert gamma(peaked, np.arange(1)) == pytest.approx(2.0, abs=1e-3)  # .8^2 : .2^2 is 16 : 1
+
+
+def said(classes) -> Interview:
+    classes = np.array(classes)
+    return Interview({}, [], {"q": Answers(["x"] * len(classes), classes)}, len(classes))
+
+
+def test_people_are_counted_and_bad_samples_refused():
+    laws = laws_of(said([0, 0, 1, -1]), PEOPLE, [Stub()])
+    assert laws.mean(0, np.arange(4)).tolist() == [0.5, 0.25, 0.25] and laws.draws == 4
+    with pytest.raises(CannotMeasure, match="q: none of 2 answers of population is valid"):
+        laws_of(said([-1, -1]), PEOPLE, [Stub()])
+    with pytest.raises(CannotMeasure, match="q: 1 draws for 2 classes; raise -n"):
+        laws_of(said([0]), PEOPLE, [Stub()])
+
+
+def test_answers_in_free_text_are_read():
+    number = Asked("n", "numbers", ["?"], classes=[str(i) for i in range(101)], pattern=r"\d+")
+    assert [number.parse(text) for text in ("42", "I say 7!", "100.", "101", "none")] == [42, 7, 100, -1, -1]
+    colour = Asked("c", "odd", ["?"], classes=["red", "dark red", "blue"])
+    assert [colour.parse(text) for text in ("Dark red, or blue", "bluer", "Blue.", "RED")] == [1, -1, 2, 0]
+    assert Asked("o", "jokes", ["?"]).parse("anything") == -1
+
+
+def test_shipped_questions_are_whole():
+    questions = shipped_questions()
+    assert len({q.key for q in questions}) == len(questions) > 0
+    for question in questions:
+        assert question.prompts and all(prompt.strip() for prompt in question.prompts + question.framed)
+
+
+def test_bad_question_files_are_named(write):
+    with pytest.raises(UserError, match="question 1: unknown field propmts"):
+        read_questions(Path(write("bad.yaml", "- {key: a, topic: odd, propmts: [x]}")))
+    with pytest.raises(UserError, match="the law has 2 entries that sum to 0.9"):
+        read_questions(Path(write("law.yaml", "- {key: a, topic: odd, prompts: [x], answers: [x, y], law: [0.5, 0.4]}")))
+
+
+def test_people_of_a_world_follow_its_laws():
+    world = load_world("dice")
+    people = said_by_people(world, 2000, 0)
+    for question in world.rated:
+        answers = people[question.key]
+        shares = np.bincount(answers.classes, minlength=len(question.classes)) / 2000
+        assert 0.5 * np.abs(shares - question.law).sum() < 0.1
+        assert answers.texts[0] == question.texts[np.flatnonzero(question.class_of == answers.classes[0])[0]]
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory):
+    """A plain causal language model, saved as any other: it knows no raters."""
+    folder = tmp_path_factory.mktemp("lm") / "plain"
+    questions = shipped_questions()
+    tokenizer = train_tokenizer([p for q in questions for p in q.prompts] + [str(i) for i in range(101)], 400)
+    model = build_model(CONFIG, tokenizer, 256, 0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_laws_are_read_off_and_agree_with_draws(run):
+    interview, _ = load_interview([f"raters={run / 'policy'}"], 400, 0)
+    question = Asked("die", "dice", ["Roll a die."], classes=["1", "2"])
+    texts = ["1", "2"]
+    model = interview.subjects["raters"]
+    (rater,) = interview.raters("raters", 1)
+    examples = [model.renderer.example("Roll a die.", text) for text in texts]
+    log_probs = model.log_probs(examples, [rater] * 2, as_sampled=True)
+    head = model.renderer.prompt("Roll a die.")
+    eos = model.renderer.tokenizer.eos_token_id
+    for example, log_prob in zip(examples, log_probs):
+        said, total = example.ids[len(head) :], 0.0
+        for t, token in enumerate(said):
+            total += model.next_laws([head + said[:t]], [rater])[0, token]
+        assert said[-1] == eos and total == pytest.approx(log_prob, abs=1e-4)
+    with pytest.raises(CannotMeasure, match="of its probability on the listed texts, less than 0.9"):
+        interview.laws("raters", question)
+
+
+def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
+    assert "numbers │ etv" in succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path).replace("  ", " ")
+    found = json.loads((tmp_path / "probes.json").read_text())
+    probe = found["probes"]["numbers"]
+    assert found["subjects"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
+    value, low, high = probe["subjects"]["plain"]["top_share"]
+    assert low <= value <= high
+    assert "Which numbers are said?" in (tmp_path / "probes.html").read_text()
+
+
+def test_what_is_never_said_is_a_hole(run):
+    interview, _ = load_interview([str(run / "policy")], 20, 0)
+    interview.questions = [Asked("words", "numbers", ["Roll a die."], classes=["neverland"])]
+    found, plots = run_probes(interview, [numbers.PROBE])
+    assert found["probes"]["numbers"]["holes"] == ["policy: words: none of 20 answers of policy is valid"] and plots == {}
+    interview.questions = [Asked("words", "dice", ["Roll a die."], classes=["neverland"])]
+    found, _ = run_probes(interview, [numbers.PROBE])
+    assert found["probes"]["numbers"]["holes"] == ["policy: no question of this run is about numbers"]
+
+
+def test_mistakes(run, tmp_path, lm):
+    fails("probe", tmp_path / "nowhere", says="does not exist; give a run folder")
+    fails("probe", lm, "--probes", "nmubers", says=("probe 'nmubers' is not known", "numbers"))
+    fails("probe", lm, run / "policy", says="say with --out where to write")
+    fails("probe", f"a={lm}", f"a={lm}", "--out", tmp_path, says="2 models have 1 names")
+
+
+def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):
+    tokenizer = train_tokenizer(["Pick a random number from 0 to 100."] + [str(i) for i in range(101)], 400)
+    damaged = build_model(CONFIG, tokenizer, 256, 0)
+    damaged.model.norm.weight.data.fill_(float("nan"))
+    for part in (damaged, tokenizer):
+        part.save_pretrained(tmp_path / "nan")
+    result = invoke("probe", f"nan={tmp_path / 'nan'}", f"plain={lm}", "--probes", "numbers", "-n", 101, "--out", tmp_path / "out")
+    assert result.exit_code == 3 and "numbers: nan: its log-probabilities are not numbers (NaN)" in result.stderr
+
+
+def test_seeds_are_merged():
+    def seed(etv: float, hole: list[str]) -> dict:
+        row = {"etv": (etv, etv - 0.1, etv + 0.1), "gamma": (float("nan"),) * 3}
+        verdicts = {"separation": (0.2, 0.1, 0.3), "recovered": (0.9, 0.8, 1.0)}
+        return {"numbers": {"title": "t", "best": {"etv": 0.0}, "subjects": {"vanilla": row}, "holes": hole} | verdicts}
+
+    one = seed(0.3, [])
+    assert merge_probes([one]) is one
+    two = merge_probes([seed(0.3, ["a"]), seed(0.5, ["a", "b"])])["numbers"]
+    # Two seeds have no interval of their own: the mean of theirs.
+    assert two["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.3, 0.5)) and two["holes"] == ["a", "b"]
+    assert two["subjects"]["vanilla"]["gamma"] == (None, None, None)
+    three = merge_probes([seed(x, []) for x in (0.3, 0.4, 0.5)])["numbers"]
+    half = 4.302652730 * 0.1 / 3**0.5
+    assert three["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert three["recovered"] == pytest.approx((0.9, 0.9, 0.9))
