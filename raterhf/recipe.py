@@ -177,7 +177,7 @@ class Policy(Optimisation):
 class Probes(Section):
     every: int = Field(250, ge=1)
     """Steps between two looks at what the model says."""
-    samples: int = Field(128, ge=16)
+    samples: int = Field(96, ge=16)
     """Answers to each prompt at a look, each from a fresh fictitious rater."""
     prompts: int = Field(4, ge=1)
     """Training prompts watched, of different questions where the world is known."""

@@ -89,21 +89,23 @@ def _people(interview: Interview) -> Course:
 
 
 def figures(course: Course, rows: np.ndarray) -> dict[str, float]:
-    """From the curve through these looks: gold and proxy gained and gold lost again since its peak, at the largest KL of the sweep; its
-    alpha and beta; entropy and the shares there. Gold and over-rated answers where a simulated world knows them.
+    """From the curve through these looks: gold and proxy gained from the smallest KL to the largest, and gold lost again since its
+    peak; its alpha and beta; entropy and the shares at the largest KL. Gold and over-rated answers where a simulated world knows them.
     """
     if not len(course.d):
         return course.known
-    end = course.d.max()
-    basis, path = design(course.d[rows]), design(np.linspace(0, end, 64))
+    d = course.d[rows]
+    # Within what these rows span: a resample of few looks says nothing beyond.
+    basis, path = design(d), design(np.linspace(d.min(), d.max(), 64))
     names = list(course.columns)
     fitted = np.linalg.lstsq(basis, np.stack([course.columns[name][rows] for name in names], 1), rcond=None)[0]
     curve = dict(zip(names, (path @ fitted).T))
-    found = {"kl": float(end**2), "reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
+    found = {"kl": float(course.d.max() ** 2), "reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
     if "gold" in curve:
         gold, (_, alpha, beta) = curve["gold"], fitted[:, names.index("gold")]
         found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(gold.max() - gold[-1])}
-        found |= {"alpha": float(alpha), "beta": float(beta)}
+        enough = len(np.unique(d)) >= MIN_LOOKS
+        found |= {"alpha": float(alpha) if enough else float("nan"), "beta": float(beta) if enough else float("nan")}
     return found | {name: float(curve[name][-1]) for name in ("entropy", "top_share", "overrated") if name in curve}
 
 
