@@ -133,3 +133,14 @@ def test_own_raters_make_a_jury_that_splits_as_they_do(tmp_path, own_code):
     distance = sum(abs(found["jury"][style] - share) for style, share in found["annotators"].items()) / 2
     assert distance < 0.2, found
     assert min(found["jury"][style] for style in ("short", "exact", "lively")) > 0.1, found
+
+
+@pytest.mark.slow
+def test_with_ids_the_distribution_comes_back(tmp_path, own_code):
+    found = executed("founding_experiment", tmp_path, {"table": "table.to_dict()", "remembered": "remembered", "agreement": "agreement"})
+    tv, most, valid = (found["table"][name] for name in ("tv", "most frequent", "valid"))
+    for without, with_ids in (("averaged judge", "jury of fictitious raters"), ("RLHF, no IDs", "with IDs, as raters #101, #102, …")):
+        assert tv[without] > tv[with_ids] + 0.2, found
+        assert most[without] > 0.55 and most[with_ids] < 0.45, found
+    assert min(valid.values()) > 0.9, found
+    assert found["remembered"] > 0.5 and found["agreement"] > 0.3, found
