@@ -242,9 +242,10 @@ class Recipe(Section):
         if self.reward and not (data.comparisons or data.ratings):
             raise ValueError("stage `reward` needs data.comparisons or data.ratings; add one or drop the stage")
         if self.sft:
-            needed = "demonstrations" if self.sft.source == "demonstrations" else "comparisons"
-            if not getattr(data, needed):
-                raise ValueError(f"stage `sft` with source {self.sft.source} needs data.{needed}; add it or drop the stage")
+            if self.sft.source == "demonstrations" and not data.demonstrations:
+                raise ValueError("stage `sft` with source demonstrations needs data.demonstrations; add it or drop the stage")
+            if self.sft.source == "chosen" and not (data.comparisons or data.ratings):
+                raise ValueError("stage `sft` with source chosen needs data.comparisons or data.ratings; add one or drop the stage")
         if self.policy and self.sft and self.sft.learn_vectors:
             raise ValueError(
                 "stage `policy` scores with the reward stage's rater vectors, which sft.learn_vectors replaces; drop one of them"

@@ -165,3 +165,8 @@ def test_the_base_corpus_is_read_by_the_recipes_columns(write):
     assert frame.to_dict("records") == [{"prompt": "Q", "completion": "A"}]
     own = write("own.jsonl", [{"prompt": "Q", "completion": "A"}])
     assert list(read_corpus(own, {"prompt": "Frage"}).prompt) == ["Q"]  # the mapping is for the raters' data
+
+
+def test_a_corpus_is_read_through_a_template(write):
+    frame = read_corpus(write("base.csv", [{"note": "It rains.", "completion": "Rain."}]), {"prompt": "Summarise: {note}"})
+    assert list(frame.prompt) == ["Summarise: It rains."]

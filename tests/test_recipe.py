@@ -161,6 +161,16 @@ def test_a_stage_without_its_input_is_an_error(gone, part):
     fails(without(*gone), part)
 
 
+def test_what_is_imitated_may_be_chosen_by_ratings():
+    """Ratings become comparisons, so `chosen` needs no file of them."""
+    recipe = without("data.comparisons", "data.demonstrations")
+    recipe["data"]["ratings"] = "ratings.csv"
+    recipe["sft"]["source"] = "chosen"
+    assert parse_recipe(recipe, "tiny.yaml").stages == ["base", "reward", "sft", "policy"]
+    recipe["reward"] = recipe["policy"] = recipe["data"]["ratings"] = None
+    fails(recipe, "stage `sft` with source chosen needs data.comparisons or data.ratings")
+
+
 def test_a_recipe_may_have_some_stages_only():
     assert parse_recipe(without("base", "data.base", "policy", "sft", "data.demonstrations"), "tiny.yaml").stages == ["reward"]
 
