@@ -35,9 +35,9 @@ def test_rows_are_weighed_and_floors_taken_off():
 def test_a_model_is_flatter_when_hot():
     talk = interview([A, B], {"base": {}}, draws=40)
     with pytest.raises(CannotMeasure, match="less than"):
-        talk.laws("base", A)  # an untrained model puts its probability elsewhere
+        talk.law("base", A)  # an untrained model puts its probability elsewhere
     cold, hot = (replace(talk, subjects={"base": replace(talk.subjects["base"], temperature=t)}) for t in (0.25, 4.0))
-    cold, hot = (one.laws("base", A, captured=0.0)[0] for one in (cold, hot))
+    cold, hot = (one.law("base", A, captured=0.0) for one in (cold, hot))
     assert cold.sum() == pytest.approx(1) and hot.sum() == pytest.approx(1)
     assert abs(np.log(cold[0] / cold[1])) > abs(np.log(hot[0] / hot[1]))
 

@@ -45,7 +45,7 @@ def ask(interview: Interview, name: str) -> Stated:
     if not known:
         raise CannotMeasure("no question about dice has a law that is known")
     # Exact laws of a few raters would have a floor of their own; a draw of each of many has the one that etv takes off.
-    return tables(laws_of(interview, name, known, exact=interview.without_raters(name)))
+    return tables(laws_of(interview, name, known))
 
 
 def tables(laws: Laws) -> Stated:

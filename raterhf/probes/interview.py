@@ -18,7 +18,6 @@ from raterhf.probes.measure import CannotMeasure
 from raterhf.raters.pool import Rater
 
 PEOPLE = "population"
-EXACT_RATERS = 32
 MIN_CAPTURED = 0.9  # of the probability must lie on a question's listed texts for its law to be read off them
 
 
@@ -110,7 +109,7 @@ class Interview:
         key = (name, question.key, framed)
         if key not in self.kept:
             rng = self.rng(question.key, int(framed))
-            wordings = question.framed if framed else [p for p in question.prompts if p not in question.framed]
+            wordings = question.framed if framed else plain(question)
             if not wordings:
                 raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
             asked = [wordings[i] for i in rng.integers(len(wordings), size=self.draws)]
@@ -121,26 +120,25 @@ class Interview:
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]
 
-    def laws(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
-        """Laws [R, K + 1] of the answers of R raters, the last entry what is invalid, read off the listed texts (EOS included).
-
-        Each rater is asked in one wording; a model without raters in all, whose mean is one row. CannotMeasure where less than
-        `captured` of the probability is on listed texts.
+    def law(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
+        """Law [K + 1] of a model without raters, the last entry what is invalid, read off the listed texts (EOS included) in all plain
+        wordings. CannotMeasure where less than `captured` of the probability is on listed texts.
         """
         if not len(question.texts):
             raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no law can be read off them")
         model, k = self.subjects[name], len(question.classes)
+        prompts = [self.prompt(name, wording) for wording in plain(question)]
+        examples = [model.renderer.example(prompt, text) for prompt in prompts for text in question.texts]
+        (nobody,) = model.raters(1, self.seed)
+        probability = np.exp(model.log_probs(examples, [nobody] * len(examples), as_sampled=True)) / len(prompts)
         place = np.where(question.class_of < 0, k, question.class_of)
-        alone = model.draws == "none"
-        raters = self.raters(name, len(question.prompts) if alone else EXACT_RATERS)
-        prompts = [self.prompt(name, question.prompts[r % len(question.prompts)]) for r in range(len(raters))]
-        examples = [model.renderer.example(p, text, r.text) for p, r in zip(prompts, raters) for text in question.texts]
-        who = [rater for rater in raters for _ in question.texts]
-        probability = np.exp(model.log_probs(examples, who, as_sampled=True)).reshape(len(raters), -1)
-        total = np.stack([np.bincount(place, weights=row, minlength=k + 1) for row in probability])
-        if alone:
-            total = total.mean(0, keepdims=True)
-        if (listed := total.sum(1).mean()) < captured:
+        law = np.bincount(np.tile(place, len(prompts)), weights=probability, minlength=k + 1)
+        if (listed := law.sum()) < captured:
             raise CannotMeasure(f"{question.key}: {name} puts {listed:.2f} of its probability on the listed texts, less than {captured}")
-        total[:, -1] += np.maximum(1 - total.sum(1), 0)  # what is not listed is invalid; sums may be above 1 by rounding
-        return total / total.sum(1, keepdims=True)
+        law[-1] += max(1 - listed, 0)  # what is not listed is invalid; the sum may be above 1 by rounding
+        return law / law.sum()
+
+
+def plain(question: Question) -> list[str]:
+    """The wordings that put the question themselves."""
+    return [prompt for prompt in question.prompts if prompt not in question.framed]

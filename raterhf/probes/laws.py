@@ -11,7 +11,7 @@ from raterhf.probes.measure import CannotMeasure
 
 @dataclass(frozen=True)
 class Laws:
-    """For each question p [R, K + 1] of R rows: a rater's law, or one draw as a one. `draws` is None where laws are exact.
+    """For each question p [R, K + 1] of R rows: draws as ones, or one exact law. `draws` is None where laws are exact.
 
     `floors` are, where a question's law is known, the tv of the best learner from as many labels, with as many draws.
     """
@@ -30,14 +30,16 @@ class Laws:
         return self.p[i][rows].mean(0)
 
 
-def laws_of(interview: Interview, name: str, questions: list[Question], exact: bool = True) -> Laws:
-    """Laws of a model, or of people, for closed questions; draws where one of them cannot be read off.
+def laws_of(interview: Interview, name: str, questions: list[Question]) -> Laws:
+    """Laws for closed questions: of a model without raters read off it, where all can be, else counted from draws.
+
+    Of raters, exact laws of a few would have a floor of their own.
 
     CannotMeasure where nothing valid was said to a question, or with fewer draws than classes.
     """
-    if exact and name != PEOPLE:
+    if interview.without_raters(name):
         try:
-            return Laws(questions, [interview.laws(name, q) for q in questions], None, _floors(interview, name, questions, None))
+            return Laws(questions, [interview.law(name, q)[None] for q in questions], None, _floors(interview, name, questions, None))
         except CannotMeasure:
             pass  # not listed, or not said as listed: counted
     drawn = []

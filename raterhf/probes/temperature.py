@@ -48,7 +48,7 @@ def ask(interview: Interview, name: str) -> Sweep:
     if len(asked) < 2:
         raise CannotMeasure(f"{len(asked)} questions have a law that is known; choosing a temperature on other questions needs two")
     alone = interview.without_raters(name)
-    laws = laws_of(interview, name, asked, exact=alone)  # of raters, exact laws of a few would have a floor of their own
+    laws = laws_of(interview, name, asked)
     p = [laws.p]
     if alone:
         p = [laws.p if t == 1 else _at(interview, name, asked, t, exact=laws.draws is None) for t in TEMPERATURES]
@@ -66,7 +66,7 @@ def _at(interview: Interview, name: str, asked: list[Question], temperature: flo
     model = replace(interview.subjects[name], temperature=temperature)
     other = replace(interview, subjects={name: model}, kept={})
     if exact:
-        return [other.laws(name, q, captured=0.0) for q in asked]
+        return [other.law(name, q, captured=0.0)[None] for q in asked]
     return [np.eye(len(q.classes) + 1)[other.said(name, q).classes] for q in asked]
 
 
