@@ -69,4 +69,4 @@ def interview(questions, said: dict[str, dict[str, np.ndarray]], people: dict[st
     known = {(name, key, False): answers(key, classes) for name, columns in said.items() for key, classes in columns.items()}
     draws = max([len(classes) for columns in said.values() for classes in columns.values()], default=20)
     spoken = {key: answers(key, classes) for key, classes in (people or {}).items()}
-    return Interview(subjects, questions, spoken, **{"draws": draws, "_said": known} | kwargs)
+    return Interview(subjects, questions, spoken, **{"draws": draws, "kept": known} | kwargs)

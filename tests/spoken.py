@@ -16,7 +16,7 @@ def heard(question: Asked, texts: list[str]) -> Answers:
 def written(*said: tuple[Asked, list[str], list[str]]) -> Interview:
     """An interview of `model`, who has said these texts to each question, asked plainly and framed."""
     kept = {("model", q.key, framed): heard(q, texts) for q, plain, other in said for framed, texts in ((False, plain), (True, other))}
-    return Interview({}, [q for q, _, _ in said], draws=len(said[0][1]), _said=kept)
+    return Interview({}, [q for q, _, _ in said], draws=len(said[0][1]), kept=kept)
 
 
 def untrained(run: Path, questions: list[Asked], draws: int, max_new_tokens: int = 16) -> Interview:

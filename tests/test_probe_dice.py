@@ -80,4 +80,4 @@ def test_untrained_models_are_measured_and_drawn():
     assert not found["probes"]["dice"]["holes"]
     assert found["probes"]["dice"]["subjects"]["vanilla"]["etv"][1] > found["probes"]["dice"]["subjects"]["base"]["etv"][2]
     assert found["probes"]["dice"]["recovered"][0] > 0.8
-    assert set(drawn) == {"dice-stated", "dice-coins", "stages-dice"}
+    assert set(drawn) == {"dice-stated", "dice-coins"}

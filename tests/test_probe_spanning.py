@@ -112,7 +112,7 @@ def test_collapse_hides_in_the_pool():
         assert rows[name]["energy"][1] < 0.1 < rows["vanilla"]["energy"][1], name
     assert rows["vanilla"]["coverage"][0] < 0.5 < rows["base"]["coverage"][0]
     assert found["probes"]["spanning"]["recovered"][0] > 0.7
-    assert set(drawn) == {"spanning-questions", "stages-spanning"}
+    assert set(drawn) == {"spanning-questions"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Which stage collapses what, from figures written by hand, and on the page."""
 
-import math
-
 from raterhf.probes import stages
 from raterhf.probes.page import write_probes
 
@@ -29,21 +27,19 @@ def test_a_figure_may_collapse_from_below_and_by_imitation():
 
 
 def test_what_is_missing_is_left_out():
-    nan = math.nan
-    assert stages.stages({"a": probe(base=(0.2, 0.1, 0.3)), "b": probe(vanilla=(0.2, 0.1, 0.3)), "c": probe(base=(nan,) * 3)}) == {}
-    found = stages.stages({"a": probe(best=nan, base=(0.2, nan, nan), vanilla=(0.9, nan, nan))})
+    none = (None, None, None)
+    assert stages.stages({"a": probe(base=(0.2, 0.1, 0.3)), "b": probe(vanilla=(0.2, 0.1, 0.3)), "c": probe(base=none)}) == {}
+    found = stages.stages({"a": probe(best=None, base=(0.2, 0.2, 0.2), sft_no_ids=none, vanilla=(0.9, 0.8, 1.0))})
     assert found["a"]["ways"]["vanilla"][1] is None and found["a"]["collapse"] == {"vanilla": None}
 
 
 def test_stages_are_on_the_page(tmp_path):
     probes = {
         "dice": probe(base=(0.2, 0.2, 0.2), vanilla=(0.4, 0.35, 0.45)),
-        "mi": probe(best=math.nan, base=(0.2, 0.1, 0.3), sft=(0.3, 0.2, 0.4)),
+        "mi": probe(best=None, base=(0.2, 0.1, 0.3), sft=(0.3, 0.2, 0.4)),
     }
-    by_stage = stages.stages(probes)
-    drawn = stages.draw_stages(by_stage)
-    assert set(drawn) == {"stages-dice", "stages-mi"}
-    found = {"draws": 9, "subjects": ["base", "vanilla", "sft"], "gold": {}, "stages": by_stage, "probes": probes}
-    page = write_probes(found, drawn, tmp_path).read_text()
+    assert set(stages.draw_stages(stages.stages(probes))) == {"stages-dice", "stages-mi"}
+    found = {"draws": 9, "subjects": ["base", "vanilla", "sft"], "gold": {}, "probes": probes}
+    page = write_probes(found, {}, tmp_path)[1].read_text()
     assert "Which stage collapses what?" in page and page.count("<svg") == 2
     assert "<td>vanilla RLHF</td>" in page

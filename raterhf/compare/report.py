@@ -18,7 +18,7 @@ from raterhf.pages import bars
 from raterhf.pages.heat import off_diagonal
 from raterhf.pages.page import find, find_interval, inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, file_name
-from raterhf.probes.page import card
+from raterhf.probes.page import sections
 
 # group -> figure -> formula, and a perfect sampler's value
 GLOSSARY = {
@@ -94,11 +94,11 @@ def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None
 
     samples: policy, or "population" -> rows {prompt, completion, rater}. probed: SVG texts of the probes.
     """
-    drawn = plots.draw(metrics) | tradeoff.draw(metrics) | (probed or {})
-    return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}))
+    parts, drawn = sections(metrics.get("probes") or {}, plots.draw(metrics) | tradeoff.draw(metrics) | (probed or {}))
+    return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}, parts))
 
 
-def render(metrics, drawn, samples):
+def render(metrics, drawn, samples, parts):
     checks = targets(metrics)
     cards = question_cards(metrics)
     coherence = metrics.get("coherence") or {}
@@ -117,13 +117,13 @@ def render(metrics, drawn, samples):
         class_key=class_key(metrics, coherence),
         mi_means=mi_means(coherence),
         samples=sample_blocks(samples),
-        cards=[card(name, probe, drawn) for name, probe in (metrics.get("probes") or {}).items()],
         tables=policy_tables(metrics),
         policies=POLICIES,
         reward_table=reward_table(metrics),
         glossary={name: row for rows in (*GLOSSARY.values(), REWARD_GLOSSARY) for name, row in rows.items()},
         recipe=flatten(metrics.get("recipe") or {}),
         metrics=metrics,
+        **parts,
     )
 
 

@@ -6,20 +6,24 @@ from pathlib import Path
 from raterhf.pages.metrics_file import write
 from raterhf.pages.page import inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, policy_name
-from raterhf.probes.stages import WAYS
+from raterhf.probes.stages import WAYS, draw_stages, stages
 
 
 def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, Path]:
     """Write probes.json, plots/*.svg and probes.html into `out`; returns what the first holds and the last's path."""
     found = write(out / "probes.json", found)
-    page = page_template("probes.html.j2").render(
-        colours=COLOURS,
-        found=found,
-        plots=inlined(drawn),
-        cards=[card(name, probe, drawn) for name, probe in found["probes"].items()],
-        stage_names=list(dict.fromkeys(name for way in WAYS.values() for name in way)),
-    )
+    parts, drawn = sections(found["probes"], drawn)
+    page = page_template("probes.html.j2").render(colours=COLOURS, found=found, plots=inlined(drawn), **parts)
     return found, write_page(out, drawn, page, "probes.html")
+
+
+def sections(probes: dict, drawn: dict[str, str]) -> tuple[dict, dict[str, str]]:
+    """What a page that shows probes gives to `probe_cards.html.j2`, and `drawn` with the plots over the stages of training."""
+    by_stage = stages(probes)
+    drawn = drawn | draw_stages(by_stage)
+    cards = [card(name, probe, drawn) for name, probe in probes.items()]
+    names = list(dict.fromkeys(name for way in WAYS.values() for name in way))
+    return {"cards": cards, "stages": by_stage, "stage_names": names, "probes": probes}, drawn
 
 
 def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:

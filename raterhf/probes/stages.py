@@ -15,15 +15,17 @@ STAGES = ("base", "SFT", "RLHF")
 
 
 def stages(probes: dict) -> dict:
-    """{probe: {`figure`, `best`, `ways` {way: [[model, value, low, high] or None, ...]}, `collapse` {way: model or None}}}.
+    """`probes` as probes.json holds them, null being what does not exist, gives
+
+    {probe: {`figure`, `best`, `ways` {way: [[model, value, low, high] or None, ...]}, `collapse` {way: model or None}}}.
 
     Only probes whose headline was measured of the base model and of a later stage. `collapse` is the stage after which the figure lies
     farther from best than before, by more than chance: the two intervals do not meet. Of several, the one of the longest step.
     """
     found = {}
     for name, probe in probes.items():
-        figure, best = probe["headline"], probe["best"].get(probe["headline"], math.nan)
-        rows = {m: row[figure] for m, row in probe["subjects"].items() if row.get(figure) and math.isfinite(row[figure][0])}
+        figure, best = probe["headline"], probe["best"].get(probe["headline"])
+        rows = {m: row[figure] for m, row in probe["subjects"].items() if row.get(figure) and None not in row[figure]}
         ways = {end: [[m, *rows[m]] if m in rows else None for m in way] for end, way in WAYS.items()}
         ways = {end: way for end, way in ways.items() if way[0] and any(way[1:])}
         if ways:
@@ -32,9 +34,11 @@ def stages(probes: dict) -> dict:
     return found
 
 
-def _collapse(way: list[list], best: float) -> str | None:
+def _collapse(way: list[list], best: float | None) -> str | None:
     """The stage of the longest step away from best whose interval does not meet the one before; None where best is not known."""
     steps = {}
+    if best is None:
+        return None
     for (_, before, low_before, high_before), (name, after, low, high) in zip(way, way[1:]):
         farther = abs(after - best) - abs(before - best)
         if farther > 0 and (low > high_before or high < low_before):
@@ -50,7 +54,7 @@ def draw_stages(found: dict) -> dict[str, str]:
 
 def _slopes(one: dict) -> str:
     figure, (ax,) = canvas(WIDTH, 190, 48, right=14 + LETTER * max(len(policy_name(end)) for end in WAYS), top=24, bottom=24)
-    if math.isfinite(one["best"]):
+    if one["best"] is not None:
         ax.axhline(one["best"], color=colour("population"), linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate("best", (-0.18, one["best"]), (0, 2), textcoords="offset points", fontsize=10)
     ends = {}

@@ -2,8 +2,8 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `stages` as in
-`stages.py`; `probes` {name: {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
+probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `probes` {name:
+ {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
 `separation` (vanilla's headline minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have),
 `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
 """
@@ -36,7 +36,6 @@ from raterhf.probes import (
 from raterhf.probes.interview import PEOPLE, Interview
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.probe import Probe
-from raterhf.probes.stages import draw_stages, stages
 
 SCHEMA = 1
 GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
@@ -67,8 +66,7 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
         drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
     header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "subjects": list(interview.subjects)}
     gold = {name: _gold(interview, world, name) for name in interview.subjects if world and name not in broken}
-    by_stage = stages(found)
-    return header | {"gold": gold, "stages": by_stage, "probes": found}, drawn | draw_stages(by_stage)
+    return header | {"gold": gold, "probes": found}, drawn
 
 
 def merge_probes(seeds: list[dict]) -> dict:
