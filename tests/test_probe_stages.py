@@ -42,4 +42,4 @@ def test_stages_are_on_the_page(tmp_path):
     found = {"draws": 9, "subjects": ["base", "vanilla", "sft"], "gold": {}, "probes": probes}
     page = write_probes(found, {}, tmp_path)[1].read_text()
     assert "Which stage collapses what?" in page and page.count("<svg") == 2
-    assert "<td>vanilla RLHF</td>" in page
+    assert '<td class="wrap">vanilla RLHF</td>' in page
