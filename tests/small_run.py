@@ -20,6 +20,15 @@ CONFIG = {
     "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True,
 }  # fmt: skip
 
+RECIPE = """\
+name: tiny
+data: {comparisons: comparisons.csv, demonstrations: demonstrations.csv}
+model: {max_length: 48}
+reward: {steps: 1, lr: 1.0e-3}
+sft: {steps: 1, lr: 1.0e-3}
+policy: {steps: 1, lr: 1.0e-3, max_new_tokens: 6}
+"""
+
 
 def invoke(*args: object):
     return CliRunner().invoke(app, [str(arg) for arg in args])
@@ -66,5 +75,5 @@ def save_run(root: Path, encoding: str) -> Path:
     model = RewardModel(lm.get_decoder(), dim, 2, "head", make_own_noise(own_dim, lm, tokenizer))
     save_reward(root / "reward", model, lm, tokenizer, pool, 48, {})
     save_policy(root / "base", Policy(build_model(CONFIG, tokenizer, 48, 3), 0, 0), tokenizer, None, 48, {})
-    (root / "policy" / "recipe.resolved.yaml").write_text("policy: {max_new_tokens: 6}\n")
+    (root / "policy" / "recipe.resolved.yaml").write_text(RECIPE)
     return root

@@ -196,6 +196,14 @@ def test_what_is_never_said_is_a_hole(run):
     assert found["probes"]["numbers"]["holes"] == ["policy: no question of this run is about numbers"]
 
 
+def test_the_stages_of_a_run_are_asked_side_by_side(run, tmp_path):
+    """A run without a world is asked what comes with the project; prompts longer than its window are holes."""
+    result = invoke("probe", run, "--probes", "numbers,templates", "-n", 20, "--out", tmp_path)
+    found = json.loads((tmp_path / "probes.json").read_text())
+    assert result.exit_code == 3 and found["subjects"] == ["base", "sft", "none", "rater_new"]
+    assert any("the window (model.max_length) 48" in hole for probe in found["probes"].values() for hole in probe["holes"])
+
+
 def test_mistakes(run, tmp_path, lm):
     fails("probe", tmp_path / "nowhere", says="does not exist; give a run folder")
     fails("probe", lm, "--probes", "nmubers", says=("probe 'nmubers' is not known", "numbers"))

@@ -108,7 +108,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
             samples[name] = sample
             if repeats and name == next((model for model in HALVES_OF if model in interview.subjects), None):
                 alarms = false_alarms(figures, sample.rows, interview.rng(probe.name, "halves"), repeats)
-        except CannotMeasure as reason:
+        except (CannotMeasure, UserError) as reason:  # a prompt may be longer than this model's window
             if name != PEOPLE or probe.best[probe.headline] is None:  # people need not be measured where a perfect sampler's value is known
                 why.setdefault(str(reason), []).append(name)
     if samples:
@@ -142,7 +142,7 @@ def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
 def _fault(interview: Interview, name: str) -> str | None:
     """Why nothing can be measured of this model, or None."""
     model = interview.subjects[name]
-    prompt = interview.prompt(name, interview.questions[0].prompts[0])
+    prompt = interview.prompt(name, "?")
     (rater,) = interview.raters(name, 1)
     law = model.next_laws([model.renderer.prompt(prompt, rater.text)], [rater])
     return None if not np.isnan(law).any() else "its log-probabilities are not numbers (NaN); its weights are damaged"
