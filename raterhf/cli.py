@@ -168,7 +168,9 @@ def score(
 
 @app.command()
 def probe(
-    models: Annotated[list[str], typer.Argument(metavar="RUN | [NAME=]MODEL...", help="A run folder, or folders of language models.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="RUN... | [NAME=]MODEL...", help="Run folders (seeds of a recipe), or folders of models.")
+    ],
     probes: Annotated[str, typer.Option(metavar="all|A,B", help="Probes to run.")] = "all",
     n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
     seed: Seed = 0,
@@ -177,19 +179,21 @@ def probe(
 ) -> None:
     """Measure mode collapse: numbers, dice, templates, jokes, poems and more.
 
+    Of several run folders, seeds of one recipe, the figures are means, from three on with the interval over them.
     Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
     """
     set_environment()
-    from raterhf.probes.load import load_interview
+    from raterhf.probes.load import load_interview, recipe_of
     from raterhf.probes.page import write_probes
-    from raterhf.probes.suite import chosen, run_probes
+    from raterhf.probes.suite import chosen, merge_runs, run_probes
     from raterhf.probes.table import print_probes
 
     wanted = chosen(probes)
-    interview, world = load_interview(models, n, seed)
     if out is None and len(models) > 1:
         raise UserError("several models have no common run folder; say with --out where to write")
-    found, drawn = run_probes(interview, wanted, world, repeats)
+    asked = [[run] for run in models] if all(recipe_of(Path(run)) for run in models) else [models]
+    results = [run_probes(interview, wanted, world, repeats) for interview, world in (load_interview(one, n, seed) for one in asked)]
+    found, drawn = merge_runs([found for found, _ in results]), results[0][1]
     found, page = write_probes(found, drawn, out or Path(models[0].rpartition("=")[2]) / "probes")
     print_probes(found)
     typer.echo(f"done: {page}")

@@ -204,6 +204,14 @@ def test_the_stages_of_a_run_are_asked_side_by_side(run, tmp_path):
     assert any("the window (model.max_length) 48" in hole for probe in found["probes"].values() for hole in probe["holes"])
 
 
+def test_runs_are_merged(run, tmp_path):
+    once = tmp_path / "once"
+    assert invoke("probe", run, "--probes", "numbers", "-n", 101, "--out", once).exit_code == 3
+    assert invoke("probe", run, run, "--probes", "numbers", "-n", 101, "--out", tmp_path / "twice").exit_code == 3
+    one, two = (json.loads((folder / "probes.json").read_text()) for folder in (once, tmp_path / "twice"))
+    assert two["runs"] == 2 and two["probes"]["numbers"]["subjects"] == one["probes"]["numbers"]["subjects"]
+
+
 def test_mistakes(run, tmp_path, lm):
     fails("probe", tmp_path / "nowhere", says="does not exist; give a run folder")
     fails("probe", lm, "--probes", "nmubers", says=("probe 'nmubers' is not known", "numbers"))

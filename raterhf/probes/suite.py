@@ -2,8 +2,8 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `subjects`, `gold` {model: [value, low, high]} where a world knows it; `probes` {name:
- {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
+probes.json, schema 1: `schema`, `seed`, `draws`, `runs` where several were merged, `subjects`, `gold` {model: [value, low, high]} where a
+world knows it; `probes` {name: {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
 `separation` (vanilla's headline minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have),
 `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
 """
@@ -69,23 +69,32 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
     return header | {"gold": gold, "probes": found}, drawn
 
 
+def merge_runs(runs: list[dict]) -> dict:
+    """probes.json of several runs, seeds of one recipe, as one."""
+    if len(runs) == 1:
+        return runs[0]
+    gold = {name: _over_seeds([run["gold"].get(name) for run in runs]) for name in runs[0]["gold"]}
+    return runs[0] | {"runs": len(runs), "gold": gold, "probes": merge_probes([run["probes"] for run in runs])}
+
+
+def _over_seeds(rows: list) -> tuple | None:
+    """(value, low, high) over seeds; None where one of them lacks it."""
+    return combine([row[0] for row in rows], [row[1:] for row in rows]) if all(rows) else None
+
+
 def merge_probes(seeds: list[dict]) -> dict:
     """`probes` of several seeds as one: means, with the interval over seeds from three on (see `figures/intervals.py`); holes of all."""
     if len(seeds) == 1:
         return seeds[0]
-
-    def mean(rows: list) -> tuple | None:
-        return combine([row[0] for row in rows], [row[1:] for row in rows]) if all(rows) else None
-
     merged = {}
     for name, first in seeds[0].items():
         parts = [found[name] for found in seeds]
         subjects = {
-            subject: {figure: mean([part["subjects"].get(subject, {}).get(figure) for part in parts]) for figure in row}
+            subject: {figure: _over_seeds([part["subjects"].get(subject, {}).get(figure) for part in parts]) for figure in row}
             for subject, row in first["subjects"].items()
         }
         best = {figure: float(np.mean([part["best"][figure] for part in parts])) for figure in first["best"]}
-        verdicts = {key: mean([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
+        verdicts = {key: _over_seeds([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
         holes = list(dict.fromkeys(hole for part in parts for hole in part["holes"]))
         merged[name] = first | {"subjects": subjects, "best": best, "holes": holes} | verdicts
     return merged
