@@ -359,7 +359,7 @@ def test_flatten_gives_the_command_lines_overrides():
 
 def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     probe = {
-        "title": "Which numbers?", "caption": "stems", "headline": "etv", "best": {"etv": 0.0, "gamma": 1.0},
+        "title": "Which numbers?", "caption": "stems, `etv` & <more>", "headline": "etv", "best": {"etv": 0.0, "gamma": 1.0},
         "subjects": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
         "separation": [0.2, 0.1, 0.3], "recovered": [0.875, 0.8, None], "false_alarms": {}, "holes": ["base: <nothing> valid"],
     }  # fmt: skip
@@ -371,5 +371,6 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     assert "Vanilla RLHF and base model differ." in section
     assert "Not measured. base: &lt;nothing&gt; valid" in section
     assert "0.400" in section and "[0.300, 0.500]" in section and "<h3>num10</h3>" in section
+    assert "stems, <code>etv</code> &amp; &lt;more&gt;" in section
     assert "gamma" not in section  # nobody has it
     assert "Not run." in report.write_report(fake_metrics(), tmp_path).read_text()

@@ -1,9 +1,10 @@
 """What the HTML pages have in common: templates, numbers as text, and figures looked up in metrics.json, read as a dict."""
 
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from raterhf.models.checkpoint import write_text
 from raterhf.pages.style import hue, inline, policy_name
@@ -34,6 +35,11 @@ def find_interval(metrics, *path):
     return None if interval is None or None in interval else interval
 
 
+def ticked(text):
+    """Text with what stands between backticks set as code; all of it escaped."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
 def page_template(name):
     """A template of this folder, with the filters that pages use."""
     env = Environment(
@@ -43,7 +49,7 @@ def page_template(name):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"num": number, "span": interval_text, "policy": policy_name, "hue": hue}
+    env.filters |= {"num": number, "span": interval_text, "policy": policy_name, "hue": hue, "ticked": ticked}
     return env.get_template(name)
 
 
