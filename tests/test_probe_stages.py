@@ -5,7 +5,7 @@ from raterhf.probes.page import write_probes
 
 
 def probe(best=0.0, **rows):
-    return {"title": "T", "caption": "C", "headline": "etv", "best": {"etv": best}, "holes": [], "false_alarms": {}} | {
+    return {"title": "T", "caption": "C", "headline": "etv", "apart": "etv", "best": {"etv": best}, "holes": [], "false_alarms": {}} | {
         "subjects": {name: {"etv": list(row)} for name, row in rows.items()}
     }
 

@@ -359,7 +359,8 @@ def test_flatten_gives_the_command_lines_overrides():
 
 def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     probe = {
-        "title": "Which numbers?", "caption": "stems, `etv` & <more>", "headline": "etv", "best": {"etv": 0.0, "gamma": 1.0},
+        "title": "Which numbers?", "caption": "stems, `etv` & <more>", "headline": "etv", "apart": "etv",
+        "best": {"etv": 0.0, "gamma": 1.0},
         "subjects": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
         "separation": [0.2, 0.1, 0.3], "recovered": [0.875, 0.8, None], "false_alarms": {}, "holes": ["base: <nothing> valid"],
     }  # fmt: skip
@@ -368,7 +369,7 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     ).read_text()
     section = page[page.index('id="probes"') : page.index('id="figures"')]
     assert "Fictitious raters recover 88% [80%, –] of vanilla's gap to people." in html.unescape(section)
-    assert "Vanilla RLHF and base model differ." in section
+    assert "Vanilla RLHF and base model differ by <code>etv</code>." in section
     assert "Not measured. base: &lt;nothing&gt; valid" in section
     assert "0.400" in section and "[0.300, 0.500]" in section and "<h3>num10</h3>" in section
     assert "stems, <code>etv</code> &amp; &lt;more&gt;" in section

@@ -149,6 +149,7 @@ PROBE = Probe(
     "said; a sampler lies on the line, a collapsed model jumps to 0 and 100 %. coins: the same of two-sided questions in per cent on a "
     "logit scale, where sharpening by gamma is a steeper line; a diamond is the coin of 51 %, and shares stop at 0.5 and 99.5 %.",
     headline="etv",
+    apart="entropy_ratio",
     best={"etv": 0.0, "tv": float("nan"), "gamma": 1.0, "entropy_ratio": 1.0, "share_51": NEARLY_EVEN, "valid": 1.0},
     ask=ask,
     figures=figures,

@@ -38,7 +38,9 @@ def verdict(probe: dict) -> list[str]:
     said = []
     if apart := probe.get("separation"):
         clear = apart[1] is not None and (apart[1] > 0 or apart[2] < 0)
-        said.append(f"{policy_name('vanilla')} and {policy_name('base')} {'differ' if clear else 'are not told apart'}")
+        said.append(
+            f"{policy_name('vanilla')} and {policy_name('base')} {'differ' if clear else 'are not told apart'} by `{probe['apart']}`"
+        )
     if gap := probe.get("recovered"):
         if gap[0] is None:
             said.append("vanilla is not away from people by more than chance, so that there is no gap to recover")

@@ -21,8 +21,9 @@ class Probe:
     """`ask(interview, name)` gives the sample of a model, or of the population, whom interviews know as `population`.
 
     `figures(sample, rows)` is a pure function: the figures of those rows. `best` says of each figure what a perfect sampler gets: a number,
-    None for what people get themselves, or nan where there is no better and worse. `headline` is the figure by which models are told apart
-    and the gap to people is read. `draw(interview, samples)` gives SVG texts by name. `ask` and `figures` raise CannotMeasure.
+    None for what people get themselves, or nan where there is no better and worse. `headline` is the figure by which the gap to people
+    is read, and `apart` the one by which vanilla and base are told apart, where that is another: base is as far from people as vanilla is,
+    but on the other side. `draw(interview, samples)` gives SVG texts by name. `ask` and `figures` raise CannotMeasure.
     `about` are the models that the probe can speak of, None for all; the others are left out without a word.
     """
 
@@ -35,3 +36,4 @@ class Probe:
     figures: Callable[[Any, np.ndarray], dict[str, float]]
     draw: Callable[[Interview, dict[str, Any]], dict[str, str]]
     about: tuple[str, ...] | None = None
+    apart: str | None = None

@@ -197,6 +197,7 @@ PROBE = Probe(
     "two people; zero is a perfect sampler. Small grey dots are controls and people's own two halves, the floor. In the table "
     "frechet_pooled throws all questions together, as FID does, and hides what energy and frechet show question by question.",
     headline="energy",
+    apart="vendi_ratio",
     best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None, "vendi_ratio": 1.0},
     ask=ask,
     figures=figures,

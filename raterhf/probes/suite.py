@@ -3,9 +3,10 @@
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
 probes.json, schema 1: `schema`, `seed`, `draws`, `runs` where several were merged, `subjects`, `gold` {model: [value, low, high]} where a
-world knows it; `probes` {name: {`title`, `caption`, `headline`, `best` {figure: value}, `subjects` {model: {figure: [value, low, high]}},
-`separation` (vanilla's headline minus base's), `recovered` (share of vanilla's distance from people that fictitious raters do not have),
-`false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist is null.
+world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model: {figure: [value, low,
+high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people by `headline` that
+fictitious raters do not have), `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist
+is null.
 """
 
 from dataclasses import replace
@@ -124,7 +125,13 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
         with rc_context(STYLE):
             plots = probe.draw(interview, samples)
     holes = [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
-    about = {"title": probe.title, "caption": probe.caption, "headline": probe.headline, "best": _best(probe, measured)}
+    about = {
+        "title": probe.title,
+        "caption": probe.caption,
+        "headline": probe.headline,
+        "apart": probe.apart or probe.headline,
+        "best": _best(probe, measured),
+    }
     rows = {name: {figure: one.interval(figure) for figure in one.values} for name, one in measured.items()}
     return about | {"subjects": rows, "false_alarms": alarms, "holes": holes} | _verdicts(probe, measured), plots
 
@@ -138,7 +145,7 @@ def _best(probe: Probe, measured: dict[str, Measured]) -> dict[str, float]:
 def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
     found = {}
     if {"vanilla", "base"} <= set(measured):
-        found["separation"] = difference(measured["vanilla"], measured["base"], probe.headline)
+        found["separation"] = difference(measured["vanilla"], measured["base"], probe.apart or probe.headline)
     best = probe.best[probe.headline]
     if best is not None and np.isnan(best):
         return found  # there is no better and worse, so that there is no gap to recover

@@ -124,6 +124,7 @@ PROBE = Probe(
     "collapsed model left, towards what people say, and down, into invalid answers. Squares are models with raters (and people, grey) as "
     "they are: no line should pass above and to the left of the fictitious raters.",
     headline="etv_best_t",
+    apart="temperature",
     best={"etv_best_t": 0.0, "valid_best_t": 1.0, "temperature": float("nan"), "etv": 0.0, "valid": 1.0},
     ask=ask,
     figures=figures,
