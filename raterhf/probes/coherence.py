@@ -159,7 +159,7 @@ def kappa(tables: Tables, rows: np.ndarray) -> float:
     shares = (tables.hot[0][rows].mean(0) + one_hot(tables.again[rows], tables.widths).mean(0)) / 2
     chance = np.add.reduceat(shares**2, tables.starts)
     there = chance < 1 - 1e-6
-    return float(((same - chance) / (1 - chance))[there].mean()) if there.any() else float("nan")
+    return float(((same[there] - chance[there]) / (1 - chance[there])).mean()) if there.any() else float("nan")
 
 
 def draw(interview: Interview, samples: dict[str, Tables]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from raterhf.data.batches import Example, Renderer, step_indices
 from raterhf.data.comparisons import Labels
 from raterhf.data.corpus import read_corpus
 from raterhf.data.make import require_made
-from raterhf.data.worlds import load_world
 from raterhf.inference.passes import prompt_features
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import TOKEN_BUDGET, Scorer, completion_log_probs
@@ -28,14 +27,13 @@ from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
-from raterhf.training.collapse import Collapse, Measure, Watched, choose_prompts
-from raterhf.training.course import Prompt
+from raterhf.training.collapse import Collapse
 from raterhf.training.fit import clear_state, fit
 from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
 from raterhf.training.policy_module import Groups, PolicyModule
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation, Judge, imitation_targets
-from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model
+from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
@@ -73,7 +71,6 @@ DEPENDS = {
     ),
     "policy": ("seed", "raters", "policy"),
 }
-LONGEST = 40  # tokens that a watched model without a stage `policy` says
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
 
@@ -163,20 +160,6 @@ def _plain(examples: list, rows: np.ndarray) -> Imitation:
     return Imitation(
         [examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {}
     )
-
-
-def watch(
-    recipe: Recipe, folder: Path, steps: int, policy: Policy, renderer: Renderer, pool: RaterPool | None, prompts: list[Prompt],
-    measure: Measure | None = None, trained: bool = True,
-) -> Collapse | None:  # fmt: skip
-    """What watches a stage for mode collapse as the recipe says; None without `probes`. `pool` None: nobody in particular answers."""
-    if recipe.probes is None:
-        return None
-    world = load_world(recipe.data.world) if recipe.data.world else None
-    different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
-    chosen = choose_prompts(different, recipe.probes.prompts, recipe.seed, world)
-    said = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
-    return Collapse(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.probes, folder, recipe.seed, steps)
 
 
 def _fit_imitation(recipe, folder, policy, settings, make_rows, n, probes: Collapse | None, space: RaterSpace | None = None) -> None:

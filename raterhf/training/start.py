@@ -1,12 +1,23 @@
-"""What every stage begins with: a language model and its tokenizer, the texts of the data, the raters and their text prefixes."""
+"""What every stage begins with: a language model and its tokenizer, the texts of the data, the raters and their text prefixes, and what
+watches it.
+"""
+
+from pathlib import Path
 
 import numpy as np
 
+from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import Labels
+from raterhf.data.worlds import load_world
 from raterhf.models import backbone, checkpoint
+from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training import prepare
+from raterhf.training.collapse import Collapse, Measure, Watched, choose_prompts
+from raterhf.training.course import Prompt
+
+LONGEST = 40  # tokens that a watched model without a stage `policy` says
 
 
 def start_model(recipe: Recipe, texts: list[str]):
@@ -43,3 +54,17 @@ def pool_without_vectors(recipe: Recipe, people: prepare.People) -> RaterPool:
     own_dim = raters.own_dim if raters.encoding == "embedding" else 0
     vectors = np.zeros((len(people.known), 0), np.float32)
     return RaterPool(people.known, vectors, own_dim, raters.encoding, people.personas, people.groups, {}, raters.text_template)
+
+
+def watch(
+    recipe: Recipe, folder: Path, steps: int, policy: Policy, renderer: Renderer, pool: RaterPool | None, prompts: list[Prompt],
+    measure: Measure | None = None, trained: bool = True,
+) -> Collapse | None:  # fmt: skip
+    """What watches a stage for mode collapse as the recipe says; None without `probes`. `pool` None: nobody in particular answers."""
+    if recipe.probes is None:
+        return None
+    world = load_world(recipe.data.world) if recipe.data.world else None
+    different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
+    chosen = choose_prompts(different, recipe.probes.prompts, recipe.seed, world)
+    said = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
+    return Collapse(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.probes, folder, recipe.seed, steps)
