@@ -151,7 +151,7 @@ def lm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lm") / "plain"
     questions = shipped_questions()
     tokenizer = train_tokenizer([p for q in questions for p in q.prompts] + [str(i) for i in range(101)], 400)
-    model = build_model(CONFIG, tokenizer, 256, 0)
+    model = build_model(CONFIG, tokenizer, 32, 0)  # a window of 96 tokens
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -181,6 +181,9 @@ def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
     found = json.loads((tmp_path / "probes.json").read_text())
     probe = found["probes"]["numbers"]
     assert found["subjects"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
+    interview, _ = load_interview([str(lm)], 10, 0)
+    model = interview.subjects["plain"]
+    assert (model.max_new_tokens, model.renderer.max_length) == (48, 48)  # of a window of 96
     value, low, high = probe["subjects"]["plain"]["top_share"]
     assert low <= value <= high
     assert "Which numbers are said?" in (tmp_path / "probes.html").read_text()

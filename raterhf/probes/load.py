@@ -85,6 +85,8 @@ def _plain(path: str) -> tuple[str, Contestant]:
         raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
     draws = "new" if (folder / "raters.json").is_file() else "none"
     model = load_contestant(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
-    window = getattr(model.policy.lm.config, "max_position_embeddings", None) or MAX_LENGTH
-    model.renderer.max_length = min(MAX_LENGTH, window)
+    window = min(MAX_LENGTH, getattr(model.policy.lm.config, "max_position_embeddings", None) or MAX_LENGTH)
+    # A prompt and its answer share the window: half of it is enough for either.
+    model.max_new_tokens = min(MAX_NEW_TOKENS, window // 2)
+    model.renderer.max_length = window - model.max_new_tokens
     return model.name, model
