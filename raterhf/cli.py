@@ -191,6 +191,8 @@ def probe(
     wanted = chosen(probes)
     if out is None and len(models) > 1:
         raise UserError("several models have no common run folder; say with --out where to write")
+    if repeats and len(models) > 1 and recipe_of(Path(models[0])):
+        raise UserError(f"--repeats {repeats} with {len(models)} runs; false alarms are of one run's answers, so give one run")
     asked = [[run] for run in models] if all(recipe_of(Path(run)) for run in models) else [models]
     results = [run_probes(interview, wanted, world, repeats) for interview, world in (load_interview(one, n, seed) for one in asked)]
     found, drawn = merge_runs([found for found, _ in results]), results[0][1]

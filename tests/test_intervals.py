@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from raterhf.figures import metrics
+from raterhf.figures.intervals import clopper_pearson, without_bias
 
 
 @pytest.fixture
@@ -80,3 +81,14 @@ def test_equal_gold_without_overlap_names_the_nearest_points():
         "a": {"reward_gold": 1, "etv": 0.2},
         "b": {"reward_gold": 2, "etv": 0.3},
     }
+
+
+def test_clopper_pearson_by_hand():
+    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
+    assert clopper_pearson(10, 10) == (pytest.approx(0.025**0.1), 1.0)
+
+
+def test_only_a_bias_beyond_chance_is_taken_off():
+    replicates = np.array([0.0, 1.0] * 50)  # sd .5, so that the error of their mean is .05
+    assert without_bias(replicates, 0.36) is replicates  # off by .14, less than three errors
+    assert without_bias(replicates, 0.3).tolist() == pytest.approx((replicates - 0.2).tolist())

@@ -11,13 +11,14 @@ from small_run import CONFIG, fails, invoke, succeeds
 
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
+from raterhf.figures.intervals import clopper_pearson
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.policy import sampling_laws
 from raterhf.probes import numbers
 from raterhf.probes.interview import PEOPLE, Answers, Interview
 from raterhf.probes.laws import Laws, etv, gamma, laws_of
 from raterhf.probes.load import load_interview, said_by_people
-from raterhf.probes.measure import CannotMeasure, Measured, clopper_pearson, difference, false_alarms, measure, recovered
+from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.probes.questions import Asked, read_questions, shipped_questions
 from raterhf.probes.suite import merge_probes, run_probes
 
@@ -67,9 +68,18 @@ def test_halves_of_one_sample_are_seldom_called_different():
     assert low <= 0.05 and (low, high) == clopper_pearson(round(rate * 200), 200)
 
 
-def test_clopper_pearson_by_hand():
-    assert clopper_pearson(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
-    assert clopper_pearson(10, 10) == (pytest.approx(0.025**0.1), 1.0)
+def test_a_rare_event_tells_no_halves_apart():
+    """Of two events in 300 one half may have both; the mean of replicates is off by chance, which must not lift their lower end off 0."""
+    said = np.zeros(300)
+    said[[7, 9]] = 1
+    rate, _, _ = false_alarms(lambda rows: {"share": said[rows].mean()}, 300, np.random.default_rng(0), 200, 100)["share"]
+    assert rate <= 0.05
+    # Four in 150 against none: none has no spread of its own, but is not certain. Of an exact law it would be.
+    none, four = (measure(lambda rows, n=n: {"share": (rows < n).mean()}, 150, np.random.default_rng(0)) for n in (0, 4))
+    _, low, high = difference(four, none, "share")
+    assert low < 0 < high
+    exact = measure(lambda rows: {"share": 0.0}, 1, np.random.default_rng(0))
+    assert difference(four, exact, "share") == pytest.approx(four.interval("share"))
 
 
 def test_sampling_laws_by_hand():
@@ -220,6 +230,7 @@ def test_mistakes(run, tmp_path, lm):
     fails("probe", lm, "--probes", "nmubers", says=("probe 'nmubers' is not known", "numbers"))
     fails("probe", lm, run / "policy", says="say with --out where to write")
     fails("probe", f"a={lm}", f"a={lm}", "--out", tmp_path, says="2 models have 1 names")
+    fails("probe", run, run, "--repeats", "5", "--out", tmp_path, says=("--repeats 5 with 2 runs", "give one run"))
 
 
 def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):

@@ -142,7 +142,7 @@ def test_reward_is_read_at_the_eos(base, tmp_path):
             states = model.model(torch.tensor([ids])).last_hidden_state
             by_hand.append(model.score(states[0, -1]).item())
     for batch_size in (1, 3, 256):
-        scores = vanilla.score_texts(folder, prompts, completions, batch_size)
+        scores = vanilla.load_scorer(folder, batch_size)(prompts, completions)
         assert np.allclose(scores, by_hand, atol=1e-5)
     assert scores[0] == scores[2]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from scipy.optimize import brentq
 
 from raterhf.figures.diversity import agreement_at, collapse_p_value
-from raterhf.probes.measure import clopper_pearson
+from raterhf.figures.intervals import clopper_pearson
 from raterhf.recipe import Probes
 from raterhf.training.collapse import FALSE_ALARMS
 

@@ -120,11 +120,6 @@ def load_scorer(reward_dir: Path, batch_size: int = 256) -> Callable[[Sequence[P
     return score
 
 
-def score_texts(reward_dir: Path, prompts: Sequence[Prompt], completions: Sequence[str], batch_size: int = 256) -> np.ndarray:
-    """Raw scores [N] of the TRL reward model. For many calls keep what `load_scorer` returns."""
-    return load_scorer(reward_dir, batch_size)(prompts, completions)
-
-
 def train_rl(
     sft_dir: Path,
     out: Path,

@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.stats import beta
 from scipy.stats import t as student
 
 LEVEL = 0.95
 MIN_SEEDS = 3
+MONTE_CARLO = 3.0  # errors of a mean of replicates that chance explains
 
 
 def cluster_bootstrap(
@@ -25,11 +27,9 @@ def cluster_bootstrap(
 ) -> tuple[float, float]:
     """Interval of `stat(raters, questions)`: indices drawn with replacement, or None without `n_questions`.
 
-    The percentile interval, moved so that the replicates' mean lies on the value with everybody in it: a tv
-    or a mutual information has a floor that grows again in every resample, and the plain interval would sit
-    above the value. A floor that the figure subtracts does not depend on the answers: simulate it once for
-    each question, before, not in every replicate. Replicates where the figure does not exist are left out;
-    (nan, nan) when it does not exist for half of them or for all raters.
+    The percentile interval of replicates `without_bias`. A floor that the figure subtracts does not depend on
+    the answers: simulate it once for each question, before, not in every replicate. Replicates where the figure
+    does not exist are left out; (nan, nan) when it does not exist for half of them or for all raters.
     """
 
     def indices(size: int | None, resample: bool) -> np.ndarray | None:
@@ -42,7 +42,25 @@ def cluster_bootstrap(
     replicates = replicates[np.isfinite(replicates)]
     if not math.isfinite(value) or replicates.size <= n / 2:
         return float("nan"), float("nan")
-    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - replicates.mean() + value
+    low, high = np.quantile(without_bias(replicates, value), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def without_bias(replicates: np.ndarray, value: float) -> np.ndarray:
+    """Bootstrap replicates [B], moved so that their mean lies on the value with everybody in it, if it is off by more than chance.
+
+    A tv or a mutual information has a floor that grows again in every resample, and plain percentiles would sit
+    above the value. A share has none: its replicates' mean is off by the error of B draws, and moving them by
+    that would lift a rare event's lower end off 0.
+    """
+    bias = replicates.mean() - value
+    return replicates - bias if abs(bias) > MONTE_CARLO * replicates.std() / len(replicates) ** 0.5 else replicates
+
+
+def clopper_pearson(count: int, n: int) -> tuple[float, float]:
+    """The exact interval of a share (Clopper and Pearson 1934)."""
+    low = beta.ppf((1 - LEVEL) / 2, count, n - count + 1) if count else 0.0
+    high = beta.ppf((1 + LEVEL) / 2, count + 1, n - count) if count < n else 1.0
     return float(low), float(high)
 
 

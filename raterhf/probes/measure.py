@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 from scipy.stats import norm as normal
 from scipy.stats import t as student
 
-LEVEL = 0.95
+from raterhf.figures.intervals import LEVEL, clopper_pearson, without_bias
+
 REPLICATES = 200
 
 Figures = Callable[[np.ndarray], dict[str, float]]
@@ -24,10 +24,11 @@ class CannotMeasure(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """Values of figures, and bootstrap replicates [B] of each, shifted so that their mean is the value, and widened where rows are few."""
+    """Values of figures, and bootstrap replicates [B] of each, `without_bias`, widened where rows are few; `exact`: nothing was drawn."""
 
     values: dict[str, float]
     replicates: dict[str, np.ndarray]
+    exact: bool = False
 
     def interval(self, figure: str) -> tuple[float, float, float]:
         """(value, low, high); nan ends where the figure exists in fewer than half of the replicates."""
@@ -42,9 +43,9 @@ def measure(figures: Figures, rows: int, rng: np.random.Generator, n: int = REPL
     for name, value in values.items():
         column = np.array([one[name] for one in drawn], dtype=np.float64)
         there = column[np.isfinite(column)]
-        # A distance has a floor that grows again in every resample; the plain interval would sit above the value.
-        replicates[name] = (column - there.mean()) * _widening(rows) + value if len(there) else column
-    return Measured(values, replicates)
+        column[np.isfinite(column)] = without_bias(there, value) if len(there) else there
+        replicates[name] = (column - value) * _widening(rows) + value
+    return Measured(values, replicates, exact=rows == 1)
 
 
 def _widening(rows: int) -> float:
@@ -64,8 +65,16 @@ def _with_ends(value: float, replicates: np.ndarray) -> tuple[float, float, floa
 
 
 def difference(a: Measured, b: Measured, figure: str) -> tuple[float, float, float]:
-    """a's figure minus b's, with the interval of two independent samples."""
-    return _with_ends(a.values[figure] - b.values[figure], a.replicates[figure] - b.replicates[figure])
+    """a's figure minus b's, with the interval of two independent samples.
+
+    A sample in which a rare event never happened has no spread, which does not make it certain: it is as uncertain as the other one.
+    """
+    value = a.values[figure] - b.values[figure]
+    spreads = [one.replicates[figure] - one.values[figure] for one in (a, b)]
+    for i, (one, other) in enumerate(((a, spreads[1]), (b, spreads[0]))):
+        if np.allclose(spreads[i], 0) and not one.exact:
+            spreads[i] = np.roll(other, 1)
+    return _with_ends(value, value + spreads[0] - spreads[1])
 
 
 def recovered(raters: Measured, vanilla: Measured, people: Measured | float, figure: str) -> tuple[float, float, float]:
@@ -96,10 +105,3 @@ def false_alarms(figures: Figures, rows: int, rng: np.random.Generator, repeats:
             _, low, high = difference(a, b, name)
             alarms[name] = alarms.get(name, 0) + bool(low > 0 or high < 0)
     return {name: (count / repeats, *clopper_pearson(count, repeats)) for name, count in alarms.items()}
-
-
-def clopper_pearson(count: int, n: int) -> tuple[float, float]:
-    """The exact interval of a share."""
-    low = beta.ppf((1 - LEVEL) / 2, count, n - count + 1) if count else 0.0
-    high = beta.ppf((1 + LEVEL) / 2, count + 1, n - count) if count < n else 1.0
-    return float(low), float(high)

@@ -20,7 +20,6 @@ import numpy as np
 from raterhf.errors import UserError
 from raterhf.raters.population import MIN_MEMBERS, Population
 
-RESERVED = ("new", "all", "none")
 FIXED = re.compile(r"new:(\d+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 

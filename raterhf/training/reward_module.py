@@ -23,7 +23,7 @@ class ComparisonData:
     """Rendered comparisons: examples [N] by index, `a`, `b`, `label`, `rater`, `group` arrays [B].
 
     `group` numbers what is asked: comparisons of one group share completions, and so the trunk's work.
-    ."""
+    """
 
     examples: list[Example]
     a: np.ndarray
