@@ -1,5 +1,7 @@
 """Attractors: what becomes of pushed answers, by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from letters import LETTERS, Letters, Scripted
@@ -34,7 +36,7 @@ def interview(base=either, draws: int = 20, **asked) -> Interview:
 
 def test_falls_are_counted_above_chance_among_valid_answers():
     pushed, unpushed = np.array([0, 0, 1, -1]), np.array([1, -1, 0, -1])
-    sample = attractors.count([np.column_stack([pushed] * 5 + [unpushed])], [0], [0.25])
+    sample = attractors.count([np.column_stack([pushed] * 5 + [unpushed])], [0], [np.full((4, 6), 0.25)])
     found = attractors.figures(sample, np.arange(4))
     # Pushed: two of three valid answers; unpushed: one of two.
     assert found["back"] == found["back_90"] == pytest.approx((2 / 3 - 0.25) / 0.75)
@@ -43,15 +45,34 @@ def test_falls_are_counted_above_chance_among_valid_answers():
 
 def test_questions_are_pooled_by_their_valid_answers():
     one, other = np.array([[0], [0], [0]]), np.array([[1], [-1], [-1]])
-    sample = attractors.count([one, other], [0, 0], [0.5, 0.5])
+    sample = attractors.count([one, other], [0, 0], [np.full((3, 1), 0.5)] * 2)
     assert sample.above.sum() / sample.room.sum() == pytest.approx((3 * 0.5 - 0.5) / (4 * 0.5))
 
 
 def test_an_attractor_is_reached_whatever_comes_before():
     found = attractors.figures(attractors.ask(interview(), "vanilla"), np.arange(10))
-    # The first of two tokens is exchanged at 10 % and 30 %: b follows all the same. Later b itself is, for d, the only other likely one.
-    assert [found[f"back_{d}"] for d in (10, 30, 50, 70, 90)] == [1, 1, -1, -1, -1]
-    assert found["back"] == pytest.approx(-0.2) and found["unpushed"] == 1.0 and found["valid_after"] == 1.0
+    # The first of two tokens is exchanged at 10 % and 30 %: b follows all the same. Later b itself is, for d, and nobody could fall back.
+    assert [found[f"back_{d}"] for d in (10, 30, 50, 70, 90)] == [1, 1, 0, 0, 0]
+    assert 0.2 < found["back"] < 0.4 and found["unpushed"] == 1.0 and found["valid_after"] == 1.0
+
+
+def test_the_first_model_falls_back_as_often_as_by_chance():
+    found = attractors.figures(attractors.ask(interview(draws=400), "base"), np.arange(200))
+    assert abs(found["back"]) < 0.1
+
+
+def test_chance_is_the_share_of_peoples_texts_that_begin_so():
+    law, class_of = np.array([0.75, 0.25]), np.array([0, 0, 1, -1])
+    asked = SimpleNamespace(law=law, texts=["ab", "cb", "ad", "abd"], class_of=class_of)
+    # b has two wordings of .375 each, of which one begins with a, beside d's .25.
+    shares = attractors.share_of_people(asked, 0, ["a", "c", "ab", "ad", "d"])
+    assert shares.tolist() == pytest.approx([0.6, 1, 1, 0, float("nan")], nan_ok=True)
+    assert np.isnan(attractors.share_of_people(question(law=None), 0, ["a"])).all()
+
+
+def test_what_the_exchange_decides_does_not_count():
+    sample = attractors.count([np.array([[0, 0], [0, 1]])], [0], [np.array([[1.0, 0.5], [np.nan, 0.5]])])
+    assert sample.above.tolist() == [[0, 0.5], [0, -0.5]] and sample.room.tolist() == [[0, 0.5], [0, 0.5]]
 
 
 def test_other_tokens_are_likely_and_neither_the_one_said_nor_the_end():
@@ -67,9 +88,9 @@ def test_other_tokens_are_likely_and_neither_the_one_said_nor_the_end():
 def test_chance_is_what_people_say_or_else_the_first_model():
     asked = interview(law=None)
     asked.people["q"] = Answers(["b", "d", "d", "d"], np.array([0, 1, 1, 1]))
-    assert attractors.ask(asked, "vanilla").room[0] == pytest.approx(0.75)
+    assert attractors.ask(asked, "vanilla").room[0, -1] == pytest.approx(0.75)
     alone = interview(law=None, draws=400)
-    assert attractors.ask(alone, "vanilla").room[0, 0] == pytest.approx(0.5, abs=0.08)
+    assert attractors.ask(alone, "vanilla").room[0, -1] == pytest.approx(0.5, abs=0.08)
 
 
 def test_what_cannot_be_measured():

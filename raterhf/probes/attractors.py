@@ -5,11 +5,11 @@ without own noise). The other token is drawn from the first model's law there, s
 and the end of the text, among those at least a tenth as likely as the likeliest other one.
 
 The figure is (b - c) / (1 - c): b how many of the texts that end as valid answers end in the model's favourite class, whatever they were
-before, and c the share of that class among what people say, or where nobody knows in the first model's answers. So a sampler that says
-what people say ends in its favourite with probability c, pushed or not, and gets 0; people have no tokens to exchange, and 0 stands in
-their place. It is 0 up to what the push itself decides: where the favourite parts from the rest, its token is the one taken away, and
-the figure falls below. An attractor is above 0, and near `unpushed`, the same figure of the answers as they were. Which class is the
-favourite is read off other answers than those that are pushed, lest chance choose it.
+before, and c how many would by chance. Where people's law and its texts are known, c is the share of that class among what people say that
+begins as the pushed text does (each wording of an answer alike), so that a sampler of people gets 0, which is people's value; texts whose
+answer the push itself decides do not count. Where nobody knows, or nobody would begin so, c is what the first model makes of the same begun
+text. An attractor is above 0, and near `unpushed`, the same figure of the answers as they were. Which class is the favourite is read off
+other answers than those that are pushed, lest chance choose it.
 
 Rows are raters, or draws, each with one answer to each question, pushed at every depth.
 """
@@ -41,7 +41,7 @@ MOST_COMMON = 0.9  # a class that people say more often leaves no room above cha
 @dataclass(frozen=True)
 class Pushed:
     """What became of M answers to each question, at each depth and, last, unpushed. Sums over questions [M, depths + 1]: `above` of hits
-    minus chance among the valid ones, `room` of one minus chance among these, `valid` shares.
+    minus chance among the valid ones whose chance is known, `room` of one minus chance among these; `valid` shares.
     """
 
     above: np.ndarray
@@ -53,10 +53,11 @@ class Pushed:
         return len(self.above)
 
 
-def count(classes: list[np.ndarray], favourites: list[int], chances: list[float]) -> Pushed:
-    """From the classes [M, depths + 1] (-1: invalid) of each question's answers, its favourite class and the share c of that by chance."""
-    above = sum((k == f) - c * (k >= 0) for k, f, c in zip(classes, favourites, chances, strict=True))
-    room = sum((1 - c) * (k >= 0) for k, c in zip(classes, chances, strict=True))
+def count(classes: list[np.ndarray], favourites: list[int], chances: list[np.ndarray]) -> Pushed:
+    """From each question's classes [M, depths + 1] of answers (-1: invalid), its favourite, and chances [M, depths + 1] (nan: unknown)."""
+    there = [(k >= 0) & np.isfinite(c) for k, c in zip(classes, chances, strict=True)]
+    above = sum(np.where(ok, (k == f) - c, 0.0) for ok, k, f, c in zip(there, classes, favourites, chances, strict=True))
+    room = sum(np.where(ok, 1 - c, 0.0) for ok, c in zip(there, chances, strict=True))
     return Pushed(above, room, np.mean([k >= 0 for k in classes], 0))
 
 
@@ -79,17 +80,19 @@ def ask(interview: Interview, name: str) -> Pushed:
     classes, favourites, chances = [], [], []
     for question in closed_questions(interview):
         favourite = _favourite(interview, name, question)
-        chance = _chance(interview, question, favourite)
-        if chance <= MOST_COMMON:
-            pushed = push(interview, name, question)
-            classes.append(np.column_stack([pushed, interview.said(name, question).classes[: len(pushed)]]))
+        usual = _chance(interview, question, favourite)
+        if usual <= MOST_COMMON:
+            begun = push(interview, name, question)
+            before = interview.said(name, question).classes[: len(begun.wordings)]
+            ended = go_on(interview.subjects[name], question, begun, interview.rng("end", name, question.key))
+            classes.append(np.column_stack([ended, before]))
+            chances.append(np.column_stack([expected(interview, question, favourite, begun), np.full(len(before), usual)]))
             favourites.append(favourite)
-            chances.append(chance)
     if not classes:
         raise CannotMeasure(f"{name}: what it says most is what people say in more than {MOST_COMMON:.0%} of cases anyway")
     sample = count(classes, favourites, chances)
-    if not (sample.room.sum(0) > 0).all():
-        raise CannotMeasure(f"{name}: no answer is valid once a token of it is exchanged")
+    if not sample.room[:, :-1].sum() > 0:
+        raise CannotMeasure(f"{name}: no answer is valid once a token of it is exchanged, or the exchange decides them all")
     return sample
 
 
@@ -114,28 +117,74 @@ def _chance(interview: Interview, question: Question, favourite: int) -> float:
     return float((interview.said(reference, question).classes == favourite).mean())
 
 
-def push(interview: Interview, name: str, question: Question) -> np.ndarray:
-    """Classes [M, depths] of what becomes of the first M answers of a model, pushed at each depth."""
-    said, model, n = interview.said(name, question), interview.subjects[name], _pushed(interview)
+@dataclass(frozen=True)
+class Begun:
+    """Pushed beginnings of M answers: `tokens` [M * depths] said so far, the other token last; of each answer wording, prompt and rater."""
+
+    tokens: list[tuple[int, ...]]
+    wordings: list[str]
+    prompts: list[tuple[int, ...]]
+    raters: list[Rater]
+
+
+def push(interview: Interview, name: str, question: Question) -> Begun:
+    """The first answers of a model, cut at each depth, with another token in place of the one said there."""
+    said, n = interview.said(name, question), _pushed(interview)
     first_name, first = next(iter(interview.subjects.items()))
-    rng = interview.rng("push", name, question.key)
-    eos = model.renderer.tokenizer.eos_token_id
-    raters = interview.raters(name, interview.draws)[:n]
+    eos = first.renderer.tokenizer.eos_token_id
     cut, heads = [], []
     for example, wording in zip(said.examples[:n], said.wordings):
         tokens = example.ids[example.prompt_length :]
         length = max(1, len(tokens) - (tokens[-1] == eos))
         head = first.renderer.prompt(interview.prompt(first_name, wording))
-        for depth in DEPTHS:
-            t = int(depth * length)
-            cut.append((example.ids[: example.prompt_length], tokens[:t], tokens[t]))
+        for t in (int(depth * length) for depth in DEPTHS):
+            cut.append((tokens[:t], tokens[t]))
             heads.append(head + tokens[:t])
-    other = draw_others(first, heads, [token for _, _, token in cut], rng)
-    before = [prompt + begun + (token,) for (prompt, begun, _), token in zip(cut, other)]
-    ended = model.go_on(before, [rater for rater in raters for _ in DEPTHS], int(rng.integers(2**31)))
-    decode = model.renderer.tokenizer.decode
-    texts = [decode(example.ids[len(prompt) :], skip_special_tokens=True) for example, (prompt, _, _) in zip(ended, cut)]
-    return np.array([question.parse(text) for text in texts]).reshape(n, len(DEPTHS))
+    other = draw_others(first, heads, [token for _, token in cut], interview.rng("push", name, question.key))
+    begun = [said_so_far + (token,) for (said_so_far, _), token in zip(cut, other)]
+    prompts = [example.ids[: example.prompt_length] for example in said.examples[:n]]
+    return Begun(begun, said.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
+
+
+def go_on(model: Contestant, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
+    """Classes [M, depths] of what a model makes of begun texts, each under its rater."""
+    prompts, raters = ([one for one in each for _ in DEPTHS] for each in (begun.prompts, begun.raters))
+    contexts = [prompt + tokens for prompt, tokens in zip(prompts, begun.tokens, strict=True)]
+    ended = model.go_on(contexts, raters, int(rng.integers(2**31)))
+    said = [example.ids[len(prompt) :] for example, prompt in zip(ended, prompts)]
+    texts = [model.renderer.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in said]
+    return np.array([question.parse(text) for text in texts]).reshape(-1, len(DEPTHS))
+
+
+def expected(interview: Interview, question: Question, favourite: int, begun: Begun) -> np.ndarray:
+    """How often [M, depths] begun texts end in the favourite by chance.
+
+    Nan where people's texts that begin so are all of that class, or none, and where neither people nor the first model end them validly.
+    """
+    first_name, first = next(iter(interview.subjects.items()))
+    texts = [first.renderer.tokenizer.decode(tokens, skip_special_tokens=True).lstrip() for tokens in begun.tokens]
+    chance = share_of_people(question, favourite, texts).reshape(-1, len(DEPTHS))
+    decided = np.isclose(chance, 0) | np.isclose(chance, 1)
+    if np.isnan(chance).any():
+        prompts = [first.renderer.prompt(interview.prompt(first_name, wording)) for wording in begun.wordings]
+        asked = replace(begun, prompts=prompts, raters=first.raters(len(prompts), interview.seed))
+        ended = go_on(first, question, asked, interview.rng("chance", question.key))
+        chance = np.where(np.isnan(chance), np.where(ended < 0, np.nan, ended == favourite), chance)
+    return np.where(decided, np.nan, chance)
+
+
+def share_of_people(question: Question, favourite: int, begins: list[str]) -> np.ndarray:
+    """Share [N] of a class among people's answers that begin so, each wording of an answer alike; nan where none does, or nobody knows."""
+    if question.law is None or not len(question.texts):
+        return np.full(len(begins), np.nan)
+    listed = question.class_of >= 0
+    texts, class_of = np.array(question.texts)[listed], question.class_of[listed]
+    weight = (question.law / np.maximum(np.bincount(class_of, minlength=len(question.law)), 1))[class_of]
+    share = {}
+    for begin in dict.fromkeys(begins):
+        here = weight * np.char.startswith(texts, begin)
+        share[begin] = here[class_of == favourite].sum() / here.sum() if here.sum() else np.nan
+    return np.array([share[begin] for begin in begins])
 
 
 def draw_others(model: Contestant, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
@@ -155,13 +204,13 @@ def draw_others(model: Contestant, contexts: list[tuple[int, ...]], said: list[i
 
 
 def figures(sample: Pushed, rows: np.ndarray) -> dict[str, float]:
-    """`back` is the mean over depths, `back_10` that of answers pushed at 10 % of their length, and so on; `unpushed` of the answers as
-    they were; `valid_after` the share of pushed answers that are valid. Questions are pooled as their valid answers are.
+    """`back` is of all that were pushed, `back_10` of answers pushed at 10 % of their length, and so on (nan: the push decides them all);
+    `unpushed` of the answers as they were; `valid_after` the share of pushed answers that are valid. What counts is pooled.
     """
     n = np.bincount(rows, minlength=sample.rows)
     above, room = n @ sample.above, n @ sample.room
-    rate = np.where(room > 0, above / np.where(room > 0, room, 1.0), np.nan)
-    found = {"back": float(rate[:-1].mean()), "unpushed": float(rate[-1])} | dict(zip(AT, rate[:-1].tolist()))
+    groups = [("back", slice(0, -1)), *((at, slice(i, i + 1)) for i, at in enumerate(AT)), ("unpushed", slice(-1, None))]
+    found = {figure: float(above[at].sum() / room[at].sum()) if room[at].sum() > 0 else float("nan") for figure, at in groups}
     return found | {"valid_after": float((n @ sample.valid)[:-1].mean() / len(rows))}
 
 
@@ -180,9 +229,9 @@ PROBE = Probe(
     name="attractors",
     title="Does a pushed answer fall back?",
     caption="A token of each answer is exchanged for another likely one, and the model goes on by itself: how many of the valid answers "
-    "that come out are its favourite answer, above chance (0 is how often people give that answer, 100 % is always)? The diamond is the "
-    "answers as they were, the broken line the first model. A collapsed model's line stays above 0 and begins near its diamond, as if "
-    "nothing had happened; a sampler of people stays near 0, or below where the push takes the favourite away.",
+    "that come out are its favourite answer, above chance (0 is how often people who began so give that answer, 100 % is always)? The "
+    "diamond is the answers as they were, the broken line the first model. A collapsed model's line stays above 0 and begins near its "
+    "diamond, as if nothing had happened; a sampler of people stays near 0. Where the exchange decides every answer there is no point.",
     headline="back",
     best={"back": 0.0, "unpushed": 0.0} | dict.fromkeys(AT, 0.0) | {"valid_after": float("nan")},
     ask=ask,
