@@ -19,6 +19,7 @@ from raterhf.probes.interview import PEOPLE, Answers, Interview
 from raterhf.probes.laws import Laws, etv, gamma, laws_of
 from raterhf.probes.load import load_interview, said_by_people
 from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
+from raterhf.probes.page import at_gold
 from raterhf.probes.questions import Asked, read_questions, shipped_questions
 from raterhf.probes.suite import merge_probes, run_probes
 
@@ -241,6 +242,14 @@ def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):
         part.save_pretrained(tmp_path / "nan")
     result = invoke("probe", f"nan={tmp_path / 'nan'}", f"plain={lm}", "--probes", "numbers", "-n", 101, "--out", tmp_path / "out")
     assert result.exit_code == 3 and "numbers: nan: its log-probabilities are not numbers (NaN)" in result.stderr
+
+
+def test_the_page_says_at_what_gold_the_gap_is_recovered():
+    below = at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": (-0.4, -0.5, -0.3)})
+    assert below == "What fictitious raters recover of vanilla's gap to people is at a gold reward below vanilla's."
+    assert "not below" in at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": (-0.2, -0.3, -0.1)})
+    assert "below" in at_gold({"vanilla": (-0.1, None, None), "rater_new": (-0.2, None, None)})
+    assert at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": None}) is None and at_gold({}) is None
 
 
 def test_seeds_are_merged():

@@ -13,7 +13,9 @@ def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, P
     """Write probes.json, plots/*.svg and probes.html into `out`; returns what the first holds and the last's path."""
     found = write(out / "probes.json", found)
     parts, drawn = sections(found["probes"], drawn)
-    page = page_template("probes.html.j2").render(colours=COLOURS, found=found, plots=inlined(drawn), **parts)
+    page = page_template("probes.html.j2").render(
+        colours=COLOURS, found=found, plots=inlined(drawn), at_gold=at_gold(found["gold"]), **parts
+    )
     return found, write_page(out, drawn, page, "probes.html")
 
 
@@ -47,6 +49,16 @@ def verdict(probe: dict) -> list[str]:
         else:
             said.append(f"fictitious raters recover {_percent(gap[0])} [{_percent(gap[1])}, {_percent(gap[2])}] of vanilla's gap to people")
     return said
+
+
+def at_gold(gold: dict[str, list | None]) -> str | None:
+    """Whether what fictitious raters recover of vanilla's gap is at a gold reward as good as its; None where one of them is unknown."""
+    ours, theirs = gold.get("rater_new"), gold.get("vanilla")
+    if not ours or not theirs:
+        return None
+    worse = ours[0] < theirs[0] if None in (*ours, *theirs) else ours[2] < theirs[1]
+    at = "a gold reward below vanilla's" if worse else "a gold reward that is not below vanilla's"
+    return f"What fictitious raters recover of vanilla's gap to people is at {at}."
 
 
 def _percent(value: float | None) -> str:
