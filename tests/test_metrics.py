@@ -7,8 +7,9 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from sklearn.metrics import mutual_info_score
 
-from raterhf.figures import metrics
+from raterhf.figures import coherence, metrics
 
 TYPES, QUESTIONS, CLASSES = 4, 6, 6
 N = 400
@@ -143,6 +144,27 @@ def test_gamma_does_not_exist_for_a_collapsed_policy_or_without_valid_answers():
 
 
 # Coherence
+
+
+def test_information_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    said = rng.integers(-1, 3, size=(40, 2))
+    said[:20, 1] = said[:20, 0]
+    valid = said[(said >= 0).all(1)]
+    widths = coherence.widths_of(said)
+    matrix = coherence.information(coherence.one_hot(said, widths), widths)
+    assert widths.tolist() == [4, 4] and matrix[0, 1] == matrix[1, 0] == pytest.approx(mutual_info_score(*valid.T))
+    # Two classes that go together by halves have log 2 of it, counted over the rows whose answers are both valid.
+    pairs = coherence.one_hot(np.array([[0, 0], [1, 1], [0, 0], [1, 1], [-1, 2], [2, -1]]), [4, 4])
+    assert coherence.information(pairs, [4, 4])[0, 1] == pytest.approx(math.log(2))
+
+
+def test_tables_of_pairs_are_compared():
+    together, crossed = np.array([[0, 0], [1, 1]] * 2), np.array([[0, 1], [1, 0]] * 2)
+    starts = coherence.starts_of([4, 4])
+    a, b = coherence.one_hot(together, [4, 4]), coherence.one_hot(crossed, [4, 4])
+    assert coherence.tables_tv(a, b, starts) == 1 and coherence.tables_tv(a, a, starts) == 0
+    assert coherence.tables_tv(a, np.concatenate([a, b]), starts) == 0.5
 
 
 def test_mutual_information_of_four_raters_by_hand():

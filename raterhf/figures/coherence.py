@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from sklearn.metrics import mutual_info_score
+from scipy.special import xlogy
 from sklearn.metrics.cluster import expected_mutual_information
 
 from raterhf.figures.marginal import checked_law, tv_floor
@@ -38,17 +38,46 @@ def _pair_matrix(n_questions: int, values: Sequence[float]) -> np.ndarray:
     return matrix
 
 
-def mutual_information(answers: np.ndarray) -> np.ndarray:
-    """Mutual information in nats between every two questions, minus its mean over permuted raters. [Q, Q].
+def one_hot(answers: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Answers as float32 [R, sum of widths], what is invalid as each question's last class; `widths` [Q] count it.
 
-    Each pair uses the raters with valid answers to both; it is 0 when there is none. The permuted mean is
-    exact (the hypergeometric sum of Vinh, Epps and Bailey 2010), not simulated.
+    A product of two of these holds the tables of all pairs of questions at once.
     """
+    return np.concatenate([np.eye(k, dtype=np.float32)[column] for column, k in zip(np.transpose(answers), widths, strict=True)], 1)
+
+
+def widths_of(*answers: np.ndarray) -> np.ndarray:
+    """How many classes [Q] questions have in these answers, one more for what is invalid."""
+    return np.max([np.max(a, axis=0, initial=0) for a in answers], axis=0) + 2
+
+
+def starts_of(widths: np.ndarray) -> np.ndarray:
+    """Where each question's classes begin in `one_hot` [Q]."""
+    return np.cumsum([0, *widths[:-1]])
+
+
+def information(hot: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Mutual information [Q, Q] in nats between questions, chance left in, of `one_hot` answers.
+
+    Each pair uses the raters with valid answers to both; it is 0 when there is none. Entropies on the diagonal.
+    """
+    kept = np.delete(np.arange(hot.shape[1]), np.cumsum(widths) - 1)
+    starts = starts_of(np.asarray(widths) - 1)
+    table = (hot.T @ hot)[np.ix_(kept, kept)].astype(np.float64)
+    margins = np.add.reduceat(table, starts, 1)
+    total = np.add.reduceat(margins, starts, 0)
+    both = np.add.reduceat(np.add.reduceat(xlogy(table, table), starts, 0), starts, 1)
+    one = np.add.reduceat(xlogy(margins, margins), starts, 0)
+    return (both - one - one.T + xlogy(total, total)) / np.maximum(total, 1)
+
+
+def expected_information(answers: np.ndarray) -> np.ndarray:
+    """The mean of `information` over permuted raters [Q, Q]: exact (the hypergeometric sum of Vinh, Epps and Bailey 2010)."""
     columns = np.asarray(answers).T
-    return _pair_matrix(len(columns), [_excess_information(a, b) for a, b in combinations(columns, 2)])
+    return _pair_matrix(len(columns), [_expected(a, b) for a, b in combinations(columns, 2)])
 
 
-def _excess_information(a: np.ndarray, b: np.ndarray) -> float:
+def _expected(a: np.ndarray, b: np.ndarray) -> float:
     valid = (a >= 0) & (b >= 0)
     if not valid.any():
         return 0.0
@@ -56,7 +85,13 @@ def _excess_information(a: np.ndarray, b: np.ndarray) -> float:
     _, b = np.unique(b[valid], return_inverse=True)
     table = np.zeros((a.max() + 1, b.max() + 1), dtype=np.int64)
     np.add.at(table, (a, b), 1)
-    return float(mutual_info_score(None, None, contingency=table) - expected_mutual_information(table, a.size))
+    return float(expected_mutual_information(table, a.size))
+
+
+def mutual_information(answers: np.ndarray) -> np.ndarray:
+    """Mutual information in nats between every two questions, minus its mean over permuted raters. [Q, Q]."""
+    widths = widths_of(answers)
+    return information(one_hot(answers, widths), widths) - expected_information(answers)
 
 
 def mi_ratio(answers: np.ndarray, real_answers: np.ndarray, questions: np.ndarray | None = None) -> float:
@@ -110,25 +145,24 @@ def joint_tv(answers: np.ndarray, joint_laws: Sequence[np.ndarray], n_labels: in
     return mean_over_pairs(pair_tv(answers, joint_laws) - pair_tv_floor(joint_laws, n_labels, len(answers), rng))
 
 
+def tables_tv(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> float:
+    """Mean over pairs of questions of the tv between the tables of two groups of raters (`one_hot`), floor left in."""
+    gap = np.abs(a.T @ a / len(a) - b.T @ b / len(b))
+    return mean_over_pairs(0.5 * np.add.reduceat(np.add.reduceat(gap, starts, 0), starts, 1))
+
+
+def tables_floor(a: np.ndarray, b: np.ndarray, starts: np.ndarray, rng: np.random.Generator, n_shuffles: int = 100) -> float:
+    """Mean of `tables_tv` when the two groups are shuffled together, whole rows: exact for a perfect sampler."""
+    both = np.concatenate([a, b])
+    orders = [rng.permutation(len(both)) for _ in range(n_shuffles)]
+    return float(np.mean([tables_tv(both[order[: len(a)]], both[order[len(a) :]], starts) for order in orders]))
+
+
 def joint_tv_to_raters(answers: np.ndarray, real_answers: np.ndarray, rng: np.random.Generator, n_shuffles: int = 100) -> float:
-    """`joint_tv` where people's law is known only through fresh real raters. 0 perfect.
-
-    tv between the two tables, minus its mean when fictitious and real raters are shuffled together (whole
-    rows), which is exact for a perfect sampler.
-    """
-    pooled = np.concatenate([answers, real_answers])
-    n = len(answers)
-    cells = [np.unique(pooled[:, pair], axis=0, return_inverse=True)[1] for pair in combinations(range(pooled.shape[1]), 2)]
-
-    def mean_tv(order: np.ndarray) -> float:
-        first, second = order[:n], order[n:]
-        tables = [
-            np.bincount(c[first], minlength=c.max() + 1) / n - np.bincount(c[second], minlength=c.max() + 1) / len(second) for c in cells
-        ]
-        return float(np.mean([0.5 * np.abs(difference).sum() for difference in tables]))
-
-    floor = np.mean([mean_tv(rng.permutation(len(pooled))) for _ in range(n_shuffles)])
-    return mean_tv(np.arange(len(pooled))) - float(floor)
+    """`joint_tv` where people's law is known only through fresh real raters. 0 perfect."""
+    widths = widths_of(answers, real_answers)
+    a, b, starts = one_hot(answers, widths), one_hot(real_answers, widths), starts_of(widths)
+    return tables_tv(a, b, starts) - tables_floor(a, b, starts, rng, n_shuffles)
 
 
 def fleiss_kappas(repeats: np.ndarray) -> np.ndarray:

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import xlogy
 
-from raterhf.figures import metrics
+from raterhf.figures import coherence, metrics
 from raterhf.pages.heat import heat_plot, mi_plot
 from raterhf.pages.style import hue
 from raterhf.probes.interview import PEOPLE, Interview, Question
 from raterhf.probes.measure import CannotMeasure
 from raterhf.probes.probe import Probe
 
-SHUFFLES = 100
 MIN_RATERS = 5  # the classifiers' folds
 
 
@@ -39,59 +37,32 @@ class Tables:
         return len(self.said)
 
     @cached_property
-    def widths(self) -> list[int]:
-        return [len(q.classes) + 1 for q in self.questions]
+    def widths(self) -> np.ndarray:
+        return np.array([len(q.classes) + 1 for q in self.questions])
 
     @cached_property
     def starts(self) -> np.ndarray:
-        return np.cumsum([0, *self.widths[:-1]])
+        return coherence.starts_of(self.widths)
 
     @cached_property
     def hot(self) -> tuple[np.ndarray, np.ndarray]:
-        """One-hot answers [R, sum of K + 1] of raters and of people: their products are the tables of all pairs of questions at once."""
-        return one_hot(self.said, self.widths), one_hot(self.people, self.widths)
+        """One-hot answers [R, sum of K + 1] of raters and of people."""
+        return coherence.one_hot(self.said, self.widths), coherence.one_hot(self.people, self.widths)
 
     @cached_property
     def chance(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mutual information [Q, Q] by chance of R raters, and of R people: what `metrics.mutual_information` takes off."""
-        both = zip(self.hot, (self.said, self.people), strict=True)
-        return tuple(information(hot, self.widths) - metrics.mutual_information(answers) for hot, answers in both)
+        """Mutual information [Q, Q] by chance of R raters, and of R people."""
+        return coherence.expected_information(self.said), coherence.expected_information(self.people)
 
     @cached_property
     def joint_floor(self) -> float:
-        """Mean tv of the tables of pairs when raters and people are shuffled together: exact for a perfect sampler."""
-        rng, both = np.random.default_rng(0), np.concatenate(self.hot)
-        orders = [rng.permutation(len(both)) for _ in range(SHUFFLES)]
-        return float(np.mean([joint_tv(both[o[: self.rows]], both[o[self.rows :]], self.starts) for o in orders]))
+        return coherence.tables_floor(*self.hot, self.starts, np.random.default_rng(0))
 
     @cached_property
     def wins(self) -> np.ndarray:
         """[R, R] 1 where the rater is found more fictitious than the person, 1/2 for a tie."""
         raters, people = self.scores
         return ((raters[:, None] > people) + 0.5 * (raters[:, None] == people)).astype(np.float32)
-
-
-def one_hot(answers: np.ndarray, widths: list[int]) -> np.ndarray:
-    """[R, sum of widths], what is invalid as each question's last class."""
-    return np.concatenate([np.eye(k, dtype=np.float32)[column] for column, k in zip(answers.T, widths, strict=True)], 1)
-
-
-def information(hot: np.ndarray, widths: list[int]) -> np.ndarray:
-    """Mutual information [Q, Q] in nats between questions, chance left in, each pair over the rows whose answers to both are valid."""
-    kept = np.delete(np.arange(hot.shape[1]), np.cumsum(widths) - 1)
-    starts = np.cumsum([0, *(np.array(widths[:-1]) - 1)])
-    table = (hot.T @ hot)[np.ix_(kept, kept)].astype(np.float64)
-    margins = np.add.reduceat(table, starts, 1)
-    total = np.add.reduceat(margins, starts, 0)
-    both = np.add.reduceat(np.add.reduceat(xlogy(table, table), starts, 0), starts, 1)
-    one = np.add.reduceat(xlogy(margins, margins), starts, 0)
-    return (both - one - one.T + xlogy(total, total)) / np.maximum(total, 1)
-
-
-def joint_tv(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> float:
-    """Mean over pairs of questions of the tv between the tables of two groups of rows, floor left in."""
-    gap = np.abs(a.T @ a / len(a) - b.T @ b / len(b))
-    return metrics.mean_over_pairs(0.5 * np.add.reduceat(np.add.reduceat(gap, starts, 0), starts, 1))
 
 
 def ask(interview: Interview, name: str) -> Tables:
@@ -141,13 +112,13 @@ def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
     share = tables.rows * float(weight @ weight)
     raters, people = (hot[rows] for hot in tables.hot)
     own, real = (
-        metrics.mean_over_pairs(information(hot, tables.widths) - chance * share)
+        metrics.mean_over_pairs(coherence.information(hot, tables.widths) - chance * share)
         for hot, chance in zip((raters, people), tables.chance, strict=True)
     )
     found = {
         "mi": own,
         "mi_ratio": own / real if real > 0 else float("nan"),
-        "joint_tv": joint_tv(raters, people, tables.starts) - tables.joint_floor * share**0.5,
+        "joint_tv": coherence.tables_tv(raters, people, tables.starts) - tables.joint_floor * share**0.5,
         "c2st_auc": float(weight @ tables.wins @ weight),
     }
     return found | ({} if tables.again is None else {"kappa": kappa(tables, rows)})
@@ -156,7 +127,7 @@ def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
 def kappa(tables: Tables, rows: np.ndarray) -> float:
     """Mean of Fleiss' kappa of the two askings over the questions where it exists; nan for none."""
     same = (tables.said[rows] == tables.again[rows]).mean(0)
-    shares = (tables.hot[0][rows].mean(0) + one_hot(tables.again[rows], tables.widths).mean(0)) / 2
+    shares = (tables.hot[0][rows].mean(0) + coherence.one_hot(tables.again[rows], tables.widths).mean(0)) / 2
     chance = np.add.reduceat(shares**2, tables.starts)
     there = chance < 1 - 1e-6
     return float(((same[there] - chance[there]) / (1 - chance[there])).mean()) if there.any() else float("nan")
