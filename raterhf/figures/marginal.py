@@ -42,7 +42,7 @@ def checked_law(law: np.ndarray, n_classes: int) -> np.ndarray:
             f"law of {n_classes} answers has {law.size} entries, sum {law.sum():.4f}, min {law.min():.4f}: "
             "they must be nonnegative and sum to 1; append the invalid share as the last"
         )
-    return np.pad(law / law.sum(), (0, n_classes - law.size))
+    return np.concatenate([law / law.sum(), np.zeros(n_classes - law.size)])
 
 
 def tv(p: np.ndarray, q: np.ndarray) -> float:
