@@ -14,9 +14,9 @@ LEAST = 1e-12  # of tokens that a table leaves out
 
 
 class Letters:
-    eos_token_id, pad_token_id, chat_template = 0, 0, None
+    eos_token_id, pad_token_id, bos_token_id, chat_template = 0, 0, None, None
 
-    def __call__(self, text: str, add_special_tokens: bool) -> dict:
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict:
         return {"input_ids": [LETTERS.index(letter) for letter in text]}
 
     def decode(self, ids, skip_special_tokens: bool) -> str:

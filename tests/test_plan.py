@@ -159,7 +159,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradients(tokenizer
     for size in (2**26, 3 * 40):
         monkeypatch.setattr("raterhf.inference.scorer.CHUNK_LOGITS", size)
         states = torch.randn(10, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
-        log_prob, entropy = next_token_laws(lm_head, states, said)
+        log_prob, entropy = next_token_laws(lm_head, 40, states, said)
         (log_prob.sum() + 2 * entropy.sum()).backward()
         found.append((log_prob.detach(), entropy.detach(), states.grad))
     for one, other in zip(*found):

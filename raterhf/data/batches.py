@@ -1,8 +1,9 @@
 """The one place that renders examples into token ids, and the batches made of them.
 
 A rendered example is `tokenizer(rater text + prompt) + tokenizer(completion) + [eos]`, for training and scoring alike. A plain prompt
-ends in a newline (one is added where it has no white space at its end), so that prompt and completion never share a token; a
-conversation goes through the tokenizer's chat template. Nothing is truncated: an example longer than the window is an error.
+ends in a newline (one is added where it has no white space at its end), so that prompt and completion never share a token, and begins
+with the tokenizer's BOS where it puts one before texts; a conversation goes through the tokenizer's chat template, which says how it
+begins. Nothing is truncated: an example longer than the window is an error.
 """
 
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Renderer:
                 "set them with tokenizer.add_special_tokens and save the folder again"
             )
         self.tokenizer, self.max_length = tokenizer, max_length
+        begun = list(tokenizer("a")["input_ids"])[:1]
+        self._begin = tuple(begun) if begun and begun[0] == tokenizer.bos_token_id else ()
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def _tokens(self, text: str) -> tuple[int, ...]:
@@ -58,7 +61,7 @@ class Renderer:
 
     def prompt(self, prompt: str | list[dict], rater_text: str = "") -> tuple[int, ...]:
         """Token ids of a prompt to generate from. Raises UserError where it leaves no room in the window."""
-        ids = self._tokens(rater_text + self.prompt_text(prompt))
+        ids = self._head(prompt, rater_text)
         if len(ids) >= self.max_length:
             raise UserError(
                 f"prompt {str(prompt)[:60]!r} has {len(ids)} tokens, the window (model.max_length) {self.max_length}; "
@@ -67,7 +70,10 @@ class Renderer:
         return ids
 
     def length(self, prompt: str | list[dict], completion: str, rater_text: str = "") -> int:
-        return len(self._tokens(rater_text + self.prompt_text(prompt))) + len(self._tokens(completion)) + 1
+        return len(self._head(prompt, rater_text)) + len(self._tokens(completion)) + 1
+
+    def _head(self, prompt: str | list[dict], rater_text: str) -> tuple[int, ...]:
+        return (self._begin if isinstance(prompt, str) else ()) + self._tokens(rater_text + self.prompt_text(prompt))
 
     def example(self, prompt: str | list[dict], completion: str, rater_text: str = "") -> Example:
         """Token ids of prompt + completion + EOS. Raises UserError where they do not fit the window."""

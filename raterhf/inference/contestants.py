@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.batches import Example, Renderer, budget_batches, collate
 from raterhf.inference.sampler import Sampler, completion_text
@@ -64,13 +65,14 @@ class Contestant:
         """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
         vectors, null = self._soft(raters)
         device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
-        out = np.empty((len(contexts), self.policy.lm.config.vocab_size), np.float32)
+        known = min(len(self.renderer.tokenizer), self.policy.lm.get_input_embeddings().num_embeddings)
+        out = np.empty((len(contexts), known), np.float32)
         for rows in budget_batches([len(c) for c in contexts], LAW_TOKENS):
             batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
             at = torch.as_tensor(rows, device=device)
             prefix = self.policy.prefix(None if vectors is None else vectors[at], None if null is None else null[at])
             last = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows)), batch.mask.sum(1) - 1]
-            out[rows] = sampling_laws(self.policy.lm.lm_head(last), self.min_p, self.temperature).cpu().numpy()
+            out[rows] = sampling_laws(self.policy.next_logits(last), self.min_p, self.temperature)[:, :known].cpu().numpy()
         return out
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
@@ -102,8 +104,16 @@ def load_contestant(
             pool = checkpoint.load_pool(folder)
     else:
         lm, tokenizer = backbone.load_pretrained(folder)
-        policy = Policy(lm, 0, 0).eval()
+        policy = Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval()
     return Contestant(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
+
+
+def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens by which a plain model ends an answer: the tokenizer's EOS, and those that its generation config names (of a turn)."""
+    named = lm.generation_config.eos_token_id if lm.generation_config is not None else None
+    named = [named] if isinstance(named, int) else list(named or [])
+    ends = dict.fromkeys([tokenizer.eos_token_id, *named])
+    return tuple(end for end in ends if end is not None and 0 <= end < lm.get_input_embeddings().num_embeddings)
 
 
 def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> Contestant:

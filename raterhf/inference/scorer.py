@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from raterhf.data.batches import Example
@@ -156,25 +156,28 @@ def completion_log_probs(
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
         said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
-        log_prob, entropy = next_token_laws(policy.lm.lm_head, states[before(part, forest)], said, warp)
+        log_prob, entropy = next_token_laws(policy.next_logits, vocabulary, states[before(part, forest)], said, warp)
         zeros = log_prob.new_zeros(len(length))
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
+    vocabulary = policy.lm.lm_head.weight.shape[0]
     planned = plan(examples, number, "prefix", tokens, token_budget)
     return in_passes(planned, read, policy.lm.device)
 
 
-def next_token_laws(lm_head: nn.Module, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0)) -> tuple[Tensor, Tensor]:
+def next_token_laws(
+    next_logits: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the laws they were drawn from.
 
     In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
     """
 
     def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        laws = sampling_laws(lm_head(states), *warp)
+        laws = sampling_laws(next_logits(states), *warp)
         return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws.clamp(min=-1e4)).sum(1)  # what is never drawn has -inf
 
-    size = max(1, CHUNK_LOGITS // lm_head.weight.shape[0])
+    size = max(1, CHUNK_LOGITS // vocabulary)
     if len(states) <= size:
         return chunk(states, said)
     parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), said.split(size))]

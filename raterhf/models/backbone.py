@@ -63,11 +63,39 @@ def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
             f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
             "give another folder, or write this one again"
         ) from None
+    _refuse_unread(model, path)
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def next_logits(lm: PreTrainedModel, states: Tensor) -> Tensor:
+    """Logits of the next token after last hidden states, as the model itself makes them: scaled (Cohere, Granite) or capped (Gemma)."""
+    logits, config = lm.lm_head(states), lm.config.get_text_config()
+    if getattr(config, "logit_scale", None):
+        logits = logits * config.logit_scale
+    if getattr(config, "logits_scaling", None):
+        logits = logits / config.logits_scaling
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = cap * torch.tanh(logits / cap)
+    return logits
+
+
+@torch.no_grad()
+def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
+    """Raise UserError where a model is not read as it reads itself: other logits, or no keys and values that a sample could continue."""
+    ids = torch.arange(4)[None] % model.get_input_embeddings().num_embeddings
+    try:
+        out = model.eval().get_decoder()(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True)
+        kept = hasattr(out.past_key_values, "batch_select_indices")
+        alike = torch.allclose(next_logits(model, out.last_hidden_state), model(ids).logits, rtol=1e-3, atol=1e-3, equal_nan=True)
+    except (AttributeError, TypeError, NotImplementedError):
+        kept = alike = False
+    if not kept or not alike:
+        what = "is no decoder that keeps keys and values" if not kept else "changes its logits after lm_head in a way that is not known"
+        raise UserError(f"model {path} of type {model.config.model_type} {what}; give another model")
 
 
 def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:

@@ -12,17 +12,24 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
 from raterhf.data.batches import Batch
-from raterhf.models.backbone import with_prefix
+from raterhf.models.backbone import next_logits, with_prefix
 from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling
 from raterhf.raters.space import PrefixReader
 
 
 class Policy(nn.Module):
-    """A language model, its reader, its raters' own noise. `dim` 0: no soft prefix (encodings `text` and `none`, the base model)."""
+    """A language model, its reader, its raters' own noise. `dim` 0: no soft prefix (encodings `text` and `none`, the base model).
 
-    def __init__(self, lm: PreTrainedModel, dim: int, tokens: int, own_noise: OwnNoise | None = None):
+    `ends` are the tokens by which the model ends an answer, where they are several: all of them count as the first. `vocabulary` is how
+    many tokens the tokenizer knows, where the model has rows for more: none of these is said.
+    """
+
+    def __init__(
+        self, lm: PreTrainedModel, dim: int, tokens: int, own_noise: OwnNoise | None = None, ends: tuple[int, ...] = (),
+        vocabulary: int | None = None,
+    ):  # fmt: skip
         super().__init__()
-        self.lm = lm
+        self.lm, self.ends, self.vocabulary = lm, ends, vocabulary
         std = lm.get_input_embeddings().weight.std().item()
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
         self.own_noise = own_noise
@@ -40,12 +47,23 @@ class Policy(nn.Module):
         """Soft prefix [m, d] of nobody in particular."""
         return None if self.reader is None else self.reader.null
 
+    def next_logits(self, states: Tensor) -> Tensor:
+        """Logits [N, V] in fp32 of the token after last hidden states [N, d]."""
+        logits = next_logits(self.lm, states).float()
+        if len(self.ends) > 1:
+            ends = torch.tensor(self.ends, device=logits.device)
+            whole = logits[..., ends].logsumexp(-1, keepdim=True)
+            logits = logits.index_fill(-1, ends, -torch.inf)
+            logits = torch.where(torch.arange(logits.shape[-1], device=logits.device) == ends[0], whole, logits)
+        if self.vocabulary is not None and self.vocabulary < logits.shape[-1]:
+            logits = logits.masked_fill(torch.arange(logits.shape[-1], device=logits.device) >= self.vocabulary, -torch.inf)
+        return logits
+
     def log_probs(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Log-probability [B] of each completion, EOS included, and the summed entropy [B] of its next-token laws, in nats."""
         states = with_prefix(self.decoder, batch, self.prefix(vectors, null))
         target = batch.answer[:, 1:]
-        logits = self.lm.lm_head(states[:, :-1][target]).float()
-        laws = torch.log_softmax(logits, -1)
+        laws = torch.log_softmax(self.next_logits(states[:, :-1][target]), -1)
         token = laws.gather(1, batch.ids[:, 1:][target][:, None]).squeeze(1)
         entropy = -(laws.exp() * laws).sum(1)
         row = target.nonzero()[:, 0]
@@ -81,7 +99,7 @@ class Policy(nn.Module):
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:
             processors.append(TemperatureLogitsWarper(temperature))
-        return decode(self.lm, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
+        return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
 
 
 def sampling_laws(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
@@ -93,14 +111,14 @@ def sampling_laws(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) 
 
 
 def decode(
-    lm: PreTrainedModel, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int,
+    policy: Policy, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int,
     processors: LogitsProcessorList, sampled: bool,
 ) -> Tensor:  # fmt: skip
     """Token ids [N, <= max_new_tokens] after left-padded input embeddings [B, T, d], sample n after row[n]; PAD after EOS.
 
     transformers' `generate` would read a prompt once for each of its samples; what it draws is the same, number by number.
     """
-    decoder = lm.get_decoder()
+    decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     out = decoder(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=True)
     cache, states = out.past_key_values, out.last_hidden_state[row, -1]
@@ -108,7 +126,7 @@ def decode(
     mask, position = mask[row].long(), positions[row, -1:]
     said, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
     while True:
-        scores = processors(said, lm.lm_head(states).float())
+        scores = processors(said, policy.next_logits(states))
         token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
         token = torch.where(going, token, pad_id)
         said, going = torch.cat([said, token[:, None]], 1), going & (token != eos_id)
