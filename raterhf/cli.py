@@ -175,28 +175,44 @@ def probe(
     n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
     seed: Seed = 0,
     repeats: Annotated[int, typer.Option(min=0, help="Count false alarms over so many pairs of halves of one model.")] = 0,
+    questions: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Ask these instead (as in data/probes); may be given several times.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/probes where not given.")] = None,
 ) -> None:
     """Measure mode collapse: numbers, dice, templates, jokes, poems and more.
 
-    Of several run folders, seeds of one recipe, the figures are means, from three on with the interval over them.
+    Of several run folders, seeds of one recipe, the figures are means, from three on with the interval over them. Models are read under
+    the one called base, or the first. A run is asked the questions of its simulated world, all else those of data/probes.
     Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
     """
     set_environment()
-    from raterhf.probes.load import load_interview, recipe_of
-    from raterhf.probes.page import write_probes
-    from raterhf.probes.suite import chosen, merge_runs, run_probes
+    from raterhf.probes.load import load_interview, recipe_of, seeds_of_one_recipe
+    from raterhf.probes.page import made_folder, write_probes
+    from raterhf.probes.questions import read_questions
+    from raterhf.probes.suite import PROBES, chosen, merge_runs, run_probes
     from raterhf.probes.table import print_probes
 
     wanted = chosen(probes)
+    if not wanted:
+        raise UserError(f"--probes {probes} names no probe; give all, or some: {', '.join(PROBES)}")
+    runs = all(recipe_of(Path(model)) for model in models)
     if out is None and len(models) > 1:
         raise UserError("several models have no common run folder; say with --out where to write")
-    if repeats and len(models) > 1 and recipe_of(Path(models[0])):
-        raise UserError(f"--repeats {repeats} with {len(models)} runs; false alarms are of one run's answers, so give one run")
-    asked = [[run] for run in models] if all(recipe_of(Path(run)) for run in models) else [models]
-    results = [run_probes(interview, wanted, world, repeats) for interview, world in (load_interview(one, n, seed) for one in asked)]
-    found, drawn = merge_runs([found for found, _ in results]), results[0][1]
-    found, page = write_probes(found, drawn, out or Path(models[0].rpartition("=")[2]) / "probes")
+    if len(models) > 1 and runs:
+        if repeats:
+            raise UserError(f"--repeats {repeats} with {len(models)} runs; false alarms are of one run's answers, so give one run")
+        seeds_of_one_recipe(models)
+    asked = [question for path in questions or [] for question in read_questions(path)]
+    out = made_folder(out or Path(models[0] if Path(models[0]).exists() else models[0].partition("=")[2]) / "probes")
+    results = {}
+    for model in models if runs else models[:1]:
+        interview, world = load_interview([model] if runs else models, n, seed, asked)
+        if runs and world is None and not asked:
+            typer.echo(f"{model} has no simulated world: it is asked the questions of data/probes; ask your own with --questions", err=True)
+        results[model] = run_probes(interview, wanted, world, repeats)
+    found, drawn = merge_runs({model: found for model, (found, _) in results.items()}), next(iter(results.values()))[1]
+    found, page = write_probes(found, drawn, out)
     print_probes(found)
     typer.echo(f"done: {page}")
     holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]

@@ -1,6 +1,7 @@
 """The probes' common ground: figures with intervals, what is asked of whom, holes, and the verb."""
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -188,7 +189,7 @@ def test_laws_are_read_off_and_agree_with_draws(run):
 
 
 def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
-    assert "numbers │ etv" in succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path).replace("  ", " ")
+    assert "numbers │ entropy_ratio" in succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path).replace("  ", " ")
     found = json.loads((tmp_path / "probes.json").read_text())
     probe = found["probes"]["numbers"]
     assert found["subjects"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
@@ -218,12 +219,45 @@ def test_the_stages_of_a_run_are_asked_side_by_side(run, tmp_path):
     assert any("the window (model.max_length) 48" in hole for probe in found["probes"].values() for hole in probe["holes"])
 
 
+def other_seed(run, place):
+    shutil.copytree(run, place)
+    for path in place.glob("*/recipe.resolved.yaml"):
+        path.write_text(path.read_text() + "\nseed: 1\n")
+    return place
+
+
+def test_a_model_that_a_run_lacks_is_a_hole(run, tmp_path):
+    other = other_seed(run, tmp_path / "other")
+    shutil.rmtree(other / "base")
+    result = invoke("probe", other, run, "--probes", "numbers", "-n", 101, "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "probes.json").read_text())
+    assert result.exit_code == 3 and f"numbers: base: not in {other}" in result.stderr
+    assert found["subjects"] == ["sft", "none", "rater_new"]
+
+
 def test_runs_are_merged(run, tmp_path):
-    once = tmp_path / "once"
+    once, other = tmp_path / "once", other_seed(run, tmp_path / "other")
     assert invoke("probe", run, "--probes", "numbers", "-n", 101, "--out", once).exit_code == 3
-    assert invoke("probe", run, run, "--probes", "numbers", "-n", 101, "--out", tmp_path / "twice").exit_code == 3
+    result = invoke("probe", run, other, "--probes", "numbers", "-n", 101, "--out", tmp_path / "twice")
+    assert result.exit_code == 3 and "means of 2 runs" in result.stdout
     one, two = (json.loads((folder / "probes.json").read_text()) for folder in (once, tmp_path / "twice"))
-    assert two["runs"] == 2 and two["probes"]["numbers"]["subjects"] == one["probes"]["numbers"]["subjects"]
+    assert len(two["runs"]) == 2 and two["probes"]["numbers"]["subjects"] == one["probes"]["numbers"]["subjects"]
+
+
+def test_a_folder_may_have_an_equals_sign_in_its_name(lm, tmp_path):
+    place = shutil.copytree(lm, tmp_path / "lr=1")
+    assert "done:" in invoke("probe", place, "--probes", "numbers", "-n", 101).stdout and (place / "probes" / "probes.html").is_file()
+    assert "done:" in invoke("probe", f"mine={place}", "--probes", "numbers", "-n", 101).stdout
+
+
+def test_own_questions_are_asked_and_base_comes_first(lm, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("- {key: pet, topic: numbers, prompts: ['Cat 1 or dog 2?'], answers: ['1', '2']}\n")
+    result = invoke("probe", f"mine={lm}", f"base={lm}", "--probes", "numbers", "-n", 50, "--questions", mine, "--out", tmp_path)
+    found = json.loads((tmp_path / "probes.json").read_text())
+    assert found["subjects"] == ["base", "mine"] and "mine" in result.stdout
+    # Nobody knows what people say: a figure that needs none speaks for the probe.
+    assert found["probes"]["numbers"]["headline"] == "entropy_ratio"
 
 
 def test_mistakes(run, tmp_path, lm):
@@ -232,6 +266,17 @@ def test_mistakes(run, tmp_path, lm):
     fails("probe", lm, run / "policy", says="say with --out where to write")
     fails("probe", f"a={lm}", f"a={lm}", "--out", tmp_path, says="2 models have 1 names")
     fails("probe", run, run, "--repeats", "5", "--out", tmp_path, says=("--repeats 5 with 2 runs", "give one run"))
+    fails("probe", run, run, "--out", tmp_path, says=("averaged over their seeds, which must differ", "name models: NAME=FOLDER"))
+    other = other_seed(run, tmp_path / "other")
+    for path in other.glob("*/recipe.resolved.yaml"):
+        path.write_text(path.read_text() + "\nraters: {dim: 5}\n")
+    fails("probe", run, other, "--out", tmp_path, says=("is no other seed of", "recipes differ in raters", "side by side"))
+    fails("probe", f"population={lm}", says="the name 'population' is what people go by")
+    fails("probe", f"a={run}", says=("is a run, not a model", f"rater_new={run}/policy"))
+    fails("probe", lm / "config.json", says="is a file; give the folder that it lies in")
+    fails("probe", lm, "--probes", "none", says="names no probe; give all, or some: numbers, dice")
+    (tmp_path / "file").write_text("")
+    fails("probe", lm, "--out", tmp_path / "file", says=("cannot be made a folder", "give another one"))
 
 
 def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):

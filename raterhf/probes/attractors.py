@@ -102,8 +102,8 @@ def _pushed(interview: Interview) -> int:
 
 
 def _favourite(interview: Interview, name: str, question: Question) -> int:
-    if _pushed(interview) < len(question.classes):
-        raise CannotMeasure(f"{question.key}: {_pushed(interview)} answers to push, for {len(question.classes)} classes; raise -n")
+    if _pushed(interview) < (k := len(question.classes)):
+        raise CannotMeasure(f"{question.key}: {_pushed(interview)} answers to push, for {k} classes; raise -n to {2 * k}")
     classes = interview.said(name, question).classes[_pushed(interview) :]
     if not (classes >= 0).any():
         raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")

@@ -48,7 +48,9 @@ def laws_of(interview: Interview, name: str, questions: list[Question]) -> Laws:
         if not (classes >= 0).any():
             raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")
         if len(classes) < len(question.classes):
-            raise CannotMeasure(f"{question.key}: {len(classes)} draws for {len(question.classes)} classes; raise -n")
+            raise CannotMeasure(
+                f"{question.key}: {len(classes)} draws for {len(question.classes)} classes; raise -n to {len(question.classes)}"
+            )
         drawn.append(np.eye(len(question.classes) + 1)[classes])  # -1 is the last
     return Laws(questions, drawn, len(drawn[0]), _floors(interview, name, questions, len(drawn[0])))
 

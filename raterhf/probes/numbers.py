@@ -70,8 +70,8 @@ def _stems(interview: Interview, i: int, samples: dict[str, Laws]) -> str:
 PROBE = Probe(
     name="numbers",
     title="Which numbers are said?",
-    caption="Each stem is how often a number is said; the grey band holds 95 % of what as many draws from the population would give. "
-    "A collapsed model says one number, far above the band, and the rest below it.",
+    caption="Each stem is how often a number is said; the grey band holds 95 % of what as many draws from the population would give, or "
+    "from even odds where nobody knows it. A collapsed model says one number, far above the band, and the rest below it.",
     headline="etv",
     apart="entropy_ratio",
     best={"etv": 0.0, "gamma": 1.0, "entropy_ratio": 1.0, "top_share": None, "valid": 1.0} | {f"share_{n}": None for n in FAMOUS},

@@ -120,12 +120,12 @@ def _plot(key: str, courses: dict[str, Course], samples: dict[str, Course]) -> s
     there = {name: course for name, course in courses.items() if key in course.columns}
     figure, (ax,) = canvas(WIDTH, 220, 40, right=10, top=24, bottom=40)
     for name, course in there.items():
-        values, ends = course.columns[key], course.d.max()
+        values = course.columns[key]
         for training in np.unique(course.training):
             mine = course.training == training
             ax.plot(course.d[mine], values[mine], color=policy_colour(name), linewidth=0.7, alpha=0.5)
         ax.plot(course.d, values, "o", color=policy_colour(name), markersize=3, linewidth=0)
-        along = np.linspace(0, ends, 64)
+        along = np.linspace(course.d.min(), course.d.max(), 64)
         ax.plot(along, design(along) @ fit_curve(course.d, values), color=policy_colour(name), linewidth=2, label=policy_name(name))
     if PEOPLE in samples and key in samples[PEOPLE].known:
         ax.axhline(samples[PEOPLE].known[key], color=policy_colour(PEOPLE), linewidth=2, linestyle="--", label=policy_name(PEOPLE))

@@ -3,10 +3,20 @@
 import math
 from pathlib import Path
 
+from raterhf.errors import UserError
 from raterhf.pages.metrics_file import write
 from raterhf.pages.page import inlined, page_template, write_page
 from raterhf.pages.style import COLOURS, policy_name
 from raterhf.probes.stages import WAYS, draw_stages, stages
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder to write into, made before anything is measured. Raises UserError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be made a folder ({error.strerror}); give another one") from None
+    return folder
 
 
 def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, Path]:
@@ -24,7 +34,7 @@ def sections(probes: dict, drawn: dict[str, str]) -> tuple[dict, dict[str, str]]
     by_stage = stages(probes)
     drawn = drawn | draw_stages(by_stage)
     cards = [card(name, probe, drawn) for name, probe in probes.items()]
-    names = list(dict.fromkeys(name for way in WAYS.values() for name in way))
+    names = [name for name in dict.fromkeys(n for way in WAYS.values() for n in way) if any(name in p["subjects"] for p in probes.values())]
     return {"cards": cards, "stages": by_stage, "stage_names": names, "probes": probes}, drawn
 
 

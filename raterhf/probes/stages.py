@@ -19,8 +19,9 @@ def stages(probes: dict) -> dict:
 
     {probe: {`figure`, `best`, `ways` {way: [[model, value, low, high] or None, ...]}, `collapse` {way: model or None}}}.
 
-    Only probes whose headline was measured of the base model and of a later stage. `collapse` is the stage after which the figure lies
-    farther from best than before, by more than chance: the two intervals do not meet. Of several, the one of the longest step.
+    Only probes whose headline was measured of the base model and of a later stage; none where no stage between first and last is there.
+    `collapse` is the stage after which the figure lies farther from best than before, by more than chance: the two intervals do not meet.
+    Of several, the one of the longest step.
     """
     found = {}
     for name, probe in probes.items():
@@ -31,7 +32,7 @@ def stages(probes: dict) -> dict:
         if ways:
             collapse = {end: _collapse([stage for stage in way if stage], best) for end, way in ways.items()}
             found[name] = {"figure": figure, "best": best, "ways": ways, "collapse": collapse}
-    return found
+    return found if any(way[1] in probe["subjects"] for way in WAYS.values() for probe in probes.values()) else {}
 
 
 def _collapse(way: list[list], best: float | None) -> str | None:

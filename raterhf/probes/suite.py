@@ -2,9 +2,9 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `runs` where several were merged, `subjects`, `gold` {model: [value, low, high]} where a
-world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model: {figure: [value, low,
-high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people by `headline` that
+probes.json, schema 1: `schema`, `seed`, `draws`, `runs` [folder] where several were merged, `subjects`, `gold` {model: [value, low, high]}
+where a world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model: {figure:
+[value, low, high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people by `headline` that
 fictitious raters do not have), `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist
 is null.
 """
@@ -44,7 +44,7 @@ IN_ORDER = (
     numbers, dice, templates, multiverse, attractors, temperature, overoptimisation, repertoire, forms, spanning, substitution, coherence,
 )  # fmt: skip
 PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
-HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there
+HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there, or the first model
 
 
 def chosen(names: str) -> list[Probe]:
@@ -54,7 +54,7 @@ def chosen(names: str) -> list[Probe]:
     wanted = [name.strip() for name in names.split(",")]
     if unknown := [name for name in wanted if name not in PROBES]:
         raise UserError(f"probe {unknown[0]!r} is not known; there are: {', '.join(PROBES)}, or all")
-    return [PROBES[name] for name in wanted]
+    return [PROBES[name] for name in dict.fromkeys(wanted)]
 
 
 def run_probes(interview: Interview, probes: list[Probe], world: World | None = None, repeats: int = 0) -> tuple[dict, dict[str, str]]:
@@ -70,12 +70,20 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
     return header | {"gold": gold, "probes": found}, drawn
 
 
-def merge_runs(runs: list[dict]) -> dict:
-    """probes.json of several runs, seeds of one recipe, as one."""
+def merge_runs(runs: dict[str, dict]) -> dict:
+    """probes.json of several runs, seeds of one recipe, by their folders, as one. Models that some run lacks are holes."""
     if len(runs) == 1:
-        return runs[0]
-    gold = {name: _over_seeds([run["gold"].get(name) for run in runs]) for name in runs[0]["gold"]}
-    return runs[0] | {"runs": len(runs), "gold": gold, "probes": merge_probes([run["probes"] for run in runs])}
+        return next(iter(runs.values()))
+    every = list(dict.fromkeys(name for run in runs.values() for name in run["subjects"]))
+    absent = [f"{name}: not in {folder}" for name in every for folder, run in runs.items() if name not in run["subjects"]]
+    shared = [name for name in every if all(name in run["subjects"] for run in runs.values())]
+    first, *_ = several = list(runs.values())
+    gold = {name: _over_seeds([run["gold"].get(name) for run in several]) for name in shared if name in first["gold"]}
+    probes = merge_probes([run["probes"] for run in several])
+    for probe in probes.values():
+        probe["holes"] = absent + probe["holes"]
+        probe["subjects"] = {name: row for name, row in probe["subjects"].items() if name in (*shared, PEOPLE)}
+    return first | {"runs": list(runs), "subjects": shared, "gold": gold, "probes": probes}
 
 
 def _over_seeds(rows: list) -> tuple | None:
@@ -116,7 +124,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
             figures = partial(probe.figures, sample)
             measured[name] = measure(figures, sample.rows, interview.rng(probe.name, name))
             samples[name] = sample
-            if repeats and name == next((model for model in HALVES_OF if model in interview.subjects), None):
+            if repeats and name == next(model for model in (*HALVES_OF, *interview.subjects) if model in interview.subjects):
                 alarms = false_alarms(figures, sample.rows, interview.rng(probe.name, "halves"), repeats)
         except (CannotMeasure, UserError) as reason:  # a prompt may be longer than this model's window
             if name != PEOPLE or probe.best[probe.headline] is None:  # people need not be measured where a perfect sampler's value is known
@@ -124,6 +132,9 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
     if samples:
         with rc_context(STYLE):
             plots = probe.draw(interview, samples)
+    # Where nobody knows what people say, the figure that needs no people speaks for the probe.
+    if measured and probe.apart and not any(np.isfinite(one.values.get(probe.headline, np.nan)) for one in measured.values()):
+        probe = replace(probe, headline=probe.apart)
     holes = [f"{', '.join(names)}: {reason}" for reason, names in why.items()]
     about = {
         "title": probe.title,

@@ -3,30 +3,36 @@
 from rich.console import Console
 from rich.table import Table
 
-SHOWN = ("base", "vanilla", "rater_new")
+CONTROLS = ("sft_no_ids", "sft", "none")  # of a run: on the page alone
 
 
 def print_probes(found: dict) -> None:
-    """A row for each probe: its headline figure by model (or of the only models there are), and the share of the gap recovered."""
+    """A row for each probe: its headline figure by model, a run's controls left out, and the share of the gap recovered."""
     console = Console(width=None if Console().is_terminal else 140)
-    models = [name for name in SHOWN if name in found["subjects"]] or found["subjects"]
-    alarms = any(probe["false_alarms"] for probe in found["probes"].values())
-    table = Table(title="headline figures [95 %]", title_justify="left")
-    for name in ("probe", "figure", "best", *models, "gap recovered", *(["false alarms"] if alarms else [])):
+    models = [name for name in found["subjects"] if name not in CONTROLS] or found["subjects"]
+    last = {"recovered": "gap recovered", "false_alarms": "false alarms"}
+    last = {key: title for key, title in last.items() if any(probe.get(key) for probe in found["probes"].values())}
+    table = Table(title=f"headline figures [95 %]{means(found)}", title_justify="left")
+    for name in ("probe", "figure", "best", *models, *last.values()):
         table.add_column(name, justify="left" if name in ("probe", "figure") else "right", overflow="fold")
     for name, probe in found["probes"].items():
         figure = probe["headline"]
         cells = [_text((probe["subjects"].get(model) or {}).get(figure)) for model in models]
-        row = [name, figure, _number(probe["best"].get(figure)), *cells, _text(probe.get("recovered"), "{:.0%}")]
-        table.add_row(*row, *([_text(probe["false_alarms"].get(figure))] if alarms else []))
+        ends = {"recovered": _text(probe.get("recovered"), "{:.0%}"), "false_alarms": _text(probe["false_alarms"].get(figure))}
+        table.add_row(name, figure, _number(probe["best"].get(figure)), *cells, *(ends[key] for key in last))
     console.print(table)
+
+
+def means(found: dict) -> str:
+    """Of how many runs the figures are means."""
+    return f", means of {len(found['runs'])} runs" if "runs" in found else ""
 
 
 def _text(span: list | tuple | None, form: str = "{:.3f}") -> str:
     if span is None or span[0] is None:
         return "–"
-    low, high = span[1:]
-    return form.format(span[0]) + ("" if low is None or low == high else f" [{form.format(low)}, {form.format(high)}]")
+    value, low, high = (None if x is None else x + 0.0 if abs(x) >= 5e-4 else 0.0 for x in span)  # no -0.000
+    return form.format(value) + ("" if low is None or low == high else f" [{form.format(low)}, {form.format(high)}]")
 
 
 def _number(value: float | None) -> str:

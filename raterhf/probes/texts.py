@@ -30,5 +30,7 @@ def kinds(question: Question, name: str, answers: list[Answers], key: Callable[[
         if not (one >= 0).any():
             raise CannotMeasure(f"{question.key}: none of {len(one)} answers of {name} is valid")
         if len(one) < len(question.classes):
-            raise CannotMeasure(f"{question.key}: {len(one)} draws for {len(question.classes)} classes; raise -n")
+            raise CannotMeasure(
+                f"{question.key}: {len(one)} draws for {len(question.classes)} classes; raise -n to {len(question.classes)}"
+            )
     return found

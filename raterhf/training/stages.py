@@ -77,6 +77,8 @@ FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations",
 def train(recipe: Recipe) -> Path:
     """Run the recipe's stages; returns the folder of the last."""
     require_made(recipe.data.world, recipe.data.files)
+    if len(recipe.stages) > 1:
+        prepare.read_data(recipe)  # what is wrong with the labels is said before a model is trained for them
     last = recipe.folder
     for stage in recipe.stages:
         last = recipe.folder / stage
