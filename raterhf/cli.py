@@ -187,32 +187,10 @@ def probe(
     Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
     """
     set_environment()
-    from raterhf.probes.load import load_interview, recipe_of, seeds_of_one_recipe
-    from raterhf.probes.page import made_folder, write_probes
-    from raterhf.probes.questions import read_questions
-    from raterhf.probes.suite import PROBES, chosen, merge_runs, run_probes
+    from raterhf.probes.run import probe_models
     from raterhf.probes.table import print_probes
 
-    wanted = chosen(probes)
-    if not wanted:
-        raise UserError(f"--probes {probes} names no probe; give all, or some: {', '.join(PROBES)}")
-    runs = all(recipe_of(Path(model)) for model in models)
-    if out is None and len(models) > 1:
-        raise UserError("several models have no common run folder; say with --out where to write")
-    if len(models) > 1 and runs:
-        if repeats:
-            raise UserError(f"--repeats {repeats} with {len(models)} runs; false alarms are of one run's answers, so give one run")
-        seeds_of_one_recipe(models)
-    asked = [question for path in questions or [] for question in read_questions(path)]
-    out = made_folder(out or Path(models[0] if Path(models[0]).exists() else models[0].partition("=")[2]) / "probes")
-    results = {}
-    for model in models if runs else models[:1]:
-        interview, world = load_interview([model] if runs else models, n, seed, asked)
-        if runs and world is None and not asked:
-            typer.echo(f"{model} has no simulated world: it is asked the questions of data/probes; ask your own with --questions", err=True)
-        results[model] = run_probes(interview, wanted, world, repeats)
-    found, drawn = merge_runs({model: found for model, (found, _) in results.items()}), next(iter(results.values()))[1]
-    found, page = write_probes(found, drawn, out)
+    found, page = probe_models(models, probes, n, seed, repeats, questions or [], out)
     print_probes(found)
     typer.echo(f"done: {page}")
     holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]

@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from raterhf.probes.questions import shipped_questions
+from raterhf.errors import UserError
+from raterhf.probes.questions import read_questions, shipped_questions
 
 QUESTIONS = shipped_questions()
 STATED = [question for question in QUESTIONS if question.topic == "dice"]
@@ -60,3 +61,27 @@ def test_poems_are_asked_for_without_rhyme_too():
     assert len(poem.prompts) == len(poem.framed) == 4
     assert all(re.search(r"rhyme", framed) for framed in poem.framed)
     assert not any(re.search(r"rhyme", plain) for plain in poem.prompts)
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("key: pet", "is no list of questions; each is `- key: ...` with fields answers, framed"),
+        ("- [", "cannot be read"),
+        ("- {key: pet, topic: numbers, prompts: 'Cat?'}", "pet: prompts is 'Cat?'; give a list of texts"),
+        ("- {key: pet, topic: numbers, prompts: []}", "pet: prompts is []; give a list of texts, of prompts at least one"),
+        ("- {key: pet, topic: numbers, prompts: [a], answers: {range: 3}}", "pet: answers is {'range': 3}; give a list, or {range"),
+        ("- {key: pet, topic: numbers}", "question 1: field prompts is missing"),
+    ],
+)
+def test_a_file_of_no_questions_is_refused(tmp_path, text, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_questions(path)
+    assert says in str(error.value)
+
+
+def test_a_missing_file_of_questions_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.yaml cannot be read"):
+        read_questions(tmp_path / "nowhere.yaml")

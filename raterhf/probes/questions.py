@@ -65,8 +65,14 @@ def shipped_questions() -> list[Asked]:
 
 
 def read_questions(path: Path) -> list[Asked]:
-    """The questions of one file. Raises UserError for a law or a field that does not fit."""
-    return [_read(path, number, row) for number, row in enumerate(yaml.safe_load(path.read_text("utf-8")), 1)]
+    """The questions of one file. Raises UserError where it is no list of questions, and for a law or a field that does not fit."""
+    try:
+        rows = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); give a YAML file such as those of data/probes") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is no list of questions; each is `- key: ...` with fields {', '.join(sorted(REQUIRED | OPTIONAL))}")
+    return [_read(path, number, row) for number, row in enumerate(rows, 1)]
 
 
 def _read(path: Path, number: int, row: dict) -> Asked:
@@ -76,10 +82,15 @@ def _read(path: Path, number: int, row: dict) -> Asked:
         )
     if missing := REQUIRED - set(row):
         raise UserError(f"{path}: question {number}: field {', '.join(sorted(missing))} is missing")
+    for field_name in ("prompts", "framed"):
+        texts = row.get(field_name, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts) or not row["prompts"]:
+            raise UserError(f"{path}: {row['key']}: {field_name} is {texts!r}; give a list of texts, of prompts at least one")
     answers = row.get("answers", [])
-    if isinstance(answers, dict):
-        low, high = answers["range"]
-        answers = range(low, high + 1)
+    if isinstance(answers, dict) and isinstance(span := answers.get("range"), list) and [*map(type, span)] == [int, int]:
+        answers = range(span[0], span[1] + 1)
+    if not isinstance(answers, (list, range)):
+        raise UserError(f"{path}: {row['key']}: answers is {answers!r}; give a list, or {{range: [low, high]}}")
     law = np.array(row["law"], float) if "law" in row else None
     if law is not None and (len(law) != len(answers) or abs(law.sum() - 1) > 1e-6):
         raise UserError(f"{path}: {row['key']}: the law has {len(law)} entries that sum to {law.sum():.6f}, for {len(answers)} answers")

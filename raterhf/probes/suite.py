@@ -2,11 +2,11 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `runs` [folder] where several were merged, `subjects`, `gold` {model: [value, low, high]}
-where a world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model: {figure:
-[value, low, high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people by `headline` that
-fictitious raters do not have), `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure that does not exist
-is null.
+probes.json, schema 1: `schema`, `seed`, `draws`, `runs` [folder] where several were merged, `subjects`, `gold` {model: [value, low,
+high]} where a world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model:
+{figure: [value, low, high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people
+by `headline` that fictitious raters do not have), `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure
+that does not exist is null.
 """
 
 from dataclasses import replace
