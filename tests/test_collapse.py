@@ -1,6 +1,7 @@
 """Probes while training: they change no weight, name what collapsed, and stop, slow and resume."""
 
 import json
+import re
 import shutil
 import signal
 
@@ -52,7 +53,7 @@ def test_weights_are_the_same_with_probes_and_without(done, data, tmp_path, stag
     stages.train_stage(probed, stage, probed.folder / stage)
     assert_same_weights(plain.folder / stage, probed.folder / stage)
     course = pd.read_csv(probed.folder / stage / "course.csv")
-    assert course.step.tolist() == list(range(0, 13 if stage == "base" else 5, 2))
+    assert course.step.tolist() == (list(range(0, 13, 2)) if stage == "base" else [0, 2, 4, 5])  # the last step is looked at
     assert course.top_share.between(0, 1).all() and (course.diversity >= 1).all()
     if stage == "policy":
         assert np.isfinite(course[["reward", "kl", "entropy"]]).all(axis=None)
@@ -72,18 +73,19 @@ def test_other_encodings_are_watched(data, done, tmp_path, encoding):
     recipe = make_recipe(data, tmp_path, raters={"encoding": encoding}, probes=PROBES.model_dump())
     shutil.copytree(done.folder / "base", recipe.folder / "base")
     stages.train(recipe)
-    assert len(pd.read_csv(recipe.folder / "policy" / "course.csv")) == 3
+    assert len(pd.read_csv(recipe.folder / "policy" / "course.csv")) == 4
 
 
 def test_a_warning_names_the_question(done, tmp_path, monkeypatch, capsys):
     recipe = copy_before(done, "policy", tmp_path, probes=PROBES)
     says_one_thing(monkeypatch, after=2)
     stages.train_stage(recipe, "policy", recipe.folder / "policy")
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "mode collapse" in line]
+    line, _ = [line for line in capsys.readouterr().out.splitlines() if "mode collapse" in line]
     different = list(dict.fromkeys(stages.all_prompts(stages.prepare.read_data(recipe))))
     watched = collapsing.choose_prompts(different, 2, recipe.seed, None)
     assert all(repr(prompt) in line for prompt in watched)
     assert "at step 4" in line and "1.0 different answers" in line and "0.5 of the" in line and "probes.alarm=stop" in line
+    assert re.search(r"of 32 answers \d+ were different then, 1 now", line)
 
 
 def test_a_diverse_policy_raises_no_alarm(done, tmp_path, monkeypatch, capsys):
@@ -139,7 +141,7 @@ def test_slow_halves_the_rate_and_resumes_to_the_same_weights(done, tmp_path, mo
     assert_same_weights(whole, trained("parts", 3))
     assert any(not torch.equal(value, weights(done.folder / "policy")[key]) for key, value in weights(whole).items())
     course = pd.read_csv(whole / "course.csv")
-    assert course.step.tolist() == [0, 2, 4]
+    assert course.step.tolist() == [0, 2, 4, 5]
 
 
 def test_looks_after_the_state_are_taken_again(done, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ class Collapse(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = self.first + batch_idx + 1
-        if step % self.settings.every == 0:
+        if step % self.settings.every == 0 or step == self.steps:  # a stage shorter than `every` is looked at too
             self._look(trainer, module, step)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -150,7 +150,7 @@ class Collapse(L.Callback):
     def _fell(self, counts: np.ndarray) -> list[str]:
         """A line for each prompt whose diversity is below the level, as far as chance cannot explain it."""
         first, level = np.array(self.counts), self.settings.level
-        looks = max(1, self.steps // self.settings.every)
+        looks = -(-self.steps // self.settings.every)
         tail = FALSE_ALARMS / (len(counts) * looks)
         lines = []
         for i in np.flatnonzero(collapse_p_value(first, counts, level) < tail):
@@ -158,7 +158,8 @@ class Collapse(L.Callback):
             before = diversity_interval(first[i : i + 1])[0]
             lines.append(
                 f"{self.watched.prompts[i]!r}: {value:.1f} different answers [{low:.1f}, {high:.1f}], below the level of "
-                f"{1 + level * (before - 1):.1f} ({level:g} of the {before - 1:.1f} beyond one that the stage began with)"
+                f"{1 + level * (before - 1):.1f} ({level:g} of the {before - 1:.1f} beyond one that the stage began with, estimated; of "
+                f"{counts[i].sum()} answers {np.count_nonzero(first[i])} were different then, {np.count_nonzero(counts[i])} now)"
             )
         return lines
 
@@ -171,7 +172,7 @@ class Collapse(L.Callback):
                 f"{said}. The state is saved. Raise the stage's beta or lower its learning rate, which begins it again; "
                 "or go on from here with probes.alarm=warn"
             )
-        if settings.alarm == "slow":
+        if settings.alarm == "slow" and step < self.steps:  # at the end there is nothing to slow
             self.pace /= 2
             for optimizer in trainer.optimizers:  # the schedule has set the next step's rate already
                 for group in optimizer.param_groups:
