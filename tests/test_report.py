@@ -9,6 +9,7 @@ import pytest
 
 from raterhf.compare import plots, report, targets
 from raterhf.pages import bars
+from raterhf.pages.page import number, write_page
 
 HUES = ["red", "orange", "yellow", "green", "blue", "purple"]
 TASTES = {
@@ -194,6 +195,16 @@ def test_files_are_whole_and_no_part_is_left(written):
     assert names == expected | {"tradeoff.svg", "tradeoff-narrow.svg", "report.html"}
     for svg in (path.parent / "plots").iterdir():
         ET.parse(svg)
+
+
+def test_plots_of_an_earlier_page_go(tmp_path):
+    write_page(tmp_path, {"a": "<svg/>", "b": "<svg/>"}, "first")
+    write_page(tmp_path, {"b": "<svg/>"}, "second")
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["b.svg"]
+
+
+def test_zero_has_no_sign():
+    assert [number(x) for x in (-0.0004, -0.0006, 0.0, -12.34, None)] == ["0.000", "−0.001", "0.000", "−12.3", "not measured"]
 
 
 def test_page_loads_nothing_from_outside(written):

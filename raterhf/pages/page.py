@@ -15,6 +15,7 @@ def number(value):
     if value is None:
         return "not measured"
     text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    text = text if float(text) else text.lstrip("-")  # no zero below zero
     return text.replace("-", "−")
 
 
@@ -54,7 +55,10 @@ def page_template(name):
 
 
 def write_page(out, drawn, html, name="report.html"):
-    """Write `out`/plots/*.svg and the page, each whole or not at all; returns the latter's path."""
+    """Write `out`/plots/*.svg and the page, each whole or not at all; returns the latter's path. Plots of an earlier page go."""
+    for old in (out / "plots").glob("*.svg"):
+        if old.stem not in drawn:
+            old.unlink()
     for plot, svg in drawn.items():
         write_text(out / "plots" / f"{plot}.svg", svg)
     write_text(out / name, html)
