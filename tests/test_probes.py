@@ -13,6 +13,7 @@ from small_run import CONFIG, fails, invoke, succeeds
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
 from raterhf.figures.intervals import clopper_pearson
+from raterhf.models import backbone
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.policy import sampling_laws
 from raterhf.probes import numbers
@@ -250,6 +251,15 @@ def test_a_folder_may_have_an_equals_sign_in_its_name(lm, tmp_path):
     assert "done:" in invoke("probe", f"mine={place}", "--probes", "numbers", "-n", 101).stdout
 
 
+def test_a_model_of_the_hub_is_loaded_by_its_name(lm, tmp_path, monkeypatch):
+    fails("probe", "somebody/model", "--probes", "numbers", says="somebody/model is no folder here; give a run folder")
+    fails("probe", "somebody/model", "--probes", "numbers", "--out", tmp_path, says="model somebody/model cannot be loaded")
+    load, asked = backbone.load_pretrained, []
+    monkeypatch.setattr(backbone, "load_pretrained", lambda path: asked.append(str(path)) or load(lm))
+    succeeds("probe", "base=somebody/model", "--probes", "numbers", "-n", 101, "--out", tmp_path)
+    assert asked == ["somebody/model"]
+
+
 def test_own_questions_are_asked_and_base_comes_first(lm, tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("- {key: pet, topic: numbers, prompts: ['Cat 1 or dog 2?'], answers: ['1', '2']}\n")
@@ -261,7 +271,8 @@ def test_own_questions_are_asked_and_base_comes_first(lm, tmp_path):
 
 
 def test_mistakes(run, tmp_path, lm):
-    fails("probe", tmp_path / "nowhere", says="does not exist; give a run folder")
+    fails("probe", tmp_path / "nowhere", says="is no folder here; give a run folder")
+    fails("probe", tmp_path / "nowhere", "--out", tmp_path, says="does not exist; give a run folder")
     fails("probe", lm, "--probes", "nmubers", says=("probe 'nmubers' is not known", "numbers"))
     fails("probe", lm, run / "policy", says="say with --out where to write")
     fails("probe", f"a={lm}", f"a={lm}", "--out", tmp_path, says="2 models have 1 names")
@@ -273,7 +284,7 @@ def test_mistakes(run, tmp_path, lm):
     fails("probe", run, other, "--out", tmp_path, says=("is no other seed of", "recipes differ in raters", "side by side"))
     fails("probe", f"population={lm}", says="the name 'population' is what people go by")
     fails("probe", f"a={run}", says=("is a run, not a model", f"rater_new={run}/policy"))
-    fails("probe", lm / "config.json", says="is a file; give the folder that it lies in")
+    fails("probe", lm / "config.json", "--out", tmp_path, says="is a file; give the folder that it lies in")
     fails("probe", lm, "--probes", "none", says="names no probe; give all, or some: numbers, dice")
     (tmp_path / "file").write_text("")
     fails("probe", lm, "--out", tmp_path / "file", says=("cannot be made a folder", "give another one"))

@@ -1,5 +1,6 @@
 """From paths to an interview: the models of a run folder side by side, or any causal language models, and the questions they are asked."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,7 +122,8 @@ def _plain(path: str) -> tuple[str, Contestant]:
         )
     if folder.is_file():
         raise UserError(f"{folder} is a file; give the folder that it lies in")
-    if not folder.is_dir():
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)) and not folder.parent.exists()
+    if not folder.is_dir() and not on_hub:
         raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
     draws = "new" if (folder / "raters.json").is_file() else "none"
     model = load_contestant(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)

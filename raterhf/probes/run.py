@@ -23,7 +23,7 @@ def probe_models(
         raise UserError(f"--probes {probes} names no probe; give all, or some: {', '.join(PROBES)}")
     if out is None and len(models) > 1:
         raise UserError("several models have no common run folder; say with --out where to write")
-    out = out or Path(models[0] if Path(models[0]).exists() else models[0].partition("=")[2]) / "probes"
+    out = out or _home(models[0]) / "probes"
     runs = all(recipe_of(Path(model)) for model in models)
     if len(models) > 1 and runs:
         if repeats:
@@ -42,3 +42,11 @@ def probe_models(
         results[together[0]] = run_probes(interview, wanted, world, repeats)
     merged = merge_runs({run: found for run, (found, _) in results.items()})
     return write_probes(merged, next(iter(results.values()))[1], out)
+
+
+def _home(model: str) -> Path:
+    """The folder of a run or a model, which figures are written into. Raises UserError where there is none, as of a model of the hub."""
+    home = Path(model if Path(model).exists() else model.partition("=")[2] or model)
+    if not home.is_dir():
+        raise UserError(f"{home} is no folder here; give a run folder (runs/NAME) or a model's, or say with --out where to write")
+    return home
