@@ -169,7 +169,8 @@ def score(
 @app.command()
 def probe(
     models: Annotated[
-        list[str], typer.Argument(metavar="RUN... | [NAME=]MODEL...", help="Run folders (seeds of a recipe), or models: folders, names on the hub.")
+        list[str],
+        typer.Argument(metavar="RUN... | [NAME=]MODEL...", help="Run folders (seeds of a recipe), or models: folders or hub names."),
     ],
     probes: Annotated[str, typer.Option(metavar="all|A,B", help="Probes to run.")] = "all",
     n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
