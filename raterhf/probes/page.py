@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raterhf.errors import UserError
 from raterhf.pages.metrics_file import write
-from raterhf.pages.page import inlined, page_template, write_page
+from raterhf.pages.page import inlined, number, page_template, write_page
 from raterhf.pages.style import COLOURS, policy_name
 from raterhf.probes.stages import WAYS, draw_stages, stages
 
@@ -66,9 +66,9 @@ def at_gold(gold: dict[str, list | None]) -> str | None:
     ours, theirs = gold.get("rater_new"), gold.get("vanilla")
     if not ours or not theirs:
         return None
-    worse = ours[0] < theirs[0] if None in (*ours, *theirs) else ours[2] < theirs[1]
-    at = "a gold reward below vanilla's" if worse else "a gold reward that is not below vanilla's"
-    return f"What fictitious raters recover of vanilla's gap to people is at {at}."
+    than = "lower than" if ours[0] < theirs[0] else "no lower than"
+    values = f"({number(ours[0])}, {number(theirs[0])})"
+    return f"What fictitious raters recover of vanilla's gap to people is at a gold reward {than} vanilla's {values}."
 
 
 def _percent(value: float | None) -> str:
