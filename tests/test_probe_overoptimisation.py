@@ -50,6 +50,13 @@ def test_figures_by_hand(tmp_path):
     assert {name for name, value in again.items() if not np.isfinite(value)} == {"alpha", "beta"} and again["gold_gain"] == 0
 
 
+def test_no_share_is_above_one_and_no_entropy_below_zero(tmp_path):
+    write(tmp_path, "vanilla/rl-beta-0.1", top_share=0.5 + 0.2 * D, entropy=3 - D)
+    course = probe.ask(interview(tmp_path), "vanilla")
+    found = probe.figures(course, np.arange(21))
+    assert (found["top_share"], found["entropy"]) == (1.0, 0.0)
+
+
 def test_without_over_optimisation_nothing_is_lost(tmp_path):
     write(tmp_path, "policy", gold=1 + D)
     write(tmp_path, "policy-beta-0.5", gold=1 + D)

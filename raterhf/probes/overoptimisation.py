@@ -106,7 +106,9 @@ def figures(course: Course, rows: np.ndarray) -> dict[str, float]:
         found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(gold.max() - gold[-1])}
         enough = len(np.unique(d)) >= MIN_LOOKS
         found |= {"alpha": float(alpha) if enough else float("nan"), "beta": float(beta) if enough else float("nan")}
-    return found | {name: float(curve[name][-1]) for name in ("entropy", "top_share", "overrated") if name in curve}
+    # The curve is a curve, which knows no ends: an entropy is not negative and a share is none above one.
+    ends = {"entropy": np.inf, "top_share": 1.0, "overrated": 1.0}
+    return found | {name: float(np.clip(curve[name][-1], 0, most)) for name, most in ends.items() if name in curve}
 
 
 def draw(interview: Interview, samples: dict[str, Course]) -> dict[str, str]:
