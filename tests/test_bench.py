@@ -103,6 +103,8 @@ reward: {{steps: 3, batch_size: 8, lr: 1.0e-3}}
     for site in ("prefix", "suffix", "head"):
         assert [point["updates"] for point in rows[site]["curve"]] == [2, 3] and rows[site]["updates"] == 2
     assert rows["prefix, unshared"]["seconds"] == 2 * rows["prefix, unshared"]["seconds_per_update"]
+    succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--site", "suffix", "--stop", "--out", out)
+    assert [point["updates"] for point in json.loads(out.read_text())["rows"][0]["curve"]] == [2]
     assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--site", "head")
     fails("bench", "accuracy", recipe, "--site", "tail", says="site 'tail' is not one of the sites, which are prefix, suffix, head")
     fails("bench", "accuracy", recipe, "--site", "head", "--unshared", says="add --site prefix")

@@ -7,6 +7,7 @@ updates are timed, and it needs as many as the shared prefix model, since both c
 
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +29,19 @@ TIMED = 2  # updates of the unshared model, after one that warms up
 JUDGED = 10_000  # comparisons kept back that the accuracy is read on, at most
 
 
-def bench_accuracy(recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool) -> dict:
-    """A row for each site: updates and seconds until the accuracy is `target`, the best accuracy, and the curve."""
+class _Reached(Exception):
+    """Ends a training that has reached what was asked of it."""
+
+
+def bench_accuracy(recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool, stop: bool = False) -> dict:
+    """A row for each site: updates and seconds until the accuracy is `target`, the best accuracy, and the curve, with `stop` until then."""
     found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "rows": []}
     if recipe.base:
         stages.train_stage(recipe, "base", recipe.folder / "base")
     for site in sites:
         changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"site": site})})
         print(f"{site}: {recipe.reward.steps} updates", flush=True)
-        row = row_of(site, learning_curve(changed, every), target)
+        row = row_of(site, learning_curve(changed, every, target if stop else None), target)
         found["rows"].append(row)
         if site == "prefix" and unshared:
             seconds = unshared_update(changed)
@@ -57,8 +62,8 @@ def row_of(site: str, curve: list[dict], target: float) -> dict:
     }  # fmt: skip
 
 
-def learning_curve(recipe: Recipe, every: int) -> list[dict]:
-    """Updates, seconds of training and accuracy, every so many updates and at the end."""
+def learning_curve(recipe: Recipe, every: int, until: float | None = None) -> list[dict]:
+    """Updates, seconds of training and accuracy, every so many updates and at the end; no further than `until` that accuracy."""
     made = make_training(recipe)
     held = made.held.rows(np.arange(min(len(made.held), JUDGED)))
     curve, spent, since = [], 0.0, time.perf_counter()
@@ -69,15 +74,17 @@ def learning_curve(recipe: Recipe, every: int) -> list[dict]:
         spent += time.perf_counter() - since
         if updates and updates % every == 0 or updates == recipe.reward.steps:
             curve.append({"updates": updates, "seconds": spent, "accuracy": accuracy_now(made, held)})
+            if until is not None and curve[-1]["accuracy"] >= until:
+                raise _Reached
         since = time.perf_counter()
 
     def batch(step: int):
         look(step)
         return made.batch(step)
 
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, suppress(_Reached):
         fit(made.module, batch, recipe.reward, Path(place) / recipe.reward.site, made.rates)
-    look(recipe.reward.steps)
+        look(recipe.reward.steps)
     return curve
 
 

@@ -128,6 +128,7 @@ def bench_accuracy(
     site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
     unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End a site's training where it reaches the accuracy.")] = False,
     out: Out = None,
 ) -> None:
     """Time how soon a recipe's reward model reaches an accuracy, for each site of the rater."""
@@ -144,7 +145,7 @@ def bench_accuracy(
     sites = check_sites(site)
     if unshared and "prefix" not in sites:
         raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
-    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared)
+    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared, stop)
     print_accuracy(found)
     if out:
         _write(out, found)
