@@ -176,7 +176,7 @@ class Policy(Optimisation):
 
 class Probes(Section):
     every: int = Field(250, ge=1)
-    """Steps between two looks at what the model says."""
+    """Steps between two looks at what the model says; the last step is looked at too."""
     samples: int = Field(96, ge=16)
     """Answers to each prompt at a look, each from a fresh fictitious rater."""
     prompts: int = Field(4, ge=1)
