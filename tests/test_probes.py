@@ -270,6 +270,12 @@ def test_own_questions_are_asked_and_base_comes_first(lm, tmp_path):
     assert found["probes"]["numbers"]["headline"] == "entropy_ratio"
 
 
+def test_halves_are_of_the_first_model_where_none_has_raters(lm, tmp_path):
+    succeeds("probe", f"mine={lm}", "--probes", "numbers,numbers", "-n", 202, "--repeats", 2, "--out", tmp_path)
+    found = json.loads((tmp_path / "probes.json").read_text())["probes"]
+    assert list(found) == ["numbers"] and "entropy_ratio" in found["numbers"]["false_alarms"]
+
+
 def test_mistakes(run, tmp_path, lm):
     fails("probe", tmp_path / "nowhere", says="is no folder here; give a run folder")
     fails("probe", tmp_path / "nowhere", "--out", tmp_path, says="does not exist; give a run folder")

@@ -361,3 +361,19 @@ def test_one_rater_left_to_train_on_is_refused_before_anything_is_trained(data, 
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=two)})
     with pytest.raises(UserError, match="1 labelled rater.* to train on beside 1 kept for validation.*data.validate_share=0"):
         stages.train(recipe)
+
+
+def test_bad_labels_are_named_before_a_base_model_is_trained_for_them(data, tmp_path, capsys):
+    bad = tmp_path / "comparisons.csv"
+    bad.write_text("prompt,chosen,rejected,rater_id\nPick.,a,b,new\n")
+    recipe = make_recipe(data, tmp_path)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"comparisons": str(bad)})})
+    with pytest.raises(UserError, match="1 bad row"):
+        stages.train(recipe)
+    assert "base: training" not in capsys.readouterr().out
+
+
+def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="could not be written"):
+        checkpoint.write_text(tmp_path / "file" / "a.txt", "text")

@@ -91,7 +91,7 @@ def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
         out = model.eval().get_decoder()(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True)
         kept = hasattr(out.past_key_values, "batch_select_indices")
         alike = torch.allclose(next_logits(model, out.last_hidden_state), model(ids).logits, rtol=1e-3, atol=1e-3, equal_nan=True)
-    except (AttributeError, TypeError, NotImplementedError):
+    except (AttributeError, TypeError):  # no decoder, lm_head or past keys by these names, or a decoder that takes no embeddings
         kept = alike = False
     if not kept or not alike:
         what = "is no decoder that keeps keys and values" if not kept else "changes its logits after lm_head in a way that is not known"
