@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raterhf.figures import metrics
-from raterhf.figures.intervals import clopper_pearson, without_bias
+from raterhf.figures.intervals import clopper_pearson, percentiles, without_bias
 
 
 @pytest.fixture
@@ -92,3 +92,8 @@ def test_only_a_bias_beyond_chance_is_taken_off():
     replicates = np.array([0.0, 1.0] * 50)  # sd .5, so that the error of their mean is .05
     assert without_bias(replicates, 0.36) is replicates  # off by .14, less than three errors
     assert without_bias(replicates, 0.3).tolist() == pytest.approx((replicates - 0.2).tolist())
+
+
+def test_percentiles_leave_out_what_they_say():
+    # Of 39 in order the ends are the first and the last: a 40th falls outside with probability 2 / 40.
+    assert percentiles(np.arange(39.0)) == pytest.approx((0.0, 38.0))

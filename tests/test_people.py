@@ -162,6 +162,12 @@ def test_compare_people_from_files_to_metrics(tmp_path, monkeypatch):
     assert "parks" in text and "A classifier tells fictitious participants from unseen people with an AUC of 0." in text
     assert text.count("<svg") == len(found["discussions"]["parks"]["statements"]) + 3
     assert (page.parent / "plots" / "votes-0-0.svg").is_file()
+    # Controls that nobody asked for are neither trained nor spoken of.
+    text = people.compare_people(recipe, ["rater_new"]).read_text()
+    assert set(json.loads((page.parent / "metrics.json").read_text())["reward_models"]) == {"rater", "null"}
+    assert "for nobody in particular." in text and "with IDs shuffled" not in text
+    with pytest.raises(UserError, match="control 'vanilla' is not one of rater_known, rater_new, shuffled, none"):
+        people.compare_people(recipe, ["vanilla"])
 
 
 @pytest.mark.skipif(not POLIS.is_dir(), reason="../shared/data/polis is not there: real votes are not shipped")

@@ -46,8 +46,8 @@ def test_figures_by_hand(tmp_path):
     assert found["gold_gain"] == pytest.approx(end - 1) and found["gold_lost"] == pytest.approx(1 + np.e - end, abs=1e-3)
     assert (found["alpha"], found["beta"]) == pytest.approx((2, 1))
     assert found["entropy"] == pytest.approx(1) and found["top_share"] == pytest.approx(0.6)
-    again = probe.figures(course, np.zeros(42, int))  # a resample of one look: finite all the same
-    assert {name for name, value in again.items() if not np.isfinite(value)} == {"alpha", "beta"} and again["gold_gain"] == 0
+    few = probe.figures(course, np.arange(3))  # no curve of three coefficients
+    assert {name for name, value in few.items() if np.isfinite(value)} == {"kl"}
 
 
 def test_no_share_is_above_one_and_no_entropy_below_zero(tmp_path):

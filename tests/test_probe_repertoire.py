@@ -35,7 +35,6 @@ def test_figures_of_four_tellings():
     assert found["repeats"] == pytest.approx(1 / 6)
     assert found["effective"] == pytest.approx(6)
     assert found["unseen"] == 0.5
-    assert found["different"] == 3
     assert found["valid"] == 0.8
     assert found["top_25"] == 1
 

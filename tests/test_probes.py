@@ -12,6 +12,7 @@ from small_run import CONFIG, fails, invoke, succeeds
 
 from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
+from raterhf.figures import metrics, repertoire
 from raterhf.figures.intervals import clopper_pearson
 from raterhf.models import backbone
 from raterhf.models.backbone import build_model, train_tokenizer
@@ -42,8 +43,14 @@ def test_a_mean_has_the_interval_of_a_mean():
 def test_few_rows_have_students_interval():
     values = np.array([1.0, 2.0, 4.0, 9.0])
     found = measure(lambda rows: {"mean": values[rows].mean()}, 4, np.random.default_rng(1), 20000)
-    # Percentiles of a bootstrap are less regular than Student's, which is 3.182 standard errors wide: compare the spread.
+    # Halves of four are six, whose percentiles are coarse beside Student's 3.182 standard errors: compare the spread.
     assert found.replicates["mean"].std() == pytest.approx(3.182446 / 1.959964 * values.std(ddof=1) / 2, rel=0.03)
+
+
+def test_an_odd_row_leaves_the_spread_of_a_mean():
+    values = np.array([1.0, 2.0, 9.0])  # halves are single rows
+    found = measure(lambda rows: {"mean": values[rows].mean()}, 3, np.random.default_rng(1), 20000)
+    assert found.replicates["mean"].std() == pytest.approx(4.302653 / 1.959964 * values.std(ddof=1) / 3**0.5, rel=0.03)
 
 
 def test_one_row_is_exact():
@@ -69,6 +76,22 @@ def test_halves_of_one_sample_are_seldom_called_different():
     classes = np.random.default_rng(0).integers(6, size=200)
     rate, low, high = false_alarms(lambda rows: {"share": (classes[rows] == 0).mean()}, 200, np.random.default_rng(1), 200, 100)["share"]
     assert low <= 0.05 and (low, high) == clopper_pearson(round(rate * 200), 200)
+
+
+def test_counts_of_rare_answers_tell_no_halves_apart():
+    """A bootstrap, in which every answer may come twice, called halves different by `unseen` in 15 % of the repeats, by entropy in 8 %."""
+    law = 1 / np.arange(1, 65)
+    said = np.random.default_rng(0).choice(64, size=300, p=law / law.sum())
+
+    def figures(rows: np.ndarray) -> dict[str, float]:
+        counts = np.bincount(said[rows], minlength=64)
+        return {
+            "unseen": repertoire.good_turing(counts), "effective": repertoire.effective_number(counts),
+            "entropy": metrics.entropy(counts / counts.sum(), len(rows)),
+        }  # fmt: skip
+
+    for rate, _, _ in false_alarms(figures, 300, np.random.default_rng(1), 300, 100).values():
+        assert rate <= 0.06
 
 
 def test_a_rare_event_tells_no_halves_apart():

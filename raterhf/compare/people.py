@@ -40,14 +40,22 @@ from raterhf.recipe import Recipe
 from raterhf.training import stages
 
 TESTS = ("test", "test_new_statement")
+POLICIES = ("rater_known", "rater_new")
+CONTROLS = ("shuffled", "none")
 
 
-def compare_people(recipe: Recipe) -> Path:
-    """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
+def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
+    """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path.
+
+    `controls` are the reward models to train beside the recipe's: those named of CONTROLS; None or "all": both. POLICIES are always judged.
+    """
     check_files(recipe)
+    wanted = CONTROLS if controls in (None, ["all"]) else controls
+    if unknown := [name for name in wanted if name not in (*POLICIES, *CONTROLS)]:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join((*POLICIES, *CONTROLS))}, which compare on real people knows")
     stages.train(recipe)
     print("judging reward models", flush=True)
-    models = judge_reward_models(recipe)
+    models = judge_reward_models(recipe, wanted)
     print("judging votes of known people", flush=True)
     contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
@@ -93,12 +101,17 @@ def known_prompts(recipe: Recipe) -> set[str]:
     return set(rows_of(recipe, "demonstrations", recipe.data.split).prompt)
 
 
-def judge_reward_models(recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Accuracy and more on the test splits: with the rater, for nobody, with IDs shuffled in training, and trained without raters."""
+def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Accuracy and more on the test splits: with the rater, for nobody, and as wanted with IDs shuffled in training, and trained without
+    raters.
+    """
     plain = {"sft": None, "runs": str(recipe.folder / "controls")}
-    shuffled = recipe.model_copy(update=plain | {"name": "shuffled", "data": recipe.data.model_copy(update={"shuffle_raters": True})})
-    without = recipe.model_copy(update=plain | {"name": "none", "raters": recipe.raters.model_copy(update={"encoding": "none"})})
-    folders = {"rater": recipe.folder / "reward", "shuffled": stages.train(shuffled), "none": stages.train(without)}
+    changed = {
+        "shuffled": {"data": recipe.data.model_copy(update={"shuffle_raters": True})},
+        "none": {"raters": recipe.raters.model_copy(update={"encoding": "none"})},
+    }
+    controls = {name: recipe.model_copy(update=plain | {"name": name} | changed[name]) for name in CONTROLS if name in wanted}
+    folders = {"rater": recipe.folder / "reward"} | {name: stages.train(control) for name, control in controls.items()}
     found: dict[str, dict[str, float]] = {}
     for name, folder in folders.items():
         model, tokenizer, header = checkpoint.load_reward(folder)

@@ -26,6 +26,12 @@ MODELS = {
     "shuffled": "trained with IDs shuffled among the people",
     "none": "trained without raters",
 }
+SENTENCE = {
+    "rater": "with raters",
+    "null": "for nobody in particular",
+    "shuffled": "with IDs shuffled",
+    "none": "where it was trained without raters",
+}
 SHOWN = ["tv", "etv", "mi_ratio", "joint_tv", "c2st_auc"]
 FIGURES = {
     "tv": "total variation between people's votes on a statement and the policy's law, mean over statements",
@@ -109,14 +115,14 @@ def summary(metrics: dict) -> list[str]:
     new, nobody = (metrics["policies"].get(name) or {} for name in ("rater_new", "none"))
     span = [new.get("c2st_low"), new.get("c2st_high")]
     within = f" {interval_text(span)}" if None not in span else ""
-    models = {name: find(metrics, "reward_models", name, "accuracy") for name in MODELS}
+    models = metrics["reward_models"]
+    right = [f"on {share(find(models, name, 'accuracy'))} {how}" for name, how in SENTENCE.items() if name in models]
     return [
         f"A classifier tells fictitious participants from unseen people with an AUC of {number(new.get('c2st_auc'))}{within}, "
         f"and answers for nobody in particular with {number(nobody.get('c2st_auc'))}; 0.5 is guessing.",
         f"Votes of fictitious participants hang together {number(new.get('mi_ratio'))} times as much as people's, "
         f"without raters {number(nobody.get('mi_ratio'))} times.",
-        f"On pairs kept back the reward model is right on {share(models['rater'])} with raters, on {share(models['null'])} for nobody in "
-        f"particular, {share(models['shuffled'])} with IDs shuffled and {share(models['none'])} where it was trained without raters.",
+        f"On pairs kept back the reward model is right {', '.join(right)}.",
     ]
 
 

@@ -49,7 +49,7 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if recipe.data.world is None:
         from raterhf.compare.people import compare_people
 
-        return compare_people(recipe)
+        return compare_people(recipe, controls)
     wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
     unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
     if unknown:

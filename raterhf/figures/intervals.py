@@ -42,7 +42,12 @@ def cluster_bootstrap(
     replicates = replicates[np.isfinite(replicates)]
     if not math.isfinite(value) or replicates.size <= n / 2:
         return float("nan"), float("nan")
-    low, high = np.quantile(without_bias(replicates, value), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return percentiles(without_bias(replicates, value))
+
+
+def percentiles(replicates: np.ndarray) -> tuple[float, float]:
+    """The ends between which a new replicate falls with probability `LEVEL`: the (B + 1) p-th of the B in order, not numpy's default."""
+    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="weibull")
     return float(low), float(high)
 
 

@@ -1,7 +1,10 @@
-"""A probe's figures with their uncertainty: bootstrap over rows, two models apart, the gap to people recovered, and the false alarms.
+"""A probe's figures with their uncertainty: halves of the rows, two models apart, the gap to people recovered, and the false alarms.
 
 A sample is what one model said, in `rows` independent units (fresh raters, or draws of a model without raters). A figure is a pure function
-of a sample and of the rows looked at, so that intervals, halves and differences need no formula of their own.
+of a sample and of the rows looked at, so that intervals and differences need no formula of their own.
+
+Replicates are halves drawn without replacement (the delete-d jackknife; Shao and Wu 1989): a half is as far from the whole as the whole is
+from the truth. A bootstrap says everything twice, so that it is too sure of what counts rare answers: entropy, repeats, the unseen.
 """
 
 from collections.abc import Callable
@@ -11,7 +14,7 @@ import numpy as np
 from scipy.stats import norm as normal
 from scipy.stats import t as student
 
-from raterhf.figures.intervals import LEVEL, clopper_pearson, without_bias
+from raterhf.figures.intervals import LEVEL, clopper_pearson, percentiles, without_bias
 
 REPLICATES = 200
 
@@ -24,7 +27,7 @@ class CannotMeasure(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """Values of figures, and bootstrap replicates [B] of each, `without_bias`, widened where rows are few; `exact`: nothing was drawn."""
+    """Values of figures, and replicates [B] of each, `without_bias`; `exact`: nothing was drawn."""
 
     values: dict[str, float]
     replicates: dict[str, np.ndarray]
@@ -36,32 +39,34 @@ class Measured:
 
 
 def measure(figures: Figures, rows: int, rng: np.random.Generator, n: int = REPLICATES) -> Measured:
-    """Figures of a sample and `n` bootstrap replicates over its rows. A sample of one row is exact: its replicates are its values."""
+    """Figures of a sample and `n` replicates over halves of its rows. A sample of one row is exact: its replicates are its values."""
     values = figures(np.arange(rows))
-    drawn = [figures(rng.integers(rows, size=rows)) if rows > 1 else values for _ in range(n)]
+    drawn = [figures(rng.permutation(rows)[: rows // 2]) if rows > 1 else values for _ in range(n)]
     replicates = {}
     for name, value in values.items():
         column = np.array([one[name] for one in drawn], dtype=np.float64)
         there = column[np.isfinite(column)]
         column[np.isfinite(column)] = without_bias(there, value) if len(there) else there
-        replicates[name] = (column - value) * _widening(rows) + value
+        replicates[name] = (column - value) * _spread_of_whole(rows) + value
     return Measured(values, replicates, exact=rows == 1)
 
 
-def _widening(rows: int) -> float:
-    """What percentile intervals of few rows are too narrow by: 1 for many (the expanded percentile interval, Hesterberg 2015)."""
+def _spread_of_whole(rows: int) -> float:
+    """What a half's distance from the whole is multiplied by: 1 for many rows.
+
+    An odd row makes a half smaller than the rest; and percentiles of few rows are too narrow (Hesterberg 2015), by Student's quantile.
+    """
     if rows < 2:
         return 1.0
-    tail = (1 + LEVEL) / 2
-    return float((rows / (rows - 1)) ** 0.5 * student.ppf(tail, rows - 1) / normal.ppf(tail))
+    half, tail = rows // 2, (1 + LEVEL) / 2
+    return float((half / (rows - half)) ** 0.5 * student.ppf(tail, rows - 1) / normal.ppf(tail))
 
 
 def _with_ends(value: float, replicates: np.ndarray) -> tuple[float, float, float]:
     there = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or len(there) < len(replicates) / 2:
         return float(value), float("nan"), float("nan")
-    low, high = np.quantile(there, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(value), float(low), float(high)
+    return float(value), *percentiles(there)
 
 
 def difference(a: Measured, b: Measured, figure: str) -> tuple[float, float, float]:

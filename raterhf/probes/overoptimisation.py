@@ -20,7 +20,7 @@ from raterhf.probes.probe import Probe
 from raterhf.training.course import COURSE
 
 FOLDERS = {"vanilla": "vanilla/rl-beta-*", "rater_new": "policy*"}
-MIN_LOOKS = 4  # the curve has three coefficients
+MIN_LOOKS = 4  # the curve has three coefficients; intervals need twice as many
 SHOWN = {
     "reward": "proxy reward", "gold": "gold reward", "entropy": "entropy (nats)", "top_share": "share of the top answer",
     "overrated": "share of over-rated answers",
@@ -51,9 +51,10 @@ def ask(interview: Interview, name: str) -> Course:
     if interview.run is None:
         raise CannotMeasure("these models come without the run folder that they were trained in")
     looks = _looks(interview.run, name)
-    if len(looks) < MIN_LOOKS:
+    there = looks.kl.clip(lower=0).nunique() if len(looks) else 0
+    if there < MIN_LOOKS:
         raise CannotMeasure(
-            f"{len(looks)} looks at trainings with reward and KL in {interview.run}/{FOLDERS[name]}/{COURSE}, fewer than {MIN_LOOKS}; "
+            f"{there} looks of different KL at trainings, with reward, in {interview.run}/{FOLDERS[name]}/{COURSE}; {MIN_LOOKS} are needed: "
             "remove these folders and run `raterhf compare RECIPE` with the recipe's section `probes`, which writes them"
         )
     columns = {key: looks[key].to_numpy(float) for key in SHOWN if key in looks and looks[key].notna().all()}
@@ -95,20 +96,21 @@ def figures(course: Course, rows: np.ndarray) -> dict[str, float]:
     if not len(course.d):
         return course.known
     d = course.d[rows]
-    # Within what these rows span: a resample of few looks says nothing beyond.
+    # Within what these rows span: a few of the looks say nothing beyond.
     basis, path = design(d), design(np.linspace(d.min(), d.max(), 64))
     names = list(course.columns)
     fitted = np.linalg.lstsq(basis, np.stack([course.columns[name][rows] for name in names], 1), rcond=None)[0]
     curve = dict(zip(names, (path @ fitted).T))
-    found = {"kl": float(course.d.max() ** 2), "reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
+    found = {"reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
     if "gold" in curve:
         gold, (_, alpha, beta) = curve["gold"], fitted[:, names.index("gold")]
         found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(gold.max() - gold[-1])}
-        enough = len(np.unique(d)) >= MIN_LOOKS
-        found |= {"alpha": float(alpha) if enough else float("nan"), "beta": float(beta) if enough else float("nan")}
+        found |= {"alpha": float(alpha), "beta": float(beta)}
     # The curve is a curve, which knows no ends: an entropy is not negative and a share is none above one.
     ends = {"entropy": np.inf, "top_share": 1.0, "overrated": 1.0}
-    return found | {name: float(np.clip(curve[name][-1], 0, most)) for name, most in ends.items() if name in curve}
+    found |= {name: float(np.clip(curve[name][-1], 0, most)) for name, most in ends.items() if name in curve}
+    enough = len(np.unique(d)) >= MIN_LOOKS
+    return {"kl": float(course.d.max() ** 2)} | {name: value if enough else float("nan") for name, value in found.items()}
 
 
 def draw(interview: Interview, samples: dict[str, Course]) -> dict[str, str]:

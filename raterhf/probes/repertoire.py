@@ -54,13 +54,15 @@ def ask(interview: Interview, name: str) -> Told:
 
 
 def figures(told: Told, rows: np.ndarray) -> dict[str, float]:
-    """Means over questions; the 25 most frequent where more than 25 are known of."""
+    """Means over questions; the 25 most frequent where more than 25 are known of.
+
+    How many different ones there are is no figure, since it grows with the answers asked for: see the accumulation curves.
+    """
     found: dict[str, list[float]] = {}
     for i, question in enumerate(told.questions):
         counts = told.counts(i, rows)
         row = {"repeats": float(simpson(counts)), "effective": repertoire.effective_number(counts)}
-        row |= {"unseen": repertoire.good_turing(counts), "different": float((counts > 0).sum())}
-        row["valid"] = float(counts.sum() / len(rows))
+        row |= {"unseen": repertoire.good_turing(counts), "valid": float(counts.sum() / len(rows))}
         if not 0 < len(question.classes) <= TOP:
             row[f"top_{TOP}"] = repertoire.top_mass(counts, TOP)
         for figure, value in row.items():
@@ -90,7 +92,7 @@ PROBE = Probe(
     "collapsed model's line goes flat below people's, who are asked as often. `repeats` is the probability that two tellings are one joke, "
     "`effective` one over it, `unseen` the probability that the next joke is a new one.",
     headline="repeats",
-    best={"repeats": None, "effective": None, f"top_{TOP}": None, "unseen": None, "different": None, "valid": 1.0},
+    best={"repeats": None, "effective": None, f"top_{TOP}": None, "unseen": None, "valid": 1.0},
     ask=ask,
     figures=figures,
     draw=draw,
