@@ -54,7 +54,7 @@ def ask(interview: Interview, name: str) -> Course:
     there = looks.kl.clip(lower=0).nunique() if len(looks) else 0
     if there < MIN_LOOKS:
         raise CannotMeasure(
-            f"{there} looks of different KL at trainings, with reward, in {interview.run}/{FOLDERS[name]}/{COURSE}; {MIN_LOOKS} are needed: "
+            f"{there} looks of different KL, with reward, in {interview.run}/{FOLDERS[name]}/{COURSE}; {MIN_LOOKS} are needed: "
             "remove these folders and run `raterhf compare RECIPE` with the recipe's section `probes`, which writes them"
         )
     columns = {key: looks[key].to_numpy(float) for key in SHOWN if key in looks and looks[key].notna().all()}
