@@ -75,7 +75,10 @@ def train(
     from raterhf.training import stages
 
     stages.train(resolved)
-    typer.echo(f'done: {resolved.folder}\nnext: raterhf sample {resolved.folder} --prompt "..." --rater new -n 10')
+    verb = f'sample {resolved.folder} --prompt "..." --rater new -n 10'
+    if resolved.stages == ["reward"]:
+        verb = f"score {resolved.folder} FILE --raters new:16x"
+    typer.echo(f"done: {resolved.folder}\nnext: raterhf {verb}")
 
 
 @app.command()

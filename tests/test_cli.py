@@ -92,6 +92,12 @@ def test_an_interrupt_says_how_to_resume(monkeypatch):
     assert "Run the same command again: it resumes." in result.stderr
 
 
+def test_a_training_says_what_its_run_can_do(monkeypatch):
+    monkeypatch.setattr(stages, "train", lambda recipe: None)
+    assert "next: raterhf sample runs/dice " in succeeds("train", DICE)
+    assert "next: raterhf score runs/dice FILE" in succeeds("train", DICE, "base=", "sft=", "policy=", "data.base=")
+
+
 @pytest.mark.slow
 def test_an_interrupted_training_keeps_its_state_and_says_so(tmp_path):
     (tmp_path / "base.csv").write_text("prompt,completion\n" + "Roll a die.,4\n" * 20)

@@ -144,6 +144,14 @@ def test_mistakes_in_prompts_and_folders(run, tmp_path):
     fails("sample", run.parent / "tinny", "--prompt", "Hi", says=("does not exist", "tiny"))
     fails("sample", tmp_path, "--prompt", "Hi", says="has no trained stage policy or sft or base")
     fails("sample", run / "reward", "--prompt", "Hi", says="holds a reward model, a policy is needed")
+    shutil.copytree(run / "reward", tmp_path / "judge" / "reward")
+    fails(
+        "sample",
+        tmp_path / "judge",
+        "--prompt",
+        "Hi",
+        says="has the stage reward alone, and policy or sft or base is needed: add it to the",
+    )
     path = tmp_path / "p.csv"
     path.write_text("question\nHi\n")
     fails("sample", run, "--prompts", path, says="no column prompt; it has question")

@@ -40,6 +40,11 @@ def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
             )
         if (folder / "raterhf.json").is_file():
             return folder
+    if trained := sorted(path.parent.name for path in run.glob("*/raterhf.json")):
+        raise UserError(
+            f"run {run} has the stage {', '.join(trained)} alone, and {' or '.join(stages)} is needed: add it to the recipe and run "
+            "`raterhf train` again"
+        )
     what = f"has no trained stage {' or '.join(stages)}" if run.is_dir() else "does not exist"
     there = sorted(path.parent.parent.as_posix() for path in run.parent.glob("*/*/raterhf.json"))
     near = f"; runs beside it: {', '.join(dict.fromkeys(there))}" if there else ""
