@@ -47,6 +47,8 @@ class Data(Section):
     """Share of the known raters' comparisons kept from training: calibration and accuracy are read there."""
     shuffle_raters: bool = False
     """Control: permute the rater IDs among the rows of each prompt, so that answers stay and people are lost."""
+    max_bad: float = Field(0.0, ge=0, le=1)
+    """Largest share of rows without a text, label or rater that may be left out (each counted); above it reading stops with an error."""
     max_dropped: float = Field(0.0, ge=0, le=1)
     """Largest share of over-long examples that may be left out (each counted); above it training stops with an error."""
 

@@ -1,14 +1,18 @@
 """Files of labels with mistakes: each is named with its file, row and line, and nothing is passed over."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from label_files import PAIR, fails, pairs
 
-from raterhf.data.comparisons import read_labels
+from raterhf.data.comparisons import read_labels, read_recipe
 from raterhf.data.corpus import read_corpus
 from raterhf.errors import UserError
+from raterhf.recipe import load_recipe
+
+DICE = Path(__file__).parents[1] / "recipes" / "dice.yaml"
 
 
 @pytest.mark.parametrize(
@@ -87,13 +91,25 @@ def test_bad_rows_of_two_files_are_in_one_message(write):
 def test_dropping_counts_rows_for_their_rater(write):
     rows = pairs({"prompt": "", "chosen": ""}, {"rejected": "7"}, {"rater_id": None}, {"rater_id": "r2", "prompt": ""})
     data = write("c.jsonl", rows)
-    labels = read_labels(data, on_bad="drop")
+    labels = read_labels(data, max_bad=1.0)
     assert len(labels.comparisons) == 2
     assert labels.counts["dropped"] == {data: {"r1": 2, "r2": 1, "(no valid rater_id)": 1}}
     assert labels.counts["comparisons"]["dropped"] == 4
     assert labels.counts["comparisons"]["read"] == 6
-    fails("every row is bad", comparisons=write("d.jsonl", rows[2:]), on_bad="drop")
-    fails("on_bad is 'ignore'", comparisons=data, on_bad="ignore")
+    fails("every row is bad", comparisons=write("d.jsonl", rows[2:]), max_bad=1.0)
+    assert len(read_labels(data, max_bad=4 / 6).comparisons) == 2
+    fails("4 bad row", "Of 6 rows a share of 0.5 may be left out", "data.max_bad", comparisons=data, max_bad=0.5)
+
+
+def test_a_recipe_says_what_it_leaves_out(write, capsys):
+    data = write("c.jsonl", pairs({"rater_id": "r2"}, {"prompt": ""}))
+    alone = [f"data.{name}=" for name in ("world", "ratings", "demonstrations", "raters", "base")]
+    overrides = [f"data.comparisons={data}", *alone, "base=", "sft=", "policy="]
+    with pytest.raises(UserError, match="1 bad row") as error:
+        read_recipe(load_recipe(DICE, overrides))
+    assert "prompt is empty" in str(error.value) and "a share of 0 may be left out, each counted: data.max_bad" in str(error.value)
+    assert len(read_recipe(load_recipe(DICE, [*overrides, "data.max_bad=0.5"])).comparisons) == 3
+    assert f"{data}: 1 bad row(s) left out, of 1 rater(s) (most: r1 1)" in capsys.readouterr().out
 
 
 def test_files_that_cannot_be_read(write, tmp_path):

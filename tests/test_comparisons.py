@@ -67,7 +67,7 @@ def test_implicit_prompt_is_all_but_the_last_message(write):
     other = [{"role": "user", "content": "Another?"}, three[-1]]
     bad = write("d.jsonl", [*rows, {"chosen": seven, "rejected": other, "rater_id": "r1"}])
     fails("chosen and rejected differ before the last message", "row 3 (line 3)", comparisons=bad)
-    assert read_labels(bad, on_bad="drop").counts["dropped"] == {bad: {"r1": 1}}
+    assert read_labels(bad, max_bad=1.0).counts["dropped"] == {bad: {"r1": 1}}
 
 
 def test_ratings_become_pairs_within_a_rater_and_a_prompt(write):
@@ -189,7 +189,7 @@ def test_raters_file_mistakes(write):
     twice = write("twice.jsonl", [{"rater_id": r} for r in ("r1", "r2", "r1")])
     fails("twice.jsonl: 1 bad row", "row 3 (line 3) 'r1'", "merge", comparisons=data, raters=twice)
     number = write("number.jsonl", [{"rater_id": r} for r in ("1", 1)])
-    fails("row 2 (line 2) 1", "merge", comparisons=data, raters=number, on_bad="drop")
+    fails("row 2 (line 2) 1", "merge", comparisons=data, raters=number, max_bad=1.0)
     fails(
         "none of the 1 raters",
         "such as r1, r2",
@@ -235,7 +235,7 @@ def test_rows_without_split_are_not_passed_over(write):
     fails("split is missing", "row 3 (line 3)", comparisons=data, split="train")
     rows = [{"completion": "x", **row, "split": s} for row, s in zip(pairs({}), ("train", "train", None))]
     both = write("both.jsonl", rows)
-    labels = read_labels(both, demonstrations=both, split="train", on_bad="drop")
+    labels = read_labels(both, demonstrations=both, split="train", max_bad=1.0)
     assert (len(labels.comparisons), len(labels.demonstrations)) == (2, 2)
     assert labels.counts["dropped"] == {both: {"r1": 2}}
 
@@ -324,7 +324,7 @@ def test_polis():
 @needs_real
 def test_llmfao_has_empty_answers():
     fails("a is empty", "b is empty", "1208 bad row", comparisons=REAL / "llmfao/pairs.parquet")
-    labels = read_labels(REAL / "llmfao/pairs.parquet", on_bad="drop")
+    labels = read_labels(REAL / "llmfao/pairs.parquet", max_bad=1.0)
     assert len(labels.comparisons) == 8_931 - 1_208
     assert sum(sum(file.values()) for file in labels.counts["dropped"].values()) == 1_208
 

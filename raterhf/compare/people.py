@@ -93,7 +93,9 @@ def rows_of(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataFra
     """Rows of one kind and split, as training reads them, with the rater's `group`."""
     data = recipe.data
     columns = {name: theirs for name, theirs in data.columns.items() if "." not in name or name.startswith(kind + ".")}
-    labels = read_labels(**{kind: getattr(data, kind)}, columns=columns, split=split, group_column=data.group_column)
+    labels = read_labels(
+        **{kind: getattr(data, kind)}, columns=columns, split=split, group_column=data.group_column, max_bad=data.max_bad
+    )  # fmt: skip
     return getattr(labels, kind).assign(group=lambda rows: rows.rater_id.map(labels.raters.set_index("rater_id").group))
 
 

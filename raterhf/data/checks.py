@@ -30,12 +30,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Problems:
     """Bad rows of the data files, by file and fault.
 
-    `add` or `check` them, then `settle` each file, then `raise_if_any`. With `drop`, settling leaves them out
-    and counts them per rater in `dropped` (by file); without, nothing changes before the error.
+    `add` or `check` them, `settle` each file, which leaves them out and counts them per rater in `dropped` (by file), then `raise_above`
+    the number of them that is allowed.
     """
 
-    def __init__(self, drop: bool = False):
-        self.drop = drop
+    def __init__(self) -> None:
         self.dropped: dict[str, Counter] = {}
         # Keyed by identity, as one file can be read twice, once for each kind of label it holds.
         self._found: dict[int, dict[str, dict[int, str]]] = {}
@@ -54,27 +53,29 @@ class Problems:
                 self.add(rows, index, f"{name} {fault}", value)
 
     def settle(self, rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
-        """`frame`, with `drop` without the file's bad rows."""
-        if not self.drop or id(rows) not in self._found:
-            return frame
-        bad = sorted({index for cells in self._found.pop(id(rows)).values() for index in cells})
+        """`frame` without the file's bad rows."""
+        bad = frame.index.intersection(self._bad(id(rows)))
         raters = [NO_RATER if rater_fault(value) else str(value) for value in frame.loc[bad, "rater_id"]]
-        self.dropped.setdefault(rows.name, Counter()).update(raters)
+        if raters:
+            self.dropped.setdefault(rows.name, Counter()).update(raters)
         return frame.drop(index=bad)
 
-    def raise_if_any(self) -> None:
-        """Raise one UserError that names the first five rows of every fault, and how many there are."""
-        if not self._found:
+    def raise_above(self, allowed: int = 0, remedy: str = "") -> None:
+        """Raise one UserError that names the first five rows of every fault, and how many there are, if more rows are bad than allowed."""
+        if sum(len(self._bad(key)) for key in self._found) <= allowed:
             return
         message = []
         for key, faults in self._found.items():
-            rows, bad = self._rows[key], {index for cells in faults.values() for index in cells}
-            message.append(f"{rows.name}: {len(bad)} bad row(s)")
+            rows = self._rows[key]
+            message.append(f"{rows.name}: {len(self._bad(key))} bad row(s)")
             for fault, cells in faults.items():
                 shown = [f"{rows.where(i)} {cells[i]}" for i in sorted(cells)[:SHOWN]]
                 more = f" ... and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
                 message.append(f"  {fault}: {', '.join(shown)}{more}")
-        raise UserError("\n".join(message))
+        raise UserError("\n".join(message) + remedy)
+
+    def _bad(self, key: int) -> list[int]:
+        return sorted({index for cells in self._found.get(key, {}).values() for index in cells})
 
 
 def is_missing(value: Any) -> bool:

@@ -3,11 +3,12 @@
 Whatever the file and its form, what comes out is one `Labels`. Comparisons are `a, b, label` (1: a preferred,
 -1: b, 0: a tie), where chosen and rejected became a and b with label 1, and ratings became pairs of one
 rater's different ratings on one prompt. Prompts are text or a list of {"role", "content"} messages, answers
-always text. A bad row is an error that names it (`on_bad="error"`), or is left out and counted for its rater
-(`on_bad="drop"`); nothing goes uncounted. Nothing here tokenises; `batches.py` finds over-long examples.
+always text. A bad row is an error that names it, or, as far as a share of them is allowed, left out and counted
+for its rater; nothing goes uncounted. Nothing here tokenises; `batches.py` finds over-long examples.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -18,8 +19,10 @@ import pandas as pd
 from raterhf.data import checks
 from raterhf.data.checks import Problems
 from raterhf.data.columns import DATA_KINDS, NAMES, Part, Request, check_columns, check_mapped, read_parts
+from raterhf.data.make import require_made
 from raterhf.data.normal import COLUMNS, keys, normalise, objects, optional_names, pair_ratings
 from raterhf.errors import UserError
+from raterhf.recipe import Recipe
 
 Paths = str | PathLike | Iterable[str | PathLike] | None
 
@@ -61,7 +64,7 @@ def read_labels(
     group_column: str | None = None,
     validate_share: float = 0.0,
     seed: int = 0,
-    on_bad: str = "error",
+    max_bad: float = 0.0,
     one_rater: bool = False,
 ) -> Labels:
     """Read, check and normalise. Each kind is a file, several, or None.
@@ -69,18 +72,17 @@ def read_labels(
     `columns` maps our names to the files' (see `columns.py`). `split` takes only the data rows whose `split`
     column has that value, or one of several. `group_column` is the data column of the rater's group. Without
     a `split` column in the raters file, about `validate_share` of the labelled raters (at least one where it
-    is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read. Labels
-    of `one_rater` are enough only for models that know no raters.
+    is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read. Of the
+    data rows up to a share of `max_bad` may be bad. Labels of `one_rater` are enough only for models that know no
+    raters.
     Raises UserError, which names file, row and remedy.
     """
-    if on_bad not in ("error", "drop"):
-        raise UserError(f"on_bad is {on_bad!r}; 'error' reports bad rows, 'drop' leaves them out: take one")
     if not 0 <= validate_share < 1:
         raise UserError(f"validate_share is {validate_share}; it is a share, from 0 to below 1: correct it")
     paths = dict(zip(NAMES, map(_list, (comparisons, ratings, demonstrations, raters))))
     request = Request(paths, dict(columns or {}), tuple(_list(split)) or None, group_column)
     counts: dict = {kind: {} for kind in NAMES}
-    data, listed = _read(request, Problems(drop=on_bad == "drop"), counts)
+    data, listed = _read(request, max_bad, counts)
 
     pairs = pair_ratings(data["ratings"], counts["ratings"])
     compared = pd.concat([data["comparisons"][COLUMNS["comparisons"]], pairs], ignore_index=True)
@@ -102,6 +104,21 @@ def read_labels(
     groups = _groups(data, counts["raters"]) if group_column else {}
     people = _raters(labelled, listed, groups, validate_share, seed, counts["raters"])
     return Labels(compared, shown, people, counts)
+
+
+def read_recipe(recipe: Recipe) -> Labels:
+    """The data of a recipe, as all its stages and `raterhf data check` read them; says how many rows were left out."""
+    data = recipe.data
+    require_made(data.world, data.files)
+    labels = read_labels(
+        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
+        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
+        one_rater=recipe.raters.encoding == "none",
+    )  # fmt: skip
+    for file, raters in labels.counts["dropped"].items():
+        worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
+        print(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})", flush=True)
+    return labels
 
 
 def describe(labels: Labels) -> dict:
@@ -151,18 +168,21 @@ def _list(value: Paths) -> list[str]:
     return [str(value)] if one else [str(item) for item in value]
 
 
-def _read(request: Request, problems: Problems, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
-    """The data by kind, in one form, and the raters files. Raises where `problems` does not drop."""
+def _read(request: Request, max_bad: float, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
+    """The data by kind, in one form, and the raters files. Raises UserError where more rows are bad than allowed."""
     if not any(request.paths[kind] for kind in DATA_KINDS):
         raise UserError("no comparisons, ratings or demonstrations; training needs labels: give at least one file")
+    problems = Problems()
     check_columns(request)
     parts = {kind: read_parts(kind, request, problems, counts[kind]) for kind in NAMES}
     check_mapped(request, parts)
+    rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
+    allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])
     data = {kind: [_check_cells(kind, part, problems) for part in parts[kind]] for kind in DATA_KINDS}
-    problems.raise_if_any()
+    problems.raise_above(allowed, remedy)
     frames = {kind: normalise(kind, data[kind], problems, counts[kind]) for kind in DATA_KINDS}
-    problems.raise_if_any()
+    problems.raise_above(allowed, remedy)
     counts["dropped"] = {file: dict(raters) for file, raters in problems.dropped.items()}
     return frames, listed
 
@@ -182,7 +202,7 @@ def _listed(parts: list[Part]) -> pd.DataFrame | None:
     """The raters files as one frame indexed by ID, with what they have of persona, group, split; or None."""
     if not parts:
         return None
-    problems = Problems()  # never drops: a rater without their row would silently change persona or split
+    problems = Problems()  # none is allowed: a rater without their row would silently change persona or split
     seen: set[str] = set()
     for part in parts:
         _check_cells("raters", part, problems)
@@ -191,7 +211,7 @@ def _listed(parts: list[Part]) -> pd.DataFrame | None:
                 fault = "rater_id has a row before this one; a rater has one row: merge them"
                 problems.add(part.rows, index, fault, rater)
             seen.add(str(rater))
-    problems.raise_if_any()
+    problems.raise_above()
     frame = pd.concat([part.frame for part in parts], ignore_index=True)
     return frame.set_index(objects(map(str, frame["rater_id"]))).drop(columns="rater_id")
 

@@ -26,5 +26,5 @@ def read_corpus(path: str, columns: dict[str, str]) -> pd.DataFrame:
     frame = pd.DataFrame({name: rows.frame[theirs] for name, theirs in names.items()})
     problems.check(rows, frame["prompt"], "prompt", prompt_fault)
     problems.check(rows, frame["completion"], "completion", answer_fault)
-    problems.raise_if_any()
+    problems.raise_above()
     return frame.assign(completion=[c[-1]["content"] if isinstance(c, list) else c for c in frame["completion"]])

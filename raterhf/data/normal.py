@@ -36,7 +36,7 @@ def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) ->
     counts["dropped"] = counts["read"] - counts["other_split"] - len(result)
     if parts and result.empty:
         files = ", ".join(counts["files"])
-        raise UserError(f"{files}: every row is bad and was dropped; read with on_bad='error' to see why")
+        raise UserError(f"{files}: every row is bad and was left out; allow fewer (data.max_bad=0) to see why")
     return result
 
 

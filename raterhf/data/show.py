@@ -4,9 +4,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from raterhf.data.comparisons import describe, read_labels
+from raterhf.data.comparisons import describe, read_labels, read_recipe
 from raterhf.data.corpus import read_corpus
-from raterhf.data.make import require_made
 from raterhf.recipe import Recipe
 
 KINDS = ("comparisons", "ratings", "demonstrations")
@@ -15,13 +14,8 @@ SHOWN_IDS = 5
 
 def describe_recipe(recipe: Recipe) -> dict:
     data = recipe.data
-    require_made(data.world, data.files)
-    labels = read_labels(
-        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
-        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,
-        one_rater=recipe.raters.encoding == "none",
-    )  # fmt: skip
-    return describe(labels) | ({"base": len(read_corpus(data.base, data.columns))} if data.base else {})
+    found = describe(read_recipe(recipe))
+    return found | ({"base": len(read_corpus(data.base, data.columns))} if data.base else {})
 
 
 def describe_files(files: dict[str, list[str] | None]) -> dict:

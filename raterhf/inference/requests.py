@@ -60,7 +60,7 @@ def read_prompts(texts: list[str], file: Path | None) -> list[Prompt]:
     if file:
         rows = _with_columns(file, ["prompt"])
         problems.check(rows, rows.frame["prompt"], "prompt", prompt_fault)
-        problems.raise_if_any()
+        problems.raise_above()
         read = list(rows.frame["prompt"])
     if not texts and not read:
         raise UserError("no prompt; give --prompt TEXT (once or more) or --prompts FILE with a column `prompt`")

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from raterhf.data.batches import Example, Renderer
-from raterhf.data.comparisons import Labels, read_labels
-from raterhf.data.make import require_made
+from raterhf.data.comparisons import Labels, read_recipe
 from raterhf.errors import UserError
 from raterhf.recipe import Recipe
 from raterhf.training.reward_module import ComparisonData
@@ -28,14 +27,8 @@ class People:
 
 
 def read_data(recipe: Recipe) -> Labels:
-    data = recipe.data
-    require_made(data.world, data.files)
-    labels = read_labels(
-        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
-        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed,
-        one_rater=recipe.raters.encoding == "none",
-    )  # fmt: skip
-    return shuffle_raters(labels, recipe.seed) if data.shuffle_raters else labels
+    labels = read_recipe(recipe)
+    return shuffle_raters(labels, recipe.seed) if recipe.data.shuffle_raters else labels
 
 
 def shuffle_raters(labels: Labels, seed: int) -> Labels:
