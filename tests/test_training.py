@@ -16,7 +16,7 @@ from raterhf.errors import UserError
 from raterhf.inference.requests import Completions, sample, score
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
-from raterhf.recipe import Recipe, parse_recipe
+from raterhf.recipe import Data, Recipe, parse_recipe
 from raterhf.training import fit as fitting
 from raterhf.training import reward_stage, stages
 
@@ -159,6 +159,11 @@ def test_a_second_train_skips_every_stage(done, capsys):
     out = capsys.readouterr().out
     assert [line.split(":")[0] for line in out.splitlines() if "done before, skipped" in line] == list(STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.safetensors")}
+
+
+def test_stages_depend_on_all_keys_of_the_labels():
+    keys = {f"data.{key}" for key in Data.model_fields} - {"data.world", "data.base"}
+    assert keys <= set(stages.DEPENDS["reward"]) and keys - {"data.held_out"} <= set(stages.DEPENDS["sft"])
 
 
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):

@@ -6,33 +6,26 @@ changed and runs again. An interrupted stage resumes.
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from raterhf.data.batches import Example, Renderer, step_indices
-from raterhf.data.comparisons import Labels
+from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.corpus import read_corpus
 from raterhf.data.make import require_made
-from raterhf.inference.passes import prompt_features
-from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import TOKEN_BUDGET, Scorer, completion_log_probs
 from raterhf.models import backbone, checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
-from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training import prepare
 from raterhf.training.collapse import Collapse
 from raterhf.training.fit import clear_state, fit
-from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
-from raterhf.training.policy_module import Groups, PolicyModule
+from raterhf.training.policy_module import PolicyModule
+from raterhf.training.policy_stage import carry_own_noise, run_policy
 from raterhf.training.reward_stage import fit_populations, run_reward
-from raterhf.training.rollouts import Imitation, Judge, imitation_targets
+from raterhf.training.rollouts import Imitation
 from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
@@ -53,6 +46,7 @@ DEPENDS = {
         "data.held_out",
         "data.group_column",
         "data.validate_share",
+        "data.max_bad",
         "data.max_dropped",
     ),
     "sft": (
@@ -62,11 +56,14 @@ DEPENDS = {
         "sft",
         "data.demonstrations",
         "data.comparisons",
+        "data.ratings",
         "data.raters",
         "data.columns",
         "data.split",
         "data.shuffle_raters",
         "data.group_column",
+        "data.validate_share",
+        "data.max_bad",
         "data.max_dropped",
     ),
     "policy": ("seed", "raters", "policy"),
@@ -211,90 +208,6 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
         fit_populations(recipe, pool)
     carry_own_noise(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
-
-
-def run_policy(recipe: Recipe, folder: Path) -> None:
-    policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "sft")
-    reference, _, _ = checkpoint.load_policy(recipe.folder / "sft")
-    reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
-    reference.requires_grad_(False)
-    reward.requires_grad_(False)
-    pool = checkpoint.load_pool(recipe.folder / "sft")
-    settings, raters = recipe.policy, recipe.raters
-    soft = raters.encoding == "embedding"
-    renderer = Renderer(tokenizer, recipe.model.max_length)
-    labels = prepare.read_data(recipe)
-    texts = sorted({renderer.prompt_text(p) for p in all_prompts(labels)})
-    prompts = [renderer.prompt(text) for text in texts]
-    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
-    own_noise = settings.own_noise and soft and raters.own_dim > 0
-    judge = Judge(Scorer(reward), reference, pool if soft else None, own_noise, recipe.seed)
-    if settings.algorithm == "forward_kl":
-        sampler = Sampler(reference, pad, eos, settings.max_new_tokens)
-        module = PolicyModule(policy, recipe.seed)
-
-        per_round = settings.prompts * settings.raters * settings.choices
-        parts = max(1, per_round // settings.batch_size)
-
-        @lru_cache(maxsize=1)
-        def targets(round_: int) -> list[Imitation]:
-            return imitation_targets(
-                judge,
-                sampler,
-                prompts,
-                settings.prompts,
-                settings.raters,
-                settings.samples,
-                settings.choices,
-                settings.known_share,
-                settings.beta,
-                round_,
-            ).split(parts)
-
-        def batch(step: int) -> Imitation | Groups:
-            return targets(step // parts)[step % parts]
-    else:
-        sampler = Sampler(policy, pad, eos, settings.max_new_tokens)
-        module = PolicyModule(policy, recipe.seed, judge, sampler, settings.beta, settings.target_kl)
-
-        def batch(step: int) -> Imitation | Groups:
-            rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x726C6F6F]))
-            chosen = rng.choice(len(prompts), size=min(settings.prompts, len(prompts)), replace=False)
-            count = len(chosen) * settings.raters
-            vectors, null = judge.draw_raters(count, settings.known_share, rng)
-            return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
-
-    def measure(examples: list[Example], vectors: Tensor | None, null: Tensor | None) -> dict[str, float]:
-        """The proxy reward of what was sampled, its KL from the reference, as it is sampled, and its entropy."""
-        if soft:
-            vectors = vectors[:, : pool.dim]
-        else:
-            vectors, null = torch.zeros(len(examples), 1), torch.ones(len(examples), dtype=torch.bool)
-        log_prob, entropy = completion_log_probs(policy, examples, vectors, null, warp=(settings.min_p, 1.0))
-        vectors, null = vectors.to(reference.lm.device), null.to(reference.lm.device)
-        kl = log_prob.mean() - judge.reference_log_probs(examples, vectors, null).mean().to(log_prob.device)
-        return {"reward": float(judge.scores(examples, vectors, null).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
-
-    who = pool if raters.encoding != "none" else None
-    probes = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
-    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, probes)
-    carry_own_noise(recipe, policy, tokenizer, labels, pool)
-    checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
-
-
-def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, pool: RaterPool) -> None:
-    """Teach the policy's features of prompts what the reward model's say of own noise: how much persists, and which question it is."""
-    if policy.own_noise is None:
-        return
-    reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
-    policy.own_noise.weight.copy_(reward.own_noise.weight)
-    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    with torch.no_grad():
-        prompts, answers = mean_answers(policy.own_noise, prepare.comparison_data(labels, window, pool.ids, {}))
-        share = reward.own_noise.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
-        features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
-    policy.own_noise.persistence.copy_(persistence_weights(features, share))
-    policy.own_noise.question.copy_(linear_weights(features, answers))
 
 
 RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}
