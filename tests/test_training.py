@@ -18,7 +18,7 @@ from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.recipe import Data, Recipe, parse_recipe
 from raterhf.training import fit as fitting
-from raterhf.training import reward_stage, stages
+from raterhf.training import policy_stage, reward_stage, stages
 
 STAGES = ("base", "reward", "sft", "policy")
 TINY = {
@@ -115,7 +115,7 @@ def interrupt(monkeypatch, at: int) -> None:
 
         fitting.fit(module, interrupted, *settings)
 
-    for place in (stages, reward_stage):
+    for place in (stages, reward_stage, policy_stage):
         monkeypatch.setattr(place, "fit", fit)
 
 
