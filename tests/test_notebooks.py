@@ -112,12 +112,14 @@ def test_own_raters_make_a_jury_that_splits_as_they_do(tmp_path, own_code):
         "said": "answers.completion.tolist()",
         "finished": "bool(answers.finished.all())",
     }
+    asked["shares"] = "{name: row['top_share'][0] for name, row in said.items()}"
     found = executed("bring_your_own_raters", tmp_path, asked)
     assert found["finished"] and len(set(found["said"])) > 1
     assert found["jury"]["false"] == found["annotators"]["false"] == 0
     distance = sum(abs(found["jury"][style] - share) for style, share in found["annotators"].items()) / 2
     assert distance < 0.2, found
     assert min(found["jury"][style] for style in ("short", "exact", "lively")) > 0.1, found
+    assert found["shares"]["vanilla"] > found["shares"]["rater_new"] + 0.1, found
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from raterhf.models import backbone, checkpoint
 from raterhf.recipe import Recipe
 from raterhf.training import losses, prepare, reward_stage, stages
 from raterhf.training.course import COURSE, describe, write_course
+from raterhf.training.start import all_prompts, start_folder
 
 LOOKS = 20  # windows that the course of an RL training is cut into
 
@@ -32,11 +33,12 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     """TRL's three stages, those that are missing. Returns the folders of its SFT model and of the policy at `beta`."""
     if recipe.vanilla is None or not recipe.vanilla.rl:
         raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
-    home, base = recipe.folder / "vanilla", recipe.folder / "base"
+    home, base = recipe.folder / "vanilla", start_folder(recipe)
     settings = recipe.vanilla
     train, held = pair_rows(recipe, labels)
     known = set(prepare.find_people(labels).known)
-    shown = labels.demonstrations[labels.demonstrations.rater_id.isin(known)]
+    shown = prepare.imitated(labels, recipe.sft.source)
+    shown = shown[shown.rater_id.isin(known)]
     key = [recipe.seed, _digest(shown), _digest(train), stages.file_digest(str(base / "model.safetensors"))]
     sft = _once(home / "sft", [key, settings.sft], lambda out: vanilla.train_sft(base, out, shown, settings.sft, recipe.seed))
     decided = train[train.label != 0]
@@ -49,13 +51,14 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     )
     score = vanilla.load_scorer(reward)
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
-    prompts = list(dict.fromkeys([*labels.comparisons.prompt, *labels.demonstrations.prompt]))
+    prompts = list({str(prompt): prompt for prompt in all_prompts(labels)}.values())
     args = settings.rl | {"beta": beta}
 
     def run(out: Path) -> None:
         drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
         vanilla.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add)
-        write_course(out / COURSE, drawn.course(pd.read_csv(out / "log.csv")))
+        if rows := drawn.course(pd.read_csv(out / "log.csv")):
+            write_course(out / COURSE, rows)
 
     return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
 
@@ -71,8 +74,13 @@ class Rollouts:
         self.drawn.append((step, prompts, texts))
 
     def course(self, log: pd.DataFrame) -> list[dict[str, float]]:
-        """The rows of course.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a window."""
-        rows = []
+        """The rows of course.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a window.
+
+        None where TRL logged nothing.
+        """
+        rows: list[dict[str, float]] = []
+        if log.empty:
+            return rows
         for part in np.array_split(np.arange(len(self.drawn)), min(LOOKS, len(self.drawn))):
             first, last = self.drawn[part[0]][0], self.drawn[part[-1] + 1][0] if part[-1] + 1 < len(self.drawn) else math.inf
             logged = log[(log.step > first) & (log.step <= last)]
@@ -87,7 +95,7 @@ class Rollouts:
 def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Comparisons of known raters: those that every reward model trains on, and those held back from all of them."""
     people = prepare.find_people(labels)
-    _, tokenizer = backbone.load_pretrained(recipe.folder / "base")
+    _, tokenizer = backbone.load_pretrained(start_folder(recipe))
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     data = prepare.comparison_data(labels, window, people.known, {})
     train, held = reward_stage.held_out_rows(data, recipe)

@@ -180,11 +180,11 @@ def mi_means(coherence):
     return [(panel, float(np.nanmean(off_diagonal(m)))) for panel, m in matrices if m and len(m) > 1]
 
 
-def sample_blocks(samples, prompts=8, shown=6):
-    """Completions by prompt and policy, equal ones counted, the most frequent first."""
+def sample_blocks(samples, expected=("population", "vanilla", "rater_new"), prompts=8, shown=6):
+    """Completions by prompt and policy, equal ones counted, the most frequent first; of those expected also that there are none."""
     if not samples:
         return []
-    columns = list(dict.fromkeys(["population", "vanilla", "rater_new", *samples]))
+    columns = list(dict.fromkeys([*expected, *samples]))
     asked = dict.fromkeys(prompt_text(row["prompt"]) for rows in samples.values() for row in rows)
     blocks = []
     for prompt in list(asked)[:prompts]:

@@ -47,9 +47,7 @@ TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     """Train, judge and report; returns the report's path."""
     if recipe.data.world is None:
-        from raterhf.compare.people import compare_people
-
-        return compare_people(recipe, controls)
+        return _compare_real(recipe, controls, seeds)
     wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
     unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
     if unknown:
@@ -63,6 +61,16 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     merged = _merge(recipe, results)
     merged["probes"], drawn = _probed(recipe, seeds) if recipe.compare.probes != "none" else ({}, {})
     return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"], drawn)
+
+
+def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
+    """People kept from all training where the data hold them, else policies beside the raters that they were trained on."""
+    from raterhf.compare.own_data import compare_own
+    from raterhf.compare.people import compare_people
+
+    if seeds > 1:
+        raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 to train another seed")
+    return (compare_people if recipe.data.split and recipe.data.group_column else compare_own)(recipe, controls)
 
 
 def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:

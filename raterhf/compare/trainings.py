@@ -8,6 +8,7 @@ from raterhf.data.make import world_files
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.training import stages
+from raterhf.training.start import save_start, start_folder
 
 
 def at_seed(recipe: Recipe, seed: int) -> Recipe:
@@ -38,9 +39,11 @@ def at_seed(recipe: Recipe, seed: int) -> Recipe:
 
 def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: bool) -> dict[str, tuple[Path, str]]:
     """Train what the wanted policies need, side by side. Returns for each its folder and how its raters are drawn."""
-    stages.train_stage(recipe, "base", recipe.folder / "base")
+    if recipe.base:
+        stages.train_stage(recipe, "base", recipe.folder / "base")
+    save_start(recipe, labels)
     home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
-    folders = {"base": (home / "base", "none"), "sft": (home / "sft", "new")}
+    folders = {"base": (start_folder(recipe), "none"), "sft": (home / "sft", "new")}
     folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
     controls = {
         "shuffled": _variant(recipe, "shuffled", data={"shuffle_raters": True}),
@@ -111,7 +114,7 @@ def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
 def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
     """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
     sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
-    model = recipe.model.model_copy(update={"path": str(recipe.folder / "base")})
+    model = recipe.model.model_copy(update={"path": str(start_folder(recipe))})
     return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
 
 

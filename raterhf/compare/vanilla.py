@@ -248,7 +248,8 @@ def train_quietly(trainer: Trainer) -> None:
 def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
     """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
     train_quietly(trainer)
-    log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row])
+    # Without a row, when logging_steps is more than there are, a header all the same.
+    log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row] or {"step": []})
     if "kl" in log:
         # TRL's `kl` is nats a token, the mean of log policy - log reference; ours are nats a completion.
         log["kl_completion"] = log["kl"] * log["completions/mean_length"]

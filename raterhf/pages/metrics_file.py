@@ -2,7 +2,8 @@
 
 Schema 1. `schema`, `recipe` (resolved), `seeds`, `versions` of the packages; `policies` {name: {figure: value}}; `reward_models` likewise;
 `real`, what real raters get. A comparison in a simulated world adds `intervals`, `questions`, `coherence`, `sweeps`, `equal_gold` and
-`seed_figures`; one of real people adds `options` and `discussions`. A figure that does not exist is null.
+`seed_figures`; one of real people adds `options` and `discussions`; one of somebody's own data `prompts` and `probes`. A figure that does
+not exist is null.
 """
 
 import json

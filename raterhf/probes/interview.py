@@ -64,7 +64,8 @@ class Interview:
     """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
 
     `labels` are how many answers of raters to a question the models were trained on, as far as known; `run` is the folder they were
-    trained in, None for models that come alone; `kept` holds what was drawn.
+    trained in, None for models that come alone. With `verbatim` prompts are put as they stand, as the data had them. `kept` holds what was
+    drawn.
     """
 
     subjects: dict[str, Contestant]
@@ -74,6 +75,7 @@ class Interview:
     seed: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     run: Path | None = None
+    verbatim: bool = False
     kept: dict = field(default_factory=dict, repr=False)
 
     def rng(self, *salt: int | str) -> np.random.Generator:
@@ -100,7 +102,7 @@ class Interview:
     def prompt(self, name: str, text: str) -> str | list[dict]:
         """The prompt as this model is asked: a conversation where it was trained on conversations."""
         chat = self.subjects[name].renderer.tokenizer.chat_template
-        return [{"role": "user", "content": text}] if chat else text
+        return [{"role": "user", "content": text}] if chat and not self.verbatim else text
 
     def said(self, name: str, question: Question, framed: bool = False) -> Answers:
         """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""

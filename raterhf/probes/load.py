@@ -14,6 +14,7 @@ from raterhf.probes.interview import PEOPLE, Answers, Interview, Question
 from raterhf.probes.questions import shipped_questions
 from raterhf.recipe import Recipe, load_recipe
 from raterhf.training import prepare
+from raterhf.training.start import start_folder
 
 MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
 
@@ -84,7 +85,7 @@ def recipe_of(run: Path) -> Recipe | None:
 
 def subjects_of(recipe: Recipe, run: Path) -> dict[str, Contestant]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
-    folders = {"base": (run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
+    folders = {"base": (run / start_folder(recipe).name, "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
     folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
     return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if (there[0] / "config.json").is_file()}

@@ -116,16 +116,20 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
     return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group)
 
 
+def imitated(labels: Labels, source: str) -> pd.DataFrame:
+    """What imitation reads, `prompt, completion, rater_id`: what raters said, or (`chosen`) what they chose in comparisons."""
+    if source != "chosen":
+        return labels.demonstrations
+    decided = labels.comparisons[labels.comparisons.label != 0]
+    chosen = decided.a.where(decided.label == 1, decided.b)
+    return pd.DataFrame({"prompt": decided.prompt, "completion": chosen, "rater_id": decided.rater_id})
+
+
 def demonstration_data(
     labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str], source: str
 ) -> tuple[list[Example], np.ndarray]:
     """What raters said (or chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
-    if source == "chosen":
-        decided = labels.comparisons[labels.comparisons.label != 0]
-        chosen = decided.a.where(decided.label == 1, decided.b)
-        frame = pd.DataFrame({"prompt": decided.prompt, "completion": chosen, "rater_id": decided.rater_id})
-    else:
-        frame = labels.demonstrations
+    frame = imitated(labels, source)
     frame = frame[frame.rater_id.isin(set(ids))]
     if frame.empty:
         raise UserError(f"sft: no {source} of training raters in the data; give data.demonstrations, or sft.source=chosen")

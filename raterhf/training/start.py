@@ -31,6 +31,18 @@ def start_model(recipe: Recipe, texts: list[str]):
     return backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed), tokenizer
 
 
+def start_folder(recipe: Recipe) -> Path:
+    """The folder of the model that every training of a comparison starts from: the base stage's, or what `save_start` writes."""
+    return recipe.folder / "base" if recipe.base else recipe.folder / "start"
+
+
+def save_start(recipe: Recipe, labels: Labels) -> None:
+    """Without a stage `base`, write what the stages start from as a plain model, as others than ours read it too; anew each time."""
+    if not recipe.base:
+        lm, tokenizer = start_model(recipe, all_texts(labels))
+        checkpoint.save_policy(start_folder(recipe), Policy(lm, 0, 0), tokenizer, None, recipe.model.max_length, {})
+
+
 def all_texts(labels: Labels) -> list[str]:
     frames = (labels.comparisons, labels.demonstrations)
     columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]

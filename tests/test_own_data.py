@@ -1,0 +1,121 @@
+"""`compare` on data of one's own: from files to metrics.json and the page, and what is asked again of whom."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_run import CONFIG
+
+from raterhf.compare.own_data import ask_again, compare_own
+from raterhf.compare.own_data_report import summary
+from raterhf.compare.run import compare
+from raterhf.data.comparisons import read_labels
+from raterhf.errors import UserError
+from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.recipe import Recipe, parse_recipe
+
+PETS = {"cat": "A cat.", "dog": "A dog.", "eel": "An eel."}
+
+
+def write_files(folder, raters: int = 14, messages: bool = False) -> dict[str, str]:
+    """Every rater answers two prompts and prefers their own answer to another; as text, or as messages."""
+    rng = np.random.default_rng(0)
+
+    def put(prompt: str) -> str | list[dict]:
+        return [{"role": "user", "content": prompt}] if messages else prompt
+
+    rows = []
+    for r in range(raters):
+        own, other = (list(PETS.values())[i] for i in rng.permutation(3)[:2])
+        rows += [{"prompt": put(f"Name a {what}."), "chosen": own, "rejected": other, "rater_id": f"r{r}"} for what in ("pet", "friend")]
+    frame = pd.DataFrame(rows)
+    paths = {kind: str(folder / f"{kind}.jsonl") for kind in ("comparisons", "demonstrations")}
+    frame.to_json(paths["comparisons"], orient="records", lines=True)
+    said = frame.rename(columns={"chosen": "completion"}).drop(columns="rejected")
+    said.to_json(paths["demonstrations"], orient="records", lines=True)
+    return paths
+
+
+def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
+    trl = {"learning_rate": 1e-3, "per_device_train_batch_size": 8, "max_steps": 2, "max_length": 48}
+    one = {"steps": 2, "batch_size": 8, "lr": 1e-3}
+    raw = {
+        "name": "own", "runs": str(folder / "runs"), "data": write_files(folder, messages=messages) | {"held_out": 0.3},
+        "model": {"config": CONFIG, "vocab_size": 300, "max_length": 48},
+        "raters": {"dim": 2, "own_dim": 0, "tokens": 2, "components": [1]},
+        "reward": one, "sft": one, "policy": one | {"prompts": 2, "raters": 2, "samples": 4, "choices": 2, "max_new_tokens": 6},
+        "vanilla": {"sft": trl, "reward": trl, "rl": trl | {"num_generations": 4, "max_completion_length": 6}},
+        "compare": {"draws": 40},
+    }  # fmt: skip
+    raw = {key: value for key, value in (raw | changes).items() if value is not None}
+    del raw["vanilla"]["rl"]["max_length"]
+    return parse_recipe(raw, "own.yaml")
+
+
+def test_ours_alone_without_a_base_stage(tmp_path):
+    recipe = recipe_for(tmp_path)
+    page = compare(recipe, ["base", "sft", "rater_new"], 1)
+    found = json.loads((page.parent / "metrics.json").read_text())
+    assert set(found["policies"]) == {"base", "sft", "rater_new"} and set(found["reward_models"]) == {"rater", "null"}
+    assert [row["raters"] for row in found["prompts"].values()] == [14, 14]
+    assert {row["prompt"] for row in found["prompts"].values()} == {"Name a pet.", "Name a friend."}
+    assert set(found["probes"]) == {"templates", "multiverse", "spanning", "substitution"}
+    assert "population" in found["probes"]["templates"]["subjects"]
+    text = page.read_text()
+    assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text
+    assert (recipe.folder / "start" / "config.json").is_file()
+
+
+@pytest.mark.slow
+def test_beside_vanilla_on_conversations_of_a_pretrained_model(tmp_path):
+    tokenizer = train_tokenizer([*PETS.values(), "Name a pet. user assistant"], 300)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    recipe = recipe_for(tmp_path, messages=True, model={"path": str(tmp_path / "lm"), "max_length": 48})
+    page = compare_own(recipe, None)
+    found = json.loads((page.parent / "metrics.json").read_text())
+    assert set(found["policies"]) == {"base", "sft_no_ids", "vanilla", "rater_new"}
+    assert set(found["reward_models"]) == {"rater", "null", "vanilla", "shuffled"}
+    assert not any(probe["holes"] for probe in found["probes"].values())
+    assert "user: Name a pet." in page.read_text() and len(summary(found)) == 4
+
+
+def test_prompts_that_most_raters_answered_are_ask_again(tmp_path):
+    rows = [{"prompt": p, "completion": f"{p}{r}", "rater_id": f"r{r}"} for p, n in (("a", 30), ("b", 20), ("c", 9)) for r in range(n)]
+    rows += rows[:5]  # some said it twice
+    pd.DataFrame(rows).to_csv(tmp_path / "d.csv", index=False)
+    labels = read_labels(demonstrations=tmp_path / "d.csv")
+    questions, people = ask_again(labels, "demonstrations", 0)
+    # Two prompts with 20 answers are more than one with 30.
+    assert [q.prompts for q in questions] == [["a"], ["b"]] and [said.rows for said in people.values()] == [20, 20]
+    assert len(set(people["1 a"].texts)) == 20
+    alone = labels.demonstrations[labels.demonstrations.prompt == "c"]
+    questions, people = ask_again(
+        replace(labels, demonstrations=alone), "demonstrations", 0
+    )  # nine raters tell too little of what people say
+    assert [q.prompts for q in questions] == [["c"]] and people == {}
+
+
+def test_what_cannot_be_compared_is_said_before_training(tmp_path):
+    with pytest.raises(UserError, match="--seeds 3 redraws a simulated world"):
+        compare(recipe_for(tmp_path), None, 3)
+    with pytest.raises(UserError, match="section `vanilla`.*--controls base,sft,rater_new"):
+        compare(recipe_for(tmp_path).model_copy(update={"vanilla": None}), None, 1)
+    with pytest.raises(UserError, match="control 'text_ids' is not one of base, sft_no_ids"):
+        compare(recipe_for(tmp_path), ["text_ids"], 1)
+    with pytest.raises(UserError, match="stages reward, sft and policy; or.*data.group_column"):
+        compare(recipe_for(tmp_path).model_copy(update={"policy": None}), None, 1)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_not_measured_is_not_spoken_of():
+    probes = {"templates": {"subjects": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}}}}
+    assert summary({"reward_models": {"rater": {"accuracy": 0.75}}, "probes": probes}) == [
+        "Of comparisons kept from training the reward model is right on 75.0 % with raters.",
+        "The opening said most takes 0.250 with fictitious raters of the answers to a prompt.",
+    ]
