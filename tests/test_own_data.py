@@ -117,5 +117,5 @@ def test_what_was_not_measured_is_not_spoken_of():
     probes = {"templates": {"subjects": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}}}}
     assert summary({"reward_models": {"rater": {"accuracy": 0.75}}, "probes": probes}) == [
         "Of comparisons kept from training the reward model is right on 75.0 % with raters.",
-        "The opening said most takes 0.250 with fictitious raters of the answers to a prompt.",
+        "Of the answers to a prompt the opening said most takes 0.250 with fictitious raters.",
     ]

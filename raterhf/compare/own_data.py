@@ -58,10 +58,10 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
 
 def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
     """The policies and controls to judge. Raises UserError, before hours of training, where the recipe lacks what they need."""
-    if not (recipe.reward and recipe.sft and recipe.policy):
+    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
         raise UserError(
-            "compare needs a recipe with the stages reward, sft and policy; or, to compare votes with those of people never trained on, "
-            "data.split and data.group_column as in recipes/polis.yaml"
+            "compare needs a recipe with raters.encoding embedding and the stages reward, sft and policy; or, to compare votes with "
+            "those of people never trained on, data.split and data.group_column as in recipes/polis.yaml"
         )
     wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
     if unknown := [name for name in wanted if name not in CONTROLS]:

@@ -12,7 +12,7 @@ from raterhf.probes.page import sections
 
 # probe and figure: a sentence for the values of all
 SAID = {
-    ("templates", "top_share"): "The opening said most takes {} of the answers to a prompt",
+    ("templates", "top_share"): "Of the answers to a prompt the opening said most takes {}",
     ("spanning", "vendi_ratio"): "The number of different answers in effect, over raters' own, is {}",
     ("spanning", "energy"): "The energy distance to raters' own answers, in embeddings, is {}",
 }
