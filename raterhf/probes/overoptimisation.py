@@ -6,6 +6,7 @@ through them, not those of another training.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,12 @@ class Course:
     @property
     def rows(self) -> int:
         return max(1, len(self.d))
+
+    @cached_property
+    def peak(self) -> float:
+        """Where the curve through all looks has most gold. Chosen anew among a few looks it would be chance's, and never below the end."""
+        path = np.linspace(self.d.min(), self.d.max(), 64)
+        return float(path[(design(path) @ fit_curve(self.d, self.columns["gold"])).argmax()])
 
 
 def ask(interview: Interview, name: str) -> Course:
@@ -97,18 +104,19 @@ def figures(course: Course, rows: np.ndarray) -> dict[str, float]:
         return course.known
     d = course.d[rows]
     # Within what these rows span: a few of the looks say nothing beyond.
-    basis, path = design(d), design(np.linspace(d.min(), d.max(), 64))
+    basis, ends = design(d), design(np.array([d.min(), d.max()]))
     names = list(course.columns)
     fitted = np.linalg.lstsq(basis, np.stack([course.columns[name][rows] for name in names], 1), rcond=None)[0]
-    curve = dict(zip(names, (path @ fitted).T))
+    curve = dict(zip(names, (ends @ fitted).T))
     found = {"reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
     if "gold" in curve:
         gold, (_, alpha, beta) = curve["gold"], fitted[:, names.index("gold")]
-        found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(gold.max() - gold[-1])}
+        (peak,) = design(np.clip([course.peak], d.min(), d.max())) @ fitted[:, names.index("gold")]
+        found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(peak - gold[-1])}
         found |= {"alpha": float(alpha), "beta": float(beta)}
     # The curve is a curve, which knows no ends: an entropy is not negative and a share is none above one.
-    ends = {"entropy": np.inf, "top_share": 1.0, "overrated": 1.0}
-    found |= {name: float(np.clip(curve[name][-1], 0, most)) for name, most in ends.items() if name in curve}
+    bounds = {"entropy": np.inf, "top_share": 1.0, "overrated": 1.0}
+    found |= {name: float(np.clip(curve[name][-1], 0, most)) for name, most in bounds.items() if name in curve}
     enough = len(np.unique(d)) >= MIN_LOOKS
     return {"kl": float(course.d.max() ** 2)} | {name: value if enough else float("nan") for name, value in found.items()}
 
