@@ -103,15 +103,15 @@ def figures(course: Course, rows: np.ndarray) -> dict[str, float]:
     if not len(course.d):
         return course.known
     d = course.d[rows]
-    # Within what these rows span: a few of the looks say nothing beyond.
-    basis, ends = design(d), design(np.array([d.min(), d.max()]))
+    # All rows are read at the same KL, or their figures would be those of different questions.
+    basis, ends = design(d), design(np.array([course.d.min(), course.d.max()]))
     names = list(course.columns)
     fitted = np.linalg.lstsq(basis, np.stack([course.columns[name][rows] for name in names], 1), rcond=None)[0]
     curve = dict(zip(names, (ends @ fitted).T))
     found = {"reward_gain": float(curve["reward"][-1] - curve["reward"][0])}
     if "gold" in curve:
         gold, (_, alpha, beta) = curve["gold"], fitted[:, names.index("gold")]
-        (peak,) = design(np.clip([course.peak], d.min(), d.max())) @ fitted[:, names.index("gold")]
+        (peak,) = design(np.array([course.peak])) @ fitted[:, names.index("gold")]
         found |= {"gold_gain": float(gold[-1] - gold[0]), "gold_lost": float(peak - gold[-1])}
         found |= {"alpha": float(alpha), "beta": float(beta)}
     # The curve is a curve, which knows no ends: an entropy is not negative and a share is none above one.
