@@ -83,7 +83,13 @@ def test_rloo_does_the_work_of_trl(tiny, tmp_path):
 
 def test_accuracy_is_reached_or_not_at_every_site(write, tmp_path):
     rows = [
-        {"prompt": "Pick.", "chosen": f"word {i % 7}", "rejected": f"word {(i + 1 + i % 5) % 7}", "rater_id": f"r{i % 6}"}
+        {
+            "prompt": "Pick.",
+            "chosen": f"word {i % 7}",
+            "rejected": f"word {(i + 1 + i % 5) % 7}",
+            "rater_id": f"r{i % 6}",
+            "split": "later" if i % 5 == 0 else "train",
+        }
         for i in range(90)
     ]
     comparisons = write("comparisons.csv", [row for row in rows if row["chosen"] != row["rejected"]])
@@ -106,6 +112,10 @@ reward: {{steps: 3, batch_size: 8, lr: 1.0e-3}}
     succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--site", "suffix", "--stop", "--out", out)
     assert [point["updates"] for point in json.loads(out.read_text())["rows"][0]["curve"]] == [2]
     assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--site", "head")
+    later = ["--split", "later", "--site", "head", "--target", 0.0, "--out", out]
+    succeeds("bench", "accuracy", recipe, "data.split=train", *later)
+    assert json.loads(out.read_text())["split"] == "later"
+    fails("bench", "accuracy", recipe, "data.split=train", *later, "--split", "never", says="no row has split never")
     fails("bench", "accuracy", recipe, "--site", "tail", says="site 'tail' is not one of the sites, which are prefix, suffix, head")
     fails("bench", "accuracy", recipe, "--site", "head", "--unshared", says="add --site prefix")
     fails("bench", "accuracy", recipe, "raters.encoding=none", says="needs the stage reward and raters.encoding embedding")

@@ -1,8 +1,8 @@
 """`raterhf bench accuracy`: how soon a recipe's reward model reaches an accuracy, for each site of the rater.
 
-Each site trains as the stage would, and is judged every few updates on comparisons kept back, for their own raters; the clock stands still
-meanwhile. Unshared is the same training with every side of a comparison a text of its own in sorted, padded batches: a few of its
-updates are timed, and it needs as many as the shared prefix model, since both compute the same.
+Each site trains as the stage would, and is judged every few updates on comparisons kept back, or on those of another split of the data,
+for their own raters; the clock stands still meanwhile. Unshared is the same training with every side of a comparison a text of its own in
+sorted, padded batches: a few of its updates are timed, and it needs as many as the shared prefix model, since both compute the same.
 """
 
 import tempfile
@@ -16,11 +16,14 @@ from torch import Tensor
 
 from raterhf.bench.measure import machine
 from raterhf.bench.score import in_batches
+from raterhf.data.batches import Renderer
+from raterhf.data.comparisons import Labels, read_recipe
+from raterhf.errors import UserError
 from raterhf.figures.metrics import accuracy
 from raterhf.inference.scorer import TOKEN_BUDGET
 from raterhf.models.precision import pick_device
 from raterhf.recipe import Recipe
-from raterhf.training import stages
+from raterhf.training import prepare, stages
 from raterhf.training.fit import fit
 from raterhf.training.reward_module import ComparisonData, evaluate
 from raterhf.training.reward_stage import RewardTraining, make_training
@@ -33,15 +36,18 @@ class _Reached(Exception):
     """Ends a training that has reached what was asked of it."""
 
 
-def bench_accuracy(recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool, stop: bool = False) -> dict:
+def bench_accuracy(
+    recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool, stop: bool = False, split: str | None = None
+) -> dict:  # fmt: skip
     """A row for each site: updates and seconds until the accuracy is `target`, the best accuracy, and the curve, with `stop` until then."""
-    found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "rows": []}
+    found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "split": split, "rows": []}
+    other = None if split is None else read_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})}))
     if recipe.base:
         stages.train_stage(recipe, "base", recipe.folder / "base")
     for site in sites:
         changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"site": site})})
         print(f"{site}: {recipe.reward.steps} updates", flush=True)
-        row = row_of(site, learning_curve(changed, every, target if stop else None), target)
+        row = row_of(site, learning_curve(changed, every, target if stop else None, other), target)
         found["rows"].append(row)
         if site == "prefix" and unshared:
             seconds = unshared_update(changed)
@@ -62,10 +68,14 @@ def row_of(site: str, curve: list[dict], target: float) -> dict:
     }  # fmt: skip
 
 
-def learning_curve(recipe: Recipe, every: int, until: float | None = None) -> list[dict]:
-    """Updates, seconds of training and accuracy, every so many updates and at the end; no further than `until` that accuracy."""
+def learning_curve(recipe: Recipe, every: int, until: float | None = None, other: Labels | None = None) -> list[dict]:
+    """Updates, seconds of training and accuracy, every so many updates and at the end; no further than `until` that accuracy.
+
+    Judged on comparisons kept back, or on `other` ones.
+    """
     made = make_training(recipe)
-    held = made.held.rows(np.arange(min(len(made.held), JUDGED)))
+    held = made.held if other is None else of_known_raters(recipe, made, other)
+    held = held.rows(np.sort(np.random.default_rng(recipe.seed).permutation(len(held))[:JUDGED]))
     curve, spent, since = [], 0.0, time.perf_counter()
 
     def look(updates: int) -> None:
@@ -86,6 +96,15 @@ def learning_curve(recipe: Recipe, every: int, until: float | None = None) -> li
         fit(made.module, batch, recipe.reward, Path(place) / recipe.reward.site, made.rates)
         look(recipe.reward.steps)
     return curve
+
+
+def of_known_raters(recipe: Recipe, made: RewardTraining, labels: Labels) -> ComparisonData:
+    """Comparisons by raters who were trained on. Raises UserError where there are none."""
+    window = prepare.Window(Renderer(made.tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    found = prepare.comparison_data(labels, window, made.people.known, {})
+    if not len(found):
+        raise UserError("--split: no comparison there is by a rater who was trained on; give another split")
+    return found
 
 
 def accuracy_now(made: RewardTraining, held: ComparisonData) -> float:

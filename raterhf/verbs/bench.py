@@ -129,6 +129,9 @@ def bench_accuracy(
     every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
     unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End a site's training where it reaches the accuracy.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Judge on this split of the data, not on comparisons kept back of those trained on.")
+    ] = None,
     out: Out = None,
 ) -> None:
     """Time how soon a recipe's reward model reaches an accuracy, for each site of the rater."""
@@ -145,7 +148,7 @@ def bench_accuracy(
     sites = check_sites(site)
     if unshared and "prefix" not in sites:
         raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
-    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared, stop)
+    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared, stop, split)
     print_accuracy(found)
     if out:
         _write(out, found)
