@@ -33,7 +33,8 @@ def print_rows(found: dict) -> None:
 
 def print_accuracy(found: dict) -> None:
     """A row for each site: when the accuracy was reached, and the best."""
-    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons kept back are right", title_justify="left")
+    judged = f"of split {found['split']}" if found["split"] else "kept back"
+    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons {judged} are right", title_justify="left")
     columns = {"updates": "{:.0f}", "seconds": "{:.0f}", "seconds_per_update": "{:.3g}", "best": "{:.4f}", "last": "{:.4f}"}
     for name in ("site", *columns):
         table.add_column(name.replace("_", " "), justify="left" if name == "site" else "right")
