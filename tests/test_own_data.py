@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from small_run import CONFIG
 
+from raterhf.compare.opponent import standard_scale
 from raterhf.compare.own_data import ask_again, compare_own
 from raterhf.compare.own_data_report import summary
 from raterhf.compare.run import compare
@@ -50,15 +51,15 @@ def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
         "compare": {"draws": 40},
     }  # fmt: skip
     raw = {key: value for key, value in (raw | changes).items() if value is not None}
-    del raw["vanilla"]["rl"]["max_length"]
+    raw.get("vanilla", {"rl": {"max_length": 0}})["rl"].pop("max_length")
     return parse_recipe(raw, "own.yaml")
 
 
 def test_ours_alone_without_a_base_stage(tmp_path):
-    recipe = recipe_for(tmp_path)
-    page = compare(recipe, ["base", "sft", "rater_new"], 1)
+    recipe = recipe_for(tmp_path, vanilla=None)
+    page = compare(recipe, ["base", "sft", "rater_new", "shuffled"], 1)
     found = json.loads((page.parent / "metrics.json").read_text())
-    assert set(found["policies"]) == {"base", "sft", "rater_new"} and set(found["reward_models"]) == {"rater", "null"}
+    assert set(found["policies"]) == {"base", "sft", "rater_new"} and set(found["reward_models"]) == {"rater", "null", "shuffled"}
     assert [row["raters"] for row in found["prompts"].values()] == [14, 14]
     assert {row["prompt"] for row in found["prompts"].values()} == {"Name a pet.", "Name a friend."}
     assert set(found["probes"]) == {"templates", "multiverse", "spanning", "substitution"}
@@ -66,6 +67,7 @@ def test_ours_alone_without_a_base_stage(tmp_path):
     text = page.read_text()
     assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text
     assert (recipe.folder / "start" / "config.json").is_file()
+    assert not (recipe.folder / "controls" / "shuffled" / "policy").exists()  # nobody judges it
 
 
 @pytest.mark.slow
@@ -105,7 +107,13 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
     with pytest.raises(UserError, match="--seeds 3 redraws a simulated world"):
         compare(recipe_for(tmp_path), None, 3)
     with pytest.raises(UserError, match="section `vanilla`.*--controls base,sft,rater_new"):
-        compare(recipe_for(tmp_path).model_copy(update={"vanilla": None}), None, 1)
+        compare(recipe_for(tmp_path, vanilla=None), None, 1)
+    tokenizer = train_tokenizer([*PETS.values()], 300)
+    tokenizer.pad_token = tokenizer.eos_token
+    build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    with pytest.raises(UserError, match="lm: pad and EOS are both.*or leave it out"):
+        compare(recipe_for(tmp_path, model={"path": str(tmp_path / "lm"), "max_length": 48}), None, 1)
     with pytest.raises(UserError, match="control 'text_ids' is not one of base, sft_no_ids"):
         compare(recipe_for(tmp_path), ["text_ids"], 1)
     with pytest.raises(UserError, match="stages reward, sft and policy; or.*data.group_column"):
@@ -113,9 +121,21 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_was_not_measured_is_not_spoken_of():
-    probes = {"templates": {"subjects": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}}}}
-    assert summary({"reward_models": {"rater": {"accuracy": 0.75}}, "probes": probes}) == [
-        "Of comparisons kept from training the reward model is right on 75.0 % with raters.",
-        "Of the answers to a prompt the opening said most takes 0.250 with fictitious raters.",
+def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
+    probes = {"templates": {"subjects": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}, "vanilla": {"top_share": [0.5, None, None]}}}}
+    models = {"rater": {"accuracy": 0.75, "pairs": 8.0}, "vanilla": {"accuracy": 0.5, "pairs": 8.0}}
+    assert summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}}) == [
+        "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's.",
+        "Of the answers to a prompt the opening said most takes 0.250 [0.200, 0.300] with fictitious raters.",
     ]
+    nothing = summary({"reward_models": {"rater": {"accuracy": None, "pairs": 0.0}}, "probes": {}, "prompts": {"1 a": {"raters": 0}}})
+    assert "data.held_out" in nothing[0] and "No prompt was answered by 10 raters or more" in nothing[1] and len(nothing) == 2
+
+
+def test_few_comparisons_leave_the_scale_of_vanillas_reward_near_one():
+    assert [standard_scale(np.ones(n), np.zeros(n)) for n in (0, 3)] == pytest.approx([1, 1])
+    assert 1 < standard_scale(np.ones(9), np.ones(9)) < 4  # nine that are right: 7.39, the end of the grid, by likelihood alone
+    rng = np.random.default_rng(0)
+    margin = rng.normal(0, 1, 4000)
+    label = np.where(rng.random(4000) < 1 / (1 + np.exp(-2 * margin)), 1, -1)
+    assert standard_scale(margin, label) == pytest.approx(2, rel=0.15)

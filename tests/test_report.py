@@ -386,3 +386,8 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     assert "stems, <code>etv</code> &amp; &lt;more&gt;" in section
     assert "gamma" not in section  # nobody has it
     assert "Not run." in report.write_report(fake_metrics(), tmp_path).read_text()
+
+
+def test_what_no_page_may_hold_is_replaced(tmp_path):
+    page = write_page(tmp_path, {"a": "<svg>\x07</svg>"}, "<p>one\x00two\tthree\n</p>")
+    assert page.read_text() == "<p>one\ufffdtwo\tthree\n</p>" and "\ufffd" in (tmp_path / "plots" / "a.svg").read_text()

@@ -166,6 +166,16 @@ def test_stages_depend_on_all_keys_of_the_labels():
     assert keys <= set(stages.DEPENDS["reward"]) and keys - {"data.held_out"} <= set(stages.DEPENDS["sft"])
 
 
+def test_a_model_folder_that_is_written_anew_is_another_model(data, tmp_path):
+    recipe = make_recipe(data, tmp_path)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(tmp_path)})})
+    before = stages._inputs(recipe, "reward")["model"]
+    (tmp_path / "started.json").write_text("{}")  # says when, not what
+    assert stages._inputs(recipe, "reward")["model"] == before
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    assert stages._inputs(recipe, "reward")["model"] != before
+
+
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):
     copy_before(done, "policy", tmp_path)
     recipe = make_recipe(data, tmp_path, reward={"lr": 2e-3}, policy=None)

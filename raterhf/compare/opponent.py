@@ -39,6 +39,7 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     known = set(prepare.find_people(labels).known)
     shown = prepare.imitated(labels, recipe.sft.source)
     shown = shown[shown.rater_id.isin(known)]
+    shown = shown[_window(recipe).keep("demonstrations", shown, ["completion"], [""] * len(shown))]
     key = [recipe.seed, _digest(shown), _digest(train), stages.file_digest(str(base / "model.safetensors"))]
     sft = _once(home / "sft", [key, settings.sft], lambda out: vanilla.train_sft(base, out, shown, settings.sft, recipe.seed))
     decided = train[train.label != 0]
@@ -94,25 +95,31 @@ class Rollouts:
 
 def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Comparisons of known raters: those that every reward model trains on, and those held back from all of them."""
-    people = prepare.find_people(labels)
-    _, tokenizer = backbone.load_pretrained(start_folder(recipe))
-    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    people, window = prepare.find_people(labels), _window(recipe)
     data = prepare.comparison_data(labels, window, people.known, {})
     train, held = reward_stage.held_out_rows(data, recipe)
     rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))].reset_index(drop=True)
-    if len(rows) != len(data):
-        raise UserError("the vanilla baseline takes no over-long comparisons; raise model.max_length")
+    rows = rows[window.keep("comparisons", rows, ["a", "b"], [""] * len(rows))]
     return rows.iloc[train], rows.iloc[held]
 
 
+def _window(recipe: Recipe) -> prepare.Window:
+    """What leaves out over-long rows, the same that our stages leave out."""
+    _, tokenizer = backbone.load_pretrained(start_folder(recipe))
+    return prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+
+
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
-    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out."""
+    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out.
+
+    Its logarithm has a normal prior of width 1, as ours has (`calibrate`), since comparisons may be few; 1 where there are none.
+    """
     decided = torch.tensor(np.array(label) != 0)
     margin, label = torch.tensor(margin)[decided], torch.tensor(np.array(label))[decided]
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
     slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [
-        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).mean()), float(scale))
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).sum() + scale.log() ** 2 / 2), float(scale))
         for scale in grid
         for slip in slips
     ]

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from raterhf.compare import reward_figures
-from raterhf.compare.own_data_report import write_own_report
+from raterhf.compare.own_data_report import MIN_ANSWERS, write_own_report
 from raterhf.compare.report import prompt_text
 from raterhf.compare.trainings import train_policies
 from raterhf.data.comparisons import Labels
 from raterhf.errors import UserError
+from raterhf.models import backbone
 from raterhf.pages import metrics_file
 from raterhf.probes.interview import PEOPLE, Answers, Interview
 from raterhf.probes.load import subjects_of
@@ -26,7 +27,7 @@ from raterhf.training import prepare
 JUDGED = ("base", "sft_no_ids", "sft", "vanilla", "rater_new")
 CONTROLS = (*JUDGED, "shuffled")
 PROBED = "templates,multiverse,spanning,substitution"
-PROMPTS, MIN_ANSWERS = 12, 10  # prompts asked again at most, and raters who answered each at least
+PROMPTS = 12  # asked again at most
 DRAWS = 200  # answers of a model to each prompt, where fewer raters answered it
 SHOWN = 40  # of them that the report may show
 KEY = 40  # characters of a prompt that name it
@@ -34,7 +35,7 @@ KEY = 40  # characters of a prompt that name it
 
 def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
-    wanted = _wanted(recipe, controls)
+    wanted, probes = _wanted(recipe, controls), chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
     labels = prepare.read_data(recipe)
     train_policies(recipe, labels, wanted, sweep=False)
     print("judging reward models", flush=True)
@@ -45,7 +46,10 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
     draws = min(recipe.compare.draws, max(DRAWS, *(said.rows for said in people.values()), 0))
     interview = Interview(subjects, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
-    found, drawn = run_probes(interview, chosen(PROBED))
+    found, drawn = run_probes(interview, probes)
+    for name, probe in found["probes"].items():
+        for hole in probe["holes"]:
+            print(f"  not measured: {name}: {hole}", flush=True)
     rows = {name: [row for probe in found["probes"].values() for row in probe["subjects"].get(name, {}).items()] for name in subjects}
     merged = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": {name: {figure: measured[0] for figure, measured in row} for name, row in rows.items()},
@@ -65,15 +69,26 @@ def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
         )
     wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
     if unknown := [name for name in wanted if name not in CONTROLS]:
-        raise UserError(
-            f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, which compare knows where there is no simulated world"
-        )
-    if {"vanilla", "sft_no_ids"} & set(wanted) and not (recipe.vanilla and recipe.vanilla.rl):
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where there is no simulated world")
+    if {"vanilla", "sft_no_ids"} & set(wanted):
+        _check_vanilla(recipe)
+    return wanted
+
+
+def _check_vanilla(recipe: Recipe) -> None:
+    alone = "or leave it out: --controls base,sft,rater_new,shuffled"
+    if not (recipe.vanilla and recipe.vanilla.rl):
         raise UserError(
             "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
-            "recipes/dice.yaml (`raterhf recipes cp dice`), or leave it out: --controls base,sft,rater_new,shuffled"
+            f"recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
         )
-    return wanted
+    if recipe.model.path and not recipe.base:
+        _, tokenizer = backbone.load_pretrained(recipe.model.path)
+        if tokenizer.pad_token_id == tokenizer.eos_token_id:
+            raise UserError(
+                f"{recipe.model.path}: pad and EOS are both {tokenizer.eos_token!r}, and vanilla's reward is read at the last token that "
+                f"is not padding; give the tokenizer a pad token of its own and save the folder again, {alone}"
+            )
 
 
 def ask_again(labels: Labels, source: str, seed: int) -> tuple[list[Asked], dict[str, Answers]]:

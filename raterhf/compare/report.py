@@ -63,6 +63,7 @@ REWARD_GLOSSARY = {
     "ece": ("expected calibration error of the preference probability", "0"),
     "flip_rate": ("where raters disagree: how often swapping the rater flips the preference", "high"),
     "accuracy_worst_decile": ("accuracy for the tenth of raters for whom it is lowest", "high"),
+    "pairs": ("comparisons, ties among them, that these figures are of", "many"),
 }
 # policy: what it is, in one line
 POLICIES = {

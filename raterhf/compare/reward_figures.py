@@ -67,6 +67,7 @@ def _figures(margin: np.ndarray, held) -> dict[str, float]:
     return {
         "accuracy": metrics.accuracy(margin, label), "nll": metrics.nll(margin, label), "ece": metrics.ece(margin, label),
         "accuracy_worst_decile": metrics.worst_decile(metrics.rater_accuracies(margin, label, held.rater_id.to_numpy())),
+        "pairs": len(held),
     }  # fmt: skip
 
 

@@ -69,8 +69,9 @@ def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
     from raterhf.compare.people import compare_people
 
     if seeds > 1:
-        raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 to train another seed")
-    return (compare_people if recipe.data.split and recipe.data.group_column else compare_own)(recipe, controls)
+        raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
+    votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
+    return (compare_people if votes else compare_own)(recipe, controls)
 
 
 def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:

@@ -45,15 +45,16 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
     folders = {"base": (start_folder(recipe), "none"), "sft": (home / "sft", "new")}
     folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
-    controls = {
-        "shuffled": _variant(recipe, "shuffled", data={"shuffle_raters": True}),
-        "none": _without_ids(recipe),
-        "text_ids": _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
-        "comparisons_only": _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
+    # Without a simulated world nobody judges a policy of shuffled raters.
+    unjudged = {} if recipe.data.world else {"sft": None, "policy": None}
+    variants = {
+        "shuffled": lambda: _variant(recipe, "shuffled", data={"shuffle_raters": True}, **unjudged),
+        "none": lambda: _without_ids(recipe),
+        "text_ids": lambda: _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
+        "comparisons_only": lambda: _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
     }
-    if "text_new" not in wanted and "text_ids" not in wanted:
-        del controls["text_ids"]
-    controls = {name: changed for name, changed in controls.items() if name in wanted or name == "text_ids"}
+    needed = {"text_ids" if name == "text_new" else name for name in wanted}
+    controls = {name: make() for name, make in variants.items() if name in needed}
     jobs: list[Job] = [(stages.train, (recipe,))]
     jobs += [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
     jobs += [(stages.train, (changed,)) for changed in controls.values()]

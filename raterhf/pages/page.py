@@ -9,6 +9,9 @@ from markupsafe import Markup, escape
 from raterhf.models.checkpoint import write_text
 from raterhf.pages.style import hue, inline, policy_name
 
+# What a model may say and no page may hold.
+CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "\ufffd")
+
 
 def number(value):
     """Three decimals below ten, a true minus sign; None is not measured."""
@@ -60,8 +63,8 @@ def write_page(out, drawn, html, name="report.html"):
         if old.stem not in drawn:
             old.unlink()
     for plot, svg in drawn.items():
-        write_text(out / "plots" / f"{plot}.svg", svg)
-    write_text(out / name, html)
+        write_text(out / "plots" / f"{plot}.svg", svg.translate(CONTROLS))
+    write_text(out / name, html.translate(CONTROLS))
     return out / name
 
 

@@ -184,7 +184,7 @@ def draw(interview: Interview, samples: dict[str, Places]) -> dict[str, str]:
     ax.axvline(0, color=colour("faint"), linewidth=1)
     ax.set_yticks(np.arange(len(order)), labels)
     ax.set_ylim(len(order) - 0.5, -0.5)
-    ax.set_xlabel("energy distance to people, floor taken off")
+    ax.set_xlabel("energy distance to people, less floor")
     ax.grid(True, axis="y")
     legend(figure, main)
     return {"questions": svg_text(figure)}

@@ -68,6 +68,7 @@ DEPENDS = {
     ),
     "policy": ("seed", "raters", "policy"),
 }
+RECORDS = ("stage.json", "started.json")  # of a folder of ours: when it was written, not what is in it
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
 
@@ -108,10 +109,17 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]
+        if key == "model" and value["path"]:
+            value = value | {"files": [[path.name, file_digest(str(path))] for path in _model_files(value["path"])]}
         if key in FILES and value:
             value = [[path, file_digest(path)] for path in ([value] if isinstance(value, str) else value)]
         inputs[key] = value
     return inputs
+
+
+def _model_files(path: str) -> list[Path]:
+    """The files of a model folder that a training from it depends on; none of a hub name."""
+    return sorted(file for kind in ("*.safetensors", "*.json", "*.jinja") for file in Path(path).glob(kind) if file.name not in RECORDS)
 
 
 def file_digest(path: str) -> str:
