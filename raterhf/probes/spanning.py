@@ -75,7 +75,7 @@ class Places:
 def ask(interview: Interview, name: str) -> Places:
     asked = [q for q in interview.trained_on() if q.key in interview.people]
     if not asked:
-        raise CannotMeasure("nobody knows what people say to the questions asked")
+        raise CannotMeasure("no answers of people to the questions asked are known")
     pairs = [_pair(interview, name, q) for q in asked]
     rows = min(len(texts) for pair in pairs for texts in pair)
     if rows <= NEIGHBOURS:
