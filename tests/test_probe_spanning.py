@@ -117,7 +117,7 @@ def test_collapse_hides_in_the_pool():
 
 @pytest.mark.parametrize(
     "people, says",
-    [({}, "nobody knows"), ({"pet": [0, 1, 2]}, "3 of people"), ({"pet": [1] * 20}, "pet: 20 people all say the same")],
+    [({}, "no answers of people"), ({"pet": [0, 1, 2]}, "3 of people"), ({"pet": [1] * 20}, "pet: 20 people all say the same")],
 )
 def test_what_cannot_be_measured_says_why(people, says):
     talk = interview([PET], {"base": {"pet": [1] * 20}}, people)
