@@ -85,7 +85,8 @@ def recipe_of(run: Path) -> Recipe | None:
 
 def subjects_of(recipe: Recipe, run: Path) -> dict[str, Contestant]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
-    folders = {"base": (run / start_folder(recipe).name, "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
+    start = run / start_folder(recipe).name
+    folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
     folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
     return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if (there[0] / "config.json").is_file()}
