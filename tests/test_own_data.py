@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from small_run import CONFIG
 
-from raterhf.compare.opponent import standard_scale
+from raterhf.compare.opponent import pair_rows, standard_scale
 from raterhf.compare.own_data import ask_again, compare_own
 from raterhf.compare.own_data_report import summary
 from raterhf.compare.run import compare
@@ -16,6 +16,9 @@ from raterhf.data.comparisons import read_labels
 from raterhf.errors import UserError
 from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.recipe import Recipe, parse_recipe
+from raterhf.training.prepare import read_data
+from raterhf.training.reward_stage import make_training
+from raterhf.training.start import save_start
 
 PETS = {"cat": "A cat.", "dog": "A dog.", "eel": "An eel."}
 
@@ -119,6 +122,30 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
     with pytest.raises(UserError, match="stages reward, sft and policy; or.*data.group_column"):
         compare(recipe_for(tmp_path).model_copy(update={"policy": None}), None, 1)
     assert not (tmp_path / "runs").exists()
+
+
+def test_vanilla_leaves_out_the_over_long_rows_that_ours_leaves_out(tmp_path):
+    recipe = recipe_for(tmp_path)
+    rows = pd.read_json(recipe.data.comparisons, lines=True)
+    rows.loc[3, "chosen"] = "A cat. " * 40
+    rows.to_json(recipe.data.comparisons, orient="records", lines=True)
+    labels = read_data(recipe)
+    save_start(recipe, labels)
+    with pytest.raises(UserError, match="1 of .* examples are longer than the window"):
+        pair_rows(recipe, labels)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"max_dropped": 0.1})})
+    train, held = pair_rows(recipe, labels)
+    made = make_training(recipe)
+    assert (len(train), len(held)) == (len(made.train), len(made.held)) and len(held) > 0
+    assert max(train.a.str.len().max(), held.a.str.len().max()) < 20
+
+
+def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypatch):
+    monkeypatch.setattr("raterhf.compare.people.compare_people", lambda recipe, controls: "people")
+    monkeypatch.setattr("raterhf.compare.own_data.compare_own", lambda recipe, controls: "own")
+    recipe = recipe_for(tmp_path)
+    grouped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "train", "group_column": "site"})})
+    assert (compare(grouped, None, 1), compare(grouped.model_copy(update={"policy": None}), None, 1)) == ("own", "people")
 
 
 def test_summaries_say_what_was_measured_and_why_the_rest_was_not():

@@ -75,16 +75,15 @@ def test_nobody_and_somebody_are_told_apart():
     rng = np.random.default_rng(0)
 
     def persons() -> dict:
-        kind = rng.integers(3, size=80)
-        return {key: np.where(rng.random(80) < 0.8, kind, rng.integers(3, size=80)) for key in ("pet", "sea")}
+        kind = rng.integers(3, size=160)
+        return {key: np.where(rng.random(160) < 0.8, kind, rng.integers(3, size=160)) for key in ("pet", "sea")}
 
-    nobody = {key: rng.integers(3, size=80) for key in ("pet", "sea")}
+    nobody = {key: rng.integers(3, size=160) for key in ("pet", "sea")}
     talk = interview([PET, SEA], {"base": nobody, "vanilla": nobody, "rater_new": persons()}, persons())
     found, drawn = run_probes(talk, [coherence.PROBE])
     assert not found["probes"]["coherence"]["holes"]
     rows = found["probes"]["coherence"]["subjects"]
-    (_, low, high), (somebody, *ends) = rows["base"]["mi_ratio"], rows["rater_new"]["mi_ratio"]
-    assert low < 0 < high < somebody and 0.2 < ends[0] < 1 < ends[1]
+    assert rows["base"]["mi_ratio"][2] < 0.25 < rows["rater_new"]["mi_ratio"][1] < 1 < rows["rater_new"]["mi_ratio"][2]
     assert rows["rater_new"]["joint_tv"][0] < 0.1 < rows["base"]["joint_tv"][0]
     assert rows["rater_new"]["c2st_auc"][0] < rows["base"]["c2st_auc"][0]
     assert "kappa" not in rows["population"]

@@ -8,7 +8,7 @@ too: one scale, fitted on the same held-out comparisons, so that margins are log
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +96,10 @@ class Rollouts:
 def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Comparisons of known raters: those that every reward model trains on, and those held back from all of them."""
     people, window = prepare.find_people(labels), _window(recipe)
-    data = prepare.comparison_data(labels, window, people.known, {})
+    rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))]
+    rows = rows[window.keep("comparisons", rows, ["a", "b"], [""] * len(rows))].reset_index(drop=True)
+    data = prepare.comparison_data(replace(labels, comparisons=rows), window, people.known, {})
     train, held = reward_stage.held_out_rows(data, recipe)
-    rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))].reset_index(drop=True)
-    rows = rows[window.keep("comparisons", rows, ["a", "b"], [""] * len(rows))]
     return rows.iloc[train], rows.iloc[held]
 
 

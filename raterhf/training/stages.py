@@ -123,8 +123,11 @@ def _model_files(path: str) -> list[Path]:
 
 
 def file_digest(path: str) -> str:
-    place = Path(path)
-    return hashlib.sha256(place.read_bytes()).hexdigest()[:16] if place.is_file() else "not a file"
+    """Of a file's bytes, read in parts: weights may be larger than the memory."""
+    if not Path(path).is_file():
+        return "not a file"
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _finished(folder: Path, inputs: dict) -> bool:
