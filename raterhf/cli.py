@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 import raterhf
 from raterhf.errors import UserError
+from raterhf.memory import keep_freed_memory
 from raterhf.verbs.bench import bench_app
 from raterhf.verbs.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
 from raterhf.verbs.files import data_app, recipes_app
@@ -53,6 +54,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
     if version:
         typer.echo(raterhf.__version__)
         raise typer.Exit
+    keep_freed_memory()
 
 
 @app.command()

@@ -6,8 +6,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from raterhf.errors import UserError
-from raterhf.models import shared
-from raterhf.models.shared import hidden_states, lay_out, refuse_states
+from raterhf.models import layout
+from raterhf.models.layout import Forest, lay_out
+from raterhf.models.shared import Keys, hidden_states, refuse_states
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -41,11 +42,11 @@ def ids() -> torch.Tensor:
     return torch.tensor(np.random.default_rng(0).integers(0, 50, sum(LENGTHS)))
 
 
-def run(backbone: PreTrainedModel, forest: shared.Forest) -> torch.Tensor:
+def run(backbone: PreTrainedModel, forest: Forest) -> torch.Tensor:
     return hidden_states(backbone, backbone.get_input_embeddings()(ids()), forest)
 
 
-def alone(backbone: PreTrainedModel, forest: shared.Forest) -> torch.Tensor:
+def alone(backbone: PreTrainedModel, forest: Forest) -> torch.Tensor:
     """Each segment's states, its whole text read by itself."""
     texts = [backbone(input_ids=ids()[forest.tokens(chain(s))][None], use_cache=False).last_hidden_state[0] for s in range(len(LENGTHS))]
     return torch.cat([states[-length:] for states, length in zip(texts, LENGTHS)])
@@ -55,7 +56,7 @@ def alone(backbone: PreTrainedModel, forest: shared.Forest) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("row_tokens", [1, 16, 256])
 def test_states_are_those_of_each_text_alone(kind, row_tokens, monkeypatch):
-    monkeypatch.setattr(shared, "ROW_TOKENS", row_tokens)
+    monkeypatch.setattr(layout, "ROW_TOKENS", row_tokens)
     model_type, changes = KINDS[kind]
     backbone = make(model_type, **changes)
     before = backbone.config._attn_implementation
@@ -69,7 +70,7 @@ def test_states_are_those_of_each_text_alone(kind, row_tokens, monkeypatch):
 def test_what_was_read_before_need_not_be_read_again(kind):
     """The first segments, then others after them, then the rest: states are those of one pass."""
     model_type, changes = KINDS[kind]
-    backbone, keys, start = make(model_type, **changes), shared.Keys(), np.cumsum([0, *LENGTHS])
+    backbone, keys, start = make(model_type, **changes), Keys(), np.cumsum([0, *LENGTHS])
     inputs, parts = backbone.get_input_embeddings()(ids()), []
     for kept, until in ((0, 2), (2, 6), (6, 10)):
         forest = lay_out(LENGTHS[:until], PARENTS[:until], CPU, kept)
@@ -96,9 +97,9 @@ def test_positions_count_from_the_beginning_of_the_text():
 
 def test_siblings_stand_in_rows_that_read_their_context_once():
     forest = lay_out([100, *[8] * 64], [-1, *[0] * 64], CPU)
-    # By hand: the root alone, 100 x 100; 512 tokens of siblings as two rows of 256, each of which reads 100 + 256.
-    assert sorted(tuple(rows.queries.shape) + tuple(rows.context.shape) for rows in forest.rows) == [(1, 100, 1, 0), (2, 256, 2, 100)]
-    assert forest.computed == 100 * 100 + 2 * 256 * 356
+    # By hand: the root alone, 100 x 100; 512 tokens of siblings as four rows of 128, each of which reads 100 + 128.
+    assert sorted(tuple(rows.queries.shape) + tuple(rows.keys.shape) for rows in forest.rows) == [(1, 100, 1, 100), (4, 128, 4, 228)]
+    assert forest.computed == 100 * 100 + 4 * 128 * 228
 
 
 def test_rows_of_like_size_stand_together_and_others_apart():

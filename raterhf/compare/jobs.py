@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from raterhf.memory import keep_freed_memory
+
 Job = tuple[Callable[..., Any], tuple]
 
 
@@ -39,6 +41,7 @@ def count_cores() -> int:
 
 def _settle(threads: int) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     # Progress bars of several processes would overwrite each other; lines do not.
     sys.stderr.isatty = lambda: False

@@ -11,9 +11,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from raterhf.inference.plan import Pass, Plan, plan_prompts
+from raterhf.models.layout import Forest
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
-from raterhf.models.shared import Forest, Keys, hidden_states
+from raterhf.models.shared import Keys, hidden_states
 
 
 def in_passes(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from raterhf.data.batches import Example
-from raterhf.models.shared import Forest, lay_out
+from raterhf.models.layout import Forest, lay_out
 
 Key = tuple[str, Hashable]
 

@@ -17,10 +17,10 @@ from raterhf.data.batches import Example
 from raterhf.errors import UserError
 from raterhf.inference.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.inference.plan import Pass, Plan, plan
+from raterhf.models.layout import Forest
 from raterhf.models.own_noise import gumbel_of_normal
 from raterhf.models.policy import Policy, sampling_laws
 from raterhf.models.reward import RewardModel
-from raterhf.models.shared import Forest
 
 TOKEN_BUDGET = 8192
 CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once

@@ -16,7 +16,8 @@ from raterhf.errors import UserError
 from raterhf.inference.passes import states_of, sums
 from raterhf.inference.plan import Pass
 from raterhf.inference.scorer import Scorer
-from raterhf.models.shared import Keys, lay_out
+from raterhf.models.layout import lay_out
+from raterhf.models.shared import Keys
 
 
 class Session:
