@@ -33,7 +33,7 @@ def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path):
     ours = [row for row in found["rows"] if row["rung"] in ("shared", "+ sharing")]
     assert all(row["deviation"] < 1e-5 < 1e-2 < row["spread_of_scores"] for row in ours)
     assert all(row["wanted"] == 3 * row["raters"] and row["gain"] > 0 for row in found["rows"])
-    assert found["machine"]["matrix_product_flops"] > 0
+    assert found["machine"]["matrix_product_flops"] > 0 and "attention by rows" in shown
     assert "site suffix, K = 3" in shown and "planned" in shown
 
 

@@ -18,6 +18,7 @@ from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.workload import Sizes, draw_examples, make_classifier, make_reward, parameters, sites_of, word_tokenizer, words_of
 from raterhf.data.batches import Batch, Example, budget_batches, collate
 from raterhf.inference.scorer import Scorer
+from raterhf.models.shared import attention_of
 
 NAIVE_ROWS = 64
 CHECKED = 16
@@ -57,6 +58,7 @@ def bench_score(
         model = make_reward(source, site, sizes.soft_tokens, device, dtype, window)
         examples = draw_examples(sizes, model.backbone.config.vocab_size)
         scorer = Scorer(model, token_budget)
+        found["machine"]["attention"] = attention_of(model.backbone)
         for k in raters if site else [1]:
             rungs = dict(jury_rungs(scorer, examples, k) if site else plain_rungs(scorer, examples))
             deviation = largest_deviation(site, scorer, examples, k)

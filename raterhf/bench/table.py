@@ -16,7 +16,8 @@ def print_rows(found: dict) -> None:
     on, console = found["machine"], Console()
     console = console if console.is_terminal else Console(width=140)
     rate = on["matrix_product_flops"] / 1e9
-    console.print(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s")
+    by = f", attention by {on['attention']}" if "attention" in on else ""
+    console.print(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s{by}")
     for key in dict.fromkeys((row["site"], row["raters"]) for row in found["rows"]):
         rows = [row for row in found["rows"] if (row["site"], row["raters"]) == key]
         there = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]

@@ -106,6 +106,11 @@ class Forest:
         return torch.tensor(self.all_positions[self.offset :], device=self.device)
 
     @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest text that ends in this pass."""
+        return int(self.all_positions[self.offset :].max()) + 1
+
+    @cached_property
     def rows(self) -> list[Rows]:
         return [_padded(self, rows) for rows in _like_sized(self)]
 
@@ -123,7 +128,7 @@ class Forest:
 
     @cached_property
     def own_runs(self) -> Runs:
-        """Every segment and itself."""
+        """Every segment and itself, in the order of the tokens."""
         return self._as_runs([(np.arange(a, b), self.offset + np.arange(a, b)) for a, b in zip(self.start[:-1], self.start[1:])])
 
     @cached_property

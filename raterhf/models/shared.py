@@ -9,8 +9,10 @@ Works with every model of transformers whose attention goes through its `Attenti
 Notation: T tokens of a pass, H heads, d size of a head.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,7 +20,8 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
 from raterhf.errors import UserError
-from raterhf.models.layout import Forest
+from raterhf.models.layout import Forest, lay_out
+from raterhf.models.varlen import by_runs
 
 NAME = "raterhf_shared"
 ATTENDING = {"full_attention", "sliding_attention"}
@@ -86,7 +89,41 @@ def _shared_attention(
     keys, keep = kept
     if keys is not None:
         key, value = keys.extended(module.layer_idx, key, value, keep)
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    within = sliding_window is None or forest.longest <= sliding_window
+    if within and not learns and runs_work(query.device, query.dtype, query.shape[1:], key.shape[1]):
+        return by_runs(forest, query, key, value, scaling)[None], None
     return by_rows(forest, query, key, value, scaling, sliding_window)[None], None
+
+
+@cache
+@torch.inference_mode()
+def runs_work(device: torch.device, dtype: torch.dtype, heads: tuple[int, int], key_heads: int) -> bool:
+    """Whether attention by runs works here for `heads` (H, d), and gives what attention by rows gives: tried once, not assumed."""
+    if device.type != "cuda" or dtype == torch.float32:
+        return False
+    forest = lay_out([3, 5, 2, 7], [-1, 0, 0, 1], device)
+    drawn = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(forest.start[-1], h, heads[1], generator=drawn).to(device, dtype) for h in (heads[0], key_heads, key_heads)
+    )
+    try:
+        found = by_runs(forest, query, key, value, None)
+    except (RuntimeError, TypeError):  # no such kernel for this device, or for this build of torch
+        return False
+    off = (found - by_rows(forest, query, key, value, None, None)).abs().max()
+    if not off < 0.05:
+        warnings.warn(f"attention by runs of tokens is off by {off:.2g} on {device} in {dtype}: attention by rows is used", stacklevel=2)
+    return bool(off < 0.05)
+
+
+def attention_of(backbone: PreTrainedModel) -> str:
+    """How this model's attention is computed where it does not learn: by "runs" or "rows"."""
+    config = backbone.config
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    keys = getattr(config, "num_key_value_heads", None) or heads
+    return "runs" if runs_work(backbone.device, backbone.dtype, (heads, size), keys) else "rows"
 
 
 def by_rows(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
