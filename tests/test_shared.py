@@ -107,6 +107,13 @@ def test_rows_of_like_size_stand_together_and_others_apart():
     assert [tuple(rows.queries.shape) for rows in forest.rows] == [(5, 4), (1, 400)]
 
 
+def test_a_call_of_attention_gathers_so_many_keys_at_most(monkeypatch):
+    forest = lay_out([100, *[8] * 64], [-1, *[0] * 64], CPU)
+    monkeypatch.setattr(layout, "CALL_KEYS", 500)
+    # Each of the four rows reads 100 + 128.
+    assert sorted(rows.keys.shape for rows in forest.rows) == [(1, 100), (2, 228), (2, 228)]
+
+
 @pytest.mark.parametrize(("lengths", "parents"), [([0], [-1]), ([2, 2], [1, -1]), ([2], [0])])
 def test_segments_have_tokens_and_come_after_their_parents(lengths, parents):
     with pytest.raises(ValueError, match="comes after its parent"):

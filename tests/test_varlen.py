@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_shared import KINDS, LENGTHS, PARENTS, alone, ids, make, run
 
-from raterhf.models import shared, varlen
+from raterhf.models import layout, shared, varlen
 from raterhf.models.layout import lay_out
 from raterhf.models.shared import Keys, hidden_states
 
@@ -65,6 +65,15 @@ def test_what_was_read_before_need_not_be_read_again(calls):
         parts.append(hidden_states(backbone, inputs[start[kept] : start[until]], forest, keys, keep=True))
     torch.testing.assert_close(torch.cat(parts), run(backbone, lay_out(LENGTHS, PARENTS, CPU)), rtol=0, atol=1e-5)
     assert calls[:2] == [True, True]  # the two roots continue nothing
+
+
+@torch.no_grad()
+def test_a_call_gathers_so_many_keys_at_most(calls, monkeypatch):
+    monkeypatch.setattr(layout, "CALL_KEYS", 10)
+    backbone, forest = make("qwen3"), lay_out(LENGTHS, PARENTS, CPU)
+    torch.testing.assert_close(run(backbone, forest), alone(backbone, forest), rtol=0, atol=1e-5)
+    # What families continue: 7 tokens, 5, 7 + 9, 5 + 4.
+    assert [len(runs.keys) for runs in forest.context_runs] == [7, 5, 16, 9]
 
 
 def test_what_learns_goes_by_rows(calls):

@@ -32,6 +32,9 @@ class Scorer:
     From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `batches.Renderer` renders texts, `checkpoint.load_pool`
     the raters, whose `resolve(SPEC, ...)` and `pool.stack_vectors` give vectors [K, k + o], taste first, and the null mask [K].
 
+    Memory: a pass holds at most `token_budget` tokens (or one text), and their keys and values for one layer at a time; of these attention
+    gathers at most `layout.CALL_KEYS` at once. Where memory runs out all the same, half the budget is tried once.
+
     With `deterministic` each pair is scored alone, so that its score is the same to the bit whatever else is asked; otherwise sums are
     taken in an order that depends on the company (about 1e-6 in fp32).
     """

@@ -18,6 +18,7 @@ from torch import Tensor
 ROW_TOKENS = 128  # siblings of one row: longer rows spend more on masked pairs, shorter ones read the context more often
 # Query-key pairs of one call of attention: on a CPU more of them leave its cache, elsewhere their mask takes memory.
 CALL_PAIRS = {"cpu": 2**21, "cuda": 2**27}
+CALL_KEYS = 2**18  # keys that a call of attention gathers, a gigabyte of keys and values of 8 heads of 128 in bf16
 PADDING = 1.3  # rows stand in one call of attention as long as padding makes it at most this much larger
 
 
@@ -132,10 +133,18 @@ class Forest:
         return self._as_runs([(np.arange(a, b), self.offset + np.arange(a, b)) for a, b in zip(self.start[:-1], self.start[1:])])
 
     @cached_property
-    def context_runs(self) -> Runs | None:
-        """All siblings of a family and what they continue; None where nothing continues anything."""
+    def context_runs(self) -> list[Runs]:
+        """All siblings of a family and what they continue, for calls that gather at most CALL_KEYS keys where a run allows it."""
         runs = [(self.tokens(np.array(siblings) - self.kept), context) for context, siblings in self.families if len(context)]
-        return self._as_runs(runs) if runs else None
+        calls: list[list] = []
+        gathered = 0
+        for run in runs:
+            if not calls or gathered + len(run[1]) > CALL_KEYS:
+                calls.append([])
+                gathered = 0
+            calls[-1].append(run)
+            gathered += len(run[1])
+        return [self._as_runs(call) for call in calls]
 
     def _as_runs(self, runs: list[tuple[np.ndarray, np.ndarray]]) -> Runs:
         sizes = np.array([(len(queries), len(keys)) for queries, keys in runs])
@@ -173,7 +182,7 @@ def _cut(lengths: np.ndarray, context: np.ndarray, siblings: list[int]) -> Itera
 
 
 def _like_sized(forest: Forest) -> Iterator[list[Row]]:
-    """Rows of like size, that stand in one call of attention, of at most CALL_PAIRS query-key pairs where a row allows it."""
+    """Rows of like size, that stand in one call of attention, of at most CALL_PAIRS pairs and CALL_KEYS keys where a row allows it."""
     rows = [row for family in forest.families for row in _cut(forest.lengths, *family)]
     size = [(int(forest.lengths[siblings].sum()), len(context)) for context, siblings in rows]
     order = sorted(range(len(rows)), key=size.__getitem__)
@@ -182,8 +191,9 @@ def _like_sized(forest: Forest) -> Iterator[list[Row]]:
     real, wide, deep = 0, 0, 0
     for i in order:
         q, c = size[i]
-        padded = (len(part) + 1) * max(wide, q) * (max(deep, c) + max(wide, q))
-        if part and (padded > PADDING * (real + q * (c + q)) or padded > most):
+        keys = (len(part) + 1) * (max(deep, c) + max(wide, q))
+        padded = max(wide, q) * keys
+        if part and (padded > PADDING * (real + q * (c + q)) or padded > most or keys > CALL_KEYS):
             yield part
             part, real, wide, deep = [], 0, 0, 0
         part.append(rows[i])

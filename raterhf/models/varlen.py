@@ -20,18 +20,18 @@ GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).paramet
 
 def by_runs(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
     """Attention [T, H, d] of queries [T, H, d] over keys and values of all tokens, which may have fewer heads."""
-    own, begun = forest.own_runs, forest.context_runs
+    own = forest.own_runs
     out, weight = attend(
         query, key[forest.offset :], value[forest.offset :], own.queries_at, own.keys_at, own.most, True, scaling
     )  # fmt: skip
-    if begun is None:
-        return out
-    asked = begun.queries
-    before, weight_before = attend(
-        query[asked], key[begun.keys], value[begun.keys], begun.queries_at, begun.keys_at, begun.most, False, scaling
-    )  # fmt: skip
-    share = torch.sigmoid(weight_before - weight[:, asked]).T[..., None]
-    return out.index_copy(0, asked, torch.lerp(out[asked].float(), before.float(), share).to(out.dtype))
+    for runs in forest.context_runs:
+        asked = runs.queries
+        before, weight_before = attend(
+            query[asked], key[runs.keys], value[runs.keys], runs.queries_at, runs.keys_at, runs.most, False, scaling
+        )  # fmt: skip
+        share = torch.sigmoid(weight_before - weight[:, asked]).T[..., None]
+        out[asked] = torch.lerp(out[asked].float(), before.float(), share).to(out.dtype)
+    return out
 
 
 def attend(
