@@ -13,6 +13,7 @@ from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel,
 
 from raterhf.data.batches import Batch
 from raterhf.models.backbone import next_logits, with_prefix
+from raterhf.models.cache import continued
 from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling
 from raterhf.raters.space import PrefixReader
 
@@ -121,8 +122,7 @@ def decode(
     decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     out = decoder(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=True)
-    cache, states = out.past_key_values, out.last_hidden_state[row, -1]
-    cache.batch_select_indices(row)
+    cache, states = continued(out.past_key_values, row, max_new_tokens), out.last_hidden_state[row, -1]
     mask, position = mask[row].long(), positions[row, -1:]
     said, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
     while True:
