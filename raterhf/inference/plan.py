@@ -6,7 +6,7 @@ are put in a trie, which is walked depth first and cut into passes of at most so
 the branch's beginning again. Planning runs nothing.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +15,17 @@ import torch
 from raterhf.data.batches import Example
 from raterhf.models.layout import Forest, lay_out
 
-Key = tuple[str, Hashable]
+Segment = tuple[int, ...] | int  # token ids, or the number of a rater whose soft tokens stand there
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass: segments (token ids, or the number of a rater whose soft tokens stand there) with their parents.
+    """One forward pass: segments with their parents.
 
     `ends` are the segments at which paths end, `paths` the numbers of those paths.
     """
 
-    segments: list[tuple[int, ...] | int]
+    segments: list[Segment]
     parents: list[int]
     ends: list[int]
     paths: list[int]
@@ -65,36 +65,40 @@ class Plan:
 
 def plan(examples: Sequence[Example], rater: Sequence[int] | None, site: str, soft_tokens: int, token_budget: int) -> Plan:
     """Plan the scores of N examples, each for its rater (a number; None: the trunk reads no rater)."""
-    paths = [_path(example, None if rater is None else int(rater[i]), site) for i, example in enumerate(examples)]
-    return plan_paths(paths, soft_tokens if rater is not None else 0, token_budget)
+    texts = {id(example): (example.ids[: example.prompt_length], example.ids[example.prompt_length :]) for example in _once(examples)}
+    paths: list[tuple[Segment, ...]] = [texts[id(example)] for example in examples]
+    if rater is None:
+        return plan_paths(paths, 0, token_budget)
+    who = [int(number) for number in rater]
+    paths = [(r, *text) if site == "prefix" else (*text, r) for r, text in zip(who, paths)]
+    return plan_paths(paths, soft_tokens, token_budget)
+
+
+def _once(examples: Sequence[Example]) -> Iterable[Example]:
+    """Every object once: a jury asks about the same few many times over."""
+    return {id(example): example for example in examples}.values()
 
 
 def plan_prompts(prompts: Sequence[tuple[int, ...]], soft_tokens: int, token_budget: int) -> Plan:
     """Plan the reading of prompts (token ids), all after rater 0's soft tokens where there are any."""
-    rater = (("rater", 0),) if soft_tokens else ()
-    return plan_paths([(*rater, ("prompt", prompt)) for prompt in prompts], soft_tokens, token_budget)
+    rater = (0,) if soft_tokens else ()
+    return plan_paths([(*rater, prompt) for prompt in prompts], soft_tokens, token_budget)
 
 
-def plan_paths(paths: Sequence[tuple[Key, ...]], soft_tokens: int, token_budget: int) -> Plan:
+def plan_paths(paths: Sequence[tuple[Segment, ...]], soft_tokens: int, token_budget: int) -> Plan:
     """Plan N paths, of which equal ones are one."""
-    numbers: dict[tuple[Key, ...], int] = {}
-    wanted = np.array([numbers.setdefault(path, len(numbers)) for path in paths])
-    naive = sum(_size(key, soft_tokens) for path in paths for key in path)
-    return Plan(_cut(_trie(numbers), soft_tokens, token_budget), wanted, soft_tokens, naive)
+    # Segments go by numbers from here: to hash thousands of tokens again for every path took a tenth of a jury's time.
+    names: dict[Segment, int] = {}
+    named = [tuple(names.setdefault(segment, len(names)) for segment in path) for path in paths]
+    numbers: dict[tuple[int, ...], int] = {}
+    wanted = np.array([numbers.setdefault(path, len(numbers)) for path in named])
+    segments = list(names)
+    size = [soft_tokens if isinstance(segment, int) else len(segment) for segment in segments]
+    naive = sum(size[s] for path in named for s in path)
+    return Plan(_cut(_trie(numbers), segments, size, token_budget), wanted, soft_tokens, naive)
 
 
-def _size(key: Key, soft_tokens: int) -> int:
-    return soft_tokens if key[0] == "rater" else len(key[1])
-
-
-def _path(example: Example, rater: int | None, site: str) -> tuple[Key, ...]:
-    text = (("prompt", example.ids[: example.prompt_length]), ("completion", example.ids[example.prompt_length :]))
-    if rater is None:
-        return text
-    return (("rater", rater), *text) if site == "prefix" else (*text, ("rater", rater))
-
-
-def _trie(numbers: dict[tuple[Key, ...], int]) -> dict[Key, dict | int]:
+def _trie(numbers: dict[tuple[int, ...], int]) -> dict[int, dict | int]:
     """Nested dicts, a path's number at its end; in order of first appearance."""
     root: dict = {}
     for path, number in numbers.items():
@@ -105,35 +109,46 @@ def _trie(numbers: dict[tuple[Key, ...], int]) -> dict[Key, dict | int]:
     return root
 
 
-def _cut(trie: dict, soft_tokens: int, token_budget: int) -> list[Pass]:
+def _cut(trie: dict, segments: list[Segment], size: list[int], token_budget: int) -> list[Pass]:
     """Walk the trie depth first and begin a new pass where the next path would not fit."""
     passes: list[Pass] = []
-    here: dict[tuple[Key, ...], int] = {}  # segments of the pass being filled, by their path
+    here: dict[tuple[int, ...], int] = {}  # segments of the pass being filled, by their path
     used = 0
 
-    def add(path: tuple[Key, ...], number: int) -> None:
+    def add(path: tuple[int, ...], number: int) -> None:
         nonlocal used
         fresh = [i for i in range(1, len(path) + 1) if path[:i] not in here]
-        cost = sum(_size(path[i - 1], soft_tokens) for i in fresh)
+        cost = sum(size[path[i - 1]] for i in fresh)
         if not passes or used + cost > token_budget and used:
             passes.append(Pass([], [], [], []))
             here.clear()
             used, fresh = 0, list(range(1, len(path) + 1))
-            cost = sum(_size(key, soft_tokens) for key in path)
+            cost = sum(size[s] for s in path)
         part = passes[-1]
         for i in fresh:
             here[path[:i]] = len(part.segments)
-            part.segments.append(path[i - 1][1])
+            part.segments.append(segments[path[i - 1]])
             part.parents.append(here.get(path[: i - 1], -1))
         part.ends.append(here[path])
         part.paths.append(number)
         used += cost
 
-    def walk(node: dict | int, path: tuple[Key, ...]) -> None:
+    def walk(node: dict | int, path: tuple[int, ...]) -> None:
         if isinstance(node, int):
             return add(path, node)
         for key, child in node.items():
             walk(child, (*path, key))
 
     walk(trie, ())
-    return passes
+    return [_by_depth(part) for part in passes]
+
+
+def _by_depth(part: Pass) -> Pass:
+    """The pass with all beginnings first, then what continues them, and so on: siblings of all families then lie side by side."""
+    depth: list[int] = []
+    for parent in part.parents:
+        depth.append(0 if parent < 0 else depth[parent] + 1)
+    order = sorted(range(len(depth)), key=depth.__getitem__)
+    place = {s: i for i, s in enumerate(order)} | {-1: -1}
+    parents = [place[part.parents[s]] for s in order]
+    return Pass([part.segments[s] for s in order], parents, [place[s] for s in part.ends], part.paths)

@@ -58,7 +58,11 @@ class Scorer:
         """Raise UserError for the first example that cannot be scored: nothing answered, longer than the window, unknown ids."""
         config = self.model.backbone.config
         window, vocabulary = getattr(config, "max_position_embeddings", None) or math.inf, config.vocab_size
+        seen: set[int] = set()  # a jury asks about the same few many times over
         for i, example in enumerate(examples):
+            if id(example) in seen:
+                continue
+            seen.add(id(example))
             if not 0 < example.prompt_length < len(example):
                 raise UserError(f"example {i + 1} has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token")
             if len(example) > window:

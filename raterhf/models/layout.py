@@ -30,6 +30,7 @@ class Rows:
     keys: Tensor  # [R, C + Q]: tokens of all, those kept from earlier passes first; a row's own come last
     mask: Tensor  # [R or 1, Q, C + Q]: what each query may read
     distance: Tensor  # [R or 1, Q, C + Q]: how many tokens back it lies, for sliding windows; 0 at padded queries
+    first: int | None  # the first query, where the others follow it one by one
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,16 @@ class Forest:
 
     @cached_property
     def rows(self) -> list[Rows]:
-        return [_padded(self, rows) for rows in _like_sized(self)]
+        """Those that begin earlier come first."""
+        return sorted((_padded(self, rows) for rows in _like_sized(self)), key=lambda rows: int(rows.queries[0, 0]))
 
     @cached_property
-    def place(self) -> Tensor:
-        """[T]: where each token's result stands among those of all rows, padding included, one after the other."""
+    def place(self) -> Tensor | None:
+        """[T]: where each token's result stands among those of all rows, padding included; None where they stand in order."""
         queries = torch.cat([rows.queries.flatten() for rows in self.rows]).cpu().numpy()
         # Padding repeats tokens whose own place comes first in their row.
-        return torch.tensor(np.unique(queries, return_index=True)[1], device=self.device)
+        place = np.unique(queries, return_index=True)[1]
+        return None if len(place) == len(queries) and (place == np.arange(len(place))).all() else torch.tensor(place, device=self.device)
 
     @property
     def computed(self) -> int:
@@ -220,8 +223,7 @@ def _padded(forest: Forest, rows: list[Row]) -> Rows:
     distance = np.where(there[:, :, None], position[:, deep:, None] - position[:, None], 0)
     if (mask == mask[:1]).all() and (distance == distance[:1]).all():
         mask, distance = mask[:1], distance[:1]
-    place = {"device": forest.device}
-    return Rows(
-        torch.tensor(keys[:, deep:] - forest.offset, **place), torch.tensor(keys, **place), torch.tensor(mask, **place),
-        torch.tensor(distance, **place),
-    )  # fmt: skip
+    queries = keys[:, deep:] - forest.offset
+    first = int(queries[0, 0])
+    tensors = (torch.tensor(x, device=forest.device) for x in (queries, keys, mask, distance))
+    return Rows(*tensors, first if (queries.flatten() == first + np.arange(queries.size)).all() else None)

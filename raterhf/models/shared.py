@@ -132,10 +132,13 @@ def by_rows(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: 
     parts = []
     for rows in forest.rows:
         allowed = rows.mask if window is None else rows.mask & (rows.distance < window)
-        q, k, v = (_at(x, index).transpose(1, 2) for x, index in ((query, rows.queries), (key, rows.keys), (value, rows.keys)))
+        shape = rows.queries.shape
+        asked = _at(query, rows.queries) if rows.first is None else query[rows.first :][: shape.numel()].unflatten(0, shape)
+        q, k, v = (x.transpose(1, 2) for x in (asked, _at(key, rows.keys), _at(value, rows.keys)))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None], scale=scaling, enable_gqa=grouped)
         parts.append(out.transpose(1, 2).flatten(0, 1))
-    return _at(torch.cat(parts), forest.place)
+    out = torch.cat(parts)
+    return out if forest.place is None else _at(out, forest.place)
 
 
 def _at(x: Tensor, index: Tensor) -> Tensor:
