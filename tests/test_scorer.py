@@ -7,6 +7,7 @@ import torch
 from transformers import LogitsProcessorList, MinPLogitsWarper
 
 from raterhf.data.batches import Example, Renderer, collate
+from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler
 from raterhf.inference.scorer import Scorer, completion_log_probs
 from raterhf.models.backbone import build_model, train_tokenizer
@@ -343,3 +344,34 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
     loaded, tokens, _ = load_policy(tmp_path / "sft")
     there, back = (completion_log_probs(p, examples, vectors, NULL)[0] for p in (policy, loaded))
     torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)
+
+
+NOBODY = torch.zeros(2, dtype=torch.bool)
+BAD_RATERS = {
+    "no raters": (torch.zeros(0, DIM), NOBODY[:0], None),
+    "2 raters for 18 examples; give one for each": (torch.zeros(2, DIM), NOBODY, torch.tensor([0, 1])),
+    "rater 2 is none of these 2, which count from 0": (torch.zeros(2, DIM), NOBODY, torch.arange(18) // 6),
+    "rater -1 is none of these 2": (torch.zeros(2, DIM), NOBODY, -(torch.arange(18) % 2)),
+    "rater 1: the vector holds NaN": (torch.tensor([[0.0] * DIM, [float("nan")] * DIM]), NOBODY, torch.zeros(18, dtype=torch.long)),
+    "2 raters of 2 numbers, 2 of them said to be null or not; 3 numbers": (torch.zeros(2, 2), NOBODY, torch.zeros(18, dtype=torch.long)),
+    "2 raters of 3 numbers, 1 of them said": (torch.zeros(2, DIM), NOBODY[:1], torch.zeros(18, dtype=torch.long)),
+}
+
+
+@pytest.mark.parametrize("says", BAD_RATERS)
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
+def test_raters_that_are_none_are_refused_before_anything_runs(says, site, tokenizer, examples, monkeypatch):
+    model = make_reward(tokenizer, site).eval()
+    monkeypatch.setattr(model.backbone, "forward", lambda *_, **__: pytest.fail("ran"))
+    vectors, null, rater = BAD_RATERS[says]
+    with pytest.raises(UserError, match=says):
+        Scorer(model).pairs(examples, vectors, null, torch.zeros(18, dtype=torch.long) if rater is None else rater)
+
+
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+def test_weights_that_are_no_numbers_give_no_scores(site, tokenizer, examples, vectors):
+    model = make_reward(tokenizer, site).eval()
+    with torch.no_grad():
+        model.backbone.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
+        with pytest.raises(UserError, match="example 1 has no score"):
+            Scorer(model).matrix(examples, vectors[:2], NOBODY)

@@ -70,6 +70,23 @@ class Scorer:
             if min(example.ids) < 0 or max(example.ids) >= vocabulary:
                 raise UserError(f"example {i + 1} has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer")
 
+    def check_raters(self, vectors: Tensor | None, null: Tensor | None, rater: Tensor) -> None:
+        """Raise UserError where there are no raters, or one is none: not known by its number, too short, NaN. `rater` [N] are numbers."""
+        dim, count = self.model.reader.dim, 0 if vectors is None else len(vectors)
+        if not count:
+            raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
+        if null is None or len(null) != count or vectors.shape[1] < dim:
+            said = "none" if null is None else len(null)
+            raise UserError(
+                f"{count} raters of {vectors.shape[1]} numbers, {said} of them said to be null or not; {dim} numbers and a mask are needed"
+            )
+        if len(rater) and not 0 <= int(rater.min()) <= int(rater.max()) < count:
+            wrong = int(rater.min()) if rater.min() < 0 else int(rater.max())
+            raise UserError(f"rater {wrong} is none of these {count}, which count from 0")
+        # A training that diverges is told so by its loss.
+        if not self.model.training and not (whole := vectors.isfinite().all(1)).all():
+            raise UserError(f"rater {int((~whole).nonzero()[0])}: the vector holds NaN or infinity")
+
     def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
         """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
         judged by rater i. Both are None for a rater-free model.
@@ -77,8 +94,12 @@ class Scorer:
         model = self.model
         if model.reader is None:
             return self._score(model.head.weight, self._states(examples))
+        rater = torch.arange(len(examples)) if rater is None else rater
+        if len(rater) != len(examples):
+            raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
+        self.check_raters(vectors, null, rater)
         number, vectors, null = distinct(vectors, null)
-        rater = number if rater is None else number[rater]
+        rater = number[rater]
         if model.site == "head":
             return (self._each(model.weights, vectors, null)[rater] * self._states(examples)).sum(-1)
         return self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, vectors, null)))
@@ -106,9 +127,15 @@ class Scorer:
         """
         if self.model.site == "head" and not self.deterministic:
             states = self._states(examples)
-            return lambda vectors, null: self.model.weights(vectors, null) @ states.T
+
+            def weighed(vectors: Tensor, null: Tensor) -> Tensor:
+                self.check_raters(vectors, null, torch.arange(0))
+                return self.model.weights(vectors, null) @ states.T
+
+            return weighed
 
         def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
+            self.check_raters(vectors, null, torch.arange(0))
             rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
             return self.pairs(list(examples) * len(vectors), vectors, null, rater).view(len(vectors), len(examples))
 
@@ -118,7 +145,13 @@ class Scorer:
         """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
         if not len(examples):
             return self.model.head.weight.new_zeros(0, self.model.head.in_features)
-        numbers = None if rater is None else rater.tolist()
+        states = self._mean_states(examples, None if rater is None else rater.tolist(), soft)
+        if not self.model.training and not (whole := states.isfinite().all(1)).all():
+            wrong = int((~whole).nonzero()[0])
+            raise UserError(f"example {wrong + 1} has no score: its hidden states hold NaN or infinity, and so may the model's weights")
+        return states
+
+    def _mean_states(self, examples: Sequence[Example], numbers: list[int] | None, soft: Tensor | None) -> Tensor:
         try:
             return mean_states(self.model.backbone, self.plan(examples, numbers), soft)
         except torch.OutOfMemoryError:

@@ -31,6 +31,8 @@ class Session:
         scorer.check([Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
         self.site = model.site if model.reader is not None else None
+        if self.site is not None:
+            scorer.check_raters(vectors, null, torch.arange(0))
         self.keys, self.lengths, self.parents = Keys(), [], []
         self.tokens_read = 0
         with torch.no_grad():
