@@ -28,19 +28,29 @@ ATTENDING = {"full_attention", "sliding_attention"}
 
 
 class Keys:
-    """What attention reads of tokens that earlier passes read: keys and values of every layer."""
+    """What attention reads of tokens that earlier passes read: keys and values of every layer, in room that doubles when it is full."""
 
     def __init__(self) -> None:
-        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self.rooms: dict[tuple[int, int], Tensor] = {}
+        self.kept: dict[int, int] = {}  # tokens, by layer
 
     def extended(self, layer: int, key: Tensor, value: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-        """Those kept and these [T, H, d], which are kept too with `keep`."""
-        if layer in self.layers:
-            before = self.layers[layer]
-            key, value = torch.cat([before[0], key]), torch.cat([before[1], value])
+        """Those kept and these [T, H, d], which are kept too with `keep`. Without gradients: they are written in place."""
+        before = self.kept.get(layer, 0)
+        found = tuple(self._written((layer, which), before, new) for which, new in enumerate((key, value)))
         if keep:
-            self.layers[layer] = (key, value)
-        return key, value
+            self.kept[layer] = before + len(key)
+        return found
+
+    def _written(self, which: tuple[int, int], before: int, new: Tensor) -> Tensor:
+        room, after = self.rooms.get(which), before + len(new)
+        if room is None or len(room) < after:
+            made = new.new_empty(2 * after, *new.shape[1:])
+            if room is not None:
+                made[:before] = room[:before]
+            self.rooms[which] = room = made
+        room[before:after] = new
+        return room[:after]
 
 
 def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, keys: Keys | None = None, keep: bool = False) -> Tensor:
