@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from small_run import fails, succeeds
+from small_run import fails, invoke, succeeds
 
 from raterhf.bench import workload
 from raterhf.bench.measure import interleaved
@@ -156,3 +156,14 @@ def test_a_run_folder_is_timed_at_its_own_site(run):
     fails("bench", "score", run / "reward", "--site", "suffix", says="site 'suffix' is not one of")
     sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "-k", 2, "--repeats", 1, "--dtype", "float32"]
     assert "site head, K = 2" in succeeds("bench", "score", run / "reward", *sizes)
+    fails("bench", "score", run / "reward", says=("do not fit the model's window", "lower --prompt-tokens and --completion-tokens"))
+    result = invoke("bench", "score", run / "reward", *sizes, "--out", run)
+    assert result.exit_code == 2 and "is a directory" in result.stderr
+
+
+def test_a_run_that_knows_no_raters_by_vectors_has_no_site(text_run):
+    sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "--repeats", 1, "--dtype", "float32"]
+    shown = succeeds("bench", "score", text_run, *sizes)
+    assert "site none, K = 1" in shown and "K = 4" not in shown
+    for verb in (["score", text_run, "--site", "head"], ["train", text_run]):
+        fails("bench", *verb, *sizes, says="knows no raters by vectors")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from transformers import LogitsProcessorList, MinPLogitsWarper
+from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, MinPLogitsWarper
 
 from raterhf.data.batches import Example, Renderer, collate
 from raterhf.errors import UserError
@@ -347,14 +347,21 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
 
 
 NOBODY = torch.zeros(2, dtype=torch.bool)
+TWO, FIRST = torch.zeros(2, DIM), torch.zeros(18, dtype=torch.long)
 BAD_RATERS = {
-    "no raters": (torch.zeros(0, DIM), NOBODY[:0], None),
-    "2 raters for 18 examples; give one for each": (torch.zeros(2, DIM), NOBODY, torch.tensor([0, 1])),
-    "rater 2 is none of these 2, which count from 0": (torch.zeros(2, DIM), NOBODY, torch.arange(18) // 6),
-    "rater -1 is none of these 2": (torch.zeros(2, DIM), NOBODY, -(torch.arange(18) % 2)),
-    "rater 1: the vector holds NaN": (torch.tensor([[0.0] * DIM, [float("nan")] * DIM]), NOBODY, torch.zeros(18, dtype=torch.long)),
-    "2 raters of 2 numbers, 2 of them said to be null or not; 3 numbers": (torch.zeros(2, 2), NOBODY, torch.zeros(18, dtype=torch.long)),
-    "2 raters of 3 numbers, 1 of them said": (torch.zeros(2, DIM), NOBODY[:1], torch.zeros(18, dtype=torch.long)),
+    "no raters": (TWO[:0], NOBODY[:0], FIRST),
+    "2 raters for 18 examples; give one for each": (TWO, NOBODY, torch.tensor([0, 1])),
+    "rater 2 is none of these 2, which count from 0": (TWO, NOBODY, torch.arange(18) // 6),
+    "rater -1 is none of these 2": (TWO, NOBODY, -(torch.arange(18) % 2)),
+    "numbers are torch.float32 of shape": (TWO, NOBODY, FIRST.float()),
+    r"numbers are torch.int64 of shape \(18, 1\)": (TWO, NOBODY, FIRST[:, None]),
+    "rater 1: the vector holds NaN": (torch.tensor([[0.0] * DIM, [float("nan")] * DIM]), NOBODY, FIRST),
+    r"torch.float32 of shape \(2, 2\); give a row of 3 numbers": (TWO[:, :2], NOBODY, FIRST),
+    "torch.float64 of shape": (TWO.double(), NOBODY, FIRST),
+    r"torch.float32 of shape \(3,\)": (TWO[0], NOBODY, FIRST),
+    r"2 raters need a mask of 2 booleans.* torch.bool of shape \(1,\)": (TWO, NOBODY[:1], FIRST),
+    r"torch.bool of shape \(2, 1\)": (TWO, NOBODY[:, None], FIRST),
+    "torch.int64 of shape": (TWO, NOBODY.long(), FIRST),
 }
 
 
@@ -365,13 +372,61 @@ def test_raters_that_are_none_are_refused_before_anything_runs(says, site, token
     monkeypatch.setattr(model.backbone, "forward", lambda *_, **__: pytest.fail("ran"))
     vectors, null, rater = BAD_RATERS[says]
     with pytest.raises(UserError, match=says):
-        Scorer(model).pairs(examples, vectors, null, torch.zeros(18, dtype=torch.long) if rater is None else rater)
+        Scorer(model).pairs(examples, vectors, null, rater)
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
-def test_weights_that_are_no_numbers_give_no_scores(site, tokenizer, examples, vectors):
+SITES = pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+
+
+@SITES
+@torch.no_grad()
+def test_the_example_that_has_no_score_is_named(site, tokenizer, vectors):
+    """A token of the third example alone is NaN; attention spreads it to all that are read with it."""
     model = make_reward(tokenizer, site).eval()
-    with torch.no_grad():
-        model.backbone.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
-        with pytest.raises(UserError, match="example 1 has no score"):
-            Scorer(model).matrix(examples, vectors[:2], NOBODY)
+    some = [Example((5, 6, 7, 8), 2), Example((5, 6, 9), 2), Example((5, 6, 7, 10), 2)]
+    model.backbone.get_input_embeddings().weight[10] = float("nan")
+    for score in (lambda: Scorer(model).matrix(some, vectors[:2], NOBODY), lambda: Scorer(model).pairs(some, vectors[:3], NULL[:3])):
+        with pytest.raises(UserError, match="example 3 has no score"):
+            score()
+
+
+@SITES
+@torch.no_grad()
+def test_a_head_of_no_numbers_gives_no_scores(site, tokenizer, examples, vectors):
+    model = make_reward(tokenizer, site).eval()
+    model.head.weight[0, 0] = float("nan")
+    with pytest.raises(UserError, match="rater 0 gives no scores" if site == "head" else "the model's head or scale"):
+        Scorer(model).matrix(examples, vectors[:2], NOBODY)
+
+
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
+@torch.no_grad()
+def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(site, tokenizer, examples, vectors):
+    model, raters = make_reward(tokenizer, site).eval(), vectors[:3].clone()
+    raters[1] = 3e38
+    with pytest.raises(UserError, match="rater 1 gives no scores"):
+        Scorer(model).matrix(examples, raters, torch.zeros(3, dtype=torch.bool))
+    raters[1] = float("nan")
+    assert Scorer(model).matrix(examples, raters, torch.tensor([False, True, False])).isfinite().all()
+
+
+@pytest.mark.parametrize("site", ["prefix", "suffix"])
+def test_the_raters_tokens_count_in_the_window(site, tokenizer, examples):
+    model = make_reward(tokenizer, site).eval()
+    window = model.backbone.config.max_position_embeddings
+    long = Example((5,) * (window - 3), 2)
+    with pytest.raises(UserError, match=f"example 1 has {window - 3} tokens beside the rater's 4, the model's window {window}"):
+        Scorer(model).matrix([long], torch.zeros(1, DIM), NOBODY[:1])
+
+
+def test_prompts_of_unequal_length_are_continued_as_alone_where_windows_slide(tokenizer):
+    """Padding between prefix and prompt would push the prefix out of a window."""
+    torch.manual_seed(0)
+    lm = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model("mistral", **{k: v for k, v in CONFIG.items() if k != "model_type"}, vocab_size=60, sliding_window=5)
+    )
+    sampler = Sampler(Policy(lm.eval(), DIM, 2), 0, -1, 6)
+    prompts, vectors = [(5, 6, 7), tuple(range(8, 19))], torch.randn(2, DIM, generator=torch.Generator().manual_seed(0))
+    together = sampler.generate(prompts, vectors, NOBODY, 0, temperature=0.0)
+    for i in range(2):
+        assert sampler.generate(prompts[i : i + 1], vectors[i : i + 1], NOBODY[:1], 0, temperature=0.0) == together[i : i + 1]

@@ -67,3 +67,22 @@ def test_mistakes():
     with pytest.raises(UserError, match="example 1 has token ids outside 0 to 49"):
         session.extend([(50,), (3,)])
     assert session.extend([(1,), (3,)]).shape == (3, 2)
+
+
+def test_a_session_goes_in_and_out_of_inference_mode():
+    session, plain = (Session(Scorer(model_of("prefix")), PROMPTS, VECTORS, NULL) for _ in range(2))
+    with torch.inference_mode():
+        session.extend(STEPS[0])
+    for step in STEPS[1:]:
+        found = session.extend(step)
+    for step in STEPS:
+        expected = plain.extend(step)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+
+
+def test_what_asks_for_its_keys_twice_has_no_session():
+    config = AutoConfig.for_model("diffllama", vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=1,
+                                  num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
+    model = RewardModel(AutoModel.from_config(config), 0, 0).eval()
+    with pytest.raises(UserError, match="layer 0 reads keys several times at each token"):
+        Session(Scorer(model), PROMPTS)

@@ -129,3 +129,30 @@ def test_layers_that_carry_a_state_are_refused_by_name():
 def test_soft_caps_are_refused():
     with pytest.raises(UserError, match="soft caps"):
         run(make("gemma2", layer_types=["full_attention"] * 2), lay_out(LENGTHS, PARENTS, CPU))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_positions_that_depend_on_the_longest_text_are_refused_beyond_the_usual_ones(kind):
+    """19 tokens are the longest text."""
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4} if kind == "longrope" else {"factor": 2.0}
+
+    def model(usual: int) -> PreTrainedModel:
+        rope = {"rope_type": kind, "rope_theta": 1e4, "original_max_position_embeddings": usual, **factors}
+        # Dynamic positions change beyond the window itself.
+        window = {"original_max_position_embeddings": usual} if kind == "longrope" else {"max_position_embeddings": usual}
+        return make("phi3" if kind == "longrope" else "llama", rope_parameters=rope, **window)
+
+    forest = lay_out(LENGTHS, PARENTS, CPU)
+    assert forest.longest == 19
+    backbone = model(19)
+    torch.testing.assert_close(run(backbone, forest), alone(backbone, forest), rtol=0, atol=1e-5)
+    with pytest.raises(UserError, match=f"a text has 19 tokens, and beyond 18 the {kind} positions of model .* depend on the longest"):
+        run(model(18), forest)
+    hidden_states(model(18), model(18).get_input_embeddings()(ids()[:21]), lay_out([7, 14], [-1, 0], CPU))  # one text alone
+
+
+@pytest.mark.parametrize(("model_type", "changes"), [("nemotron", {}), ("doge", {})])
+def test_layers_with_their_own_way_of_masking_are_refused(model_type, changes):
+    with pytest.raises(UserError, match="cannot share beginnings|cannot read a shared beginning"):
+        run(make(model_type, **changes), lay_out(LENGTHS, PARENTS, CPU))

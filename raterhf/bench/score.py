@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TextClassificationPipeline
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.workload import Sizes, draw_examples, make_classifier, make_reward, parameters, sites_of, word_tokenizer, words_of
+from raterhf.bench.workload import Sizes, draw_for, make_classifier, make_reward, parameters, sites_of, word_tokenizer, words_of
 from raterhf.data.batches import Batch, Example, budget_batches, collate
 from raterhf.inference.scorer import Scorer
 from raterhf.models.shared import attention_of
@@ -56,7 +56,7 @@ def bench_score(
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
     for site in (None, *sites):
         model = make_reward(source, site, sizes.soft_tokens, device, dtype, window)
-        examples = draw_examples(sizes, model.backbone.config.vocab_size)
+        examples = draw_for(model, sizes)
         scorer = Scorer(model, token_budget)
         found["machine"]["attention"] = attention_of(model.backbone)
         for k in raters if site else [1]:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
-from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters, sites_of
+from raterhf.bench.workload import Sizes, draw_for, make_reward, parameters, sites_of
 from raterhf.data.batches import Example, budget_batches
+from raterhf.errors import UserError
 from raterhf.inference.scorer import Scorer
 
 
@@ -23,9 +24,11 @@ def bench_train(
     """Rows for each site: the seconds of one update on comparisons of each prompt's completions, each by a rater of its own."""
     window = 4 * (sizes.prompt_tokens + sizes.completion_tokens) + sizes.soft_tokens
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
-    for site in sites_of(source, sites):
+    if not (chosen := sites_of(source, sites)):
+        raise UserError(f"{source} knows no raters by vectors, whose site could be timed; give another run or a shape")
+    for site in chosen:
         model = make_reward(source, site, sizes.soft_tokens, device, dtype, window).requires_grad_(True)
-        examples = draw_examples(sizes, model.backbone.config.vocab_size)
+        examples = draw_for(model, sizes)
         scorer = Scorer(model, token_budget)
         rungs = dict(update_rungs(scorer, examples))
         times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device)

@@ -18,6 +18,7 @@ from transformers import (
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
+from raterhf.inference.checks import soft_tokens
 from raterhf.inference.requests import SCORED_BY, find_stage
 from raterhf.models.checkpoint import load_reward, read_header
 from raterhf.models.reward import RewardModel
@@ -54,7 +55,7 @@ class Sizes:
 def config_of(shape: str, window: int) -> PreTrainedConfig:
     """The configuration of a shape's name."""
     if shape not in SHAPES:
-        raise UserError(f"shape {shape!r} is none of {', '.join(SHAPES)}; or give a reward model's folder")
+        raise UserError(f"shape {shape!r} is none of {', '.join(SHAPES)}; `bench score` and `bench train` also take a run folder")
     settings = dict(SHAPES[shape])
     return AutoConfig.for_model(settings.pop("model_type"), max_position_embeddings=window, **settings)
 
@@ -97,9 +98,15 @@ def check_sites(sites: list[str] | None, own: Sequence[str] = SITES, of: str = "
 
 
 def sites_of(source: str, sites: list[str] | None) -> list[str]:
-    """The sites asked for: a shape is timed at any, a run folder at its own."""
-    own = [read_header(find_stage(Path(source), SCORED_BY), "reward")["site"]] if Path(source).is_dir() else SITES
-    return check_sites(sites, own, f"{source}'s")
+    """The sites asked for: a shape is timed at any, a run folder at its own; none where it knows no raters by vectors."""
+    if not Path(source).is_dir():
+        return check_sites(sites)
+    header = read_header(find_stage(Path(source), SCORED_BY), "reward")
+    if not header["dim"]:
+        if sites:
+            raise UserError(f"{source} knows no raters by vectors, so that they have no site; leave out --site")
+        return []
+    return check_sites(sites, [header["site"]], f"{source}'s")
 
 
 def make_reward(
@@ -114,6 +121,17 @@ def make_reward(
         model = RewardModel(make_backbone(source, device, dtype, window), DIM if site else 0, soft_tokens, site or "head")
     model.backbone.to(dtype)
     return model.to(device).eval().requires_grad_(False)
+
+
+def draw_for(model: RewardModel, sizes: Sizes) -> list[Example]:
+    """Examples that fit the model. Raises UserError where they do not."""
+    examples, config = draw_examples(sizes, model.backbone.config.vocab_size), model.backbone.config
+    longest = max(map(len, examples)) + soft_tokens(model)
+    if longest > (window := getattr(config, "max_position_embeddings", None) or longest):
+        raise UserError(
+            f"texts of {longest} tokens do not fit the model's window of {window}: lower --prompt-tokens and --completion-tokens"
+        )
+    return examples
 
 
 def draw_examples(sizes: Sizes, vocab_size: int, seed: int = 0) -> list[Example]:

@@ -50,7 +50,7 @@ class Plan:
     @property
     def gain(self) -> float:
         """Tokens of scoring one pair at a time, per token of this plan."""
-        return self.naive_tokens / self.tokens
+        return self.naive_tokens / self.tokens if self.passes else 1.0
 
     @property
     def padding(self) -> float:

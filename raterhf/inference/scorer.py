@@ -6,7 +6,6 @@ It takes rendered examples and rater vectors, never text; plans what is shared (
 Notation: K raters, N examples, k dimensions of taste, o of own noise.
 """
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
+from raterhf.inference.checks import check_examples, check_raters, check_scores, soft_tokens
 from raterhf.inference.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.inference.plan import Pass, Plan, plan
 from raterhf.models.layout import Forest
@@ -49,43 +49,9 @@ class Scorer:
 
     def plan(self, examples: Sequence[Example], rater: Sequence[int] | None = None, token_budget: int | None = None) -> Plan:
         """What scoring these examples, each for its rater (a number), would push through the model; runs nothing."""
-        self.check(examples)
-        reads = self.model.reader is not None and self.model.site != "head"
-        soft = self.model.reader.tokens if reads else 0
-        return plan(examples, rater if reads else None, self.model.site, soft, token_budget or self.token_budget)
-
-    def check(self, examples: Sequence[Example]) -> None:
-        """Raise UserError for the first example that cannot be scored: nothing answered, longer than the window, unknown ids."""
-        config = self.model.backbone.config
-        window, vocabulary = getattr(config, "max_position_embeddings", None) or math.inf, config.vocab_size
-        seen: set[int] = set()  # a jury asks about the same few many times over
-        for i, example in enumerate(examples):
-            if id(example) in seen:
-                continue
-            seen.add(id(example))
-            if not 0 < example.prompt_length < len(example):
-                raise UserError(f"example {i + 1} has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token")
-            if len(example) > window:
-                raise UserError(f"example {i + 1} has {len(example)} tokens, the model's window {window}; shorten it")
-            if min(example.ids) < 0 or max(example.ids) >= vocabulary:
-                raise UserError(f"example {i + 1} has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer")
-
-    def check_raters(self, vectors: Tensor | None, null: Tensor | None, rater: Tensor) -> None:
-        """Raise UserError where there are no raters, or one is none: not known by its number, too short, NaN. `rater` [N] are numbers."""
-        dim, count = self.model.reader.dim, 0 if vectors is None else len(vectors)
-        if not count:
-            raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
-        if null is None or len(null) != count or vectors.shape[1] < dim:
-            said = "none" if null is None else len(null)
-            raise UserError(
-                f"{count} raters of {vectors.shape[1]} numbers, {said} of them said to be null or not; {dim} numbers and a mask are needed"
-            )
-        if len(rater) and not 0 <= int(rater.min()) <= int(rater.max()) < count:
-            wrong = int(rater.min()) if rater.min() < 0 else int(rater.max())
-            raise UserError(f"rater {wrong} is none of these {count}, which count from 0")
-        # A training that diverges is told so by its loss.
-        if not self.model.training and not (whole := vectors.isfinite().all(1)).all():
-            raise UserError(f"rater {int((~whole).nonzero()[0])}: the vector holds NaN or infinity")
+        check_examples(self.model, examples)
+        soft = soft_tokens(self.model)
+        return plan(examples, rater if soft else None, self.model.site, soft, token_budget or self.token_budget)
 
     def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
         """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
@@ -93,16 +59,18 @@ class Scorer:
         """
         model = self.model
         if model.reader is None:
-            return self._score(model.head.weight, self._states(examples))
-        rater = torch.arange(len(examples)) if rater is None else rater
+            return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, None, None)
+        rater = torch.arange(len(examples)) if rater is None else torch.as_tensor(rater)
         if len(rater) != len(examples):
             raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
-        self.check_raters(vectors, null, rater)
-        number, vectors, null = distinct(vectors, null)
+        check_raters(model, vectors, null, rater)
+        number, given, mask = distinct(vectors, null)
         rater = number[rater]
         if model.site == "head":
-            return (self._each(model.weights, vectors, null)[rater] * self._states(examples)).sum(-1)
-        return self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, vectors, null)))
+            scores = (self._each(model.weights, given, mask)[rater] * self._states(examples)).sum(-1)
+        else:
+            scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, given, mask)))
+        return check_scores(model, scores, examples, vectors, null)
 
     def _score(self, weight: Tensor, states: Tensor) -> Tensor:
         """Row by row, so that a row's sum does not depend on how many there are."""
@@ -129,13 +97,13 @@ class Scorer:
             states = self._states(examples)
 
             def weighed(vectors: Tensor, null: Tensor) -> Tensor:
-                self.check_raters(vectors, null, torch.arange(0))
-                return self.model.weights(vectors, null) @ states.T
+                check_raters(self.model, vectors, null)
+                return check_scores(self.model, self.model.weights(vectors, null) @ states.T, examples, vectors, null)
 
             return weighed
 
         def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
-            self.check_raters(vectors, null, torch.arange(0))
+            check_raters(self.model, vectors, null)
             rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
             return self.pairs(list(examples) * len(vectors), vectors, null, rater).view(len(vectors), len(examples))
 
@@ -145,13 +113,7 @@ class Scorer:
         """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
         if not len(examples):
             return self.model.head.weight.new_zeros(0, self.model.head.in_features)
-        states = self._mean_states(examples, None if rater is None else rater.tolist(), soft)
-        if not self.model.training and not (whole := states.isfinite().all(1)).all():
-            wrong = int((~whole).nonzero()[0])
-            raise UserError(f"example {wrong + 1} has no score: its hidden states hold NaN or infinity, and so may the model's weights")
-        return states
-
-    def _mean_states(self, examples: Sequence[Example], numbers: list[int] | None, soft: Tensor | None) -> Tensor:
+        numbers = None if rater is None else rater.tolist()
         try:
             return mean_states(self.model.backbone, self.plan(examples, numbers), soft)
         except torch.OutOfMemoryError:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
+from raterhf.inference.checks import check_examples, check_raters
 from raterhf.inference.passes import states_of, sums
 from raterhf.inference.plan import Pass
 from raterhf.inference.scorer import Scorer
@@ -28,11 +29,11 @@ class Session:
             raise UserError("no prompts; a session needs one at least")
         prompts, model = [tuple(prompt) for prompt in prompts], scorer.model
         # A prompt leaves room for an answer.
-        scorer.check([Example((*prompt, 0), len(prompt)) for prompt in prompts])
+        check_examples(model, [Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
         self.site = model.site if model.reader is not None else None
         if self.site is not None:
-            scorer.check_raters(vectors, null, torch.arange(0))
+            check_raters(model, vectors, null)
         self.keys, self.lengths, self.parents = Keys(), [], []
         self.tokens_read = 0
         with torch.no_grad():
@@ -52,12 +53,12 @@ class Session:
         if len(tokens) != n:
             raise UserError(f"{len(tokens)} continuations for {n} completions; give one for each, empty where nothing is new")
         longer = [Example((*e.ids, *new), e.prompt_length) for e, new in zip(self.texts, tokens)]
-        self.scorer.check(longer)
+        check_examples(self.scorer.model, longer)
         self.texts = longer
         grown = [b for b in range(len(self.tip)) if len(tokens[b % n])]
         if grown:
             place, added = self._read([tuple(tokens[b % n]) for b in grown], [self.tip[b] for b in grown])
-            self.total[grown] += added
+            self.total = self.total.index_add(0, torch.tensor(grown, device=self.total.device), added)
             for b, segment in zip(grown, place):
                 self.tip[b] = segment
         head = self.scorer.model.head.weight

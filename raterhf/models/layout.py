@@ -107,6 +107,11 @@ class Forest:
         """[T]: of this pass' tokens in their texts."""
         return torch.tensor(self.all_positions[self.offset :], device=self.device)
 
+    @property
+    def branches(self) -> bool:
+        """Whether there is more than one text."""
+        return bool((self.parents[1:] != np.arange(len(self.parents) - 1)).any())
+
     @cached_property
     def longest(self) -> int:
         """Tokens of the longest text that ends in this pass."""

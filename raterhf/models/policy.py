@@ -88,9 +88,11 @@ class Policy(nn.Module):
         mask = batch.mask
         prefix = self.prefix(vectors, null)
         if prefix is not None:
-            # Between prefix and prompt there may be padding: positions count real tokens, as in training.
             inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
+            # Padding goes to the left of the prefix: between it and the prompt it would count in sliding windows.
+            order = mask.long().argsort(stable=True, dim=1)
+            inputs, mask = inputs.gather(1, order[..., None].expand_as(inputs)), mask.gather(1, order)
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
         if features is not None and sampled:
@@ -122,7 +124,7 @@ def decode(
     decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
     out = decoder(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=True)
-    cache, states = continued(out.past_key_values, row, max_new_tokens), out.last_hidden_state[row, -1]
+    cache, states = continued(out.past_key_values, row), out.last_hidden_state[row, -1]
     mask, position = mask[row].long(), positions[row, -1:]
     said, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
     while True:

@@ -34,9 +34,13 @@ class Keys:
         self.rooms: dict[tuple[int, int], Tensor] = {}
         self.kept: dict[int, int] = {}  # tokens, by layer
 
-    def extended(self, layer: int, key: Tensor, value: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-        """Those kept and these [T, H, d], which are kept too with `keep`. Without gradients: they are written in place."""
-        before = self.kept.get(layer, 0)
+    def extended(self, layer: int, key: Tensor, value: Tensor, before: int, keep: bool) -> tuple[Tensor, Tensor]:
+        """The `before` that are kept and these [T, H, d], which are kept too with `keep`. Without gradients: they are written in place.
+
+        Raises UserError where a layer has kept another number: one that asks several times at each token.
+        """
+        if self.kept.get(layer, 0) != before:
+            raise UserError(f"layer {layer} reads keys several times at each token, so that they cannot be kept; score without a session")
         found = tuple(self._written((layer, which), before, new) for which, new in enumerate((key, value)))
         if keep:
             self.kept[layer] = before + len(key)
@@ -45,7 +49,8 @@ class Keys:
     def _written(self, which: tuple[int, int], before: int, new: Tensor) -> Tensor:
         room, after = self.rooms.get(which), before + len(new)
         if room is None or len(room) < after:
-            made = new.new_empty(2 * after, *new.shape[1:])
+            with torch.inference_mode(False):  # so that it can be written to in and out of inference mode
+                made = torch.empty(2 * after, *new.shape[1:], dtype=new.dtype, device=new.device)
             if room is not None:
                 made[:before] = room[:before]
             self.rooms[which] = room = made
@@ -59,6 +64,7 @@ def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, key
     `keys` are those of the tokens read before; with `keep` those of this pass are added to them.
     """
     refuse_states(backbone)
+    _refuse_positions(backbone, forest)
     with _attention(backbone):
         out = backbone(
             inputs_embeds=inputs[None], position_ids=forest.positions[None], use_cache=False, forest=forest, kept=(keys, keep)
@@ -77,6 +83,20 @@ def refuse_states(backbone: PreTrainedModel) -> None:
         )
 
 
+def _refuse_positions(backbone: PreTrainedModel, forest: Forest) -> None:
+    """Raise UserError where rotary positions depend on the longest text of a pass, and it is long enough to change those of the others."""
+    rope = getattr(backbone.config, "rope_parameters", None) or {}
+    for one in rope.values() if all(isinstance(value, dict) for value in rope.values()) else [rope]:
+        config = backbone.config
+        usual = one.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", None)
+        usual = usual or config.max_position_embeddings
+        if one.get("rope_type") in ("longrope", "dynamic") and forest.longest > usual and (forest.kept or forest.branches):
+            raise UserError(
+                f"a text has {forest.longest} tokens, and beyond {usual} the {one['rope_type']} positions of model "
+                f"{config.model_type} depend on the longest text read with it; score with deterministic=True, or shorten it"
+            )
+
+
 @contextmanager
 def _attention(backbone: PreTrainedModel) -> Iterator[None]:
     before = backbone.config._attn_implementation
@@ -88,20 +108,23 @@ def _attention(backbone: PreTrainedModel) -> Iterator[None]:
 
 
 def _shared_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, forest: Forest, kept: tuple[Keys | None, bool],
-    scaling: float | None = None, sliding_window: int | None = None, softcap: float | None = None, s_aux: Tensor | None = None,
-    **_: object,
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
+    forest: Forest | None = None, kept: tuple[Keys | None, bool] = (None, False), scaling: float | None = None,
+    sliding_window: int | None = None, softcap: float | None = None, s_aux: Tensor | None = None, **_: object,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of transformers' interface: query [1, H, T, d], key and value [1, H or fewer, T, d] -> [1, T, H, d]."""
+    if forest is None or attention_mask is not None:
+        raise UserError(f"{type(module).__name__}: its layers have their own way with masks and cannot share beginnings; use another model")
     if softcap is not None or s_aux is not None:
         raise UserError(f"{type(module).__name__}: attention with soft caps or sinks cannot share beginnings; use another model")
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
     keys, keep = kept
     if keys is not None:
-        key, value = keys.extended(module.layer_idx, key, value, keep)
+        key, value = keys.extended(module.layer_idx, key, value, forest.offset, keep)
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     within = sliding_window is None or forest.longest <= sliding_window
-    if within and not learns and runs_work(query.device, query.dtype, query.shape[1:], key.shape[1]):
+    alike = value.shape[-1] == query.shape[-1]
+    if within and alike and not learns and runs_work(query.device, query.dtype, query.shape[1:], key.shape[1]):
         return by_runs(forest, query, key, value, scaling)[None], None
     return by_rows(forest, query, key, value, scaling, sliding_window)[None], None
 
@@ -119,7 +142,7 @@ def runs_work(device: torch.device, dtype: torch.dtype, heads: tuple[int, int], 
     )
     try:
         found = by_runs(forest, query, key, value, None)
-    except (RuntimeError, TypeError):  # no such kernel for this device, or for this build of torch
+    except (RuntimeError, TypeError, ValueError):  # no such kernel for this device, or for this build of torch
         return False
     off = (found - by_rows(forest, query, key, value, None, None)).abs().max()
     if not off < 0.05:

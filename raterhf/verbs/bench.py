@@ -22,7 +22,7 @@ SoftTokens = Annotated[int, typer.Option(min=1, help="Soft tokens of a rater.")]
 Spread = Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")]
 Budget = Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")]
-Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there as JSON.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures there as JSON.")]
 
 
 @bench_app.command("score")
