@@ -430,3 +430,27 @@ def test_prompts_of_unequal_length_are_continued_as_alone_where_windows_slide(to
     together = sampler.generate(prompts, vectors, NOBODY, 0, temperature=0.0)
     for i in range(2):
         assert sampler.generate(prompts[i : i + 1], vectors[i : i + 1], NOBODY[:1], 0, temperature=0.0) == together[i : i + 1]
+
+
+@torch.no_grad()
+def test_a_compiled_decoder_says_the_same_by_two_graphs(tokenizer, vectors):
+    """One for prompts, one for steps: neither lengths nor numbers of samples, nor passes that share beginnings, are compiled anew."""
+    torch.manual_seed(0)
+    policy = Policy(build_model(CONFIG, tokenizer, 64, seed=0), DIM, 2).eval()
+    sampler = Sampler(policy, 0, -1, 6)
+    asked = [([(5, 6, 7)] * 4, 4), ([(5, 6, 7, 8, 9)] * 8, 2), ([(5, 6), (7, 8, 9, 10)] * 3, 1), ([(5, 6, 7)] * 4, 2)]
+
+    def answers() -> list:
+        said = [sampler.generate(prompts, vectors[:raters].repeat(len(prompts) // raters, 1), NULL[: len(prompts)], 0)
+                for prompts, raters in asked]  # fmt: skip
+        laws = [completion_log_probs(policy, some, vectors[: len(some)], NULL[: len(some)])[0] for some in said]
+        return [said, torch.cat(laws)]
+
+    plain = answers()
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    policy.decoder.compile(dynamic=True, backend="eager")
+    said, laws = answers()
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+    assert said == plain[0]
+    torch.testing.assert_close(laws, plain[1], rtol=0, atol=TOLERANCE)

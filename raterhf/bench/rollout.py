@@ -1,8 +1,11 @@
 """`raterhf bench rollout`: samples of the policy, several of each rater and prompt.
 
-Naive is transformers' `generate`, which reads the prompt for every sample; shared reads it once for each rater.
+Naive is transformers' `generate`, which reads the prompt for every sample; shared reads it once for each rater; compiled is the same with
+the decoder compiled for dynamic shapes, a graph for prompts and one for steps, however long they are and however many samples.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
@@ -13,12 +16,17 @@ from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, figures
 from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, parameters
 from raterhf.data.batches import Example, collate
+from raterhf.errors import UserError
 from raterhf.inference.sampler import Sampler
 from raterhf.models.policy import Policy
 
 
-def bench_rollout(source: str, sizes: Sizes, raters: int, device: torch.device, dtype: torch.dtype, repeats: int) -> dict:
-    """Rows for naive and shared: seconds of sampling `sizes.completions` completions of every prompt for each of `raters` raters."""
+def bench_rollout(
+    source: str, sizes: Sizes, raters: int, compiled: bool, device: torch.device, dtype: torch.dtype, repeats: int
+) -> dict:  # fmt: skip
+    """Rows for naive, shared and, where asked for, compiled: seconds of sampling `sizes.completions` completions of every prompt for each
+    of `raters` raters. Compiling is the compiled row's `warm_up`.
+    """
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "rows": []}
     torch.manual_seed(1)
     with torch.device(device):
@@ -37,16 +45,28 @@ def bench_rollout(source: str, sizes: Sizes, raters: int, device: torch.device, 
     def generate() -> Tensor:
         return by_generate(policy, prompts, vectors[who], null, sizes.completion_tokens)
 
-    def shared() -> list[Example]:
+    def shared(sampler: Sampler = sampler) -> list[Example]:
         return sampler.generate(prompts, vectors[who], null, 0)
 
     rungs = {
         "generate": Rung(generate, n, n, read + drawn, None),
         "shared": Rung(shared, n, n, shorter, None, (read + drawn) / shorter),
     }
-    times = interleaved({name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device)
+    if compiled:
+        other = Sampler(copy.deepcopy(policy), 0, -1, sizes.completion_tokens)
+        other.policy.decoder.compile(dynamic=True)
+        rungs["compiled"] = Rung(lambda: tried(lambda: shared(other)), n, n, shorter, None, (read + drawn) / shorter)
+    times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device)
     found["rows"] = list(figures(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
     return found
+
+
+def tried(run: Callable[[], list[Example]]) -> list[Example]:
+    """What a compiled decoder gives; it is compiled when it first runs. Raises UserError where it cannot be."""
+    try:
+        return run()
+    except torch._dynamo.exc.TorchDynamoException as error:  # no compiler here, say
+        raise UserError(f"--compile: {type(error).__name__}: {str(error).splitlines()[0][:200]}; leave it out") from None
 
 
 def by_generate(policy: Policy, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, max_new_tokens: int) -> Tensor:

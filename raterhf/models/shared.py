@@ -66,7 +66,8 @@ def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, key
     refuse_states(backbone)
     _refuse_positions(backbone, forest)
     with _attention(backbone):
-        out = backbone(
+        # Not the module itself: where it is compiled, as sampling may have it, every pass would be a graph of its own.
+        out = backbone.forward(
             inputs_embeds=inputs[None], position_ids=forest.positions[None], use_cache=False, forest=forest, kept=(keys, keep)
         )  # fmt: skip
     return out.last_hidden_state[0]

@@ -87,6 +87,7 @@ def bench_rollout(
     completion_tokens: CompletionTokens = 32,
     soft_tokens: SoftTokens = 8,
     spread: Spread = 0.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also time a compiled decoder, after minutes of compiling.")] = False,
     dtype: Dtype = "auto",
     repeats: Repeats = 3,
     out: Out = None,
@@ -97,7 +98,7 @@ def bench_rollout(
     from raterhf.bench.workload import Sizes
 
     sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
-    _show(lambda *on: rollout.bench_rollout(source, sizes, raters, *on, repeats), dtype, out)
+    _show(lambda *on: rollout.bench_rollout(source, sizes, raters, compiled, *on, repeats), dtype, out)
 
 
 @bench_app.command("rloo")
