@@ -136,9 +136,9 @@ class Forest:
         return sum(rows.queries.shape[1] * rows.keys.numel() for rows in self.rows)
 
     @cached_property
-    def own_runs(self) -> Runs:
-        """Every segment and itself, in the order of the tokens."""
-        return self._as_runs([(np.arange(a, b), self.offset + np.arange(a, b)) for a, b in zip(self.start[:-1], self.start[1:])])
+    def segments_at(self) -> Tensor:
+        """`start` for attention over variable lengths, in which a segment reads itself."""
+        return torch.tensor(self.start, dtype=torch.int32, device=self.device)
 
     @cached_property
     def context_runs(self) -> list[Runs]:

@@ -20,10 +20,8 @@ GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).paramet
 
 def by_runs(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
     """Attention [T, H, d] of queries [T, H, d] over keys and values of all tokens, which may have fewer heads."""
-    own = forest.own_runs
-    out, weight = attend(
-        query, key[forest.offset :], value[forest.offset :], own.queries_at, own.keys_at, own.most, True, scaling
-    )  # fmt: skip
+    at, most = forest.segments_at, int(forest.lengths[forest.kept :].max())
+    out, weight = attend(query, key[forest.offset :], value[forest.offset :], at, at, (most, most), True, scaling)
     for runs in forest.context_runs:
         asked = runs.queries
         before, weight_before = attend(
