@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 KEPT = 2**30
@@ -12,7 +13,31 @@ def keep_freed_memory() -> None:
 
     By default it gives large blocks back at once, and the kernel clears every page of the next one: up to a third of a forward pass.
     """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
+    if library := _glibc():
         library.mallopt(M_TRIM_THRESHOLD, KEPT)
         library.mallopt(M_MMAP_THRESHOLD, KEPT)
+
+
+def reset_peak() -> int | None:
+    """Give kept memory back and forget the peak: bytes resident now, from which `peak` counts. None where only Linux would know."""
+    try:
+        if library := _glibc():
+            library.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def peak() -> int:
+    """Most bytes resident since `reset_peak`."""
+    return _status("VmHWM")
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])

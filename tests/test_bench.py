@@ -1,6 +1,7 @@
 """The benchmarks run and count; how fast they are is for `raterhf bench` to say."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from small_run import fails, invoke, succeeds
 from raterhf.bench import workload
 from raterhf.bench.measure import interleaved
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
-from raterhf.models.precision import pick_dtype
+from raterhf.models import precision
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -154,15 +155,35 @@ def test_words_are_read_as_their_ids():
 
 def test_runs_take_turns():
     turns = []
-    found = interleaved({name: lambda name=name: turns.append(name) for name in "ab"}, 2, CPU)
+    found = interleaved({name: lambda name=name: turns.append(name) for name in "ab"}, 2, CPU, "turns")
     assert turns == ["a", "b"] * 3
     assert all(timing.low <= timing.median <= timing.high for timing in found.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="it is Linux that is asked")
+def test_peaks_are_of_each_run_alone():
+    found = interleaved({"much": lambda: torch.ones(2**26), "little": lambda: torch.ones(2**20)}, 1, CPU, "peaks")
+    assert 256 <= found["much"].peak_mib < 300 and 4 <= found["little"].peak_mib < 48
+
+
+def test_a_rate_is_measured_on_products_that_take_no_time(monkeypatch):
+    asked = []
+
+    def seconds(size, device, dtype):
+        asked.append(2 * size**3 / (1e9 if dtype == torch.bfloat16 else 1e12))
+        return asked[-1]
+
+    monkeypatch.setattr(precision, "product_seconds", seconds)
+    assert precision.matrix_product_rate(CPU, torch.float32) == pytest.approx(1e12)
+    assert asked[-1] == 2 * 2048**3 / 1e12
+    asked.clear()
+    assert not precision.fast_bf16(CPU) and sum(asked) < 2
 
 
 def test_mistakes():
     fails("bench", "score", "9b", says="shape '9b' is none of 20m")
     fails("bench", "score", "--dtype", "int8", says="dtype 'int8' is none of auto, float32, bfloat16")
-    assert pick_dtype("bfloat16", CPU) == torch.bfloat16
+    assert precision.pick_dtype("bfloat16", CPU) == torch.bfloat16
 
 
 def test_a_run_folder_is_timed_at_its_own_site(run):

@@ -42,7 +42,7 @@ def bench_rloo(shape: str, sizes: Sizes, device: torch.device, dtype: torch.dtyp
             "TRL": trl_updates(folder, heads, sizes, updates, device, dtype),
             "shared": our_updates(folder, shape, heads, sizes, updates, device, dtype),
         }
-        times = interleaved(runs, repeats, device)
+        times = interleaved(runs, repeats, device, "updates")
     n = len(heads) * sizes.completions
     whole, prompts = n * (sizes.prompt_tokens + sizes.completion_tokens), len(heads) * sizes.prompt_tokens
     # A pass to sample, to score, for the reference and for the policy, whose backward is two more.

@@ -56,7 +56,7 @@ def bench_rollout(
         other = Sampler(copy.deepcopy(policy), 0, -1, sizes.completion_tokens)
         other.policy.decoder.compile(dynamic=True)
         rungs["compiled"] = Rung(lambda: tried(lambda: shared(other)), n, n, shorter, None, (read + drawn) / shorter)
-    times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device)
+    times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, "samples")
     found["rows"] = list(figures(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
     return found
 

@@ -62,7 +62,9 @@ def bench_score(
         for k in raters if site else [1]:
             rungs = dict(jury_rungs(scorer, examples, k) if site else plain_rungs(scorer, examples))
             deviation = largest_deviation(site, scorer, examples, k)
-            times = interleaved({name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device)
+            times = interleaved(
+                {name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device, f"{site or 'no raters'}, K = {k}"
+            )
             found["rows"] += list(figures(rungs, times, site or "none", k, found["machine"], parameters(model.backbone), deviation))
     return found
 
@@ -164,7 +166,7 @@ def figures(rungs: dict[str, Rung], times: dict, site: str, k: int, on: dict, si
         row = {
             "site": site, "raters": k, "rung": name, "seconds": seconds, "scores_per_second": rung.wanted / seconds,
             "useful_tokens_per_second": rung.tokens / times[name].median, "gain": first / seconds, "padding": rung.padding,
-            "mfu": 2 * size * rung.tokens / times[name].median / on["matrix_product_flops"], "peak_memory": times[name].peak_memory,
+            "mfu": 2 * size * rung.tokens / times[name].median / on["matrix_product_flops"], "peak_mib": times[name].peak_mib,
             "low": times[name].low * rung.wanted / rung.timed, "high": times[name].high * rung.wanted / rung.timed,
             "warm_up": times[name].warm_up, "timed": rung.timed, "wanted": rung.wanted, "masked": rung.masked,
         }  # fmt: skip

@@ -7,7 +7,7 @@ COLUMNS = {
     "gain": ("gain", "{:.2f}x"), "scores_per_second": ("texts/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
     "mfu": ("MFU", "{:.1%}"), "padding": ("padding", "{:.0%}"), "masked": ("masked", "{:.0%}"), "planned_gain": ("planned", "{:.1f}x"),
     "realised": ("realised", "{:.0%}"),
-    "deviation": ("deviation", "{:.1e}"), "peak_memory": ("memory", "{:.3g}"),
+    "deviation": ("deviation", "{:.1e}"), "peak_mib": ("memory", "{:.0f} MiB"),
 }  # fmt: skip
 
 

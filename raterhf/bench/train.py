@@ -31,7 +31,7 @@ def bench_train(
         examples = draw_for(model, sizes)
         scorer = Scorer(model, token_budget)
         rungs = dict(update_rungs(scorer, examples))
-        times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device)
+        times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, f"{site}, updates")
         # Forward and backward are three passes of the forward's work.
         found["rows"] += list(figures(rungs, times, site, len(examples), found["machine"], 3 * parameters(model.backbone), {}))
     return found

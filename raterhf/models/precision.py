@@ -24,15 +24,27 @@ def fast_bf16(device: torch.device) -> bool:
     return matrix_product_rate(device, torch.bfloat16, 1024) > 1.5 * matrix_product_rate(device, torch.float32, 1024)
 
 
-def matrix_product_rate(device: torch.device, dtype: torch.dtype, size: int | None = None) -> float:
-    """FLOP/s of a square matrix product on this machine now, the best of five: what no layer can exceed."""
-    size = size or (8192 if device.type == "cuda" else 2048)
+def matrix_product_rate(device: torch.device, dtype: torch.dtype, largest: int | None = None) -> float:
+    """FLOP/s of a square matrix product on this machine now, the best of five: what no layer can exceed.
+
+    The side doubles up to `largest` while a product takes less than a twentieth of a second: where there is no hardware for bf16 it can be
+    400 times slower than fp32.
+    """
+    size, largest = 256, largest or (8192 if device.type == "cuda" else 2048)
+    while product_seconds(size, device, dtype) < 0.05 and size < largest:
+        size *= 2
+    return 2 * size**3 / min(product_seconds(size, device, dtype) for _ in range(5))
+
+
+def product_seconds(size: int, device: torch.device, dtype: torch.dtype) -> float:
+    """Seconds of one product of two square matrices, once its kernel is loaded."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    taken = []
-    for _ in range(6):
+    for _ in range(2):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         start = time.perf_counter()
         a @ b
         if device.type == "cuda":
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return 2 * size**3 / min(taken[1:])
+        taken = time.perf_counter() - start
+    return taken
