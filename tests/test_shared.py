@@ -1,8 +1,11 @@
 """Texts that share beginnings in one forward pass: states and gradients are those of each alone; what cannot branch is refused."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from raterhf.errors import UserError
@@ -79,16 +82,27 @@ def test_what_was_read_before_need_not_be_read_again(kind):
 
 
 def test_gradients_are_those_of_each_text_alone():
-    backbone = make("qwen3")
-    forest = lay_out(LENGTHS, PARENTS, CPU)
+    compare_gradients(CPU, 1e-5)
+
+
+@pytest.mark.gpu
+def test_gradients_on_cuda_come_from_a_kernel_that_writes_no_scores_out():
+    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]):  # another would be an error
+        compare_gradients(torch.device("cuda"), 1e-3)
+
+
+def compare_gradients(device: torch.device, tolerance: float):
+    """Texts read together on the device, and each alone on a CPU."""
+    backbone, forest = make("qwen3"), lay_out(LENGTHS, PARENTS, device)
+    twin = copy.deepcopy(backbone).to(device)
+    together = hidden_states(twin, twin.get_input_embeddings()(ids().to(device)), forest)
     weight = torch.randn(sum(LENGTHS), 32, generator=torch.Generator().manual_seed(1))
     gradients = []
-    for states in (run(backbone, forest), alone(backbone, forest)):
-        backbone.zero_grad()
-        (states * weight).sum().backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in backbone.parameters()]))
+    for model, states in ((twin, together), (backbone, alone(backbone, forest))):
+        (states * weight.to(states.device)).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters()]))
     assert gradients[1].norm() > 1
-    torch.testing.assert_close(*gradients, rtol=0, atol=float(1e-5 * gradients[1].norm()))
+    torch.testing.assert_close(*gradients, rtol=0, atol=float(tolerance * gradients[1].norm()))
 
 
 def test_positions_count_from_the_beginning_of_the_text():

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv
 
 from raterhf.errors import UserError
 from raterhf.models.layout import Forest, lay_out
@@ -162,14 +163,17 @@ def attention_of(backbone: PreTrainedModel) -> str:
 
 def by_rows(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
     """Attention [T, H, d] of queries [T, H, d] over keys and values of all tokens, which may have fewer heads."""
-    grouped = query.shape[1] != key.shape[1]
+    groups = query.shape[1] // key.shape[1]
+    # With a mask, CUDA has a fast kernel for heads of equal number only: else all scores of a call would be written out.
+    repeats = groups if query.is_cuda else 1
     parts = []
     for rows in forest.rows:
         allowed = rows.mask if window is None else rows.mask & (rows.distance < window)
         shape = rows.queries.shape
         asked = _at(query, rows.queries) if rows.first is None else query[rows.first :][: shape.numel()].unflatten(0, shape)
         q, k, v = (x.transpose(1, 2) for x in (asked, _at(key, rows.keys), _at(value, rows.keys)))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None], scale=scaling, enable_gqa=grouped)
+        k, v = repeat_kv(k, repeats), repeat_kv(v, repeats)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None], scale=scaling, enable_gqa=groups > repeats)
         parts.append(out.transpose(1, 2).flatten(0, 1))
     out = torch.cat(parts)
     return out if forest.place is None else _at(out, forest.place)
