@@ -8,6 +8,8 @@ the branch's beginning again. Planning runs nothing.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,9 +76,9 @@ def plan(examples: Sequence[Example], rater: Sequence[int] | None, site: str, so
     return plan_paths(paths, soft_tokens, token_budget)
 
 
-def _once(examples: Sequence[Example]) -> Iterable[Example]:
+def _once(objects: Iterable[Any]) -> Iterable[Any]:
     """Every object once: a jury asks about the same few many times over."""
-    return {id(example): example for example in examples}.values()
+    return {id(one): one for one in objects}.values()
 
 
 def plan_prompts(prompts: Sequence[tuple[int, ...]], soft_tokens: int, token_budget: int) -> Plan:
@@ -89,7 +91,8 @@ def plan_paths(paths: Sequence[tuple[Segment, ...]], soft_tokens: int, token_bud
     """Plan N paths, of which equal ones are one."""
     # Segments go by numbers from here: to hash thousands of tokens again for every path took a tenth of a jury's time.
     names: dict[Segment, int] = {}
-    named = [tuple(names.setdefault(segment, len(names)) for segment in path) for path in paths]
+    name = {id(segment): names.setdefault(segment, len(names)) for segment in _once(chain.from_iterable(paths))}
+    named = [tuple(name[id(segment)] for segment in path) for path in paths]
     numbers: dict[tuple[int, ...], int] = {}
     wanted = np.array([numbers.setdefault(path, len(numbers)) for path in named])
     segments = list(names)
@@ -112,34 +115,36 @@ def _trie(numbers: dict[tuple[int, ...], int]) -> dict[int, dict | int]:
 def _cut(trie: dict, segments: list[Segment], size: list[int], token_budget: int) -> list[Pass]:
     """Walk the trie depth first and begin a new pass where the next path would not fit."""
     passes: list[Pass] = []
-    here: dict[tuple[int, ...], int] = {}  # segments of the pass being filled, by their path
+    way: list[int] = []  # segments from the root to where the walk is
+    placed: list[int] = []  # where those of them that the pass being filled has stand in it
     used = 0
 
-    def add(path: tuple[int, ...], number: int) -> None:
+    def end(number: int) -> None:
         nonlocal used
-        fresh = [i for i in range(1, len(path) + 1) if path[:i] not in here]
-        cost = sum(size[path[i - 1]] for i in fresh)
+        cost = sum(size[s] for s in way[len(placed) :])
         if not passes or used + cost > token_budget and used:
             passes.append(Pass([], [], [], []))
-            here.clear()
-            used, fresh = 0, list(range(1, len(path) + 1))
-            cost = sum(size[s] for s in path)
+            placed.clear()
+            used, cost = 0, sum(size[s] for s in way)
         part = passes[-1]
-        for i in fresh:
-            here[path[:i]] = len(part.segments)
-            part.segments.append(segments[path[i - 1]])
-            part.parents.append(here.get(path[: i - 1], -1))
-        part.ends.append(here[path])
+        for s in way[len(placed) :]:
+            part.parents.append(placed[-1] if placed else -1)
+            placed.append(len(part.segments))
+            part.segments.append(segments[s])
+        part.ends.append(placed[-1])
         part.paths.append(number)
         used += cost
 
-    def walk(node: dict | int, path: tuple[int, ...]) -> None:
+    def walk(node: dict | int) -> None:
         if isinstance(node, int):
-            return add(path, node)
-        for key, child in node.items():
-            walk(child, (*path, key))
+            return end(node)
+        for segment, child in node.items():
+            way.append(segment)
+            walk(child)
+            way.pop()
+            del placed[len(way) :]
 
-    walk(trie, ())
+    walk(trie)
     return [_by_depth(part) for part in passes]
 
 

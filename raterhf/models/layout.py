@@ -94,13 +94,11 @@ class Forest:
 
     @cached_property
     def all_positions(self) -> np.ndarray:
-        """Of all tokens in their texts, where they are of this pass or read by it."""
-        positions = np.zeros(self.all_start[-1], np.int64)
-        for context, siblings in self.families:
-            positions[context] = np.arange(len(context))
-            for s in siblings:
-                positions[self.all_start[s] : self.all_start[s + 1]] = len(context) + np.arange(self.lengths[s])
-        return positions
+        """Of all tokens in their texts."""
+        begin: list[int] = []
+        for parent in self.parents.tolist():
+            begin.append(begin[parent] + int(self.lengths[parent]) if parent >= 0 else 0)
+        return np.arange(self.all_start[-1]) - np.repeat(self.all_start[:-1] - begin, self.lengths)
 
     @cached_property
     def positions(self) -> Tensor:
@@ -171,7 +169,9 @@ def lay_out(lengths: Sequence[int], parents: Sequence[int], device: torch.device
 
 
 def _runs(start: np.ndarray, segments: Sequence[int] | np.ndarray) -> np.ndarray:
-    return np.concatenate([np.zeros(0, np.int64)] + [np.arange(start[s], start[s + 1]) for s in segments])
+    segments = np.asarray(segments, np.int64)
+    lengths = start[segments + 1] - start[segments]
+    return np.arange(lengths.sum()) + np.repeat(start[segments] - np.cumsum(lengths) + lengths, lengths)
 
 
 Row = tuple[np.ndarray, list[int]]  # a row's context and its segments
