@@ -1,5 +1,6 @@
 """The figures of a benchmark as a table in the terminal."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -7,7 +8,7 @@ COLUMNS = {
     "gain": ("gain", "{:.2f}x"), "scores_per_second": ("texts/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
     "mfu": ("MFU", "{:.1%}"), "padding": ("padding", "{:.0%}"), "masked": ("masked", "{:.0%}"), "planned_gain": ("planned", "{:.1f}x"),
     "realised": ("realised", "{:.0%}"),
-    "deviation": ("deviation", "{:.1e}"), "peak_mib": ("memory", "{:.0f} MiB"),
+    "deviation": ("deviation", "{:.1e}"), "peak_mib": ("MiB", "{:.0f}"),
 }  # fmt: skip
 
 
@@ -21,14 +22,15 @@ def print_rows(found: dict) -> None:
     for key in dict.fromkeys((row["site"], row["raters"]) for row in found["rows"]):
         rows = [row for row in found["rows"] if (row["site"], row["raters"]) == key]
         there = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
-        table = Table(title=f"site {key[0]}, K = {key[1]}", title_justify="left")
+        scaled = "".join(f"; {r['rung']}: {r['timed']} of {r['wanted']} timed" for r in rows if r["timed"] < r["wanted"])
+        title = f"site {key[0]}, K = {key[1]}{scaled}"
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for name in ("rung", "seconds", *(COLUMNS[name][0] for name in there)):
-            table.add_column(name, justify="left" if name == "rung" else "right")
+            table.add_column(name, justify="left" if name == "rung" else "right", overflow="fold", no_wrap=name == "seconds")
         for row in rows:
-            scaled = "" if row["timed"] >= row["wanted"] else f" ({row['timed']} of {row['wanted']})"
             seconds = f"{row['seconds']:.3g} ±{(row['high'] - row['low']) / 2 / row['seconds']:.0%}"
             cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
-            table.add_row(row["rung"] + scaled, seconds, *cells)
+            table.add_row(row["rung"], seconds, *cells)
         console.print(table)
 
 
