@@ -11,7 +11,7 @@ KEPT = 2**30
 def keep_freed_memory() -> None:
     """Let the C library keep up to a gigabyte of freed memory for the next tensors. Does nothing where there is no glibc.
 
-    By default it gives large blocks back at once, and the kernel clears every page of the next one: up to a third of a forward pass.
+    By default it gives large blocks back at once, and the kernel clears every page of the next one, over and over in a forward pass.
     """
     if library := _glibc():
         library.mallopt(M_TRIM_THRESHOLD, KEPT)

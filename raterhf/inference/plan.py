@@ -89,7 +89,7 @@ def plan_prompts(prompts: Sequence[tuple[int, ...]], soft_tokens: int, token_bud
 
 def plan_paths(paths: Sequence[tuple[Segment, ...]], soft_tokens: int, token_budget: int) -> Plan:
     """Plan N paths, of which equal ones are one."""
-    # Segments go by numbers from here: to hash thousands of tokens again for every path took a tenth of a jury's time.
+    # Segments go by numbers from here, so that thousands of tokens are not hashed again for every path.
     names: dict[Segment, int] = {}
     name = {id(segment): names.setdefault(segment, len(names)) for segment in _once(chain.from_iterable(paths))}
     named = [tuple(name[id(segment)] for segment in path) for path in paths]

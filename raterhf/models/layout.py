@@ -169,6 +169,7 @@ def lay_out(lengths: Sequence[int], parents: Sequence[int], device: torch.device
 
 
 def _runs(start: np.ndarray, segments: Sequence[int] | np.ndarray) -> np.ndarray:
+    """The numbers start[s] to start[s + 1] of every segment s, one run after the other."""
     segments = np.asarray(segments, np.int64)
     lengths = start[segments + 1] - start[segments]
     return np.arange(lengths.sum()) + np.repeat(start[segments] - np.cumsum(lengths) + lengths, lengths)

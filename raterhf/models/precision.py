@@ -27,8 +27,8 @@ def fast_bf16(device: torch.device) -> bool:
 def matrix_product_rate(device: torch.device, dtype: torch.dtype, largest: int | None = None) -> float:
     """FLOP/s of a square matrix product on this machine now, the best of five: what no layer can exceed.
 
-    The side doubles up to `largest` while a product takes less than a twentieth of a second: where there is no hardware for bf16 it can be
-    400 times slower than fp32.
+    The side doubles up to `largest` while a product takes less than a twentieth of a second, so that a dtype which this machine has no
+    hardware for is not waited for.
     """
     size, largest = 256, largest or (8192 if device.type == "cuda" else 2048)
     while product_seconds(size, device, dtype) < 0.05 and size < largest:
