@@ -1,8 +1,7 @@
-"""The policy: a causal language model under a rater's soft prefix; log-probabilities and generation.
+"""The policy: a causal language model under a rater's soft prefix, and generation.
 
 Notation: B sequences, T tokens, d hidden size, m prefix tokens. A rater's vector is taste and own noise side by side, [k + o]: taste is
 what the prefix says, own noise is what sampling draws with (`own_noise.py`), so that one fictitious rater is one person.
-The log-probabilities of what was sampled are recomputed in the same way in which they are trained on, so that the two agree.
 """
 
 import math
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
 from raterhf.data.batches import Batch
-from raterhf.models.backbone import next_logits, with_prefix
+from raterhf.models.backbone import next_logits
 from raterhf.models.cache import continued
 from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling
 from raterhf.raters.space import PrefixReader
@@ -59,17 +58,6 @@ class Policy(nn.Module):
         if self.vocabulary is not None and self.vocabulary < logits.shape[-1]:
             logits = logits.masked_fill(torch.arange(logits.shape[-1], device=logits.device) >= self.vocabulary, -torch.inf)
         return logits
-
-    def log_probs(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Log-probability [B] of each completion, EOS included, and the summed entropy [B] of its next-token laws, in nats."""
-        states = with_prefix(self.decoder, batch, self.prefix(vectors, null))
-        target = batch.answer[:, 1:]
-        laws = torch.log_softmax(self.next_logits(states[:, :-1][target]), -1)
-        token = laws.gather(1, batch.ids[:, 1:][target][:, None]).squeeze(1)
-        entropy = -(laws.exp() * laws).sum(1)
-        row = target.nonzero()[:, 0]
-        zeros = token.new_zeros(len(batch.ids))
-        return zeros.index_add(0, row, token), zeros.index_add(0, row, entropy)
 
     @torch.no_grad()
     def generate(
