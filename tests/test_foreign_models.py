@@ -91,7 +91,19 @@ def test_a_prompt_begins_as_the_tokenizer_begins_texts(tokenizer):
     assert renderer.prompt([{"role": "user", "content": "Toss a coin."}]).count(bos) == 1
 
 
-def test_a_model_without_keys_and_values_is_refused(tokenizer, tmp_path):
-    saved(tokenizer, tmp_path, "mamba", hidden_size=16, num_hidden_layers=1, state_size=4)
-    with pytest.raises(UserError, match="of type mamba is no decoder that keeps keys and values; give another model"):
+HYBRID = SHAPE | {"num_hidden_layers": 2, "max_position_embeddings": 64}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("mamba", {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}),
+        ("lfm2", HYBRID | {"layer_types": ["conv", "full_attention"]}),
+        # Reads one continuation of a text well, and fails at several.
+        ("falcon_h1", HYBRID | {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}),
+    ],
+)
+def test_a_model_that_several_samples_cannot_continue_is_refused(kind, shape, tokenizer, tmp_path):
+    saved(tokenizer, tmp_path, kind, **shape)
+    with pytest.raises(UserError, match=f"of type {kind} is no decoder .* several samples can continue .*; give another model"):
         load_pretrained(tmp_path)

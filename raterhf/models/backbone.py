@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from raterhf.data.batches import Batch
 from raterhf.errors import UserError
+from raterhf.models.cache import continued
 
 PAD, EOS = "<pad>", "<eos>"
 
@@ -85,17 +86,24 @@ def next_logits(lm: PreTrainedModel, states: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
-    """Raise UserError where a model is not read as it reads itself: other logits, or no keys and values that a sample could continue."""
+    """Raise UserError where a model is not read as it reads itself: other logits, or nothing kept that several samples could continue."""
     ids = torch.arange(4)[None] % model.get_input_embeddings().num_embeddings
+    alike = lambda x, y: torch.allclose(x, y, rtol=1e-3, atol=1e-3, equal_nan=True)  # noqa: E731
+    unread = "is no decoder of attention layers, whose keys and values several samples can continue"
+    wrong = None
     try:
-        out = model.eval().get_decoder()(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True)
-        kept = hasattr(out.past_key_values, "batch_select_indices")
-        alike = torch.allclose(next_logits(model, out.last_hidden_state), model(ids).logits, rtol=1e-3, atol=1e-3, equal_nan=True)
-    except (AttributeError, TypeError):  # no decoder, lm_head or past keys by these names, or a decoder that takes no embeddings
-        kept = alike = False
-    if not kept or not alike:
-        what = "is no decoder that keeps keys and values" if not kept else "changes its logits after lm_head in a way that is not known"
-        raise UserError(f"model {path} of type {model.config.model_type} {what}; give another model")
+        decoder = model.eval().get_decoder()
+        states = decoder(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True).last_hidden_state
+        if not alike(next_logits(model, states), model(ids).logits):
+            wrong = "changes its logits after lm_head in a way that is not known"
+        cache = continued(decoder(input_ids=ids[:, :3], use_cache=True).past_key_values, torch.tensor([0, 0]))
+        more = decoder(input_ids=ids[:, 3:].expand(2, 1), position_ids=torch.tensor([[3], [3]]), past_key_values=cache).last_hidden_state
+        if not alike(more, states[:, 3:].expand_as(more)):
+            wrong = wrong or unread
+    except Exception as error:  # no decoder, lm_head or past keys by these names, layers that cannot branch: models fail in many ways
+        wrong = wrong or f"{unread} ({type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else 'no message'})"
+    if wrong:
+        raise UserError(f"model {path} of type {model.config.model_type} {wrong}; give another model")
 
 
 def with_prefix(backbone: PreTrainedModel, batch: Batch, prefix: Tensor | None) -> Tensor:
