@@ -183,6 +183,7 @@ def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(sit
     psi = model.own_noise(examples)
     noise = torch.stack([(model.own_noise.turned(vectors[:, DIM:], f.expand(18, -1)) * p).sum(1) for f, p in zip(features, psi)], 1)
     assert_close((utility - score)[~NULL], (share.sqrt() * gumbel_of_normal(noise))[~NULL])
+    assert scorer.utility([], vectors, NULL).shape == (len(vectors), 0)
     # two raters of one taste differ in their own noise alone
     twins = torch.cat([vectors[:1, :DIM].expand(2, -1), vectors[:2, DIM:]], 1)
     assert (scorer.utility(examples, twins, NULL[:2]).diff(dim=0).abs() > 0.01).any()

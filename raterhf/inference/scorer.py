@@ -131,7 +131,7 @@ class Scorer:
         width = self.model.reader.dim
         score = self.matrix(examples, raters[:, :width], null)
         own = self.model.own_noise
-        if own is None:
+        if own is None or not len(examples):
             return score
         features = self.prompt_features(examples)
         # Turning the answers back is turning the raters.
