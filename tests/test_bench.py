@@ -73,17 +73,15 @@ def test_rollout_counts_the_prompts_that_are_read(tiny, tmp_path):
     assert shared["planned_gain"] == pytest.approx(6 * 14 / (2 * 10 + 6 * 4))
 
 
-def test_rollout_times_a_compiled_decoder_or_says_why_not(tiny, tmp_path, monkeypatch):
-    compiled = torch.nn.Module.compile
+def test_rollout_times_a_compiled_decoder_or_says_why_not(tiny, monkeypatch):
     sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]
-    for backend in ("eager", "fails"):
-        torch._dynamo.reset()
-        how = backend if backend == "eager" else lambda *_: 1 / 0
-        monkeypatch.setattr(torch.nn.Module, "compile", lambda self, how=how, **given: compiled(self, backend=how, **given))
-        if backend == "eager":
-            assert "compiled" in succeeds("bench", "rollout", "tiny", "-k", 2, *sizes, "--compile")
-        else:
-            fails("bench", "rollout", "tiny", "-k", 2, *sizes, "--compile", says=("--compile: BackendCompilerFailed", "leave it out"))
+    compiled, asked = torch.nn.Module.compile, []
+    # What a compiled decoder samples is tested beside the scorer's tests; here it takes no seconds of tracing.
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **given: asked.append(given))
+    assert "compiled" in succeeds("bench", "rollout", "tiny", "-k", 2, *sizes, "--compile") and asked == [{"dynamic": True}]
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **given: compiled(self, backend=lambda *_: 1 / 0, **given))
+    fails("bench", "rollout", "tiny", "-k", 2, *sizes, "--compile", says=("--compile: BackendCompilerFailed", "leave it out"))
 
 
 def test_rloo_does_the_work_of_trl(tiny, tmp_path):
