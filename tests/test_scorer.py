@@ -394,7 +394,7 @@ def test_a_head_of_no_numbers_gives_no_scores(site, tokenizer, examples, vectors
 def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(site, tokenizer, examples, vectors):
     model, raters = make_reward(tokenizer, site).eval(), vectors[:3].clone()
     raters[1] = 3e38
-    with pytest.raises(UserError, match="rater 1 gives no scores"):
+    with pytest.raises(UserError, match="rater 1: the vector holds NaN or infinity, or numbers beyond 1,000,000"):
         Scorer(model).matrix(examples, raters, torch.zeros(3, dtype=torch.bool))
     raters[1] = float("nan")
     assert Scorer(model).matrix(examples, raters, torch.tensor([False, True, False])).isfinite().all()
@@ -444,3 +444,37 @@ def test_a_compiled_decoder_says_the_same_by_two_graphs(tokenizer, vectors):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
     assert said == plain[0]
     torch.testing.assert_close(laws, plain[1], rtol=0, atol=TOLERANCE)
+
+
+@torch.no_grad()
+def test_raters_and_examples_that_do_not_match_are_mistakes(examples, vectors, tokenizer):
+    scorer, policy = Scorer(make_reward(tokenizer, "suffix").eval()), make_policy(tokenizer).eval()
+    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 4)
+    wrong = vectors.clone()
+    wrong[1, -1] = float("nan")  # in own noise
+    for ask, says in (
+        (lambda: Scorer(scorer.model, 0), "token_budget 0"),
+        (lambda: scorer.plan(examples[:3]), "3 examples at site suffix need a rater's number each, there are none"),
+        (lambda: scorer.plan(examples[:3], [0]), "there are 1"),
+        (lambda: scorer.pairs(examples[:3], vectors, NULL, []), "0 raters for 3 examples"),
+        (lambda: scorer.utility(examples, wrong, NULL), "rater 1: the vector holds NaN"),
+        (lambda: scorer.utility(examples, vectors[:, :DIM], NULL), f"give a row of {DIM + OWN} numbers"),
+        (lambda: completion_log_probs(policy, examples[:3], vectors[:2], NULL[:2]), "2 raters for 3 texts"),
+        (lambda: completion_log_probs(policy, [Example((5, 6), 2)], vectors[:1], NULL[:1]), "both parts need a token"),
+        (lambda: completion_log_probs(policy, [Example((5, 9999), 1)], vectors[:1], NULL[:1]), "token ids outside"),
+        (lambda: sampler.generate(prompts_of(examples[:3]), vectors[:2], NULL[:2], 0), "2 raters for 3 texts"),
+        (lambda: sampler.generate([(5,) * 999], vectors[:1], NULL[:1], 0), "are more than the model's window"),
+    ):
+        with pytest.raises(UserError, match=says):
+            ask()
+    assert scorer.plan([], []).padding == 0 and sampler.generate([], None, None, 0) == []
+    assert scorer.pairs([], vectors, NULL, []).shape == (0,)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
+def test_whole_utilities_do_not_depend_on_company_either(site, examples, vectors, tokenizer):
+    scorer = Scorer(make_reward(tokenizer, site).eval(), deterministic=True)
+    together = scorer.utility(examples, vectors, NULL)
+    for r, i in ((0, 0), (3, 7), (5, 17)):
+        assert scorer.utility(examples[i : i + 1], vectors[r : r + 1], NULL[r : r + 1])[0, 0] == together[r, i]

@@ -80,6 +80,46 @@ def test_a_session_goes_in_and_out_of_inference_mode():
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_half_once(site, where):
+    model, raters = model_of(site), (VECTORS, NULL) if site else (None, None)
+    session, plain = (Session(Scorer(model, 20), PROMPTS, *raters) for _ in range(2))
+    before = plain.extend(STEPS[0])
+    session.extend(STEPS[0])
+    failures = iter([True, True, True])
+
+    def fail(*_):
+        if next(failures, False):
+            raise torch.OutOfMemoryError("out of memory")
+
+    model.backbone.layers[where].mlp.register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError):  # at both budgets
+        session.extend(STEPS[1])
+    rested = session.extend([()] * 4) if site != "suffix" else before  # suffix reads raters then: its third failure is below
+    torch.testing.assert_close(rested, before, rtol=0, atol=2e-5)
+    # The third failure: half of the budget does.
+    found = session.extend(STEPS[1])
+    assert next(failures, None) is None
+    torch.testing.assert_close(found, plain.extend(STEPS[1]), rtol=0, atol=2e-5)
+
+
+def test_what_is_refused_or_no_number_leaves_the_session_as_it_was():
+    for site in ("prefix", "suffix", "head", None):
+        model, raters = model_of(site), (VECTORS, NULL) if site else (None, None)
+        session = Session(Scorer(model), PROMPTS[:2], *raters)
+        before = session.extend([(11,), (12,)])
+        model.backbone.embed_tokens.weight.data[20] = float("nan")
+        with pytest.raises(UserError, match="example 2 has no score"):
+            session.extend([(13,), (20,)])
+        torch.testing.assert_close(session.extend([(), ()]), before, rtol=0, atol=2e-5)
+
+
+def test_to_the_bit_is_not_promised():
+    with pytest.raises(UserError, match="deterministic=True"):
+        Session(Scorer(model_of("head"), deterministic=True), PROMPTS, VECTORS, NULL)
+
+
 def test_what_asks_for_its_keys_twice_has_no_session():
     config = AutoConfig.for_model("diffllama", vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=1,
                                   num_attention_heads=4, num_key_value_heads=2)  # fmt: skip

@@ -13,35 +13,49 @@ from raterhf.data.batches import Example
 from raterhf.errors import UserError
 from raterhf.inference.passes import mean_states
 from raterhf.inference.plan import plan
+from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 
+LARGEST = 1_000_000  # of a vector's numbers, which are about 1: much larger ones leave nothing of a norm's other terms
 
-def soft_tokens(model: RewardModel) -> int:
+
+def soft_tokens(model: RewardModel | Policy) -> int:
     """The soft tokens of a rater that the trunk reads beside a text."""
-    return model.reader.tokens if model.reader is not None and model.site != "head" else 0
+    return model.reader.tokens if model.reader is not None and getattr(model, "site", "prefix") != "head" else 0
 
 
-def check_examples(model: RewardModel, examples: Sequence[Example]) -> None:
-    """Nothing asked or nothing answered, longer than the model's window, ids that it does not know: the first such example."""
-    config, soft = model.backbone.config, soft_tokens(model)
-    window, vocabulary = getattr(config, "max_position_embeddings", None) or math.inf, config.vocab_size
+def example_fault(model: RewardModel | Policy, example: Example) -> str:
+    """What is wrong, "" for nothing: nothing asked or nothing answered, longer than the model's window, ids that it does not know."""
+    config, soft = model.decoder.config, soft_tokens(model)
+    window = getattr(config, "max_position_embeddings", None) or math.inf
+    if not 0 < example.prompt_length < len(example):
+        return f"has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token"
+    if len(example) + soft > window:
+        beside = "" if len(example) > window else f" beside the rater's {soft}"
+        return f"has {len(example)} tokens{beside}, the model's window {window}; shorten it"
+    if min(example.ids) < 0 or max(example.ids) >= config.vocab_size:
+        return f"has token ids outside 0 to {config.vocab_size - 1}; render it with the model's own tokenizer"
+    return ""
+
+
+def check_examples(model: RewardModel | Policy, examples: Sequence[Example]) -> None:
+    """Raise for the first example that has a fault, by its number."""
     seen: set[int] = set()  # a jury asks about the same few many times over
     for i, example in enumerate(examples):
         if id(example) in seen:
             continue
         seen.add(id(example))
-        if not 0 < example.prompt_length < len(example):
-            raise UserError(f"example {i + 1} has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token")
-        if len(example) + soft > window:
-            beside = "" if len(example) > window else f" beside the rater's {soft}"
-            raise UserError(f"example {i + 1} has {len(example)} tokens{beside}, the model's window {window}; shorten it")
-        if min(example.ids) < 0 or max(example.ids) >= vocabulary:
-            raise UserError(f"example {i + 1} has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer")
+        if fault := example_fault(model, example):
+            raise UserError(f"example {i + 1} {fault}")
 
 
-def check_raters(model: RewardModel, vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> None:
-    """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] that are no numbers."""
-    dim = model.reader.dim
+def check_raters(
+    model: RewardModel | Policy, vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None, own: bool = False
+) -> None:  # fmt: skip
+    """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] (with `own` [K, k + o]) that
+    are no numbers, or too large to be read.
+    """
+    dim = model.reader.dim + (model.own_noise.dim if own else 0)
     if vectors is None or not len(vectors):
         raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
     shape, count = tuple(vectors.shape), len(vectors)
@@ -57,8 +71,15 @@ def check_raters(model: RewardModel, vectors: Tensor | None, null: Tensor | None
             wrong = int(rater.min()) if rater.min() < 0 else int(rater.max())
             raise UserError(f"rater {wrong} is none of these {count}, which count from 0")
     # A training that diverges is told so by its loss; a null rater's vector is not read.
-    if not model.training and (wrong := ~(vectors.isfinite().all(1) | null)).any():
-        raise UserError(f"rater {int(wrong.nonzero()[0])}: the vector holds NaN or infinity")
+    if not model.training and (wrong := ~((vectors.abs() <= LARGEST).all(1) | null)).any():
+        raise UserError(f"rater {int(wrong.nonzero()[0])}: the vector holds NaN or infinity, or numbers beyond {LARGEST:,}")
+
+
+def check_rater_of_each(policy: Policy, count: int, vectors: Tensor | None, null: Tensor | None, own: bool = False) -> None:
+    """As `check_raters`, one for each of so many texts."""
+    check_raters(policy, vectors, null, own=own)
+    if len(vectors) != count:
+        raise UserError(f"{len(vectors)} raters for {count} texts; give one for each")
 
 
 @torch.no_grad()
@@ -72,6 +93,6 @@ def check_scores(model: RewardModel, scores: Tensor, examples: Sequence[Example]
     if model.reader is not None:
         read = model.weights if model.site == "head" else model.reader
         for r in range(len(vectors)):
-            if not read(vectors[r : r + 1], null[r : r + 1]).abs().max() < 1e15:
-                raise UserError(f"rater {r} gives no scores: the vector is too large, or the weights that read it hold NaN")
-    raise UserError("scores hold NaN or infinity: a rater's vector is too large, or the model's head or scale holds them")
+            if not read(vectors[r : r + 1], null[r : r + 1]).isfinite().all():
+                raise UserError(f"rater {r} gives no scores: the weights that read it hold NaN or infinity; train the model again")
+    raise UserError("scores hold NaN or infinity: the model's head or scale holds them; train it again")

@@ -62,7 +62,7 @@ class Plan:
             forest = part.forest(self.soft_tokens, torch.device("cpu"))
             computed += forest.computed
             real += int((forest.positions + 1).sum())
-        return 1 - real / computed
+        return 1 - real / computed if computed else 0.0
 
 
 def plan(examples: Sequence[Example], rater: Sequence[int] | None, site: str, soft_tokens: int, token_budget: int) -> Plan:

@@ -1,5 +1,6 @@
 """Raters and prompts in, completions out. The one place that generates, for rollouts, `sample` and the figures alike."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor
 
 from raterhf.data.batches import Example, collate
+from raterhf.errors import UserError
+from raterhf.inference.checks import check_rater_of_each, soft_tokens
 from raterhf.inference.passes import distinct, prompt_features
 from raterhf.models.policy import Policy
 
@@ -19,6 +22,17 @@ class Sampler:
     def __init__(self, policy: Policy, pad_id: int, eos_id: int, max_new_tokens: int, min_p: float = 0.0):
         self.policy, self.pad_id, self.eos_id = policy, pad_id, eos_id
         self.max_new_tokens, self.min_p = max_new_tokens, min_p
+
+    def check_room(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Raise UserError where a prompt (token ids), its rater and a completion are more than the model's window."""
+        window = getattr(self.policy.decoder.config, "max_position_embeddings", None) or math.inf
+        longest, soft = max(map(len, prompts)), soft_tokens(self.policy)
+        if longest + soft + self.max_new_tokens > window:
+            beside = f", its rater's {soft}" if soft else ""
+            raise UserError(
+                f"a prompt's {longest} tokens{beside} and {self.max_new_tokens} new ones (max_new_tokens) are more than the model's window "
+                f"of {window}; shorten the prompt or lower max_new_tokens"
+            )
 
     @torch.no_grad()
     def generate(
@@ -35,7 +49,13 @@ class Sampler:
         With `own` raters draw with their own noise, so that one asked again says what persists in a person again; rollouts go without.
         A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
         """
+        if not prompts:
+            return []
         device, soft = self.policy.lm.device, self.policy.reader is not None
+        listens = own and self.policy.own_noise is not None
+        self.check_room(prompts)
+        if soft:
+            check_rater_of_each(self.policy, len(prompts), vectors, null, own=listens)
         order = np.argsort([len(p) for p in prompts], kind="stable")
         rater = distinct(vectors, null)[0].tolist() if soft else [0] * len(prompts)
         size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
@@ -50,7 +70,6 @@ class Sampler:
                 heads = [Example(prompt, len(prompt)) for prompt, _ in place]
                 first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
                 who = (vectors[first], null[first]) if soft else (None, None)
-                listens = own and self.policy.own_noise is not None
                 features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
                 tokens = self.policy.generate(
                     collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,

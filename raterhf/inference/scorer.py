@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from raterhf.data.batches import Example
 from raterhf.errors import UserError
-from raterhf.inference.checks import check_examples, check_raters, check_scores, soft_tokens
+from raterhf.inference.checks import check_examples, check_rater_of_each, check_raters, check_scores, soft_tokens
 from raterhf.inference.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.inference.plan import Pass, Plan, plan
 from raterhf.models.layout import Forest
@@ -40,6 +40,8 @@ class Scorer:
     """
 
     def __init__(self, model: RewardModel, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
+        if token_budget < 1:
+            raise UserError(f"token_budget {token_budget}: a pass holds one token at least; leave it out for {TOKEN_BUDGET}")
         self.model, self.deterministic = model, deterministic
         self.token_budget = 1 if deterministic else token_budget  # a path that fits nowhere is a pass of its own
 
@@ -51,6 +53,9 @@ class Scorer:
         """What scoring these examples, each for its rater (a number), would push through the model; runs nothing."""
         check_examples(self.model, examples)
         soft = soft_tokens(self.model)
+        if soft and (rater is None or len(rater) != len(examples)):
+            given = "none" if rater is None else len(rater)
+            raise UserError(f"{len(examples)} examples at site {self.model.site} need a rater's number each, there are {given}")
         return plan(examples, rater if soft else None, self.model.site, soft, token_budget or self.token_budget)
 
     def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
@@ -65,7 +70,7 @@ class Scorer:
             raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
         check_raters(model, vectors, null, rater)
         number, given, mask = distinct(vectors, null)
-        rater = number[rater]
+        rater = number[rater] if len(rater) else number[:0]
         if model.site == "head":
             scores = (self._each(model.weights, given, mask)[rater] * self._states(examples)).sum(-1)
         else:
@@ -76,11 +81,11 @@ class Scorer:
         """Row by row, so that a row's sum does not depend on how many there are."""
         return self.model.scale * (states * weight).sum(-1)
 
-    def _each(self, read: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, null: Tensor) -> Tensor:
-        """`read` of all raters together, or of each alone where scores may not depend on company."""
+    def _each(self, read: Callable[[Tensor, Tensor], Tensor], rows: Tensor, others: Tensor) -> Tensor:
+        """`read` of all rows together, or of each alone where scores may not depend on company."""
         if not self.deterministic:
-            return read(vectors, null)
-        return torch.cat([read(vectors[i : i + 1], null[i : i + 1]) for i in range(len(vectors))])
+            return read(rows, others)
+        return torch.cat([read(rows[i : i + 1], others[i : i + 1]) for i in range(len(rows))])
 
     def matrix(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, n_raters: int = 1) -> Tensor:
         """Scores [K, N] of every example for every rater: `vectors` [K, k], `null` [K]."""
@@ -128,15 +133,17 @@ class Scorer:
         """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no own noise."""
         if self.model.reader is None:
             return self.matrix(examples, None, None, len(raters))
-        width = self.model.reader.dim
+        width, own = self.model.reader.dim, self.model.own_noise
+        check_raters(self.model, raters, null, own=own is not None)
         score = self.matrix(examples, raters[:, :width], null)
-        own = self.model.own_noise
         if own is None or not len(examples):
             return score
-        features = self.prompt_features(examples)
         # Turning the answers back is turning the raters.
-        noise = gumbel_of_normal(raters[:, width:] @ own.turned(own(examples), features, back=True).T)
-        return score + torch.where(null[:, None], 0.0, own.share(features).sqrt() * noise)
+        heard = lambda features, said: torch.cat([own.turned(said, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
+        turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
+        own_part = raters[:, width : width + own.dim]
+        noise = gumbel_of_normal((own_part[:, None] * turned).sum(-1) if self.deterministic else own_part @ turned.T)
+        return score + torch.where(null[:, None], 0.0, share[:, 0].sqrt() * noise)
 
 
 def completion_log_probs(
@@ -149,8 +156,10 @@ def completion_log_probs(
     """
     if not len(examples):
         return torch.zeros(0), torch.zeros(0)
+    check_examples(policy, examples)
     number, soft, tokens = None, None, 0
     if policy.reader is not None:
+        check_rater_of_each(policy, len(examples), vectors, null)
         number, vectors, null = distinct(vectors[:, : policy.reader.dim], null)
         soft, tokens, number = policy.reader(vectors, null), policy.reader.tokens, number.tolist()
 
