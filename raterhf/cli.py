@@ -142,7 +142,7 @@ def score(
     seed: Seed = 0,
     own_noise: Annotated[bool, typer.Option("--own-noise", help="Whole utilities: add each rater's own persistent noise.")] = False,
     dtype: Dtype = "float32",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the CSV there instead of printing it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
 ) -> None:
     """Score completions for raters.
 
@@ -153,6 +153,9 @@ def score(
     from raterhf.inference import requests
     from raterhf.models.checkpoint import write_text
 
+    rejects = file.with_name(f"{file.name}.rejects.csv")
+    if out and out.resolve() in (file.resolve(), rejects.resolve()):
+        raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
     asked = requests.read_completions(file)
     ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
     table = requests.matrix_csv(ids, list(asked.rows), scores) if asked.rows else ""
@@ -161,7 +164,8 @@ def score(
     elif table:
         write_text(out, table)
         typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
-    rejects = file.with_name(f"{file.name}.rejects.csv")
+    else:
+        typer.echo(f"{out} is not written: no row was scored", err=True)
     if not asked.rejects and rejects.is_file():
         rejects.unlink()
         typer.echo(f"{rejects} of an earlier run is removed: every row was scored", err=True)

@@ -186,3 +186,10 @@ def test_the_base_corpus_is_read_by_the_recipes_columns(write):
 def test_a_corpus_is_read_through_a_template(write):
     frame = read_corpus(write("base.csv", [{"note": "It rains.", "completion": "Rain."}]), {"prompt": "Summarise: {note}"})
     assert list(frame.prompt) == ["Summarise: It rains."]
+
+
+def test_what_the_parser_cannot_take_is_named(write):
+    text = '{"prompt": "p", "completion": "y", "rater_id": "r1"}\n'
+    for bad, words in (("[" * 100_000, "recursion"), ('{"prompt": ' + "1" * 5000 + "}", "digits")):
+        fails("d.jsonl: 1 bad row", words, "row 2 (line 2)", demonstrations=write("d.jsonl", text + bad + "\n"))
+    fails("iconv -f utf-16", demonstrations=write("u.csv", "prompt,completion".encode("utf-16")))

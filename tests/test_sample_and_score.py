@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_run import fails, invoke, rows_of, succeeds
+from small_run import CONFIG, fails, invoke, one_gaussian, rows_of, succeeds
 
 from raterhf.data.batches import Renderer, collate
 from raterhf.inference import requests
 from raterhf.inference.sampler import Sampler
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward, save_reward
+from raterhf.models.reward import RewardModel
+from raterhf.raters.pool import RaterPool
 
 ROOT = Path(__file__).parents[1]
 
@@ -275,10 +278,54 @@ def test_bad_rows_are_set_apart_with_the_reason_and_the_rest_is_scored(encoding,
     assert f"3 of 5 rows were not scored; {path}.rejects.csv says why" in result.stderr.replace("\n", "")
     with open(f"{path}.rejects.csv") as file:
         rejects = {row["row"]: row["reason"] for row in csv.DictReader(file)}
-    assert list(rejects) == ["2", "5", "4"]
+    assert list(rejects) == ["2", "4", "5"]
     assert "completion is empty or only white space" in rejects["2"]
     assert "tokens, the window (model.max_length) 48" in rejects["4"]
     assert "prompt is not text" in rejects["5"]
+
+
+def test_a_row_without_room_for_the_raters_tokens_is_set_apart(tmp_path):
+    """It fits model.max_length, and not the model's positions beside them."""
+    tokenizer = train_tokenizer(["Roll a die. 1 2 3 4 5 6"], 300)
+    lm = build_model(CONFIG | {"max_position_embeddings": 48}, tokenizer, 48, 0)
+    pool = RaterPool(["ann"], np.ones((1, 2), np.float32), 0, "embedding", {}, {}, {"": one_gaussian(0.0)})
+    save_reward(tmp_path / "run" / "reward", RewardModel(lm.get_decoder(), 2, 4, "suffix"), lm, tokenizer, pool, 48, {})
+    path, length = tmp_path / "a.csv", len(tokenizer("Roll a die.\n")["input_ids"])
+    path.write_text(f"prompt,completion\nRoll a die.,\nRoll a die.,4\nRoll a die.,{'5' * (48 - length - 2)}\n")
+    result = invoke("score", tmp_path / "run", path, "--raters", "ann")
+    assert result.exit_code == 3 and result.stdout.startswith("rater,2\n")
+    with open(f"{path}.rejects.csv") as file:
+        reasons = {row["row"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons["3"] == "has 47 tokens beside the rater's 4, the model's window 48; shorten it" and set(reasons) == {"1", "3"}
+
+
+def test_rejects_hold_whatever_the_rows_hold(run, tmp_path):
+    """Columns of their own by these names, half a character, messages; and what is mended can be put back."""
+    path = tmp_path / "a.jsonl"
+    talk = [{"role": "user", "content": "Röll."}]
+    rows = [{"row": 7, "reason": "x", "prompt": "Hi", "completion": "\ud800"}, {"prompt": talk, "completion": ""}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert invoke("score", run, path, "--raters", "ann").exit_code == 3
+    with open(f"{path}.rejects.csv", encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert list(first) == ["row", "reason", "row_before", "reason_before", "prompt", "completion"]
+    assert (first["row"], first["row_before"], first["reason_before"], first["completion"]) == ("1", "7", "x", "\\ud800")
+    assert json.loads(second["prompt"]) == talk
+
+
+def test_the_file_that_is_scored_is_not_written_over(run, answers):
+    before = answers.read_bytes()
+    fails("score", run, answers, "--raters", "ann", "--out", answers, says="would be overwritten")
+    fails("score", run, answers, "--raters", "ann", "--out", f"{answers}.rejects.csv", says="would be overwritten")
+    assert answers.read_bytes() == before
+    assert invoke("score", run, answers, "--raters", "ann", "--out", answers.parent).exit_code == 2
+
+
+def test_a_sample_stays_in_the_window(run):
+    asked = ("sample", run, "--prompt", "Roll a die.")
+    fails(*asked, "--rater", "ann", "--max-new-tokens", 200, says=("its rater's 2 and 200 new ones", "the model's window of 112"))
+    fails(*asked, "--rater", "persona:", says="persona '' is not in this run")
+    fails(*asked, "--rater", "new:٣", says="a whole number")
 
 
 # Damaged folders

@@ -63,10 +63,10 @@ def _decode(path: str) -> str:
     try:
         return data.decode("utf-8-sig")  # spreadsheets write a byte-order mark
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line, encoding = data.count(b"\n", 0, error.start) + 1, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise UserError(
             f"{path}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); data files are UTF-8: "
-            f"save the file again, or convert it (iconv -f latin1 -t utf-8)"
+            f"save the file again, or convert it (iconv -f {encoding} -t utf-8)"
         ) from None
 
 
@@ -86,8 +86,9 @@ def _read_jsonl(path: str) -> Rows:
         lines.append(number)
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            bad.append(f"row {len(lines)} (line {number}): {error.msg} at column {error.colno}")
+        except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits, or lists nested as deep
+            why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            bad.append(f"row {len(lines)} (line {number}): {why}")
             records.append({})
         if not isinstance(records[-1], dict):
             bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")

@@ -4,6 +4,7 @@ RUN is a run folder (runs/dice) or the folder of one stage (runs/dice/sft). Ever
 the folder. Nothing here generates or scores by itself; `sampler.py` and `scorer.py` do.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from raterhf.data.batches import Example, Renderer
 from raterhf.data.checks import Problems, answer_fault, prompt_fault
 from raterhf.data.files import Rows, read_rows
 from raterhf.errors import UserError
+from raterhf.inference.checks import example_fault
 from raterhf.inference.sampler import Sampler, completion_text
 from raterhf.inference.scorer import Scorer, completion_log_probs
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
 from raterhf.models.precision import pick_device, pick_dtype
+from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
 from raterhf.recipe import Policy as PolicyStage
 
@@ -93,11 +96,21 @@ def read_completions(file: Path) -> Completions:
 
 
 def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
-    """The rejected rows of a file as CSV: row, reason, and the row's own columns."""
-    rows = read_rows(file).frame.iloc[[row - 1 for row in rejects]]
-    rows.insert(0, "row", list(rejects))
-    rows.insert(1, "reason", list(rejects.values()))
-    return rows.to_csv(index=False, lineterminator="\n")
+    """The rejected rows of a file as CSV, in its order: row, reason, and the row's own columns; messages as JSON."""
+    frame, numbers = read_rows(file).frame, sorted(rejects)
+    columns = {"row": numbers, "reason": [rejects[row] for row in numbers]}
+    for name in frame:
+        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _cell(str(name))
+        while own in columns:  # as in a rejects file that was mended and is scored again
+            own += "_before"
+        columns[own] = pd.Series([_cell(cell) for cell in cells], dtype=object)
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+
+
+def _cell(value: object) -> object:
+    """Messages as JSON; half a character, for which a row may be rejected, by its number: it has no UTF-8."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
 
 
 def _with_columns(file: Path, names: list[str]) -> Rows:
@@ -167,7 +180,7 @@ def score(
 
     renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model)
     by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
-    examples = _rendered(renderer, asked, [rater.text for rater in people] if by_text else [""])
+    examples = _rendered(model, renderer, asked, [rater.text for rater in people] if by_text else [""])
     if not asked.rows:
         return list(raters), np.zeros((len(people), 0), np.float32)
     with torch.no_grad():
@@ -180,14 +193,19 @@ def score(
         return list(raters), scorer.matrix(examples, vectors, null, len(people)).cpu().numpy()
 
 
-def _rendered(renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
+def _rendered(model: RewardModel, renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
     """The completions after each rater text, by text; those that do not fit after one of them are rejected."""
     examples = []
     for row, (prompt, answer) in list(asked.rows.items()):
         try:
-            examples.append([renderer.example(prompt, answer, text) for text in texts])
+            column = [renderer.example(prompt, answer, text) for text in texts]
+            fault = next(filter(None, (example_fault(model, example) for example in column)), "")
         except UserError as error:
-            asked.reject(row, str(error))
+            fault = str(error)
+        if fault:
+            asked.reject(row, fault)
+        else:
+            examples.append(column)
     return [list(column) for column in zip(*examples)]
 
 

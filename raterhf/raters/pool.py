@@ -20,7 +20,7 @@ import numpy as np
 from raterhf.errors import UserError
 from raterhf.raters.population import MIN_MEMBERS, Population
 
-FIXED = re.compile(r"new:(\d+)(?:@(?!persona:)(.+)|@persona:(.+))?")
+FIXED = re.compile(r"new:([0-9]+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RaterPool:
 
     def fictitious(self, number: int, group: str | None = None, persona: str | None = None) -> Rater:
         """Fictitious rater `number`, within a group or persona where given."""
-        name = f"new:{number}" + (f"@{group}" if group else "") + (f"@persona:{persona}" if persona else "")
+        name = f"new:{number}" + (f"@{group}" if group is not None else "") + (f"@persona:{persona}" if persona is not None else "")
         rng = np.random.default_rng(np.random.SeedSequence([number, 0x726174]))
         if self.encoding == "text":
             text_id = persona if persona else self._unused_id(rng)
@@ -83,13 +83,13 @@ class RaterPool:
         return Rater(name, np.concatenate([taste, own]).astype(np.float32))
 
     def _population(self, group: str | None, persona: str | None) -> Population:
-        key = f"persona:{persona}" if persona else f"group:{group}" if group else ""
+        key = f"persona:{persona}" if persona is not None else f"group:{group}" if group is not None else ""
         if key in self.populations:
             return self.populations[key]
         kind, _, name = key.partition(":")
         if not kind:
             raise UserError("this model knows no raters (it is the base model, or raters.encoding is none); use --rater none")
-        members = self.personas.get(name, []) if persona else [r for r, g in self.groups.items() if g == name]
+        members = self.personas.get(name, []) if persona is not None else [r for r, g in self.groups.items() if g == name]
         few = f"has {len(members)} raters, fewer than the {MIN_MEMBERS} to draw fictitious ones from" if members else "is not in this run"
         names = sorted(k.partition(":")[2] for k in self.populations if k.startswith(kind + ":"))
         near = difflib.get_close_matches(name, names, n=1)
@@ -125,7 +125,7 @@ class RaterPool:
                 if group or persona:
                     self._check_population(group, persona)
                 return "fixed"
-            if counted and re.fullmatch(r"[1-9]\d*x", rest):
+            if counted and re.fullmatch(r"[1-9][0-9]*x", rest):
                 return "counted"
             form = "new:NUMBER or new:COUNTx" if counted else "new:NUMBER"
             raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); for a fresh rater use `new`")
@@ -139,7 +139,7 @@ class RaterPool:
         """Raise UserError where no fictitious rater can be drawn from this group or persona."""
         if self.encoding == "embedding":
             self._population(group, persona)
-        elif group:
+        elif group is not None:
             raise UserError(f"group {group!r}: this run knows raters by text, which has no groups to draw from; leave it out")
         elif persona not in self.personas:
             raise UserError(f"persona {persona!r} is not in this run; there are: {', '.join(sorted(self.personas)) or 'none'}")
