@@ -19,6 +19,7 @@ from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_
 from raterhf.recipe import Data, Recipe, parse_recipe
 from raterhf.training import fit as fitting
 from raterhf.training import policy_stage, reward_stage, stages
+from raterhf.training.start import new_model
 
 STAGES = ("base", "reward", "sft", "policy")
 TINY = {
@@ -392,3 +393,21 @@ def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="could not be written"):
         checkpoint.write_text(tmp_path / "file" / "a.txt", "text")
+
+
+@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
+def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(site, data, tmp_path):
+    small = {"model": {"config": TINY | {"max_position_embeddings": 128}}, "reward": {"site": site}}
+    whole = make_recipe(data, tmp_path, **small)
+    reward_alone = whole.model_copy(update={"base": None, "sft": None, "policy": None})
+    for recipe in (whole, reward_alone):
+        if recipe is reward_alone and site == "head":  # no model reads a rater beside a text
+            assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128
+            continue
+        with pytest.raises(UserError, match="a rater's 2 tokens .* more than the 128 positions .* set model.max_length to 126 at most"):
+            new_model(recipe, ["Roll a die."])
+
+
+def test_a_model_from_scratch_has_room_for_a_prompt_its_rater_and_an_answer(data, tmp_path):
+    recipe = make_recipe(data, tmp_path, policy=FORWARD_KL | {"max_new_tokens": 200})
+    assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128 + 2 + 200

@@ -37,9 +37,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS)
 
 
-def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> PreTrainedModel:
-    """A causal language model from scratch. Raises UserError where transformers refuses the configuration."""
-    settings = {"max_position_embeddings": max_length + 64, **config}
+def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int, room: int = 64) -> PreTrainedModel:
+    """A causal language model from scratch, with positions for `max_length` tokens and `room` beside them.
+
+    Raises UserError where transformers refuses the configuration.
+    """
+    settings = {"max_position_embeddings": max_length + room, **config}
     model_type = settings.pop("model_type", "qwen3")
     torch.manual_seed(seed)
     try:

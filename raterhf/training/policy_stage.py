@@ -48,6 +48,7 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
         reference if settings.algorithm == "forward_kl" else policy,
         tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens,
     )  # fmt: skip
+    sampler.check_room(prompts)
     make = choices if settings.algorithm == "forward_kl" else rollouts
     module, batch = make(recipe, policy, judge, sampler, prompts)
 

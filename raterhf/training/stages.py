@@ -14,7 +14,7 @@ import torch
 from raterhf.data.batches import Renderer, step_indices
 from raterhf.data.corpus import read_corpus
 from raterhf.data.make import require_made
-from raterhf.models import backbone, checkpoint
+from raterhf.models import checkpoint
 from raterhf.models.own_noise import make_own_noise
 from raterhf.models.policy import Policy
 from raterhf.raters.space import RaterSpace
@@ -26,7 +26,7 @@ from raterhf.training.policy_module import PolicyModule
 from raterhf.training.policy_stage import carry_own_noise, run_policy
 from raterhf.training.reward_stage import fit_populations, run_reward
 from raterhf.training.rollouts import Imitation
-from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
+from raterhf.training.start import all_prompts, all_texts, new_model, pool_without_vectors, rater_texts, start_model, watch
 
 # What each stage depends on, beside the stages before it. Keys of the recipe.
 DEPENDS = {
@@ -151,13 +151,8 @@ def _finished(folder: Path, inputs: dict) -> bool:
 def run_base(recipe: Recipe, folder: Path) -> None:
     rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
-    if recipe.model.path:
-        lm, tokenizer = backbone.load_pretrained(recipe.model.path)
-    else:
-        names = [recipe.raters.text_template.format("0123456789")]
-        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-        tokenizer = backbone.train_tokenizer(texts + completions + names, recipe.model.vocab_size)
-        lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed)
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    lm, tokenizer = new_model(recipe, texts + completions + [recipe.raters.text_template.format("0123456789")])
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = Policy(lm, 0, 0)

@@ -2,6 +2,7 @@
 watches it.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from raterhf.data.batches import Renderer
 from raterhf.data.comparisons import Labels
 from raterhf.data.worlds import load_world
+from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
@@ -25,10 +27,28 @@ def start_model(recipe: Recipe, texts: list[str]):
     if recipe.base:
         policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "base")
         return policy.lm, tokenizer
+    return new_model(recipe, texts)
+
+
+def new_model(recipe: Recipe, texts: list[str]):
+    """A pretrained language model or one from scratch, and its tokenizer. Raises UserError where the longest examples do not fit it."""
     if recipe.model.path:
-        return backbone.load_pretrained(recipe.model.path)
-    tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
-    return backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed), tokenizer
+        lm, tokenizer = backbone.load_pretrained(recipe.model.path)
+    else:
+        tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
+        # A prompt as long as an example may be leaves room for its rater and an answer.
+        room = max(64, recipe.raters.tokens + (recipe.policy.max_new_tokens if recipe.policy else 0))
+        lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
+    reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.site != "head"
+    soft = recipe.raters.tokens if recipe.raters.encoding == "embedding" and reads else 0
+    window = getattr(lm.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    if recipe.model.max_length + soft > window:
+        beside = f" and a rater's {soft} tokens (raters.tokens)" if soft else ""
+        raise UserError(
+            f"model.max_length {recipe.model.max_length}{beside} are more than the {window} positions of the model; set "
+            f"model.max_length to {window - soft} at most"
+        )
+    return lm, tokenizer
 
 
 def start_folder(recipe: Recipe) -> Path:
