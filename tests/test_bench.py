@@ -184,10 +184,11 @@ def test_mistakes():
     assert precision.pick_dtype("bfloat16", CPU) == torch.bfloat16
 
 
-def test_a_run_folder_is_timed_at_its_own_site(run):
+def test_a_run_folder_is_timed_at_its_own_site(run, tmp_path):
     fails("bench", "score", run / "reward", "--site", "suffix", says="site 'suffix' is not one of")
     sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "-k", 2, "--repeats", 1, "--dtype", "float32"]
-    assert "site head, K = 2" in succeeds("bench", "score", run / "reward", *sizes)
+    assert "site head, K = 2" in succeeds("bench", "score", run / "reward", *sizes, "--out", tmp_path / "bench.json")
+    assert json.loads((tmp_path / "bench.json").read_text())["sizes"]["soft_tokens"] == 0  # beside a text, whatever was asked for
     fails("bench", "score", run / "reward", says=("do not fit the model's window", "lower --prompt-tokens and --completion-tokens"))
     result = invoke("bench", "score", run / "reward", *sizes, "--out", run)
     assert result.exit_code == 2 and "is a directory" in result.stderr

@@ -30,7 +30,8 @@ def bench_rollout(
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "rows": []}
     torch.manual_seed(1)
     with torch.device(device):
-        lm = AutoModelForCausalLM.from_config(config_of(source, 4 * sizes.prompt_tokens + sizes.completion_tokens + 64), dtype=dtype)
+        window = 4 * sizes.prompt_tokens + sizes.completion_tokens + sizes.soft_tokens
+        lm = AutoModelForCausalLM.from_config(config_of(source, window), dtype=dtype)
     policy = Policy(lm.eval(), DIM, sizes.soft_tokens).to(device).requires_grad_(False)
     heads = list(dict.fromkeys(e.prompt.ids for e in draw_examples(sizes, lm.config.vocab_size)))
     vectors = torch.randn(raters, DIM, generator=torch.Generator().manual_seed(2)).to(device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TextClassificationPipeline
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.workload import Sizes, draw_for, make_classifier, make_reward, parameters, sites_of, word_tokenizer, words_of
+from raterhf.bench.workload import Sizes, draw_for, make_classifier, make_reward, own_sizes, parameters, sites_of, word_tokenizer, words_of
 from raterhf.data.batches import Batch, Example, budget_batches, collate
 from raterhf.inference.scorer import Scorer
 from raterhf.models.shared import attention_of
@@ -51,7 +51,7 @@ def bench_score(
     token_budget: int,
 ) -> dict:
     """What was measured, where, and a row of figures for every rung."""
-    sites = sites_of(source, sites)
+    sites, sizes = sites_of(source, sites), own_sizes(source, sizes)
     window = 4 * (sizes.prompt_tokens + sizes.completion_tokens) + sizes.soft_tokens
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
     for site in (None, *sites):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
-from raterhf.bench.workload import Sizes, draw_for, make_reward, parameters, sites_of
+from raterhf.bench.workload import Sizes, draw_for, make_reward, own_sizes, parameters, sites_of
 from raterhf.data.batches import Example, budget_batches
 from raterhf.errors import UserError
 from raterhf.inference.scorer import Scorer
@@ -22,6 +22,7 @@ def bench_train(
     source: str, sizes: Sizes, sites: list[str] | None, device: torch.device, dtype: torch.dtype, repeats: int, token_budget: int
 ) -> dict:
     """Rows for each site: the seconds of one update on comparisons of each prompt's completions, each by a rater of its own."""
+    sizes = own_sizes(source, sizes)
     window = 4 * (sizes.prompt_tokens + sizes.completion_tokens) + sizes.soft_tokens
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
     if not (chosen := sites_of(source, sites)):

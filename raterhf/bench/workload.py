@@ -1,7 +1,7 @@
 """What the benchmarks run on: a model of random weights or of a run folder, and random token ids (zeros would run faster)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,14 @@ def sites_of(source: str, sites: list[str] | None) -> list[str]:
             raise UserError(f"{source} knows no raters by vectors, so that they have no site; leave out --site")
         return []
     return check_sites(sites, [header["site"]], f"{source}'s")
+
+
+def own_sizes(source: str, sizes: Sizes) -> Sizes:
+    """The sizes asked for; a run folder's raters have the soft tokens that they were trained with."""
+    if not Path(source).is_dir():
+        return sizes
+    header = read_header(find_stage(Path(source), SCORED_BY), "reward")
+    return replace(sizes, soft_tokens=header["tokens"] if header["dim"] and header["site"] != "head" else 0)
 
 
 def make_reward(
