@@ -18,6 +18,15 @@ TINY = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "inter
         "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 100, "initializer_range": 0.3}  # fmt: skip
 
 
+TAKEN = precision.product_seconds
+
+
+@pytest.fixture(autouse=True)
+def products(monkeypatch):
+    """What this machine's products take is measured in every benchmark, and half of these tests' time would go there."""
+    monkeypatch.setattr(precision, "product_seconds", lambda *_: 0.01)
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setitem(workload.SHAPES, "tiny", TINY)
@@ -167,8 +176,8 @@ def test_peaks_are_of_each_run_alone():
 def test_a_rate_is_measured_on_products_that_take_no_time(monkeypatch):
     asked = []
 
-    def seconds(size, device, dtype):
-        asked.append(2 * size**3 / (1e9 if dtype == torch.bfloat16 else 1e12))
+    def seconds(size, device, dtype, repeats=1):
+        asked.extend([2 * size**3 / (1e9 if dtype == torch.bfloat16 else 1e12)] * repeats)
         return asked[-1]
 
     monkeypatch.setattr(precision, "product_seconds", seconds)
@@ -176,6 +185,10 @@ def test_a_rate_is_measured_on_products_that_take_no_time(monkeypatch):
     assert asked[-1] == 2 * 2048**3 / 1e12
     asked.clear()
     assert not precision.fast_bf16(CPU) and sum(asked) < 2
+
+
+def test_a_product_takes_time():
+    assert TAKEN(8, CPU, torch.float32, 3) > 0
 
 
 def test_mistakes():

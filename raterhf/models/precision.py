@@ -33,18 +33,19 @@ def matrix_product_rate(device: torch.device, dtype: torch.dtype, largest: int |
     size, largest = 256, largest or (8192 if device.type == "cuda" else 2048)
     while product_seconds(size, device, dtype) < 0.05 and size < largest:
         size *= 2
-    return 2 * size**3 / min(product_seconds(size, device, dtype) for _ in range(5))
+    return 2 * size**3 / product_seconds(size, device, dtype, 5)
 
 
-def product_seconds(size: int, device: torch.device, dtype: torch.dtype) -> float:
-    """Seconds of one product of two square matrices, once its kernel is loaded."""
+def product_seconds(size: int, device: torch.device, dtype: torch.dtype, repeats: int = 1) -> float:
+    """Seconds of a product of two square matrices, once its kernel is loaded: the least of so many."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    for _ in range(2):
+    taken = []
+    for _ in range(1 + repeats):
         if device.type == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
         a @ b
         if device.type == "cuda":
             torch.cuda.synchronize()
-        taken = time.perf_counter() - start
-    return taken
+        taken.append(time.perf_counter() - start)
+    return min(taken[1:])
