@@ -20,6 +20,7 @@ from raterhf.data.batches import Example
 from raterhf.errors import UserError
 from raterhf.inference.checks import soft_tokens
 from raterhf.inference.requests import SCORED_BY, find_stage
+from raterhf.models.backbone import window_of
 from raterhf.models.checkpoint import load_reward, read_header
 from raterhf.models.reward import RewardModel
 
@@ -133,9 +134,9 @@ def make_reward(
 
 def draw_for(model: RewardModel, sizes: Sizes) -> list[Example]:
     """Examples that fit the model. Raises UserError where they do not."""
-    examples, config = draw_examples(sizes, model.backbone.config.vocab_size), model.backbone.config
+    examples = draw_examples(sizes, model.backbone.config.vocab_size)
     longest = max(map(len, examples)) + soft_tokens(model)
-    if longest > (window := getattr(config, "max_position_embeddings", None) or longest):
+    if longest > (window := window_of(model.backbone)):
         raise UserError(
             f"texts of {longest} tokens do not fit the model's window of {window}: lower --prompt-tokens and --completion-tokens"
         )

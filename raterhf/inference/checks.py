@@ -3,7 +3,6 @@
 Notation: K raters, N examples, k dimensions of taste.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +12,7 @@ from raterhf.data.batches import Example
 from raterhf.errors import UserError
 from raterhf.inference.passes import mean_states
 from raterhf.inference.plan import plan
+from raterhf.models.backbone import window_of
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 
@@ -26,15 +26,14 @@ def soft_tokens(model: RewardModel | Policy) -> int:
 
 def example_fault(model: RewardModel | Policy, example: Example) -> str:
     """What is wrong, "" for nothing: nothing asked or nothing answered, longer than the model's window, ids that it does not know."""
-    config, soft = model.decoder.config, soft_tokens(model)
-    window = getattr(config, "max_position_embeddings", None) or math.inf
+    vocabulary, window, soft = model.decoder.config.vocab_size, window_of(model.decoder), soft_tokens(model)
     if not 0 < example.prompt_length < len(example):
         return f"has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token"
     if len(example) + soft > window:
         beside = "" if len(example) > window else f" beside the rater's {soft}"
         return f"has {len(example)} tokens{beside}, the model's window {window}; shorten it"
-    if min(example.ids) < 0 or max(example.ids) >= config.vocab_size:
-        return f"has token ids outside 0 to {config.vocab_size - 1}; render it with the model's own tokenizer"
+    if min(example.ids) < 0 or max(example.ids) >= vocabulary:
+        return f"has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer"
     return ""
 
 

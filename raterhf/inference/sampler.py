@@ -1,6 +1,5 @@
 """Raters and prompts in, completions out. The one place that generates, for rollouts, `sample` and the figures alike."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from raterhf.data.batches import Example, collate
 from raterhf.errors import UserError
 from raterhf.inference.checks import check_rater_of_each, soft_tokens
 from raterhf.inference.passes import distinct, prompt_features
+from raterhf.models.backbone import window_of
 from raterhf.models.policy import Policy
 
 BATCH_TOKENS = 16384
@@ -25,8 +25,7 @@ class Sampler:
 
     def check_room(self, prompts: Sequence[tuple[int, ...]]) -> None:
         """Raise UserError where a prompt (token ids), its rater and a completion are more than the model's window."""
-        window = getattr(self.policy.decoder.config, "max_position_embeddings", None) or math.inf
-        longest, soft = max(map(len, prompts)), soft_tokens(self.policy)
+        window, longest, soft = window_of(self.policy.decoder), max(map(len, prompts)), soft_tokens(self.policy)
         if longest + soft + self.max_new_tokens > window:
             beside = f", its rater's {soft}" if soft else ""
             raise UserError(

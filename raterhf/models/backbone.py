@@ -4,6 +4,7 @@ hidden states are read, with or without a soft prefix.
 Models load in float32 unless the caller asks otherwise; the network is used only where a recipe names a hub model.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,6 +74,11 @@ def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokeni
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def window_of(model: PreTrainedModel) -> float:
+    """Positions that a model was made for; infinite where it names none."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
 
 
 def next_logits(lm: PreTrainedModel, states: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 watches it.
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,7 @@ def new_model(recipe: Recipe, texts: list[str]):
         lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
     reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.site != "head"
     soft = recipe.raters.tokens if recipe.raters.encoding == "embedding" and reads else 0
-    window = getattr(lm.config.get_text_config(), "max_position_embeddings", None) or math.inf
+    window = backbone.window_of(lm)
     if recipe.model.max_length + soft > window:
         beside = f" and a rater's {soft} tokens (raters.tokens)" if soft else ""
         raise UserError(
