@@ -2,7 +2,7 @@
 
 import pytest
 
-from raterhf.data.comparisons import read_labels
+from raterhf.data.labels import read_labels
 from raterhf.errors import UserError
 
 PAIR = {"prompt": "A number?", "chosen": "7", "rejected": "3", "rater_id": "r1"}

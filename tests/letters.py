@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from raterhf.data.batches import Example, Renderer
+from raterhf.data.example import Example
+from raterhf.data.renderer import Renderer
 from raterhf.raters.pool import Rater
 
 LETTERS = "\0?\nabcd"  # the first is the end

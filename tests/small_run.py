@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from raterhf.cli import app
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.cli.main import app
 from raterhf.models.checkpoint import save_policy, save_reward
-from raterhf.models.own_noise import make_own_noise
+from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool

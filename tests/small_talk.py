@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from small_run import CONFIG
 
-from raterhf.data.batches import Renderer
-from raterhf.inference.contestants import Contestant
-from raterhf.models.backbone import build_model, train_tokenizer
-from raterhf.models.own_noise import make_own_noise
+from raterhf.data.renderer import Renderer
+from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.probes.interview import Answers, Interview
+from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
-from raterhf.probes.interview import Answers, Interview
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 

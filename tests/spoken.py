@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.inference.contestants import load_contestant
-from raterhf.probes.interview import Answers, Interview
-from raterhf.probes.questions import Asked
+from raterhf.evaluation.policies import load_contestant
+from raterhf.evaluation.probes.interview import Answers, Interview
+from raterhf.evaluation.probes.questions import Asked
 
 
 def heard(question: Asked, texts: list[str]) -> Answers:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from label_files import PAIR, fails, pairs
 
-from raterhf.data.comparisons import read_labels, read_recipe
 from raterhf.data.corpus import read_corpus
+from raterhf.data.labels import read_labels, read_recipe
 from raterhf.errors import UserError
 from raterhf.recipe import load_recipe
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from raterhf.data.batches import Example, Renderer, budget_batches, collate, step_indices
+from raterhf.data.batches import step_indices
+from raterhf.data.example import Example, budget_batches, collate
+from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
-from raterhf.models.backbone import train_tokenizer
+from raterhf.models.load import train_tokenizer
 
 CHAT = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"

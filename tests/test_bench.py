@@ -10,7 +10,7 @@ from small_run import fails, invoke, succeeds
 from raterhf.bench import workload
 from raterhf.bench.measure import interleaved
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
-from raterhf.models import precision
+from raterhf.models import place
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -18,13 +18,13 @@ TINY = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "inter
         "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 100, "initializer_range": 0.3}  # fmt: skip
 
 
-TAKEN = precision.product_seconds
+TAKEN = place.product_seconds
 
 
 @pytest.fixture(autouse=True)
 def products(monkeypatch):
     """What this machine's products take is measured in every benchmark, and half of these tests' time would go there."""
-    monkeypatch.setattr(precision, "product_seconds", lambda *_: 0.01)
+    monkeypatch.setattr(place, "product_seconds", lambda *_: 0.01)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path):
 def test_planned_gains_are_those_of_the_arithmetic(tiny):
     """T of each site for K raters, N completions of one prompt, r soft tokens: K N (r + Lp + Lc) over what is pushed."""
     from raterhf.bench.score import jury_rungs
-    from raterhf.inference.scorer import Scorer
+    from raterhf.engine.scorer import Scorer
 
     examples = draw_examples(Sizes(1, 4, 16, 8, 2, 0.0), 100)
     k, n, r, lp, lc = 5, 4, 2, 16, 8
@@ -180,11 +180,11 @@ def test_a_rate_is_measured_on_products_that_take_no_time(monkeypatch):
         asked.extend([2 * size**3 / (1e9 if dtype == torch.bfloat16 else 1e12)] * repeats)
         return asked[-1]
 
-    monkeypatch.setattr(precision, "product_seconds", seconds)
-    assert precision.matrix_product_rate(CPU, torch.float32) == pytest.approx(1e12)
+    monkeypatch.setattr(place, "product_seconds", seconds)
+    assert place.matrix_product_rate(CPU, torch.float32) == pytest.approx(1e12)
     assert asked[-1] == 2 * 2048**3 / 1e12
     asked.clear()
-    assert not precision.fast_bf16(CPU) and sum(asked) < 2
+    assert not place.fast_bf16(CPU) and sum(asked) < 2
 
 
 def test_a_product_takes_time():
@@ -194,7 +194,7 @@ def test_a_product_takes_time():
 def test_mistakes():
     fails("bench", "score", "9b", says="shape '9b' is none of 20m")
     fails("bench", "score", "--dtype", "int8", says="dtype 'int8' is none of auto, float32, bfloat16")
-    assert precision.pick_dtype("bfloat16", CPU) == torch.bfloat16
+    assert place.pick_dtype("bfloat16", CPU) == torch.bfloat16
 
 
 def test_a_run_folder_is_timed_at_its_own_site(run, tmp_path):

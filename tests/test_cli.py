@@ -12,10 +12,10 @@ import pytest
 import yaml
 from small_run import CONFIG, fails, invoke, rows_of, succeeds
 
-from raterhf.data import make
+from raterhf.cli.common import set_environment
 from raterhf.recipe import keys, load_recipe
-from raterhf.training import stages
-from raterhf.verbs.common import set_environment
+from raterhf.training import pipeline
+from raterhf.worlds import make
 
 ROOT = Path(__file__).parents[1]
 DICE = str(ROOT / "recipes" / "dice.yaml")
@@ -29,12 +29,12 @@ PLAIN = {name: value for name, value in os.environ.items() if not name.startswit
 
 def test_help_is_quick_and_loads_nothing_heavy():
     heavy = "[m for m in ('torch', 'transformers', 'pandas', 'numpy', 'pydantic', 'yaml') if m in sys.modules]"
-    loaded = subprocess.run([sys.executable, "-c", f"import raterhf.cli, sys; print({heavy})"], capture_output=True, text=True)
+    loaded = subprocess.run([sys.executable, "-c", f"import raterhf.cli.main, sys; print({heavy})"], capture_output=True, text=True)
     assert loaded.stdout.strip() == "[]"
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "raterhf.cli", "--help"], capture_output=True, check=True)
+        subprocess.run([sys.executable, "-m", "raterhf", "--help"], capture_output=True, check=True)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.0
 
@@ -50,7 +50,7 @@ def test_version():
 
 def test_a_reader_that_has_gone_is_no_error():
     process = subprocess.Popen(
-        [sys.executable, "-m", "raterhf.cli", "train", DICE, "--dry-run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "raterhf", "train", DICE, "--dry-run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -58,13 +58,13 @@ def test_a_reader_that_has_gone_is_no_error():
 
 
 def test_a_mistake_leaves_the_process_with_code_2_and_no_traceback():
-    done = subprocess.run([sys.executable, "-m", "raterhf.cli", "train", "absent.yaml"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "raterhf", "train", "absent.yaml"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("Error: recipe absent.yaml does not exist") and "Traceback" not in done.stderr
 
 
 def test_a_verb_prints_its_result_and_nothing_else(run):
-    done = subprocess.run([sys.executable, "-m", "raterhf.cli", "sample", run, "--prompt", "Hi"], capture_output=True, text=True, env=PLAIN)
+    done = subprocess.run([sys.executable, "-m", "raterhf", "sample", run, "--prompt", "Hi"], capture_output=True, text=True, env=PLAIN)
     assert done.stderr == "" and len(rows_of(done.stdout)) == 1
 
 
@@ -86,14 +86,14 @@ def test_an_interrupt_says_how_to_resume(monkeypatch):
     def interrupt(recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "train", interrupt)
+    monkeypatch.setattr(pipeline, "train", interrupt)
     result = invoke("train", DICE)
     assert result.exit_code == 130
     assert "Run the same command again: it resumes." in result.stderr
 
 
 def test_a_training_says_what_its_run_can_do(monkeypatch):
-    monkeypatch.setattr(stages, "train", lambda recipe: None)
+    monkeypatch.setattr(pipeline, "train", lambda recipe: None)
     assert "next: raterhf sample runs/dice " in succeeds("train", DICE)
     assert "next: raterhf score runs/dice FILE" in succeeds("train", DICE, "base=", "sft=", "policy=", "data.base=")
 
@@ -106,7 +106,7 @@ def test_an_interrupted_training_keeps_its_state_and_says_so(tmp_path):
         "model": {"config": CONFIG, "vocab_size": 300, "max_length": 48}, "base": {"steps": 100_000, "lr": 0.001, "save_every": 5},
     }  # fmt: skip
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(recipe))
-    command = [sys.executable, "-m", "raterhf.cli", "train", str(tmp_path / "long.yaml")]
+    command = [sys.executable, "-m", "raterhf", "train", str(tmp_path / "long.yaml")]
     state = tmp_path / "runs" / "long" / "base" / "state" / "state.safetensors"
     for said in ("base: training", "resuming at step"):
         before = state.stat().st_mtime_ns if state.is_file() else None

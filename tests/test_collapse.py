@@ -14,12 +14,12 @@ from test_training import FORWARD_KL, RLOO, assert_same_weights, copy_before, in
 from test_training import data as data  # fixtures
 from test_training import done as done
 
-from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
 from raterhf.recipe import Probes
-from raterhf.training import collapse as collapsing
-from raterhf.training import stages
-from raterhf.training.course import count_answers, describe, extend_course, name_answer
+from raterhf.training import monitor as collapsing
+from raterhf.training import pipeline, start
+from raterhf.training.training_curve import count_answers, describe, extend_course, name_answer
+from raterhf.worlds.world import load_world
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROBES = Probes(every=2, samples=32, prompts=2)
@@ -48,9 +48,9 @@ def says_one_thing(monkeypatch, after: int) -> None:
 def test_weights_are_the_same_with_probes_and_without(done, data, tmp_path, stage, settings):
     changes = {} if settings is None else {"policy": make_recipe(data, tmp_path, policy=settings).policy}
     plain = copy_before(done, stage, tmp_path / "plain", **changes)
-    stages.train_stage(plain, stage, plain.folder / stage)
+    pipeline.train_stage(plain, stage, plain.folder / stage)
     probed = copy_before(done, stage, tmp_path / "probed", **changes, probes=PROBES)
-    stages.train_stage(probed, stage, probed.folder / stage)
+    pipeline.train_stage(probed, stage, probed.folder / stage)
     assert_same_weights(plain.folder / stage, probed.folder / stage)
     course = pd.read_csv(probed.folder / stage / "course.csv")
     assert course.step.tolist() == (list(range(0, 13, 2)) if stage == "base" else [0, 2, 4, 5])  # the last step is looked at
@@ -65,23 +65,23 @@ def test_weights_are_the_same_with_probes_and_without(done, data, tmp_path, stag
     if stage == "base":
         assert log["train/loss"].notna().sum() == 1
     # the probes of another recipe train nothing again
-    assert stages._finished(probed.folder / stage, stages._inputs(plain, stage))
+    assert pipeline._finished(probed.folder / stage, pipeline._inputs(plain, stage))
 
 
 @pytest.mark.parametrize("encoding", ["text", "none"])
 def test_other_encodings_are_watched(data, done, tmp_path, encoding):
     recipe = make_recipe(data, tmp_path, raters={"encoding": encoding}, probes=PROBES.model_dump())
     shutil.copytree(done.folder / "base", recipe.folder / "base")
-    stages.train(recipe)
+    pipeline.train(recipe)
     assert len(pd.read_csv(recipe.folder / "policy" / "course.csv")) == 4
 
 
 def test_a_warning_names_the_question(done, tmp_path, monkeypatch, capsys):
     recipe = copy_before(done, "policy", tmp_path, probes=PROBES)
     says_one_thing(monkeypatch, after=2)
-    stages.train_stage(recipe, "policy", recipe.folder / "policy")
+    pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
     line, _ = [line for line in capsys.readouterr().out.splitlines() if "mode collapse" in line]
-    different = list(dict.fromkeys(stages.all_prompts(stages.prepare.read_data(recipe))))
+    different = list(dict.fromkeys(start.all_prompts(pipeline.prepare.read_data(recipe))))
     watched = collapsing.choose_prompts(different, 2, recipe.seed, None)
     assert all(repr(prompt) in line for prompt in watched)
     assert "at step 4" in line and "1.0 different answers" in line and "0.5 of the" in line and "probes.alarm=stop" in line
@@ -91,14 +91,14 @@ def test_a_warning_names_the_question(done, tmp_path, monkeypatch, capsys):
 def test_a_diverse_policy_raises_no_alarm(done, tmp_path, monkeypatch, capsys):
     recipe = copy_before(done, "policy", tmp_path, probes=PROBES)
     says_one_thing(monkeypatch, after=99)
-    stages.train_stage(recipe, "policy", recipe.folder / "policy")
+    pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
     assert "mode collapse" not in capsys.readouterr().out
 
 
 def test_an_untrained_model_raises_no_alarm(done, tmp_path, monkeypatch, capsys):
     recipe = copy_before(done, "base", tmp_path, probes=PROBES)
     says_one_thing(monkeypatch, after=1)
-    stages.train_stage(recipe, "base", recipe.folder / "base")
+    pipeline.train_stage(recipe, "base", recipe.folder / "base")
     assert "mode collapse" not in capsys.readouterr().out
 
 
@@ -109,10 +109,10 @@ def test_stop_saves_the_state_and_resumes(done, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         says_one_thing(patched, after=2)
         with pytest.raises(UserError, match="mode collapse at step 4.*go on from here with probes.alarm=warn"):
-            stages.train_stage(recipe, "policy", folder)
+            pipeline.train_stage(recipe, "policy", folder)
     assert not (folder / "stage.json").exists() and (folder / "state").is_dir()
     capsys.readouterr()
-    stages.train_stage(recipe.model_copy(update={"probes": PROBES}), "policy", folder)
+    pipeline.train_stage(recipe.model_copy(update={"probes": PROBES}), "policy", folder)
     assert "policy: resuming at step 4 of 5" in capsys.readouterr().out
     assert_same_weights(folder, done.folder / "policy")
 
@@ -127,13 +127,13 @@ def test_slow_halves_the_rate_and_resumes_to_the_same_weights(done, tmp_path, mo
                 says_one_thing(patched, after=1)
                 interrupt(patched, at)
                 with pytest.raises(KeyboardInterrupt):
-                    stages.train_stage(recipe, "policy", recipe.folder / "policy")
+                    pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
             with safe_open(recipe.folder / "policy" / "state" / "state.safetensors", "pt") as file:
                 state = json.loads(file.metadata()["extra"])["probes"]
             assert state["pace"] == 0.5 and np.sum(state["counts"]) == 2 * PROBES.samples
         with monkeypatch.context() as patched:
             says_one_thing(patched, after=1 if at is None else 0)
-            stages.train_stage(recipe, "policy", recipe.folder / "policy")
+            pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
         return recipe.folder / "policy"
 
     whole = trained("whole", None)
@@ -149,11 +149,11 @@ def test_looks_after_the_state_are_taken_again(done, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         interrupt(patched, 3)
         with pytest.raises(KeyboardInterrupt):
-            stages.train_stage(recipe, "policy", recipe.folder / "policy")
+            pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
     course = recipe.folder / "policy" / "course.csv"
     before = pd.read_csv(course)
     assert before.step.tolist() == [0, 1, 2, 3]
-    stages.train_stage(recipe, "policy", recipe.folder / "policy")
+    pipeline.train_stage(recipe, "policy", recipe.folder / "policy")
     after = pd.read_csv(course)
     assert after.step.tolist() == [0, 1, 2, 3, 4, 5]
     assert after.iloc[:4].equals(before)

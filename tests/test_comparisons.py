@@ -7,8 +7,8 @@ import datasets
 import pytest
 from label_files import PAIR, fails, pairs
 
-from raterhf.data import normal
-from raterhf.data.comparisons import describe, read_labels
+from raterhf.data import normalise
+from raterhf.data.labels import describe, read_labels
 
 REAL = Path(__file__).parents[1] / "../shared/data"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"no folder {REAL}: the real data are not shipped")
@@ -112,7 +112,7 @@ def test_raters_whose_ratings_make_no_pair_are_listed(write):
 
 
 def test_too_many_pairs_of_ratings(write, monkeypatch):
-    monkeypatch.setattr(normal, "MAX_PAIRS", 5)
+    monkeypatch.setattr(normalise, "MAX_PAIRS", 5)
     rows = [{"rater_id": "r1", "prompt": "p", "response": str(i), "rating": i} for i in range(4)]
     fails("6 pairs of ratings, the most is 5", "rated 4 answers", ratings=write("r.jsonl", rows))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raterhf.figures.diversity import collapse_p_value, diversity_interval, simpson, simpson_error
+from raterhf.evaluation.metrics.diversity import collapse_p_value, diversity_interval, simpson, simpson_error
 
 
 def test_simpson_by_hand():

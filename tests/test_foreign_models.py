@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from raterhf.data.batches import Renderer
+from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
-from raterhf.inference.contestants import load_contestant
-from raterhf.models.backbone import load_pretrained, train_tokenizer
+from raterhf.evaluation.policies import load_contestant
+from raterhf.models.load import load_pretrained, train_tokenizer
 from raterhf.raters.pool import Rater
 
 SHAPE = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, head_dim=8)

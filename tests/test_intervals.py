@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from raterhf.figures import metrics
-from raterhf.figures.intervals import clopper_pearson, percentiles, without_bias
+from raterhf.evaluation import metrics
+from raterhf.evaluation.metrics.intervals import clopper_pearson, percentiles, without_bias
 
 
 @pytest.fixture

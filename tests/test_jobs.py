@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from raterhf.compare import jobs
 from raterhf.errors import UserError
+from raterhf.evaluation.compare import jobs
 
 
 def square(x: int) -> tuple[int, int]:

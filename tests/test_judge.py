@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raterhf.compare.judge import Arena, judge
-from raterhf.data.batches import Example
-from raterhf.data.comparisons import Labels
-from raterhf.data.worlds import label_people, load_world
+from raterhf.data.example import Example
+from raterhf.data.labels import Labels
+from raterhf.evaluation.compare.policy_metrics import Arena, judge
 from raterhf.raters.pool import Rater
+from raterhf.worlds.world import label_people, load_world
 
 N = 400
 

@@ -9,7 +9,7 @@ import pytest
 COUNT = """
 import resource
 import numpy as np
-from raterhf.memory import keep_freed_memory
+from raterhf.engine.memory import keep_freed_memory
 if {keep}:
     keep_freed_memory()
 faults = []

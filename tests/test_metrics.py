@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from raterhf.figures import coherence, metrics
+from raterhf.evaluation import metrics
+from raterhf.evaluation.metrics import coherence
 
 TYPES, QUESTIONS, CLASSES = 4, 6, 6
 N = 400

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from small_run import CONFIG
 
-from raterhf.compare.opponent import pair_rows, standard_scale
-from raterhf.compare.own_data import ask_again, compare_own
-from raterhf.compare.own_data_report import summary
-from raterhf.compare.run import compare
-from raterhf.data.comparisons import read_labels
+from raterhf.data.labels import read_labels
+from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.evaluation.compare.own_data import ask_again, compare_own
+from raterhf.evaluation.compare.world import compare
+from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import Recipe, parse_recipe
-from raterhf.training.prepare import read_data
-from raterhf.training.reward_stage import make_training
+from raterhf.reports.own_data import summary
+from raterhf.training.stages.reward import make_training
 from raterhf.training.start import save_start
 
 PETS = {"cat": "A cat.", "dog": "A dog.", "eel": "An eel."}
@@ -141,8 +141,8 @@ def test_vanilla_leaves_out_the_over_long_rows_that_ours_leaves_out(tmp_path):
 
 
 def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypatch):
-    monkeypatch.setattr("raterhf.compare.people.compare_people", lambda recipe, controls: "people")
-    monkeypatch.setattr("raterhf.compare.own_data.compare_own", lambda recipe, controls: "own")
+    monkeypatch.setattr("raterhf.evaluation.compare.discussions.compare_people", lambda recipe, controls: "people")
+    monkeypatch.setattr("raterhf.evaluation.compare.own_data.compare_own", lambda recipe, controls: "own")
     recipe = recipe_for(tmp_path)
     grouped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "train", "group_column": "site"})})
     assert (compare(grouped, None, 1), compare(grouped.model_copy(update={"policy": None}), None, 1)) == ("own", "people")

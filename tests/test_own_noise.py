@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from raterhf.data.batches import Renderer, collate
-from raterhf.inference.sampler import Sampler
-from raterhf.models.backbone import build_model, train_tokenizer
-from raterhf.models.own_noise import WIDTH, OwnNoise, OwnNoiseSampling, make_own_noise
+from raterhf.data.comparisons import ComparisonData
+from raterhf.data.example import collate
+from raterhf.data.renderer import Renderer
+from raterhf.engine.sampler import Sampler
+from raterhf.models.idiosyncratic import WIDTH, OwnNoise, OwnNoiseSampling, make_own_noise
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
-from raterhf.training.reward_module import ComparisonData
 
 VOCABULARY, OWN, N = 6, 512, 20_000
 LAW = torch.tensor([0.4, 0.25, 0.15, 0.1, 0.07, 0.03])

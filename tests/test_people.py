@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raterhf.compare import gatherings, people
-from raterhf.data.comparisons import read_labels
+from raterhf.data.labels import read_labels
 from raterhf.errors import UserError
+from raterhf.evaluation.compare import discussions, participants
 from raterhf.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def pairs_frame(votes):
         rows += [(rater, "Discussion: parks", "parks", y, n, split) for y in yes for n in no]
     frame = pd.DataFrame(rows, columns=["rater_id", "prompt", "discussion", "chosen", "rejected", "split"])
     tests = frame[frame.split == "train"].groupby("rater_id").head(2)
-    return pd.concat([frame, *(tests.assign(split=split) for split in people.TESTS)])
+    return pd.concat([frame, *(tests.assign(split=split) for split in discussions.TESTS)])
 
 
 def read_votes(path, split):
@@ -71,9 +71,9 @@ def test_template_with_a_missing_cell_is_a_bad_row(tmp_path):
 
 def test_vote_figures_by_hand():
     log_probs = np.log([[0.5, 0.25, 0.05], [0.1, 0.3, 0.4]])
-    law = gatherings.renormalised(log_probs)
+    law = participants.renormalised(log_probs)
     assert np.allclose(law, [[0.625, 0.3125, 0.0625], [0.125, 0.375, 0.5]])
-    figures = people.vote_figures(log_probs, np.array([0, 1]))
+    figures = discussions.vote_figures(log_probs, np.array([0, 1]))
     assert np.isclose(figures["vote_nll"], -(np.log(0.625) + np.log(0.375)) / 2)
     assert np.isclose(figures["vote_nll_plain"], -(np.log(0.5) + np.log(0.3)) / 2)
     assert figures["vote_accuracy"] == 0.5 and np.isclose(figures["valid"], 0.8)
@@ -81,7 +81,7 @@ def test_vote_figures_by_hand():
 
 def test_votes_are_drawn_from_their_laws():
     laws = np.tile([0.2, 0.0, 0.8], (2000, 1, 1))
-    drawn = gatherings.draw_votes(laws, np.random.default_rng(0))
+    drawn = participants.draw_votes(laws, np.random.default_rng(0))
     assert drawn.shape == (2000, 1)
     assert set(drawn[:, 0]) == {0, 2} and abs((drawn == 2).mean() - 0.8) < 0.03
 
@@ -92,9 +92,9 @@ def test_gather_takes_those_who_voted_on_most_statements(tmp_path):
     few = frame.rater_id.eq("p71") & ~frame.statement_id.isin(["s0", "s1", "s2"])
     frame.loc[frame.rater_id.eq("p70") & frame.statement_id.eq("s3"), "split"] = "other"
     frame[unseen & ~few].to_parquet(tmp_path / "votes.parquet")
-    rows = read_votes(tmp_path / "votes.parquet", people.UNSEEN[0])
+    rows = read_votes(tmp_path / "votes.parquet", discussions.UNSEEN[0])
     known = set(rows.demonstrations.prompt) - {"Discussion: parks\nstatement number 0"}
-    (gathering,) = gatherings.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
+    (gathering,) = participants.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
     assert gathering.real.shape == (31, 11)  # p71 is out, statement 0 is new
     assert gathering.novel_statements == ["Discussion: parks\nstatement number 0"]
     assert (gathering.real < 0).sum() == 1
@@ -103,7 +103,7 @@ def test_gather_takes_those_who_voted_on_most_statements(tmp_path):
 def test_too_few_people_is_an_error():
     rows = pd.DataFrame({"rater_id": ["a"], "prompt": ["x"], "completion": ["agree"], "group": ["g"]})
     with pytest.raises(UserError, match="no discussion has 30 people"):
-        gatherings.gather(rows, {"x"}, OPTIONS)
+        participants.gather(rows, {"x"}, OPTIONS)
 
 
 def camps(n_sets, n, noise, rng):
@@ -112,15 +112,15 @@ def camps(n_sets, n, noise, rng):
     sign = (camp[:, :, None] + np.arange(10)) % 2
     agree = np.where(sign == 1, 1 - noise, noise)
     laws = np.stack([agree, 1 - agree, 0 * agree], -1)
-    return laws, gatherings.draw_votes(laws[0], rng)
+    return laws, participants.draw_votes(laws[0], rng)
 
 
 def test_people_of_the_same_population_are_not_told_apart_but_nobody_is():
     rng = np.random.default_rng(1)
     _, real = camps(1, 120, 0.1, rng)
     real[::7, 3] = -1
-    coherent = gatherings.compare_with_real(camps(1, 120, 0.1, rng)[0], real, rng, 0)
-    nobody = gatherings.compare_with_real(np.full((1, 120, 10, 3), [0.5, 0.5, 0.0]), real, rng, 0)
+    coherent = participants.compare_with_real(camps(1, 120, 0.1, rng)[0], real, rng, 0)
+    nobody = participants.compare_with_real(np.full((1, 120, 10, 3), [0.5, 0.5, 0.0]), real, rng, 0)
     assert coherent["c2st_auc"] < 0.65 < 0.8 < nobody["c2st_auc"]
     assert 0.7 < coherent["mi_ratio"] < 1.3 and abs(nobody["mi_ratio"]) < 0.1
     assert coherent["tv"] < 0.1 and nobody["tv"] < 0.1  # both have the marginals
@@ -130,7 +130,7 @@ def test_people_of_the_same_population_are_not_told_apart_but_nobody_is():
 def test_absent_files_name_the_override(tmp_path):
     recipe = load_recipe(ROOT / "recipes" / "polis.yaml", [f"data.comparisons={tmp_path / 'none.parquet'}"])
     with pytest.raises(UserError, match="data.comparisons=PATH"):
-        people.check_files(recipe)
+        discussions.check_files(recipe)
 
 
 def test_learned_vectors_and_a_policy_stage_exclude_each_other():
@@ -144,14 +144,14 @@ def test_compare_people_from_files_to_metrics(tmp_path, monkeypatch):
     votes.to_parquet(tmp_path / "votes.parquet")
     pairs_frame(votes).to_parquet(tmp_path / "pairs.parquet")
     small = "{hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 2, head_dim: 8}"
-    monkeypatch.setattr(gatherings, "SETS", 1)
+    monkeypatch.setattr(participants, "SETS", 1)
     recipe = load_recipe(
         ROOT / "recipes" / "polis.yaml",
         [f"runs={tmp_path}", f"data.comparisons={tmp_path / 'pairs.parquet'}", f"data.demonstrations={tmp_path / 'votes.parquet'}",
          f"model.config={small}", "model.vocab_size=300", "raters.components=[1]", "raters.dim=4", "reward.steps=3",
          "reward.batch_size=64", "sft.steps=3", "sft.batch_size=32"],
     )  # fmt: skip
-    page = people.compare_people(recipe)
+    page = discussions.compare_people(recipe)
     found = json.loads((page.parent / "metrics.json").read_text())
     assert found["schema"] == 1
     assert set(found["reward_models"]) == {"rater", "null", "shuffled", "none"}
@@ -163,11 +163,11 @@ def test_compare_people_from_files_to_metrics(tmp_path, monkeypatch):
     assert text.count("<svg") == len(found["discussions"]["parks"]["statements"]) + 3
     assert (page.parent / "plots" / "votes-0-0.svg").is_file()
     # Controls that nobody asked for are neither trained nor spoken of.
-    text = people.compare_people(recipe, ["rater_new"]).read_text()
+    text = discussions.compare_people(recipe, ["rater_new"]).read_text()
     assert set(json.loads((page.parent / "metrics.json").read_text())["reward_models"]) == {"rater", "null"}
     assert "for nobody in particular." in text and "with IDs shuffled" not in text
     with pytest.raises(UserError, match="control 'vanilla' is not one of rater_known, rater_new, shuffled, none"):
-        people.compare_people(recipe, ["vanilla"])
+        discussions.compare_people(recipe, ["vanilla"])
 
 
 @pytest.mark.skipif(not POLIS.is_dir(), reason="../shared/data/polis is not there: real votes are not shipped")
@@ -175,9 +175,9 @@ def test_real_votes_keep_unseen_people_out_of_training():
     recipe = load_recipe(
         ROOT / "recipes" / "polis.yaml", [f"data.comparisons={POLIS / 'pairs.parquet'}", f"data.demonstrations={POLIS / 'votes.parquet'}"]
     )
-    train = people.rows_of(recipe, "demonstrations", "train")
-    unseen = people.rows_of(recipe, "demonstrations", people.UNSEEN)
+    train = discussions.rows_of(recipe, "demonstrations", "train")
+    unseen = discussions.rows_of(recipe, "demonstrations", discussions.UNSEEN)
     assert len(train) == 212_229 and train.rater_id.nunique() == 2_709
     assert not set(train.rater_id) & set(unseen.rater_id)
-    found = gatherings.gather(unseen, set(train.prompt), OPTIONS)
+    found = participants.gather(unseen, set(train.prompt), OPTIONS)
     assert [len(g.real) for g in found] == [158, 39, 34]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from raterhf.data.batches import Example, collate
+from raterhf.data.example import Example, collate
+from raterhf.engine import passes
+from raterhf.engine.plan import plan
+from raterhf.engine.scorer import Scorer, next_token_laws
 from raterhf.errors import UserError
-from raterhf.inference import passes
-from raterhf.inference.plan import plan
-from raterhf.inference.scorer import Scorer, next_token_laws
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -157,7 +157,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradients(tokenizer
     said = torch.arange(10)
     found = []
     for size in (2**26, 3 * 40):
-        monkeypatch.setattr("raterhf.inference.scorer.CHUNK_LOGITS", size)
+        monkeypatch.setattr("raterhf.engine.scorer.CHUNK_LOGITS", size)
         states = torch.randn(10, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
         log_prob, entropy = next_token_laws(lm_head, 40, states, said)
         (log_prob.sum() + 2 * entropy.sum()).backward()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from letters import LETTERS, Letters, Scripted
 
-from raterhf.probes import attractors
-from raterhf.probes.interview import PEOPLE, Answers, Interview
-from raterhf.probes.load import load_interview
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.questions import Asked
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation.probes import attractors
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
+from raterhf.evaluation.probes.load import load_interview
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.questions import Asked
+from raterhf.evaluation.probes.suite import run_probes
 
 END = "\0"
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small_talk import Said, interview
 
-from raterhf.figures import metrics
-from raterhf.probes import coherence
-from raterhf.probes.coherence import Tables
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation import metrics
+from raterhf.evaluation.probes import coherence
+from raterhf.evaluation.probes.coherence import Tables
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.suite import run_probes
 
 PET, SEA = (Said(key, "", None, size=3, kind="taste", listed=False) for key in ("pet", "sea"))
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small_talk import Said, interview
 
-from raterhf.figures import metrics
-from raterhf.probes import dice
-from raterhf.probes.laws import Laws
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation import metrics
+from raterhf.evaluation.probes import dice
+from raterhf.evaluation.probes.distributions import Laws
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.suite import run_probes
 
 COIN = Said("coin", "dice", np.array([0.51, 0.49]), listed=False)
 URN = Said("urn", "dice", np.array([0.8, 0.2]), listed=False)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from letters import LETTERS, Scripted
 
-from raterhf.figures.leaves import leaf_entropy, leaf_tv, repeat_probability
-from raterhf.probes import multiverse
-from raterhf.probes.interview import PEOPLE, Answers, Interview
-from raterhf.probes.load import load_interview
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.questions import Asked
-from raterhf.probes.suite import run_probes
-from raterhf.probes.tree import grow
+from raterhf.evaluation.metrics.leaves import leaf_entropy, leaf_tv, repeat_probability
+from raterhf.evaluation.probes import multiverse
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
+from raterhf.evaluation.probes.load import load_interview
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.questions import Asked
+from raterhf.evaluation.probes.suite import run_probes
+from raterhf.evaluation.probes.tree import grow
 from raterhf.raters.pool import Rater
 
 END = "\0"

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raterhf.data.worlds import load_world
-from raterhf.figures.overoptimisation import design, fit_curve
-from raterhf.inference.contestants import load_contestant
-from raterhf.probes import overoptimisation as probe
-from raterhf.probes.interview import Interview
-from raterhf.probes.load import said_by_people
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.suite import run_probes
-from raterhf.training.course import write_course
+from raterhf.evaluation.metrics.overoptimisation import design, fit_curve
+from raterhf.evaluation.policies import load_contestant
+from raterhf.evaluation.probes import overoptimisation as probe
+from raterhf.evaluation.probes.interview import Interview
+from raterhf.evaluation.probes.load import said_by_people
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.suite import run_probes
+from raterhf.training.training_curve import write_course
+from raterhf.worlds.world import load_world
 
 D = np.linspace(0, 4, 21)
 GOLD = 1 + D * (2 - np.where(D > 0, np.log(np.maximum(D, 1e-9)), 0))  # peaks at d = e

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from raterhf.errors import UserError
-from raterhf.probes.questions import read_questions, shipped_questions
+from raterhf.evaluation.probes.questions import read_questions, shipped_questions
 
 QUESTIONS = shipped_questions()
 STATED = [question for question in QUESTIONS if question.topic == "dice"]

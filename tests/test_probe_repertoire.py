@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from spoken import untrained, written
 
-from raterhf.data.worlds import load_world
-from raterhf.probes import repertoire
-from raterhf.probes.interview import PEOPLE, Interview
-from raterhf.probes.load import said_by_people
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.questions import Asked
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation.probes import repertoire
+from raterhf.evaluation.probes.interview import PEOPLE, Interview
+from raterhf.evaluation.probes.load import said_by_people
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.questions import Asked
+from raterhf.evaluation.probes.suite import run_probes
+from raterhf.worlds.world import load_world
 
 OPEN = Asked("joke", "jokes", ["Tell me a joke."])
 ATOMS = "Why do scientists distrust atoms?"

@@ -7,11 +7,11 @@ from scipy.spatial.distance import cdist
 from scipy.stats import energy_distance
 from small_talk import Said, interview
 
-from raterhf.figures import spanning as figures
-from raterhf.probes import spanning
-from raterhf.probes.interview import Answers
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation.metrics import spanning as figures
+from raterhf.evaluation.probes import spanning
+from raterhf.evaluation.probes.interview import Answers
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.suite import run_probes
 
 LINE = np.array([[0.0], [1.0], [3.0]])
 

@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse import csr_matrix
 from small_talk import Said, interview
 
-from raterhf.probes import temperature
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.suite import run_probes
-from raterhf.probes.temperature import Sweep
+from raterhf.evaluation.probes import temperature
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.suite import run_probes
+from raterhf.evaluation.probes.temperature import Sweep
 
 A, B = Said("a", "dice", np.array([0.5, 0.5])), Said("b", "dice", np.array([0.75, 0.25]))
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from spoken import untrained, written
 
-from raterhf.data.worlds import load_world
-from raterhf.probes import templates
-from raterhf.probes.interview import Answers
-from raterhf.probes.measure import CannotMeasure
-from raterhf.probes.questions import Asked
-from raterhf.probes.suite import run_probes
+from raterhf.evaluation.probes import templates
+from raterhf.evaluation.probes.interview import Answers
+from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.questions import Asked
+from raterhf.evaluation.probes.suite import run_probes
+from raterhf.worlds.world import load_world
 
 OPEN = Asked("bugs", "odd", ["Are bugs real?"], framed=["A child asks: are bugs real?"])
 CLOSED = Asked("bugs", "odd", ["Are bugs real?"], framed=["A child asks: are bugs real?"], classes=["yes", "no"])

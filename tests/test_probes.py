@@ -10,21 +10,22 @@ import pytest
 import torch
 from small_run import CONFIG, fails, invoke, succeeds
 
-from raterhf.data.worlds import load_world
 from raterhf.errors import UserError
-from raterhf.figures import metrics, repertoire
-from raterhf.figures.intervals import clopper_pearson
-from raterhf.models import backbone
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.evaluation import metrics
+from raterhf.evaluation.metrics import repertoire
+from raterhf.evaluation.metrics.intervals import clopper_pearson
+from raterhf.evaluation.probes import numbers
+from raterhf.evaluation.probes.distributions import Laws, etv, gamma, laws_of
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
+from raterhf.evaluation.probes.load import load_interview, said_by_people
+from raterhf.evaluation.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
+from raterhf.evaluation.probes.questions import Asked, read_questions, shipped_questions
+from raterhf.evaluation.probes.suite import merge_probes, run_probes
+from raterhf.models import load
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import sampling_laws
-from raterhf.probes import numbers
-from raterhf.probes.interview import PEOPLE, Answers, Interview
-from raterhf.probes.laws import Laws, etv, gamma, laws_of
-from raterhf.probes.load import load_interview, said_by_people
-from raterhf.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
-from raterhf.probes.page import at_gold
-from raterhf.probes.questions import Asked, read_questions, shipped_questions
-from raterhf.probes.suite import merge_probes, run_probes
+from raterhf.reports.probes import at_gold
+from raterhf.worlds.world import load_world
 
 
 def fixed(value: float, *replicates: float) -> Measured:
@@ -277,8 +278,8 @@ def test_a_folder_may_have_an_equals_sign_in_its_name(lm, tmp_path):
 def test_a_model_of_the_hub_is_loaded_by_its_name(lm, tmp_path, monkeypatch):
     fails("probe", "somebody/model", "--probes", "numbers", says="somebody/model is no folder here; give a run folder")
     fails("probe", "somebody/model", "--probes", "numbers", "--out", tmp_path, says="model somebody/model cannot be loaded")
-    load, asked = backbone.load_pretrained, []
-    monkeypatch.setattr(backbone, "load_pretrained", lambda path: asked.append(str(path)) or load(lm))
+    original, asked = load.load_pretrained, []
+    monkeypatch.setattr(load, "load_pretrained", lambda path: asked.append(str(path)) or original(lm))
     succeeds("probe", "base=somebody/model", "--probes", "numbers", "-n", 101, "--out", tmp_path)
     assert asked == ["somebody/model"]
 

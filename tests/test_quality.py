@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raterhf.figures import metrics
+from raterhf.evaluation import metrics
 
 
 def test_accuracy_and_nll_leave_ties_out():

@@ -10,7 +10,7 @@ import pytest
 from small_run import save_run
 from typer.testing import CliRunner
 
-from raterhf.cli import app
+from raterhf.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = "\n".join(re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S))

@@ -6,9 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from raterhf.figures import repertoire
-from raterhf.figures.diversity import simpson
-from raterhf.figures.metrics import entropy
+from raterhf.evaluation.metrics import entropy, repertoire
+from raterhf.evaluation.metrics.diversity import simpson
 
 SAID = np.array([2, 1, 1])  # a a b c
 

@@ -7,9 +7,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from raterhf.compare import plots, report, targets
-from raterhf.pages import bars
-from raterhf.pages.page import number, write_page
+from raterhf.reports import bars, comparison, comparison_plots, targets
+from raterhf.reports.page import number, write_page
 
 HUES = ["red", "orange", "yellow", "green", "blue", "purple"]
 TASTES = {
@@ -178,7 +177,7 @@ def fake_samples():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    path = report.write_report(fake_metrics(), out, fake_samples())
+    path = comparison.write_report(fake_metrics(), out, fake_samples())
     return path, path.read_text(encoding="utf-8")
 
 
@@ -191,7 +190,7 @@ def test_files_are_whole_and_no_part_is_left(written):
     assert path.name == "report.html" and page.rstrip().endswith("</html>")
     names = {p.name for p in path.parent.rglob("*") if p.is_file()}
     expected = {f"question-{key}.svg" for key in fake_metrics()["questions"]}
-    expected |= {f"{kind}-{panel}.svg" for kind in ("answers", "mi") for panel in plots.PANELS}
+    expected |= {f"{kind}-{panel}.svg" for kind in ("answers", "mi") for panel in comparison_plots.PANELS}
     assert names == expected | {"tradeoff.svg", "tradeoff-narrow.svg", "report.html"}
     for svg in (path.parent / "plots").iterdir():
         ET.parse(svg)
@@ -223,7 +222,7 @@ def test_ids_are_unique_and_plot_colours_follow_the_theme(written):
 
 def test_the_same_figures_give_the_same_plots():
     metrics = {"questions": {"die": fake_questions()["die"]}}
-    assert plots.draw(metrics) == plots.draw(metrics)
+    assert comparison_plots.draw(metrics) == comparison_plots.draw(metrics)
 
 
 def test_all_targets_met_by_the_made_up_figures():
@@ -299,7 +298,7 @@ def test_summary_says_so_when_it_did_not_work(tmp_path):
     assert second.startswith("Of 13 required targets 9 are met, 4 not met (")
     assert "hangs together" in second and "copies nobody" in second
     metrics["questions"] = metrics["coherence"] = None
-    page = report.write_report(metrics, tmp_path).read_text()
+    page = comparison.write_report(metrics, tmp_path).read_text()
     assert "It fell short: 4 of 13 required targets missed" in page and "It worked" not in page
 
 
@@ -313,7 +312,7 @@ def test_model_text_is_escaped_everywhere(tmp_path):
         "coherence": {"questions": [bad, "b"], "heat": {"real": [[0, 1], [1, 0]]}},
     }
     row = {"prompt": [{"role": "user", "content": bad}], "completion": bad, "rater": bad}
-    path = report.write_report(metrics, tmp_path, {"rater_new": [row], bad: [row]})
+    path = comparison.write_report(metrics, tmp_path, {"rater_new": [row], bad: [row]})
     page = path.read_text()
     assert "<script" not in page and page.count("&lt;script&gt;alert") > 8
     for svg in (tmp_path / "plots").iterdir():
@@ -329,7 +328,7 @@ def test_missing_and_null_figures_read_not_measured(tmp_path, keep):
     nulls = dict.fromkeys(full["policies"]["rater_new"])
     full["policies"] = {"rater_new": nulls, "vanilla": {"etv": 0.3}, "sft": None}
     metrics = {key: value if key in keep else None for key, value in full.items()} if keep else {}
-    page = report.write_report(metrics, tmp_path).read_text()
+    page = comparison.write_report(metrics, tmp_path).read_text()
     assert "not measured" in page and not re.search(r"\bnan\b|None", page)
     assert ("Nothing required was measured" in page) == (keep != ("sweeps", "equal_gold"))
     assert "No samples were recorded" in page
@@ -355,7 +354,7 @@ def test_invalid_share_is_the_last_bar():
 
 def test_equal_samples_are_counted_most_frequent_first():
     rows = [{"prompt": "p", "completion": c, "rater": r} for c, r in (("x", "r0"), ("y", "r1"), ("y", "r2"))]
-    (block,) = report.sample_blocks({"vanilla": rows})
+    (block,) = comparison.sample_blocks({"vanilla": rows})
     assert [cell["policy"] for cell in block["cells"]] == ["population", "vanilla", "rater_new"]
     twice, once = block["cells"][1]["texts"]
     assert twice == {"text": "y", "count": 2, "rater": "r1"}
@@ -365,7 +364,7 @@ def test_equal_samples_are_counted_most_frequent_first():
 
 def test_flatten_gives_the_command_lines_overrides():
     recipe = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
-    assert report.flatten(recipe) == [("a.b", 1), ("a.c.d", [1, 2]), ("e", None)]
+    assert comparison.flatten(recipe) == [("a.b", 1), ("a.c.d", [1, 2]), ("e", None)]
 
 
 def test_probes_stand_in_the_report_with_their_holes(tmp_path):
@@ -375,7 +374,7 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
         "subjects": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
         "separation": [0.2, 0.1, 0.3], "recovered": [0.875, 0.8, None], "false_alarms": {}, "holes": ["base: <nothing> valid"],
     }  # fmt: skip
-    page = report.write_report(
+    page = comparison.write_report(
         fake_metrics() | {"probes": {"numbers": probe}}, tmp_path, probed={"numbers-num10": "<svg></svg>"}
     ).read_text()
     section = page[page.index('id="probes"') : page.index('id="figures"')]
@@ -385,7 +384,7 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     assert "0.400" in section and "[0.300, 0.500]" in section and "<h3>num10</h3>" in section
     assert "stems, <code>etv</code> &amp; &lt;more&gt;" in section
     assert "gamma" not in section  # nobody has it
-    assert "Not run." in report.write_report(fake_metrics(), tmp_path).read_text()
+    assert "Not run." in comparison.write_report(fake_metrics(), tmp_path).read_text()
 
 
 def test_what_no_page_may_hold_is_replaced(tmp_path):

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from raterhf.data.batches import Example, Renderer, collate
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf.data.comparisons import ComparisonData, OwnAnswers
+from raterhf.data.example import Example, collate
+from raterhf.data.renderer import Renderer
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-from raterhf.training.reward_module import ComparisonData, OwnAnswers, RewardModule, calibrate
+from raterhf.training.reward_module import RewardModule, calibrate
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
           "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip

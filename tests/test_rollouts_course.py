@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raterhf.compare.opponent import LOOKS, Rollouts
-from raterhf.data.worlds import load_world
+from raterhf.evaluation.trl_baseline import LOOKS, Rollouts
+from raterhf.worlds.world import load_world
 
 
 def test_windows_of_samples_and_of_the_log():

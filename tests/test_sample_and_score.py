@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_run import CONFIG, fails, invoke, one_gaussian, rows_of, succeeds
 
-from raterhf.data.batches import Renderer, collate
-from raterhf.inference import requests
-from raterhf.inference.sampler import Sampler
-from raterhf.models.backbone import build_model, train_tokenizer
+from raterhf import run as requests
+from raterhf.data.example import collate
+from raterhf.data.renderer import Renderer
+from raterhf.engine.sampler import Sampler
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, save_reward
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LogitsProcessorList, MinPLogitsWarper
 
-from raterhf.data.batches import Example, Renderer, collate
+from raterhf.data.example import Example, collate
+from raterhf.data.renderer import Renderer
+from raterhf.engine.sampler import Sampler
+from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.errors import UserError
-from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer, completion_log_probs
-from raterhf.models.backbone import build_model, train_tokenizer
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy, save_reward
-from raterhf.models.own_noise import gumbel_of_normal, make_own_noise
+from raterhf.models.idiosyncratic import gumbel_of_normal, make_own_noise
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from raterhf.data.batches import Example
+from raterhf.data.example import Example
+from raterhf.engine.scorer import Scorer
+from raterhf.engine.session import Session
 from raterhf.errors import UserError
-from raterhf.inference.scorer import Scorer
-from raterhf.inference.session import Session
 from raterhf.models.reward import RewardModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,10 +8,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from raterhf.engine import layout
+from raterhf.engine.attention import Keys, hidden_states, refuse_states
+from raterhf.engine.layout import Forest, lay_out
 from raterhf.errors import UserError
-from raterhf.models import layout
-from raterhf.models.layout import Forest, lay_out
-from raterhf.models.shared import Keys, hidden_states, refuse_states
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

@@ -11,15 +11,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from raterhf.data.worlds import base_corpus, label_people, load_world
+from raterhf import io
 from raterhf.errors import UserError
-from raterhf.inference.requests import Completions, sample, score
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.recipe import Data, Recipe, parse_recipe
+from raterhf.run import Completions, sample, score
 from raterhf.training import fit as fitting
-from raterhf.training import policy_stage, reward_stage, stages
+from raterhf.training import imitation, pipeline
+from raterhf.training.stages import policy as policy_stage
+from raterhf.training.stages import reward as reward_stage
 from raterhf.training.start import new_model
+from raterhf.worlds.world import base_corpus, label_people, load_world
 
 STAGES = ("base", "reward", "sft", "policy")
 TINY = {
@@ -79,7 +82,7 @@ def make_recipe(data: Path, runs: Path, **changes) -> Recipe:
 def done(data, tmp_path_factory) -> Recipe:
     """A run whose four stages were trained without interruption."""
     recipe = make_recipe(data, tmp_path_factory.mktemp("runs"))
-    stages.train(recipe)
+    pipeline.train(recipe)
     return recipe
 
 
@@ -116,7 +119,7 @@ def interrupt(monkeypatch, at: int) -> None:
 
         fitting.fit(module, interrupted, *settings)
 
-    for place in (stages, reward_stage, policy_stage):
+    for place in (imitation, reward_stage, policy_stage):
         monkeypatch.setattr(place, "fit", fit)
 
 
@@ -156,7 +159,7 @@ def test_nothing_in_a_run_folder_needs_unpickling(done):
 
 def test_a_second_train_skips_every_stage(done, capsys):
     before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.safetensors")}
-    stages.train(done)
+    pipeline.train(done)
     out = capsys.readouterr().out
     assert [line.split(":")[0] for line in out.splitlines() if "done before, skipped" in line] == list(STAGES)
     assert before == {path: path.stat().st_mtime_ns for path in done.folder.rglob("*.safetensors")}
@@ -164,45 +167,45 @@ def test_a_second_train_skips_every_stage(done, capsys):
 
 def test_stages_depend_on_all_keys_of_the_labels():
     keys = {f"data.{key}" for key in Data.model_fields} - {"data.world", "data.base"}
-    assert keys <= set(stages.DEPENDS["reward"]) and keys - {"data.held_out"} <= set(stages.DEPENDS["sft"])
+    assert keys <= set(pipeline.DEPENDS["reward"]) and keys - {"data.held_out"} <= set(pipeline.DEPENDS["sft"])
 
 
 def test_a_model_folder_that_is_written_anew_is_another_model(data, tmp_path):
     recipe = make_recipe(data, tmp_path)
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(tmp_path)})})
-    before = stages._inputs(recipe, "reward")["model"]
+    before = pipeline._inputs(recipe, "reward")["model"]
     (tmp_path / "started.json").write_text("{}")  # says when, not what
-    assert stages._inputs(recipe, "reward")["model"] == before
+    assert pipeline._inputs(recipe, "reward")["model"] == before
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
-    assert stages._inputs(recipe, "reward")["model"] != before
+    assert pipeline._inputs(recipe, "reward")["model"] != before
 
 
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):
     copy_before(done, "policy", tmp_path)
     recipe = make_recipe(data, tmp_path, reward={"lr": 2e-3}, policy=None)
-    stages.train(recipe)
+    pipeline.train(recipe)
     out = capsys.readouterr().out
     assert "base: done before, skipped" in out
     assert "reward: trained again, since reward changed" in out
     assert "sft: trained again, since stage reward changed" in out
     before, after = (weights(Path(folder) / "tiny" / "reward") for folder in (done.runs, tmp_path))
     assert any(not torch.equal(before[key], after[key]) for key in before)
-    stages.train(recipe)
+    pipeline.train(recipe)
     assert capsys.readouterr().out.count("done before, skipped") == 3
 
 
 def test_a_changed_file_and_a_dropped_stage_train_again(done, data, tmp_path, capsys):
     copied = shutil.copytree(data, tmp_path / "data")
     recipe = make_recipe(copied, tmp_path, reward=None, sft=None, policy=None)
-    stages.train(recipe)
+    pipeline.train(recipe)
     with open(copied / "base.csv", "a") as file:
         file.write("Flip a coin.,heads.\n")
-    stages.train(recipe)
+    pipeline.train(recipe)
     assert "base: trained again, since data.base changed" in capsys.readouterr().out
-    assert not stages._finished(recipe.folder / "base", stages._inputs(recipe, "base") | {"data.base": None})
+    assert not pipeline._finished(recipe.folder / "base", pipeline._inputs(recipe, "base") | {"data.base": None})
     shutil.copytree(done.folder / "reward", tmp_path / "plain" / "reward")
-    without_base = stages._inputs(done.model_copy(update={"base": None}), "reward")
-    assert not stages._finished(tmp_path / "plain" / "reward", without_base)
+    without_base = pipeline._inputs(done.model_copy(update={"base": None}), "reward")
+    assert not pipeline._finished(tmp_path / "plain" / "reward", without_base)
     assert "reward: trained again, since stage base changed" in capsys.readouterr().out
 
 
@@ -213,10 +216,10 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(done, tmp_path, monkey
     with monkeypatch.context() as patched:
         interrupt(patched, at)
         with pytest.raises(KeyboardInterrupt):
-            stages.train_stage(recipe, stage, folder)
+            pipeline.train_stage(recipe, stage, folder)
     assert not (folder / "stage.json").exists() and not (folder / "model.safetensors").exists()
     torch.manual_seed(12345)  # another process starts from another state
-    stages.train_stage(recipe, stage, folder)
+    pipeline.train_stage(recipe, stage, folder)
     assert f"{stage}: resuming at step {at // 2 * 2} of" in capsys.readouterr().out
     assert_same_weights(folder, done.folder / stage)
     if stage == "base":  # the one with steps enough for a line of the log
@@ -227,15 +230,15 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(done, tmp_path, monkey
 def test_rloo_steers_its_kl_and_resumes_to_the_same_weights(done, data, tmp_path, monkeypatch):
     settings = make_recipe(data, tmp_path, policy=RLOO).policy
     whole = copy_before(done, "policy", tmp_path / "whole", policy=settings)
-    stages.train_stage(whole, "policy", whole.folder / "policy")
+    pipeline.train_stage(whole, "policy", whole.folder / "policy")
     parts = copy_before(done, "policy", tmp_path / "parts", policy=settings)
     with monkeypatch.context() as patched:
         interrupt(patched, 3)
         with pytest.raises(KeyboardInterrupt):
-            stages.train_stage(parts, "policy", parts.folder / "policy")
+            pipeline.train_stage(parts, "policy", parts.folder / "policy")
     # the controller has moved beta, and the state remembers it
     assert beta_of(parts.folder / "policy" / "state") != settings.beta
-    stages.train_stage(parts, "policy", parts.folder / "policy")
+    pipeline.train_stage(parts, "policy", parts.folder / "policy")
     assert_same_weights(whole.folder / "policy", parts.folder / "policy")
     assert weights(whole.folder / "policy")["model.safetensors:model.norm.weight"].std() > 0
 
@@ -250,9 +253,9 @@ def test_a_stage_interrupted_under_another_recipe_starts_anew(done, data, tmp_pa
     with monkeypatch.context() as patched:
         interrupt(patched, 5)
         with pytest.raises(KeyboardInterrupt):
-            stages.train(recipe)
+            pipeline.train(recipe)
     changed = make_recipe(data, tmp_path, base={"lr": 1e-3}, reward=None, sft=None, policy=None)
-    stages.train(changed)
+    pipeline.train(changed)
     out = capsys.readouterr().out
     assert "base: begun again, since base changed" in out and "resuming" not in out
 
@@ -312,8 +315,8 @@ def test_a_full_disk_in_training_is_an_error_that_resumes(done, tmp_path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save_file", second_fails)
         with pytest.raises(UserError, match="No space left"):
-            stages.train_stage(recipe, "sft", folder)
-    stages.train_stage(recipe, "sft", folder)
+            pipeline.train_stage(recipe, "sft", folder)
+    pipeline.train_stage(recipe, "sft", folder)
     assert "sft: resuming at step 2 of 5" in capsys.readouterr().out
     assert_same_weights(folder, done.folder / "sft")
 
@@ -323,7 +326,7 @@ def test_a_full_disk_in_training_is_an_error_that_resumes(done, tmp_path, monkey
 def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     recipe = make_recipe(data, tmp_path, raters={"encoding": encoding}, policy=algorithm)
     shutil.copytree(done.folder / "base", recipe.folder / "base")
-    stages.train(recipe)
+    pipeline.train(recipe)
     assert load_pool(recipe.folder / "policy").encoding == encoding
     spec = "none" if encoding == "none" else "t0003"
     rows = sample(recipe.folder, ["Flip a coin."], spec, 2, 0, max_new_tokens=3)
@@ -336,7 +339,7 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
 def test_other_sites_train(done, data, tmp_path, site, capsys):
     recipe = make_recipe(data, tmp_path, reward={"site": site, "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2})
     shutil.copytree(done.folder / "base", recipe.folder / "base")
-    stages.train(recipe)
+    pipeline.train(recipe)
     model, _, header = load_reward(recipe.folder / "reward")
     assert "the population is chosen by the vectors' density, since site " + site in capsys.readouterr().out
     assert header["site"] == site and model.reader.tokens == 2
@@ -354,18 +357,18 @@ def test_learning_rate():
 
 def test_a_kill_between_two_renames_loses_nothing(tmp_path):
     place = tmp_path / "model"
-    checkpoint.write_folder(place, lambda fresh: (fresh / "a.txt").write_text("first"))
+    io.write_folder(place, lambda fresh: (fresh / "a.txt").write_text("first"))
     place.rename(tmp_path / ".model.old")  # where the old folder is when the process dies
-    checkpoint.write_folder(place, lambda fresh: (fresh / "b.txt").write_text("second"))
+    io.write_folder(place, lambda fresh: (fresh / "b.txt").write_text("second"))
     assert {path.name: path.read_text() for path in place.iterdir()} == {"a.txt": "first", "b.txt": "second"}
     place.rename(tmp_path / ".model.old")
-    assert (checkpoint.recover(place) / "a.txt").read_text() == "first"
+    assert (io.recover(place) / "a.txt").read_text() == "first"
 
 
 def test_a_diverging_training_stops(data, tmp_path):
     recipe = make_recipe(data, tmp_path, reward={"lr": 1e20, "steps": 12}, sft=None, policy=None)
     with pytest.raises(UserError, match="the training diverged; lower the learning rate"):
-        stages.train(recipe)
+        pipeline.train(recipe)
     assert not (tmp_path / "tiny" / "reward" / "raterhf.json").exists()
 
 
@@ -376,7 +379,7 @@ def test_one_rater_left_to_train_on_is_refused_before_anything_is_trained(data, 
     two = {"comparisons": str(tmp_path / "two.csv"), "demonstrations": None, "raters": None}
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update=two)})
     with pytest.raises(UserError, match="1 labelled rater.* to train on beside 1 kept for validation.*data.validate_share=0"):
-        stages.train(recipe)
+        pipeline.train(recipe)
 
 
 def test_bad_labels_are_named_before_a_base_model_is_trained_for_them(data, tmp_path, capsys):
@@ -385,14 +388,14 @@ def test_bad_labels_are_named_before_a_base_model_is_trained_for_them(data, tmp_
     recipe = make_recipe(data, tmp_path)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"comparisons": str(bad)})})
     with pytest.raises(UserError, match="1 bad row"):
-        stages.train(recipe)
+        pipeline.train(recipe)
     assert "base: training" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="could not be written"):
-        checkpoint.write_text(tmp_path / "file" / "a.txt", "text")
+        io.write_text(tmp_path / "file" / "a.txt", "text")
 
 
 @pytest.mark.parametrize("site", ["prefix", "suffix", "head"])

@@ -16,8 +16,8 @@ from transformers import (
 )
 from trl import RewardTrainer, RLOOTrainer, SFTTrainer
 
-from raterhf.compare import vanilla
 from raterhf.errors import UserError
+from raterhf.evaluation import trl_trainers
 
 PROMPTS = ["Name a colour.", "Pick a colour, please.\n"]
 COLOURS = ["red", "green", "blue", "purple"]
@@ -102,14 +102,14 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
     assert tokenizer("Name a colour.\nred").input_ids != head[PROMPTS[0]] + tokenizer("red").input_ids
     expected = {(*head[p], *tokenizer(c).input_ids, 1) for p in PROMPTS for c in COLOURS}
 
-    sft = vanilla.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, seed=0)
+    sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, seed=0)
     (batch,) = batches["SFTTrainer"]
     assert set(unpadded(batch["input_ids"])) <= expected
     # Loss on the completion and its EOS alone.
     trained = {tuple(i for i in row.tolist() if i != -100) for row in batch["labels"]}
     assert trained == {(*tokenizer(c).input_ids, 1) for c in COLOURS}
 
-    vanilla.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
+    trl_trainers.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
     (batch,) = batches["RewardTrainer"]
     assert set(unpadded(batch["input_ids"])) <= expected and len(batch["input_ids"]) == 32
 
@@ -117,7 +117,7 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
     reward = lambda prompts, completions: judged.extend(zip(prompts, completions)) or [0.0] * len(prompts)  # noqa: E731
     watched = []
     watch = lambda step, prompts, completions: watched.append((step, len(prompts), len(completions)))  # noqa: E731
-    vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0, watch=watch)
+    trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0, watch=watch)
     assert watched == [(0, 32, 32)]
     (batch,) = batches["RLOOTrainer"]
     assert set(unpadded(batch["prompt_ids"])) == {tuple(ids) for ids in head.values()}
@@ -131,7 +131,7 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
 
 
 def test_reward_is_read_at_the_eos(base, tmp_path):
-    folder = vanilla.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
+    folder = trl_trainers.train_reward(base, tmp_path / "reward", pairs(16), REWARD, seed=0)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     prompts, completions = [PROMPTS[0]] * 3 + [PROMPTS[1]], ["red", "a much longer purple", "red", "blue"]
@@ -142,21 +142,21 @@ def test_reward_is_read_at_the_eos(base, tmp_path):
             states = model.model(torch.tensor([ids])).last_hidden_state
             by_hand.append(model.score(states[0, -1]).item())
     for batch_size in (1, 3, 256):
-        scores = vanilla.load_scorer(folder, batch_size)(prompts, completions)
+        scores = trl_trainers.load_scorer(folder, batch_size)(prompts, completions)
         assert np.allclose(scores, by_hand, atol=1e-5)
     assert scores[0] == scores[2]
 
 
 def test_learns(base, tmp_path):
     sft_args = SFT | {"max_steps": 60, "lr_scheduler_type": "constant"}
-    sft = vanilla.train_sft(base, tmp_path / "sft", demonstrations(64), sft_args, seed=0)
-    reward = vanilla.train_reward(base, tmp_path / "reward", pairs(256), REWARD | {"max_steps": 40}, seed=0)
-    score = vanilla.load_scorer(reward)
+    sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(64), sft_args, seed=0)
+    reward = trl_trainers.train_reward(base, tmp_path / "reward", pairs(256), REWARD | {"max_steps": 40}, seed=0)
+    score = trl_trainers.load_scorer(reward)
     order = score([PROMPTS[0]] * 4, COLOURS)
     assert np.all(np.diff(order) < -0.5), order
 
     standardised = lambda p, c: (score(p, c) - order.mean()) / order.std()  # noqa: E731
-    rl = vanilla.train_rl(sft, tmp_path / "rl", PROMPTS, standardised, RL | {"max_steps": 20}, seed=0)
+    rl = trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, standardised, RL | {"max_steps": 20}, seed=0)
     log = pd.read_csv(rl / "log.csv")
     assert log["reward"].iloc[-3:].mean() > log["reward"].iloc[:3].mean() + 0.5
     assert log["kl_completion"].iloc[-1] > 0.3
@@ -176,18 +176,18 @@ def test_learns(base, tmp_path):
 )
 def test_wrong_arguments(base, tmp_path, args, message):
     with pytest.raises(UserError, match=message):
-        vanilla.train_sft(base, tmp_path / "sft", demonstrations(2), args, seed=0)
+        trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(2), args, seed=0)
     assert not (tmp_path / "sft").exists()
 
 
 def test_too_long_is_an_error(base, tmp_path):
     long = "red " * 40
     with pytest.raises(UserError, match="tokens"):
-        vanilla.train_sft(base, tmp_path / "a", demonstrations(2).assign(completion=long), SFT, seed=0)
+        trl_trainers.train_sft(base, tmp_path / "a", demonstrations(2).assign(completion=long), SFT, seed=0)
     with pytest.raises(UserError, match="tokens"):
-        vanilla.train_reward(base, tmp_path / "b", pairs(2).assign(rejected=long), REWARD, seed=0)
+        trl_trainers.train_reward(base, tmp_path / "b", pairs(2).assign(rejected=long), REWARD, seed=0)
     with pytest.raises(UserError, match="tokens"):
-        vanilla.train_rl(base, tmp_path / "c", [long * 2], lambda p, c: [0.0] * len(p), RL, seed=0)
+        trl_trainers.train_rl(base, tmp_path / "c", [long * 2], lambda p, c: [0.0] * len(p), RL, seed=0)
 
 
 def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
@@ -195,4 +195,4 @@ def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(tmp_path / "same")
     with pytest.raises(UserError, match="pad"):
-        vanilla.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)
+        trl_trainers.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)

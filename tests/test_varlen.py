@@ -5,9 +5,9 @@ import pytest
 import torch
 from test_shared import KINDS, LENGTHS, PARENTS, alone, ids, make, run
 
-from raterhf.models import layout, shared, varlen
-from raterhf.models.layout import lay_out
-from raterhf.models.shared import Keys, hidden_states
+from raterhf.engine import attention, layout, varlen
+from raterhf.engine.attention import Keys, hidden_states
+from raterhf.engine.layout import lay_out
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def calls(monkeypatch) -> list[bool]:
         return torch.cat(outs), torch.cat(weights, 1)
 
     monkeypatch.setattr(varlen, "attend", attend)
-    monkeypatch.setattr(shared, "runs_work", lambda *_: True)
+    monkeypatch.setattr(attention, "runs_work", lambda *_: True)
     return made
 
 
@@ -91,7 +91,7 @@ def test_the_kernel_takes_what_it_is_given():
 
 
 def test_there_are_no_runs_on_a_cpu():
-    assert not shared.runs_work(CPU, torch.bfloat16, (4, 16), 2)
+    assert not attention.runs_work(CPU, torch.bfloat16, (4, 16), 2)
 
 
 @CUDA
@@ -99,7 +99,7 @@ def test_there_are_no_runs_on_a_cpu():
 def test_runs_work_on_cuda():
     device = torch.device("cuda")
     for heads, key_heads in (((6, 64), 2), ((16, 128), 8)):
-        assert shared.runs_work(device, torch.bfloat16, heads, key_heads)
+        assert attention.runs_work(device, torch.bfloat16, heads, key_heads)
     backbone = make("qwen3", head_dim=16).to(device)
     expected = alone(backbone.cpu(), lay_out(LENGTHS, PARENTS, CPU))
     forest = lay_out(LENGTHS, PARENTS, device)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from raterhf.data.worlds import People, Question, World, _Labelling, base_corpus, label_people, load_world
+from raterhf.worlds.world import People, Question, World, _Labelling, base_corpus, label_people, load_world
 
 N = 20_000
 

@@ -16,17 +16,19 @@ from torch import Tensor
 
 from raterhf.bench.measure import machine
 from raterhf.bench.score import in_batches
-from raterhf.data.batches import Renderer
-from raterhf.data.comparisons import Labels, read_recipe
+from raterhf.data import prepare
+from raterhf.data.comparisons import ComparisonData
+from raterhf.data.labels import Labels, read_recipe
+from raterhf.data.renderer import Renderer
+from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.errors import UserError
-from raterhf.figures.metrics import accuracy
-from raterhf.inference.scorer import TOKEN_BUDGET
-from raterhf.models.precision import pick_device
+from raterhf.evaluation.metrics import accuracy
+from raterhf.models.place import pick_device
 from raterhf.recipe import Recipe
-from raterhf.training import prepare, stages
+from raterhf.training import pipeline
 from raterhf.training.fit import fit
-from raterhf.training.reward_module import ComparisonData, evaluate
-from raterhf.training.reward_stage import RewardTraining, make_training
+from raterhf.training.reward_module import evaluate
+from raterhf.training.stages.reward import RewardTraining, make_training
 
 TIMED = 2  # updates of the unshared model, after one that warms up
 JUDGED = 10_000  # comparisons kept back that the accuracy is read on, at most
@@ -43,7 +45,7 @@ def bench_accuracy(
     found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "split": split, "rows": []}
     other = None if split is None else read_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})}))
     if recipe.base:
-        stages.train_stage(recipe, "base", recipe.folder / "base")
+        pipeline.train_stage(recipe, "base", recipe.folder / "base")
     for site in sites:
         changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"site": site})})
         print(f"{site}: {recipe.reward.steps} updates", flush=True)

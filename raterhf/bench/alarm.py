@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import brentq
 
-from raterhf.figures.diversity import agreement_at, collapse_p_value
-from raterhf.figures.intervals import clopper_pearson
+from raterhf.evaluation.metrics.diversity import agreement_at, collapse_p_value
+from raterhf.evaluation.metrics.intervals import clopper_pearson
 from raterhf.recipe import Probes
-from raterhf.training.collapse import FALSE_ALARMS
+from raterhf.training.monitor import FALSE_ALARMS
 
 LAWS = {
     "fair coin": np.full(2, 1 / 2),

@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from raterhf import memory
-from raterhf.models.precision import matrix_product_rate
+from raterhf.engine import memory
+from raterhf.models.place import matrix_product_rate
 
 
 @dataclass(frozen=True)

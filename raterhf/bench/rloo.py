@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, figures
 from raterhf.bench.workload import Sizes, config_of, draw_examples, make_classifier, make_reward, parameters, word_tokenizer, words_of
-from raterhf.compare.vanilla import rloo_trainer, train_quietly
-from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer
+from raterhf.engine.sampler import Sampler
+from raterhf.engine.scorer import Scorer
+from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
 from raterhf.models.policy import Policy
 from raterhf.recipe import Optimisation
 from raterhf.training.fit import fit

@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, figures
 from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, parameters
-from raterhf.data.batches import Example, collate
+from raterhf.data.example import Example, collate
+from raterhf.engine.sampler import Sampler
 from raterhf.errors import UserError
-from raterhf.inference.sampler import Sampler
 from raterhf.models.policy import Policy
 
 

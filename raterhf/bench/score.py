@@ -16,9 +16,9 @@ from transformers import TextClassificationPipeline
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.workload import Sizes, draw_for, make_classifier, make_reward, own_sizes, parameters, sites_of, word_tokenizer, words_of
-from raterhf.data.batches import Batch, Example, budget_batches, collate
-from raterhf.inference.scorer import Scorer
-from raterhf.models.shared import attention_of
+from raterhf.data.example import Batch, Example, budget_batches, collate
+from raterhf.engine.attention import attention_of
+from raterhf.engine.scorer import Scorer
 
 NAIVE_ROWS = 64
 CHECKED = 16

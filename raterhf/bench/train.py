@@ -13,9 +13,9 @@ from torch import Tensor
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
 from raterhf.bench.workload import Sizes, draw_for, make_reward, own_sizes, parameters, sites_of
-from raterhf.data.batches import Example, budget_batches
+from raterhf.data.example import Example, budget_batches
+from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
-from raterhf.inference.scorer import Scorer
 
 
 def bench_train(

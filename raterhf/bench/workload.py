@@ -16,13 +16,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from raterhf.data.batches import Example
+from raterhf.data.example import Example
+from raterhf.engine.checks import soft_tokens
 from raterhf.errors import UserError
-from raterhf.inference.checks import soft_tokens
-from raterhf.inference.requests import SCORED_BY, find_stage
 from raterhf.models.backbone import window_of
 from raterhf.models.checkpoint import load_reward, read_header
 from raterhf.models.reward import RewardModel
+from raterhf.run import SCORED_BY, find_stage
 
 # 20 million parameters beside the embeddings, in the shape of Qwen3.
 SMALL = {

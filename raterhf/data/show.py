@@ -4,8 +4,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from raterhf.data.comparisons import describe, read_labels, read_recipe
 from raterhf.data.corpus import read_corpus
+from raterhf.data.labels import describe, read_labels, read_recipe
 from raterhf.recipe import Recipe
 
 KINDS = ("comparisons", "ratings", "demonstrations")

@@ -8,11 +8,7 @@ A model folder is an ordinary `save_pretrained` folder (a policy's holds the lan
 """
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,64 +21,15 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
-from raterhf.models.backbone import load_pretrained
-from raterhf.models.own_noise import make_own_noise
+from raterhf.io import read_json, recover, write_folder
+from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.load import load_pretrained
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 
 SCHEMA = 3
-
-
-def recover(target: Path) -> Path:
-    """Put back what a process killed between the two renames of `write_folder` left beside its place. Returns target."""
-    target = Path(target)
-    left = target.with_name(f".{target.name}.old")
-    if left.is_dir() and not target.exists():
-        os.replace(left, target)
-    return target
-
-
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay."""
-    target = recover(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        fill(fresh)
-        if target.exists():
-            for old in target.iterdir():
-                if not (fresh / old.name).exists():
-                    (shutil.copytree if old.is_dir() else shutil.copy2)(old, fresh / old.name)
-            doomed = target.with_name(f".{target.name}.old")
-            shutil.rmtree(doomed, ignore_errors=True)
-            os.replace(target, doomed)
-            os.replace(fresh, target)
-            shutil.rmtree(doomed)
-        else:
-            os.replace(fresh, target)
-    except OSError as error:
-        raise UserError(
-            f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, "utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from None
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -95,19 +42,6 @@ def _read(path: Path, load: Callable):
     try:
         return load(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
-
-
-def read_json(path: Path) -> dict:
-    """A JSON object of a run folder. Raises UserError where it is missing or damaged."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing, so {path.parent} is no raterhf folder; give a run folder such as runs/dice")
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"a {type(found).__name__}, not an object")
-        return found
-    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
-from raterhf.data.batches import Batch
+from raterhf.data.example import Batch
 from raterhf.models.backbone import next_logits
 from raterhf.models.cache import continued
-from raterhf.models.own_noise import OwnNoise, OwnNoiseSampling
+from raterhf.models.idiosyncratic import OwnNoise, OwnNoiseSampling
 from raterhf.raters.space import PrefixReader
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from raterhf.data.batches import Batch
+from raterhf.data.example import Batch
 from raterhf.models.backbone import with_prefix, with_suffix
-from raterhf.models.own_noise import OwnNoise
+from raterhf.models.idiosyncratic import OwnNoise
 from raterhf.raters.space import PrefixReader
 
 

@@ -21,10 +21,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
-from raterhf.models.checkpoint import load_training_state, recover, save_training_state
+from raterhf.io import recover
+from raterhf.models.checkpoint import load_training_state, save_training_state
 from raterhf.recipe import Optimisation
-from raterhf.training.collapse import Collapse
-from raterhf.training.course import COURSE
+from raterhf.training.monitor import Collapse
+from raterhf.training.training_curve import COURSE
 
 CHECK_EVERY = 5  # steps between two looks at the loss, each of which waits for the device
 

@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from raterhf.data.batches import Example
-from raterhf.models.own_noise import OwnNoise
+from raterhf.data.comparisons import ComparisonData
+from raterhf.data.example import Example
+from raterhf.models.idiosyncratic import OwnNoise
 from raterhf.training import losses
-from raterhf.training.reward_module import ComparisonData
 
 SAME = 0.02  # cosines that differ by less are of one question
 

@@ -10,8 +10,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import completion_log_probs
+from raterhf.engine.sampler import Sampler
+from raterhf.engine.scorer import completion_log_probs
 from raterhf.models.policy import Policy
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses

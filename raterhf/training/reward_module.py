@@ -11,67 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from raterhf.data.batches import Example
-from raterhf.inference.scorer import Scorer
+from raterhf.data.comparisons import ComparisonData, OwnAnswers
+from raterhf.engine.scorer import Scorer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-
-
-@dataclass(frozen=True)
-class ComparisonData:
-    """Rendered comparisons: examples [N] by index, `a`, `b`, `label`, `rater`, `group` arrays [B].
-
-    `group` numbers what is asked: comparisons of one group share completions, and so the trunk's work.
-    """
-
-    examples: list[Example]
-    a: np.ndarray
-    b: np.ndarray
-    label: np.ndarray
-    rater: np.ndarray
-    group: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.a)
-
-    def rows(self, index: np.ndarray) -> "ComparisonData":
-        return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index])
-
-    def off_topic(self, count: int, max_length: int, rng: np.random.Generator) -> "ComparisonData":
-        """Up to `count` chosen completions of these rows, each against what was chosen at another prompt (`label` 1 all).
-
-        Pairs whose second would be longer than the window are left out.
-        """
-        decided = np.flatnonzero(self.label != 0)
-        rows = rng.permutation(decided)[:count]
-        others = rng.choice(decided, len(rows)) if len(rows) else rows
-        chosen = np.where(self.label == 1, self.a, self.b)
-        examples: list[Example] = []
-        kept = []
-        for row, other in zip(rows, others):
-            own, foreign = self.examples[chosen[row]], self.examples[chosen[other]]
-            swapped = Example(own.prompt.ids + foreign.ids[foreign.prompt_length :], own.prompt_length)
-            if self.group[row] != self.group[other] and len(swapped) <= max_length and own != swapped:
-                examples += [own, swapped]
-                kept.append(row)
-        a = np.arange(0, len(examples), 2)
-        return ComparisonData(examples, a, a + 1, np.ones(len(kept), np.int64), self.rater[kept], self.group[kept])
-
-
-@dataclass(frozen=True)
-class OwnAnswers:
-    """What raters themselves said: examples [N], `rater` and `group` arrays [N], the latter numbering what was asked."""
-
-    examples: list[Example]
-    rater: np.ndarray
-    group: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rater)
-
-    def rows(self, index: np.ndarray) -> "OwnAnswers":
-        return OwnAnswers([self.examples[i] for i in index], self.rater[index], self.group[index])
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raterhf.data.batches import Example
-from raterhf.inference.sampler import Sampler
-from raterhf.inference.scorer import Scorer, completion_log_probs
-from raterhf.models.own_noise import gumbel_of_normal
+from raterhf.data.example import Example
+from raterhf.engine.sampler import Sampler
+from raterhf.engine.scorer import Scorer, completion_log_probs
+from raterhf.models.idiosyncratic import gumbel_of_normal
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
 from raterhf.training import losses

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.data.batches import Renderer
-from raterhf.data.comparisons import Labels
-from raterhf.data.worlds import load_world
+from raterhf.data import prepare
+from raterhf.data.labels import Labels
+from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
-from raterhf.models import backbone, checkpoint
+from raterhf.models import backbone, checkpoint, load
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
-from raterhf.training import prepare
-from raterhf.training.collapse import Collapse, Measure, Watched, choose_prompts
-from raterhf.training.course import Prompt
+from raterhf.training.monitor import Collapse, Measure, Watched, choose_prompts
+from raterhf.training.training_curve import Prompt
+from raterhf.worlds.world import load_world
 
 LONGEST = 40  # tokens that a watched model without a stage `policy` says
 
@@ -32,12 +32,12 @@ def start_model(recipe: Recipe, texts: list[str]):
 def new_model(recipe: Recipe, texts: list[str]):
     """A pretrained language model or one from scratch, and its tokenizer. Raises UserError where the longest examples do not fit it."""
     if recipe.model.path:
-        lm, tokenizer = backbone.load_pretrained(recipe.model.path)
+        lm, tokenizer = load.load_pretrained(recipe.model.path)
     else:
-        tokenizer = backbone.train_tokenizer(texts, recipe.model.vocab_size)
+        tokenizer = load.train_tokenizer(texts, recipe.model.vocab_size)
         # A prompt as long as an example may be leaves room for its rater and an answer.
         room = max(64, recipe.raters.tokens + (recipe.policy.max_new_tokens if recipe.policy else 0))
-        lm = backbone.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
+        lm = load.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
     reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.site != "head"
     soft = recipe.raters.tokens if recipe.raters.encoding == "embedding" and reads else 0
     window = backbone.window_of(lm)

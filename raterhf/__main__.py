@@ -1,0 +1,5 @@
+"""`python -m raterhf`."""
+
+from raterhf.cli.main import app
+
+app()

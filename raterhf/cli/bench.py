@@ -1,0 +1,197 @@
+"""`raterhf bench`: how fast this machine scores and trains."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raterhf.cli.common import Dtype, Files, Overrides, RecipePath, Seed, make_app, set_environment
+from raterhf.errors import UserError
+
+bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
+
+Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a run folder.")]
+Shape = Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")]
+Site = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
+Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
+Completions = Annotated[int, typer.Option(min=1, help="Completions of each prompt.")]
+PromptTokens = Annotated[int, typer.Option(min=1)]
+CompletionTokens = Annotated[int, typer.Option(min=1)]
+SoftTokens = Annotated[int, typer.Option(min=1, help="Soft tokens of a rater; a run's raters have their own.")]
+Spread = Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")]
+Budget = Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures there as JSON.")]
+
+
+@bench_app.command("score")
+def bench_score(
+    source: Source = "20m",
+    raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = None,
+    site: Site = None,
+    prompts: Prompts = 1,
+    completions: Completions = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    token_budget: Budget = 8192,
+    out: Out = None,
+) -> None:
+    """Time the core loop: many raters (1, 4, 16, 64 and 256 where not given) on many completions.
+
+    Prints a table for each site of the rater and number of raters; the first rung of each is what the others are compared with.
+    """
+    set_environment()
+    from raterhf.bench import score
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: score.bench_score(source, sizes, raters or [1, 4, 16, 64, 256], site, *on, repeats, token_budget), dtype, out)
+
+
+@bench_app.command("train")
+def bench_train(
+    source: Source = "20m",
+    site: Site = None,
+    prompts: Prompts = 2,
+    completions: Annotated[int, typer.Option(min=2, help="Completions of each prompt.")] = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    token_budget: Budget = 8192,
+    out: Out = None,
+) -> None:
+    """Time an update of the reward model: comparisons of the completions of each prompt, each by a rater of its own."""
+    set_environment()
+    from raterhf.bench import train
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: train.bench_train(source, sizes, site, *on, repeats, token_budget), dtype, out)
+
+
+@bench_app.command("rollout")
+def bench_rollout(
+    source: Shape = "20m",
+    raters: Annotated[int, typer.Option("--raters", "-k", min=1, help="Raters of each prompt.")] = 4,
+    prompts: Prompts = 1,
+    completions: Annotated[int, typer.Option(min=1, help="Samples of each rater and prompt.")] = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 32,
+    soft_tokens: SoftTokens = 8,
+    spread: Spread = 0.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Also time a compiled decoder, after minutes of compiling.")] = False,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time sampling: several completions of each rater and prompt."""
+    set_environment()
+    from raterhf.bench import rollout
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
+    _show(lambda *on: rollout.bench_rollout(source, sizes, raters, compiled, *on, repeats), dtype, out)
+
+
+@bench_app.command("rloo")
+def bench_rloo(
+    source: Shape = "20m",
+    prompts: Prompts = 2,
+    completions: Annotated[int, typer.Option(min=2, help="Samples of each prompt.")] = 8,
+    prompt_tokens: PromptTokens = 256,
+    completion_tokens: CompletionTokens = 128,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time an update of RLOO, samples and scores included, beside TRL's RLOOTrainer."""
+    set_environment()
+    from raterhf.bench import rloo
+    from raterhf.bench.workload import Sizes
+
+    sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, 0, 0.0)
+    _show(lambda *on: rloo.bench_rloo(source, sizes, *on, repeats), dtype, out)
+
+
+@bench_app.command("accuracy")
+def bench_accuracy(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    target: Annotated[float, typer.Option(min=0, max=1, help="The accuracy to reach.")] = 0.755,
+    site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
+    unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End a site's training where it reaches the accuracy.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Judge on this split of the data, not on comparisons kept back of those trained on.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Time how soon a recipe's reward model reaches an accuracy, for each site of the rater."""
+    from raterhf.recipe import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    set_environment(resolved)
+    if resolved.reward is None or resolved.raters.encoding != "embedding":
+        raise UserError(f"{recipe}: the site of the rater needs the stage reward and raters.encoding embedding")
+    from raterhf.bench import accuracy
+    from raterhf.bench.table import print_accuracy
+    from raterhf.bench.workload import check_sites
+
+    sites = check_sites(site)
+    if unshared and "prefix" not in sites:
+        raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
+    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared, stop, split)
+    print_accuracy(found)
+    if out:
+        _write(out, found)
+
+
+@bench_app.command("alarm")
+def bench_alarm(
+    samples: Annotated[int | None, typer.Option(min=16, help="Answers to each prompt at a look; as in a recipe where not given.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="Prompts watched; as in a recipe where not given.")] = None,
+    level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As probes.level; as in a recipe where not given.")] = None,
+    looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, help="Simulated stages.")] = 1000,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Count how often the alarm of mode collapse fires: at the level, where it is false, and below it.
+
+    Also between random halves of one sample. Laws of answers are simulated; nothing is trained.
+    """
+    from raterhf.bench import alarm
+    from raterhf.recipe import Probes
+
+    given = {"samples": samples, "prompts": prompts, "level": level}
+    found = alarm.bench_alarm(Probes(**{key: value for key, value in given.items() if value is not None}), looks, repeats, seed)
+    alarm.print_alarms(found)
+    if out:
+        _write(out, found)
+
+
+def _show(run, dtype: str, out: Path | None) -> None:
+    """Run on this machine's device in this dtype, print the tables, write the figures."""
+    from raterhf.bench.table import print_rows
+    from raterhf.models.place import pick_device, pick_dtype
+
+    device = pick_device()
+    found = run(device, pick_dtype(dtype, device))
+    print_rows(found)
+    if out:
+        _write(out, found)
+
+
+def _write(out: Path, found: dict) -> None:
+    from raterhf.io import write_text
+
+    write_text(out, json.dumps(found, indent=1))

@@ -1,0 +1,134 @@
+"""`raterhf recipes` and `raterhf data`: recipes to start from, and what is in files."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raterhf.cli.common import Files, Overrides, RecipePath, Seed, make_app, set_environment
+from raterhf.errors import UserError
+
+recipes_app = make_app(help="The recipes that come with raterhf: list, copy, check.")
+data_app = make_app(help="Rater-labelled data: check files, make simulated worlds.")
+
+
+@recipes_app.command("ls")
+def recipes_ls() -> None:
+    """List the shipped recipes: name and file."""
+    from raterhf.recipe import shipped
+
+    for name, path in shipped().items():
+        typer.echo(f"{name}\t{os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}")
+
+
+@recipes_app.command("cp")
+def recipes_cp(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `recipes ls` lists.")],
+    dest: Annotated[Path | None, typer.Argument(metavar="[DEST]", help="A new file, or a folder; NAME.yaml here where not given.")] = None,
+) -> None:
+    """Copy a shipped recipe to start from, named after the new file. Never overwrites."""
+    import yaml
+
+    from raterhf.recipe import shipped
+
+    known = shipped()
+    if name not in known:
+        raise UserError(f"recipe {name!r} is not shipped; there are: {', '.join(known) or 'none'}")
+    target = Path(dest or ".")
+    target = target / f"{name}.yaml" if target.is_dir() else target
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: there is no folder {target.parent}; make it, or choose another place")
+    try:
+        with open(target, "x", encoding="utf-8") as file:
+            called = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem)  # what a recipe may be called
+            called = called if yaml.safe_load(called) == called else f'"{called}"'  # YAML reads 1 as a number and no as false
+            file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", known[name].read_text("utf-8"), count=1))
+    except FileExistsError:
+        raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from None
+    typer.echo(target)
+
+
+@recipes_app.command("keys")
+def recipes_keys(
+    section: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Such as policy; all where not given.")] = None,
+) -> None:
+    """Every key of a recipe, its default and what it is."""
+    from raterhf.recipe import keys
+
+    shown = [(key, default, about) for key, default, about in keys() if section in (None, key.partition(".")[0])]
+    if not shown:
+        raise UserError(f"section {section!r} is none of {', '.join(dict.fromkeys(key.partition('.')[0] for key, _, _ in keys()))}")
+    for key, default, about in shown:
+        typer.echo(f"{key} = {default}\n    {about}")
+
+
+@recipes_app.command("check")
+def recipes_check(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Check a recipe's keys, types and stages.
+
+    Also says which of its data files are not there.
+    """
+    from raterhf.data.files import SUFFIXES
+    from raterhf.recipe import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    typer.echo(f"{recipe}: ok; stages {', '.join(resolved.stages) or 'none'}; writes into {resolved.folder}")
+    for path in resolved.data.files:
+        if path.endswith(SUFFIXES) and not Path(path).is_file():
+            typer.echo(f"note: data file {path} is not there (paths are taken from {Path.cwd()})")
+
+
+@data_app.command("check")
+def data_check(
+    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe, whose data are checked.")] = None,
+    overrides: Overrides = None,
+    comparisons: Annotated[Files, typer.Option(metavar="FILE", help="prompt, chosen, rejected or a, b, label; rater_id.")] = None,
+    ratings: Annotated[Files, typer.Option(metavar="FILE", help="prompt, response, rating, rater_id.")] = None,
+    demonstrations: Annotated[Files, typer.Option(metavar="FILE", help="prompt, completion, rater_id.")] = None,
+    raters: Annotated[Files, typer.Option(metavar="FILE", help="rater_id, persona, group, split.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Read rater-labelled data as training would, and describe it.
+
+    Name a recipe, or files by kind.
+    """
+    files = {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations, "raters": raters}
+    given = [name for name, paths in files.items() if paths]
+    if (recipe is None) == (not given):
+        raise UserError("data check takes a recipe, or files by kind (--comparisons FILE --ratings FILE ...): give one of the two")
+    from raterhf.data.files import SUFFIXES
+    from raterhf.data.show import describe_files, describe_recipe, print_figures
+
+    if recipe is None:
+        figures = describe_files(files)
+    else:
+        from raterhf.recipe import load_recipe
+
+        if recipe.suffix.lower() in SUFFIXES:
+            raise UserError(f"{recipe} is a data file; say what it holds, as in --comparisons {recipe}")
+        resolved = load_recipe(recipe, overrides or [])
+        set_environment(resolved)
+        figures = describe_recipe(resolved)
+    if as_json:
+        typer.echo(json.dumps(figures, ensure_ascii=False, indent=1))
+    else:
+        print_figures(figures)
+
+
+@data_app.command("make")
+def data_make(
+    world: Annotated[str, typer.Argument(metavar="WORLD", help="A simulated world, such as dice.")],
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; data/WORLD where not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that differ.")] = False,
+) -> None:
+    """Simulate raters whose true distribution is known.
+
+    Writes what they said; the same seed gives the same bytes.
+    """
+    from raterhf.worlds.make import make_world
+
+    typer.echo(make_world(world, seed, out or Path("data") / world, force))

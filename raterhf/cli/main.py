@@ -1,0 +1,214 @@
+"""The command line: `raterhf VERB`. Each verb reads its arguments, calls one function, and prints.
+
+A user's mistake (UserError) is one message on stderr and exit code 2; an interrupt is exit code 130. Everything heavy is imported inside
+the verbs, so that help answers at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+
+import raterhf
+from raterhf.cli.bench import bench_app
+from raterhf.cli.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
+from raterhf.cli.files import data_app, recipes_app
+from raterhf.engine.memory import keep_freed_memory
+from raterhf.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+RESUMABLE = ("train", "compare")
+
+
+class Verbs(TyperGroup):
+    """Runs a verb; turns mistakes and interrupts into messages and exit codes."""
+
+    def invoke(self, ctx: typer.Context) -> object:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a reader that has gone shows here, not while Python shuts down
+            return result
+        except UserError as error:
+            typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
+            typer.echo(f"\nInterrupted. {again}", err=True)
+            raise typer.Exit(130) from None
+
+
+app = make_app(cls=Verbs, help="Preference training that keeps the raters apart.", add_completion=False)
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(raterhf.__version__)
+        raise typer.Exit
+    keep_freed_memory()
+
+
+@app.command()
+def train(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Run a recipe's stages in order into runs/NAME/STAGE.
+
+    Finished stages are skipped, an interrupted one resumes.
+    """
+    from raterhf.recipe import dump_recipe, load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    if dry_run:
+        typer.echo(dump_recipe(resolved), nl=False)
+        return
+    set_environment(resolved)
+    from raterhf.training import pipeline
+
+    pipeline.train(resolved)
+    verb = f'sample {resolved.folder} --prompt "..." --rater new -n 10'
+    if resolved.stages == ["reward"]:
+        verb = f"score {resolved.folder} FILE --raters new:16x"
+    typer.echo(f"done: {resolved.folder}\nnext: raterhf {verb}")
+
+
+@app.command()
+def compare(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    controls: Annotated[str | None, typer.Option(metavar="all|A,B", help="Policies to judge; the recipe's where not given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and judge: the recipe's and those after it.")] = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train what is missing and judge it against vanilla.
+
+    Writes metrics.json, plots and report.html into runs/NAME/compare.
+    """
+    from raterhf.recipe import dump_recipe, load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    if dry_run:
+        typer.echo(dump_recipe(resolved), nl=False)
+        return
+    set_environment(resolved)
+    from raterhf.evaluation.compare import world
+
+    named = [name.strip() for name in controls.split(",")] if controls else None
+    typer.echo(f"done: {world.compare(resolved, named, seeds)}")
+
+
+@app.command()
+def sample(
+    run: Run,
+    prompt: Annotated[Files, typer.Option("--prompt", metavar="TEXT", help="A prompt; may be given several times.")] = None,
+    prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with a column `prompt` (JSONL, CSV, parquet).")] = None,
+    rater: Annotated[str, typer.Option(metavar="SPEC", help="new, new:7, an ID, persona:NAME, all, or none.")] = "new",
+    group: Group = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Fresh raters for each prompt, or samples of each named rater.")] = 1,
+    seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy. Diversity comes from raters: leave it at 1.")] = 1.0,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest completion; the recipe's where not given.")] = None,
+) -> None:
+    """Answer prompts as a rater would.
+
+    Prints JSON lines: prompt, completion, rater, log_prob (nats), finished. With `new`, n fictitious raters answer, each of them every
+    prompt.
+    """
+    set_environment()
+    from raterhf import run as requests
+
+    asked = requests.read_prompts(prompt or [], prompts)
+    for row in requests.sample(run, asked, rater, n, seed, group, temperature, max_new_tokens):
+        typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+@app.command()
+def score(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows of prompt, completion (JSONL, CSV, parquet).")],
+    raters: Annotated[list[str], typer.Option(metavar="SPEC", help="As for sample, and new:64x; may be given several times.")],
+    group: Group = None,
+    seed: Seed = 0,
+    own_noise: Annotated[bool, typer.Option("--own-noise", help="Whole utilities: add each rater's own persistent noise.")] = False,
+    dtype: Dtype = "float32",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
+) -> None:
+    """Score completions for raters.
+
+    Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. Rows that cannot be scored go with the reason
+    into FILE.rejects.csv, and the exit code is 3.
+    """
+    set_environment()
+    from raterhf import run as requests
+    from raterhf.io import write_text
+
+    rejects = file.with_name(f"{file.name}.rejects.csv")
+    if out and out.resolve() in (file.resolve(), rejects.resolve()):
+        raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
+    asked = requests.read_completions(file)
+    ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
+    table = requests.matrix_csv(ids, list(asked.rows), scores) if asked.rows else ""
+    if out is None:
+        typer.echo(table, nl=False)
+    elif table:
+        write_text(out, table)
+        typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
+    else:
+        typer.echo(f"{out} is not written: no row was scored", err=True)
+    if not asked.rejects and rejects.is_file():
+        rejects.unlink()
+        typer.echo(f"{rejects} of an earlier run is removed: every row was scored", err=True)
+    if asked.rejects:
+        write_text(rejects, requests.rejects_csv(file, asked.rejects))
+        typer.echo(f"{len(asked.rejects)} of {len(asked.rejects) + len(asked.rows)} rows were not scored; {rejects} says why", err=True)
+        raise typer.Exit(3)
+
+
+@app.command()
+def probe(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN... | [NAME=]MODEL...", help="Run folders (seeds of a recipe), or models: folders or hub names."),
+    ],
+    probes: Annotated[str, typer.Option(metavar="all|A,B", help="Probes to run.")] = "all",
+    n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(min=0, help="Count false alarms over so many pairs of halves of one model.")] = 0,
+    questions: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Ask these instead (as in data/probes); may be given several times.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/probes where not given.")] = None,
+) -> None:
+    """Measure mode collapse: numbers, dice, templates, jokes, poems and more.
+
+    Of several run folders, seeds of one recipe, the figures are means, from three on with the interval over them. Models are read under
+    the one called base, or the first. A run is asked the questions of its simulated world, all else those of data/probes.
+    Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
+    """
+    set_environment()
+    from raterhf.evaluation.probes.run import probe_models
+    from raterhf.reports.probe_table import print_probes
+
+    found, page = probe_models(models, probes, n, seed, repeats, questions or [], out)
+    print_probes(found)
+    typer.echo(f"done: {page}")
+    holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]
+    for hole in holes:
+        typer.echo(f"not measured: {hole}", err=True)
+    if holes:
+        raise typer.Exit(3)
+
+
+if __name__ == "__main__":
+    app()

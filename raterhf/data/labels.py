@@ -1,0 +1,285 @@
+"""Reads users' rater-labelled data: comparisons, ratings, demonstrations and raters; the one place that does.
+
+Whatever the file and its form, what comes out is one `Labels`. Comparisons are `a, b, label` (1: a preferred,
+-1: b, 0: a tie), where chosen and rejected became a and b with label 1, and ratings became pairs of one
+rater's different ratings on one prompt. Prompts are text or a list of {"role", "content"} messages, answers
+always text. A bad row is an error that names it, or, as far as a share of them is allowed, left out and counted
+for its rater; nothing goes uncounted. Nothing here tokenises; `batches.py` finds over-long examples.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+
+from raterhf.data import checks
+from raterhf.data.checks import Problems
+from raterhf.data.columns import DATA_KINDS, NAMES, Part, Request, check_columns, check_mapped, read_parts
+from raterhf.data.normalise import COLUMNS, keys, normalise, objects, optional_names, pair_ratings
+from raterhf.errors import UserError
+from raterhf.recipe import Recipe
+from raterhf.worlds.make import require_made
+
+Paths = str | PathLike | Iterable[str | PathLike] | None
+
+RULES = {
+    "prompt": checks.prompt_fault,
+    **dict.fromkeys(("chosen", "rejected", "a", "b", "response", "completion"), checks.answer_fault),
+    "label": checks.label_fault,
+    "rating": checks.rating_fault,
+    "rater_id": checks.rater_fault,
+    "group": checks.optional_name_fault,
+    "persona": checks.optional_name_fault,
+}
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What raters said. Text columns are objects (str or None), indices 0..n-1; an absent kind has no rows.
+
+    comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id
+    demonstrations: prompt, completion, rater_id
+    raters: rater_id, persona, group, split ("train" or "validate"), sorted; everyone labelled or listed
+    counts: JSON-like; all that was read, used, made, left out or noticed
+    """
+
+    comparisons: pd.DataFrame
+    demonstrations: pd.DataFrame
+    raters: pd.DataFrame
+    counts: dict
+
+
+def read_labels(
+    comparisons: Paths = None,
+    ratings: Paths = None,
+    demonstrations: Paths = None,
+    raters: Paths = None,
+    *,
+    columns: dict[str, str] | None = None,
+    split: str | Iterable[str] | None = None,
+    group_column: str | None = None,
+    validate_share: float = 0.0,
+    seed: int = 0,
+    max_bad: float = 0.0,
+    one_rater: bool = False,
+) -> Labels:
+    """Read, check and normalise. Each kind is a file, several, or None.
+
+    `columns` maps our names to the files' (see `columns.py`). `split` takes only the data rows whose `split`
+    column has that value, or one of several. `group_column` is the data column of the rater's group. Without
+    a `split` column in the raters file, about `validate_share` of the labelled raters (at least one where it
+    is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read. Of the
+    data rows up to a share of `max_bad` may be bad. Labels of `one_rater` are enough only for models that know no
+    raters.
+    Raises UserError, which names file, row and remedy.
+    """
+    if not 0 <= validate_share < 1:
+        raise UserError(f"validate_share is {validate_share}; it is a share, from 0 to below 1: correct it")
+    paths = dict(zip(NAMES, map(_list, (comparisons, ratings, demonstrations, raters))))
+    request = Request(paths, dict(columns or {}), tuple(_list(split)) or None, group_column)
+    counts: dict = {kind: {} for kind in NAMES}
+    data, listed = _read(request, max_bad, counts)
+
+    pairs = pair_ratings(data["ratings"], counts["ratings"])
+    compared = pd.concat([data["comparisons"][COLUMNS["comparisons"]], pairs], ignore_index=True)
+    shown = data["demonstrations"][COLUMNS["demonstrations"]]
+    counts["comparisons"] |= {
+        "with_pairs_of_ratings": len(compared),
+        "ties": int((compared["label"] == 0).sum()),
+        "ties_of_equal_answers": int((compared["a"] == compared["b"]).sum()),
+        "duplicates": _duplicates(compared),
+    }
+    counts["demonstrations"]["duplicates"] = _duplicates(shown)
+    labelled = pd.concat([compared["rater_id"], shown["rater_id"]]).value_counts()
+    if len(labelled) < 2 and not one_rater:
+        files = ", ".join(path for kind in DATA_KINDS for path in paths[kind])
+        raise UserError(
+            f"{files}: rater {labelled.index[0]!r} gave all labels that can be used; a population needs at least two raters: "
+            "add others' labels or correct rater_id (to train without raters on such data: raters.encoding=none)"
+        )
+    groups = _groups(data, counts["raters"]) if group_column else {}
+    people = _raters(labelled, listed, groups, validate_share, seed, counts["raters"])
+    return Labels(compared, shown, people, counts)
+
+
+def read_recipe(recipe: Recipe) -> Labels:
+    """The data of a recipe, as all its stages and `raterhf data check` read them; says how many rows were left out."""
+    data = recipe.data
+    require_made(data.world, data.files)
+    labels = read_labels(
+        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
+        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
+        one_rater=recipe.raters.encoding == "none",
+    )  # fmt: skip
+    for file, raters in labels.counts["dropped"].items():
+        worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
+        print(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})", flush=True)
+    return labels
+
+
+def describe(labels: Labels) -> dict:
+    """Figures of the data for `raterhf data check`; `read` is what reading counted. Lists hold rater IDs."""
+    compared, shown, people = labels.comparisons, labels.demonstrations, labels.raters
+    per_rater = pd.concat([compared["rater_id"], shown["rater_id"]]).value_counts()
+    spread = {"min": int(per_rater.min()), "median": float(per_rater.median()), "max": int(per_rater.max())}
+    swap = compared["a"].to_numpy(object) > compared["b"].to_numpy(object)
+    label = compared["label"].to_numpy()
+    asked = pd.DataFrame(
+        {
+            "rater_id": compared["rater_id"],
+            "prompt": keys(compared["prompt"]),
+            "first": compared["a"].where(~swap, compared["b"]),
+            "second": compared["b"].where(~swap, compared["a"]),
+            "answer": np.where(swap, -label, label),
+        }
+    )
+    told = pd.DataFrame({"rater_id": shown["rater_id"], "prompt": keys(shown["prompt"]), "answer": shown["completion"]})
+    return {
+        "raters": len(people),
+        "raters_train": int((people["split"] == "train").sum()),
+        "raters_validate": int((people["split"] == "validate").sum()),
+        "raters_without_labels": sorted(set(people["rater_id"]) - set(per_rater.index)),
+        "raters_with_one_label": sorted(per_rater.index[per_rater == 1]),
+        "labels": int(per_rater.sum()),
+        "labels_per_rater": spread,
+        "comparisons": len(compared),
+        "demonstrations": len(shown),
+        "prompts": int(pd.concat([asked["prompt"], told["prompt"]]).nunique()),
+        "ties": int((label == 0).sum()),
+        "duplicates": {"comparisons": _duplicates(compared), "demonstrations": _duplicates(shown)},
+        "repeated_questions": {
+            "comparisons": _repeats(asked, ["rater_id", "prompt", "first", "second"]),
+            "demonstrations": _repeats(told, ["rater_id", "prompt"]),
+        },
+        "personas": {name: int(n) for name, n in people["persona"].value_counts().items()},
+        "groups": {name: int(n) for name, n in people["group"].value_counts().items()},
+        "read": labels.counts,
+    }
+
+
+def _list(value: Paths) -> list[str]:
+    if value is None:
+        return []
+    one = isinstance(value, str | PathLike)
+    return [str(value)] if one else [str(item) for item in value]
+
+
+def _read(request: Request, max_bad: float, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
+    """The data by kind, in one form, and the raters files. Raises UserError where more rows are bad than allowed."""
+    if not any(request.paths[kind] for kind in DATA_KINDS):
+        raise UserError("no comparisons, ratings or demonstrations; training needs labels: give at least one file")
+    problems = Problems()
+    check_columns(request)
+    parts = {kind: read_parts(kind, request, problems, counts[kind]) for kind in NAMES}
+    check_mapped(request, parts)
+    rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
+    allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
+    listed = _listed(parts["raters"])
+    data = {kind: [_check_cells(kind, part, problems) for part in parts[kind]] for kind in DATA_KINDS}
+    problems.raise_above(allowed, remedy)
+    frames = {kind: normalise(kind, data[kind], problems, counts[kind]) for kind in DATA_KINDS}
+    problems.raise_above(allowed, remedy)
+    counts["dropped"] = {file: dict(raters) for file, raters in problems.dropped.items()}
+    return frames, listed
+
+
+def _check_cells(kind: str, part: Part, problems: Problems) -> Part:
+    rules = RULES
+    if kind == "raters":
+        rules = RULES | {"split": checks.rater_split_fault}
+    elif "prompt" not in part.frame:
+        rules = RULES | dict.fromkeys(("chosen", "rejected", "a", "b"), checks.conversation_fault)
+    for name in [name for name in part.frame if name in rules]:
+        problems.check(part.rows, part.frame[name], name, rules[name])
+    return Part(part.rows, problems.settle(part.rows, part.frame))
+
+
+def _listed(parts: list[Part]) -> pd.DataFrame | None:
+    """The raters files as one frame indexed by ID, with what they have of persona, group, split; or None."""
+    if not parts:
+        return None
+    problems = Problems()  # none is allowed: a rater without their row would silently change persona or split
+    seen: set[str] = set()
+    for part in parts:
+        _check_cells("raters", part, problems)
+        for index, rater in part.frame["rater_id"].items():
+            if str(rater) in seen:
+                fault = "rater_id has a row before this one; a rater has one row: merge them"
+                problems.add(part.rows, index, fault, rater)
+            seen.add(str(rater))
+    problems.raise_above()
+    frame = pd.concat([part.frame for part in parts], ignore_index=True)
+    return frame.set_index(objects(map(str, frame["rater_id"]))).drop(columns="rater_id")
+
+
+def _groups(data: dict[str, pd.DataFrame], counts: dict) -> dict[str, str]:
+    """Rater -> the group that most of the rater's rows name (the first by name where several do)."""
+    rows = pd.concat([frame[["rater_id", "group"]] for frame in data.values()])
+    sizes = rows.dropna().groupby(["rater_id", "group"], as_index=False).size()
+    counts["rows_without_group"] = int(rows["group"].isna().sum())
+    counts["in_several_groups"] = sorted(sizes.loc[sizes["rater_id"].duplicated(), "rater_id"].unique())
+    sizes = sizes.sort_values(["rater_id", "size", "group"], ascending=[True, False, True])
+    first = sizes.drop_duplicates("rater_id")
+    return dict(zip(first["rater_id"], first["group"]))
+
+
+def _raters(labelled: pd.Series, listed: pd.DataFrame | None, groups: dict, share: float, seed: int, counts: dict) -> pd.DataFrame:
+    """The frame `Labels.raters`. `labelled` is the number of labels by rater ID."""
+    known = listed if listed is not None else pd.DataFrame(index=pd.Index([], dtype=object))
+    files = ", ".join(counts["files"])
+    if "group" in known and groups:
+        raise UserError(
+            f"{files}: raters have a group here and in group_column; a rater's group has one source: "
+            "leave out group_column or the column `group`"
+        )
+    if listed is not None and not set(known.index) & set(labelled.index):
+        raise UserError(
+            f"{files}: none of the {len(known)} raters here has a label; IDs must be those of the data, "
+            f"such as {', '.join(sorted(labelled.index)[:3])}: correct them"
+        )
+    ids = sorted(set(labelled.index) | set(known.index))
+    frame = pd.DataFrame({"rater_id": objects(ids)})
+    for name in ("persona", "group"):
+        cells = optional_names(known[name]).to_dict() if name in known else {}
+        frame[name] = objects((cells | groups if name == "group" else cells).get(rater) for rater in ids)
+    if "split" in known:
+        frame["split"] = objects(known["split"].to_dict().get(rater, "train") for rater in ids)
+    else:
+        held = _held_out(sorted(labelled.index), share, seed)
+        frame["split"] = objects("validate" if rater in held else "train" for rater in ids)
+    unlisted = set(labelled.index) - set(known.index)
+    counts |= {
+        "labelled": len(labelled),
+        "with_one_label": sorted(labelled.index[labelled == 1]),
+        "listed_without_labels": sorted(set(known.index) - set(labelled.index)),
+        "labelled_without_row": sorted(unlisted) if listed is not None else [],
+        "split_from": "raters file" if "split" in known else "validate_share",
+        **{part: int((frame["split"] == part).sum()) for part in ("train", "validate")},
+    }
+    return frame
+
+
+def _held_out(raters: list[str], share: float, seed: int) -> set[str]:
+    """About `share` of the raters, by a hash of seed and ID; at least one and not all where share > 0."""
+    if share == 0:
+        return set()
+    place = {r: int.from_bytes(hashlib.sha256(f"{seed}:{r}".encode()).digest()[:8]) / 2**64 for r in raters}
+    order = sorted(raters, key=place.get)
+    below = sum(place[rater] < share for rater in raters)
+    return set(order[: min(max(below, 1), len(raters) - 1)])
+
+
+def _duplicates(frame: pd.DataFrame) -> int:
+    """Rows equal to an earlier one. They count as labels: to say the same thing twice is to mean it."""
+    return int(frame.assign(prompt=keys(frame["prompt"])).duplicated().sum())
+
+
+def _repeats(frame: pd.DataFrame, question: list[str]) -> dict[str, int]:
+    """Questions one rater answered more than once, and of these the ones not always answered alike."""
+    answers = frame.groupby(question, sort=False)["answer"].agg(["size", "nunique"])
+    asked = answers["size"] > 1
+    return {"asked": int(asked.sum()), "answered_differently": int((asked & (answers["nunique"] > 1)).sum())}

@@ -1,0 +1,142 @@
+"""A recipe's data -> rendered examples and index arrays that the stages train on.
+
+Over-long examples are the one thing left out here, each counted for its rater, and only up to the recipe's `max_dropped`.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from raterhf.data.comparisons import ComparisonData
+from raterhf.data.example import Example
+from raterhf.data.labels import Labels, read_recipe
+from raterhf.data.renderer import Renderer
+from raterhf.errors import UserError
+from raterhf.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is in the data: IDs of known raters and validation raters, in order, and the personas and groups of the known."""
+
+    known: list[str]
+    validate: list[str]
+    personas: dict[str, list[str]]
+    groups: dict[str, str]
+
+
+def read_data(recipe: Recipe) -> Labels:
+    labels = read_recipe(recipe)
+    return shuffle_raters(labels, recipe.seed) if recipe.data.shuffle_raters else labels
+
+
+def shuffle_raters(labels: Labels, seed: int) -> Labels:
+    """The control that keeps every answer and loses who gave it: IDs permuted among the rows of each prompt, within each split."""
+    split = dict(zip(labels.raters.rater_id, labels.raters.split))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x73687566]))
+
+    def permuted(frame: pd.DataFrame) -> pd.DataFrame:
+        if frame.empty:
+            return frame
+        frame = frame.copy()
+        keys = [frame.prompt.astype(str), frame.rater_id.map(split)]
+        frame["rater_id"] = frame.groupby(keys)["rater_id"].transform(lambda ids: rng.permutation(ids.to_numpy()))
+        return frame
+
+    return Labels(permuted(labels.comparisons), permuted(labels.demonstrations), labels.raters, labels.counts)
+
+
+def find_people(labels: Labels) -> People:
+    raters = labels.raters
+    labelled = set(labels.comparisons.rater_id) | set(labels.demonstrations.rater_id)
+    present = raters[raters.rater_id.isin(labelled)].sort_values("rater_id")
+    train = present[present.split == "train"]
+    personas: dict[str, list[str]] = {}
+    for rater_id, persona in zip(train.rater_id, train.persona):
+        if persona is not None:
+            personas.setdefault(persona, []).append(rater_id)
+    groups = {r: g for r, g in zip(train.rater_id, train.group) if g is not None}
+    return People(list(train.rater_id), list(present[present.split == "validate"].rater_id), personas, groups)
+
+
+class Window:
+    """Renders rows, and leaves out and counts those that are too long, up to the share allowed."""
+
+    def __init__(self, renderer: Renderer, max_dropped: float):
+        self.renderer, self.max_dropped = renderer, max_dropped
+
+    def keep(self, kind: str, frame: pd.DataFrame, texts: list[str], rater_texts: list[str]) -> np.ndarray:
+        """Mask of the rows whose `texts` columns all fit. Raises UserError above the allowed share."""
+        long = np.zeros(len(frame), bool)
+        for column in texts:
+            lengths = np.fromiter(
+                (self.renderer.length(p, t, r) for p, t, r in zip(frame.prompt, frame[column], rater_texts)), np.int64, len(frame)
+            )
+            long |= lengths > self.renderer.max_length
+        if long.mean() > self.max_dropped:
+            worst = frame[long].iloc[0]
+            raise UserError(
+                f"{kind}: {long.sum()} of {len(frame)} examples are longer than the window of {self.renderer.max_length} tokens "
+                f"(model.max_length), the first by rater {worst.rater_id}: {str(worst.prompt)[:60]!r}; raise model.max_length, "
+                f"shorten them, or allow a share to be left out with data.max_dropped (now {self.max_dropped})"
+            )
+        if long.any():
+            per_rater = Counter(frame.rater_id[long])
+            worst = ", ".join(f"{rater} {n}" for rater, n in per_rater.most_common(5))
+            print(
+                f"  {kind}: {long.sum()} of {len(frame)} over-long examples left out, of {len(per_rater)} raters (most: {worst})",
+                flush=True,
+            )
+        return ~long
+
+
+def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str]) -> ComparisonData:
+    """Comparisons of the raters `ids`, whose position is their index."""
+    frame = labels.comparisons[labels.comparisons.rater_id.isin(set(ids))].reset_index(drop=True)
+    if frame.empty:
+        return ComparisonData([], *(np.zeros(0, np.int64) for _ in range(5)))
+    texts = [rater_text.get(r, "") for r in frame.rater_id]
+    mask = window.keep("comparisons", frame, ["a", "b"], texts)
+    frame, texts = frame[mask], [t for t, m in zip(texts, mask) if m]
+    seen: dict[tuple, int] = {}
+    examples: list[Example] = []
+
+    def place(prompt: str | list, answer: str, text: str) -> int:
+        key = (str(prompt), answer, text)
+        if key not in seen:
+            seen[key] = len(examples)
+            examples.append(window.renderer.example(prompt, answer, text))
+        return seen[key]
+
+    a = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.a, texts)])
+    b = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.b, texts)])
+    index = {rater_id: i for i, rater_id in enumerate(ids)}
+    group = pd.factorize(frame.prompt.astype(str))[0].astype(np.int64)
+    return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group)
+
+
+def imitated(labels: Labels, source: str) -> pd.DataFrame:
+    """What imitation reads, `prompt, completion, rater_id`: what raters said, or (`chosen`) what they chose in comparisons."""
+    if source != "chosen":
+        return labels.demonstrations
+    decided = labels.comparisons[labels.comparisons.label != 0]
+    chosen = decided.a.where(decided.label == 1, decided.b)
+    return pd.DataFrame({"prompt": decided.prompt, "completion": chosen, "rater_id": decided.rater_id})
+
+
+def demonstration_data(
+    labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str], source: str
+) -> tuple[list[Example], np.ndarray]:
+    """What raters said (or chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
+    frame = imitated(labels, source)
+    frame = frame[frame.rater_id.isin(set(ids))]
+    if frame.empty:
+        raise UserError(f"sft: no {source} of training raters in the data; give data.demonstrations, or sft.source=chosen")
+    texts = [rater_text.get(r, "") for r in frame.rater_id]
+    mask = window.keep("demonstrations", frame, ["completion"], texts)
+    index = {rater_id: i for i, rater_id in enumerate(ids)}
+    rows = [(p, y, r, t) for p, y, r, t, m in zip(frame.prompt, frame.completion, frame.rater_id, texts, mask) if m]
+    examples = [window.renderer.example(p, y, t) for p, y, _, t in rows]
+    return examples, np.array([index[r] for _, _, r, _ in rows])

@@ -1,0 +1,88 @@
+"""Raters and prompts in, completions out. The one place that generates, for rollouts, `sample` and the figures alike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raterhf.data.example import Example, collate
+from raterhf.engine.checks import check_rater_of_each, soft_tokens
+from raterhf.engine.passes import distinct, prompt_features
+from raterhf.errors import UserError
+from raterhf.models.backbone import window_of
+from raterhf.models.policy import Policy
+
+BATCH_TOKENS = 16384
+
+
+class Sampler:
+    """Generates with one policy. Everything drawn is a function of the seed given to `generate`."""
+
+    def __init__(self, policy: Policy, pad_id: int, eos_id: int, max_new_tokens: int, min_p: float = 0.0):
+        self.policy, self.pad_id, self.eos_id = policy, pad_id, eos_id
+        self.max_new_tokens, self.min_p = max_new_tokens, min_p
+
+    def check_room(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Raise UserError where a prompt (token ids), its rater and a completion are more than the model's window."""
+        window, longest, soft = window_of(self.policy.decoder), max(map(len, prompts)), soft_tokens(self.policy)
+        if longest + soft + self.max_new_tokens > window:
+            beside = f", its rater's {soft}" if soft else ""
+            raise UserError(
+                f"a prompt's {longest} tokens{beside} and {self.max_new_tokens} new ones (max_new_tokens) are more than the model's window "
+                f"of {window}; shorten the prompt or lower max_new_tokens"
+            )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: Sequence[tuple[int, ...]],
+        vectors: Tensor | None,
+        null: Tensor | None,
+        seed: int,
+        temperature: float = 1.0,
+        own: bool = False,
+    ) -> list[Example]:
+        """One completion for each prompt (token ids) under its rater: `vectors` [N, k + o], `null` [N]. In input order.
+
+        With `own` raters draw with their own noise, so that one asked again says what persists in a person again; rollouts go without.
+        A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
+        """
+        if not prompts:
+            return []
+        device, soft = self.policy.lm.device, self.policy.reader is not None
+        listens = own and self.policy.own_noise is not None
+        self.check_room(prompts)
+        if soft:
+            check_rater_of_each(self.policy, len(prompts), vectors, null, own=listens)
+        order = np.argsort([len(p) for p in prompts], kind="stable")
+        rater = distinct(vectors, null)[0].tolist() if soft else [0] * len(prompts)
+        size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
+        out: list[Example | None] = [None] * len(prompts)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                # Samples of one rater and prompt continue one row.
+                place: dict[tuple, int] = {}
+                row = [place.setdefault((prompts[i], rater[i]), len(place)) for i in rows]
+                heads = [Example(prompt, len(prompt)) for prompt, _ in place]
+                first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
+                who = (vectors[first], null[first]) if soft else (None, None)
+                features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
+                tokens = self.policy.generate(
+                    collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,
+                    self.min_p, features, torch.tensor(row, device=device),
+                ).tolist()  # fmt: skip
+                for i, row in zip(rows, tokens):
+                    out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
+        return out
+
+    def _until_eos(self, tokens: list[int]) -> tuple[int, ...]:
+        end = tokens.index(self.eos_id) + 1 if self.eos_id in tokens else len(tokens)
+        return tuple(tokens[:end])
+
+
+def completion_text(tokenizer, example: Example) -> str:
+    """The completion of an example as text, without special tokens."""
+    return tokenizer.decode(example.ids[example.prompt_length :], skip_special_tokens=True)

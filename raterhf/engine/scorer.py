@@ -1,0 +1,195 @@
+"""The core loop: scores of many completions for many raters. The one place that scores.
+
+It takes rendered examples and rater vectors, never text; plans what is shared (`plan.py`) and runs it without padding
+(`models/shared.py`). Scores come back in input order whatever the plan was.
+
+Notation: K raters, N examples, k dimensions of taste, o of own noise.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from raterhf.data.example import Example
+from raterhf.engine.checks import check_examples, check_rater_of_each, check_raters, check_scores, soft_tokens
+from raterhf.engine.layout import Forest
+from raterhf.engine.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
+from raterhf.engine.plan import Pass, Plan, plan
+from raterhf.errors import UserError
+from raterhf.models.idiosyncratic import gumbel_of_normal
+from raterhf.models.policy import Policy, sampling_laws
+from raterhf.models.reward import RewardModel
+
+TOKEN_BUDGET = 8192
+CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
+
+
+class Scorer:
+    """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
+
+    From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `batches.Renderer` renders texts, `checkpoint.load_pool`
+    the raters, whose `resolve(SPEC, ...)` and `pool.stack_vectors` give vectors [K, k + o], taste first, and the null mask [K].
+
+    Memory: a pass holds at most `token_budget` tokens (or one text), and their keys and values for one layer at a time; of these attention
+    gathers at most `layout.CALL_KEYS` at once. Where memory runs out all the same, half the budget is tried once.
+
+    With `deterministic` each pair is scored alone, so that its score is the same to the bit whatever else is asked; otherwise sums are
+    taken in an order that depends on the company (about 1e-6 in fp32).
+    """
+
+    def __init__(self, model: RewardModel, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
+        if token_budget < 1:
+            raise UserError(f"token_budget {token_budget}: a pass holds one token at least; leave it out for {TOKEN_BUDGET}")
+        self.model, self.deterministic = model, deterministic
+        self.token_budget = 1 if deterministic else token_budget  # a path that fits nowhere is a pass of its own
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.head.weight.device
+
+    def plan(self, examples: Sequence[Example], rater: Sequence[int] | None = None, token_budget: int | None = None) -> Plan:
+        """What scoring these examples, each for its rater (a number), would push through the model; runs nothing."""
+        check_examples(self.model, examples)
+        soft = soft_tokens(self.model)
+        if soft and (rater is None or len(rater) != len(examples)):
+            given = "none" if rater is None else len(rater)
+            raise UserError(f"{len(examples)} examples at site {self.model.site} need a rater's number each, there are {given}")
+        return plan(examples, rater if soft else None, self.model.site, soft, token_budget or self.token_budget)
+
+    def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
+        """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
+        judged by rater i. Both are None for a rater-free model.
+        """
+        model = self.model
+        if model.reader is None:
+            return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, None, None)
+        rater = torch.arange(len(examples)) if rater is None else torch.as_tensor(rater)
+        if len(rater) != len(examples):
+            raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
+        check_raters(model, vectors, null, rater)
+        number, given, mask = distinct(vectors, null)
+        rater = number[rater] if len(rater) else number[:0]
+        if model.site == "head":
+            scores = (self._each(model.weights, given, mask)[rater] * self._states(examples)).sum(-1)
+        else:
+            scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, given, mask)))
+        return check_scores(model, scores, examples, vectors, null)
+
+    def _score(self, weight: Tensor, states: Tensor) -> Tensor:
+        """Row by row, so that a row's sum does not depend on how many there are."""
+        return self.model.scale * (states * weight).sum(-1)
+
+    def _each(self, read: Callable[[Tensor, Tensor], Tensor], rows: Tensor, others: Tensor) -> Tensor:
+        """`read` of all rows together, or of each alone where scores may not depend on company."""
+        if not self.deterministic:
+            return read(rows, others)
+        return torch.cat([read(rows[i : i + 1], others[i : i + 1]) for i in range(len(rows))])
+
+    def matrix(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, n_raters: int = 1) -> Tensor:
+        """Scores [K, N] of every example for every rater: `vectors` [K, k], `null` [K]."""
+        if self.model.reader is None:
+            return self.pairs(examples, None, None).expand(n_raters, -1)
+        return self.reader_of(examples)(vectors, null)
+
+    def reader_of(self, examples: Sequence[Example]) -> Callable[[Tensor, Tensor], Tensor]:
+        """A function of raters (`vectors` [K, k], `null` [K]) that gives scores [K, N], for asking about the same examples again.
+
+        Where the trunk does not read the rater it runs once, here.
+        """
+        if self.model.site == "head" and not self.deterministic:
+            states = self._states(examples)
+
+            def weighed(vectors: Tensor, null: Tensor) -> Tensor:
+                check_raters(self.model, vectors, null)
+                return check_scores(self.model, self.model.weights(vectors, null) @ states.T, examples, vectors, null)
+
+            return weighed
+
+        def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
+            check_raters(self.model, vectors, null)
+            rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
+            return self.pairs(list(examples) * len(vectors), vectors, null, rater).view(len(vectors), len(examples))
+
+        return every_pair
+
+    def _states(self, examples: Sequence[Example], rater: Tensor | None = None, soft: Tensor | None = None) -> Tensor:
+        """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
+        if not len(examples):
+            return self.model.head.weight.new_zeros(0, self.model.head.in_features)
+        numbers = None if rater is None else rater.tolist()
+        try:
+            return mean_states(self.model.backbone, self.plan(examples, numbers), soft)
+        except torch.OutOfMemoryError:
+            pass  # outside the handler the failed pass's tensors are freed; once, since half may be too much for another reason
+        return mean_states(self.model.backbone, self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
+
+    def prompt_features(self, examples: Sequence[Example]) -> Tensor:
+        """What own noise reads of the examples' prompts [N, F]."""
+        return prompt_features(self.model, [example.ids[: example.prompt_length] for example in examples], self.token_budget)
+
+    def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
+        """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no own noise."""
+        if self.model.reader is None:
+            return self.matrix(examples, None, None, len(raters))
+        width, own = self.model.reader.dim, self.model.own_noise
+        check_raters(self.model, raters, null, own=own is not None)
+        score = self.matrix(examples, raters[:, :width], null)
+        if own is None or not len(examples):
+            return score
+        # Turning the answers back is turning the raters.
+        heard = lambda features, said: torch.cat([own.turned(said, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
+        turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
+        own_part = raters[:, width : width + own.dim]
+        noise = gumbel_of_normal((own_part[:, None] * turned).sum(-1) if self.deterministic else own_part @ turned.T)
+        return score + torch.where(null[:, None], 0.0, share[:, 0].sqrt() * noise)
+
+
+def completion_log_probs(
+    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, token_budget: int = TOKEN_BUDGET,
+    warp: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Log-probability [N], EOS included, and summed next-token entropy [N] of each completion under its rater, in nats. Differentiable.
+
+    `vectors` [N, k] and `null` [N]; completions of one rater and prompt share them. `warp` is (min_p, temperature): as sampling draws.
+    """
+    if not len(examples):
+        return torch.zeros(0), torch.zeros(0)
+    check_examples(policy, examples)
+    number, soft, tokens = None, None, 0
+    if policy.reader is not None:
+        check_rater_of_each(policy, len(examples), vectors, null)
+        number, vectors, null = distinct(vectors[:, : policy.reader.dim], null)
+        soft, tokens, number = policy.reader(vectors, null), policy.reader.tokens, number.tolist()
+
+    def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
+        states = states_of(policy.decoder, part, forest, soft)
+        _, owner, length = ends(part, forest)
+        said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
+        log_prob, entropy = next_token_laws(policy.next_logits, vocabulary, states[before(part, forest)], said, warp)
+        zeros = log_prob.new_zeros(len(length))
+        return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
+
+    vocabulary = policy.lm.lm_head.weight.shape[0]
+    planned = plan(examples, number, "prefix", tokens, token_budget)
+    return in_passes(planned, read, policy.lm.device)
+
+
+def next_token_laws(
+    next_logits: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the laws they were drawn from.
+
+    In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
+    """
+
+    def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+        laws = sampling_laws(next_logits(states), *warp)
+        return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws.clamp(min=-1e4)).sum(1)  # what is never drawn has -inf
+
+    size = max(1, CHUNK_LOGITS // vocabulary)
+    if len(states) <= size:
+        return chunk(states, said)
+    parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), said.split(size))]
+    return tuple(torch.cat(column) for column in zip(*parts))

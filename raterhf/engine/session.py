@@ -1,0 +1,123 @@
+"""Scores of completions while they grow: what was read stays in a cache, so that each call reads the new tokens alone.
+
+For search and steering, where a jury looks at every step of many unfinished completions. Exact: after any number of steps the scores are
+those of `Scorer.matrix` for the completions as they stand. A step that fails leaves the session as it was.
+
+Notation: K raters, N completions, B branches: N where the trunk reads no rater, K * N where it reads the rater first.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from raterhf.data.example import Example
+from raterhf.engine.attention import Keys
+from raterhf.engine.checks import check_examples, check_raters, check_scores
+from raterhf.engine.layout import lay_out
+from raterhf.engine.passes import states_of, sums
+from raterhf.engine.plan import Pass
+from raterhf.engine.scorer import Scorer
+from raterhf.errors import UserError
+
+
+class Session:
+    """One scorer, N prompts (token ids, equal ones read once), K raters: `vectors` [K, k] and `null` [K], None for rater-free models."""
+
+    def __init__(self, scorer: Scorer, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None = None, null: Tensor | None = None):
+        if not prompts:
+            raise UserError("no prompts; a session needs one at least")
+        if scorer.deterministic:
+            raise UserError("a session reads texts piece by piece, so that scores are not deterministic=True's to the bit; leave it out")
+        prompts, model = [tuple(prompt) for prompt in prompts], scorer.model
+        # A prompt leaves room for an answer.
+        check_examples(model, [Example((*prompt, 0), len(prompt)) for prompt in prompts])
+        self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
+        self.vectors, self.null = vectors, null
+        self.site = model.site if model.reader is not None else None
+        if self.site is not None:
+            check_raters(model, vectors, null)
+        self.keys, self.lengths, self.parents = Keys(), [], []
+        self.tokens_read = 0
+        with torch.no_grad():
+            self.soft = model.reader(vectors, null) if self.site in ("prefix", "suffix") else None
+            self.weights = model.weights(vectors, null) if self.site == "head" else model.scale * model.head.weight
+            budget = scorer.token_budget
+            roots = self._read(range(len(vectors)), [-1] * len(vectors), budget)[0] if self.site == "prefix" else [-1]
+            different = list(dict.fromkeys(prompts))
+            place, _ = self._read(different * len(roots), [root for root in roots for _ in different], budget)
+        # The last segment that each branch has read.
+        self.tip = [place[r * len(different) + different.index(prompt)] for r in range(len(roots)) for prompt in prompts]
+        self.total = model.head.weight.new_zeros(len(self.tip), model.head.in_features)
+
+    @torch.no_grad()
+    def extend(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Scores [K, N] (K = 1 for a rater-free model) of the completions so far, to each of which `tokens` [N] are added first."""
+        n = len(self.texts)
+        if len(tokens) != n:
+            raise UserError(f"{len(tokens)} continuations for {n} completions; give one for each, empty where nothing is new")
+        longer = [Example((*e.ids, *new), e.prompt_length) for e, new in zip(self.texts, tokens)]
+        check_examples(self.scorer.model, longer)
+        try:
+            return self._grown(longer, tokens, self.scorer.token_budget)
+        except torch.OutOfMemoryError:
+            pass  # as in `Scorer`: what failed is freed outside the handler, and half is tried once
+        return self._grown(longer, tokens, max(1, self.scorer.token_budget // 2))
+
+    def _grown(self, longer: list[Example], tokens: Sequence[Sequence[int]], budget: int) -> Tensor:
+        n = len(longer)
+        with self._undone_where_it_fails():
+            grown = [b for b in range(len(self.tip)) if len(tokens[b % n])]
+            if grown:
+                place, added = self._read([tuple(tokens[b % n]) for b in grown], [self.tip[b] for b in grown], budget)
+                self.total = self.total.index_add(0, torch.tensor(grown, device=self.total.device), added)
+                moved = dict(zip(grown, place))
+                self.tip = [moved.get(b, tip) for b, tip in enumerate(self.tip)]
+            self.texts = longer
+            return check_scores(self.scorer.model, self._scores(budget), longer, self.vectors, self.null)
+
+    def _scores(self, budget: int) -> Tensor:
+        n, head = len(self.texts), self.scorer.model.head.weight
+        if self.site == "suffix":
+            raters = range(len(self.soft))
+            _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), budget, keep=False)
+            return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
+        said = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
+        means = self.total.view(-1, n, head.shape[1]) / said[:, None]
+        return self.weights @ means[0].T if self.site == "head" else (means * self.weights).sum(-1)
+
+    @contextmanager
+    def _undone_where_it_fails(self) -> Iterator[None]:
+        before, kept = dict(vars(self)), dict(self.keys.kept)
+        try:
+            yield
+        except BaseException:
+            vars(self).update(before)
+            self.keys.kept = kept  # what was written beyond is written over
+            raise
+
+    def _read(
+        self, segments: Sequence[tuple[int, ...] | int], parents: Sequence[int], budget: int, keep: bool = True
+    ) -> tuple[list[int], Tensor]:  # fmt: skip
+        """Read segments (token ids, or a rater's number) after these parents, within a budget of tokens a pass.
+
+        Returns their numbers where kept, and the sums [S, d] of their hidden states.
+        """
+        model, place, totals = self.scorer.model, [], []
+        size = [self.soft.shape[1] if isinstance(s, int) else len(s) for s in segments]
+        first = 0
+        while first < len(segments):
+            last, used = first + 1, size[first]
+            while last < len(segments) and used + size[last] <= budget:
+                used, last = used + size[last], last + 1
+            kept, chosen = len(self.lengths), slice(first, last)
+            forest = lay_out(self.lengths + size[chosen], self.parents + list(parents[chosen]), self.scorer.device, kept)
+            part = Pass(list(segments[chosen]), list(parents[chosen]), list(range(last - first)), [])
+            totals.append(sums(states_of(model.backbone, part, forest, self.soft, self.keys, keep), part, forest)[0])
+            if keep:
+                place += range(kept, kept + last - first)
+                self.lengths, self.parents = self.lengths + size[chosen], self.parents + list(parents[chosen])
+            self.tokens_read += used
+            first = last
+        return place, torch.cat(totals)

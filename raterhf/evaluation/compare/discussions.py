@@ -1,0 +1,184 @@
+"""`raterhf compare` on real people: what known raters say next, and fictitious participants of a discussion beside people never trained on.
+
+The data have a `split` column: the training rows (`data.split`), `test` (other rows of known raters), `test_new_statement` (prompts that
+nobody answered in training) and `unseen_*` (people kept from all training). Answers are a closed set, the completions seen in training,
+so a policy is judged by its law over them, renormalised, and its plain log-probability, EOS included, is given beside.
+
+Fictitious participants are in `gatherings.py`. Nothing here trains (`stages.py`), computes a figure (`metrics.py`) or draws one
+(`people_report.py`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from raterhf.data.labels import read_labels
+from raterhf.data.renderer import Renderer
+from raterhf.engine.scorer import Scorer
+from raterhf.errors import UserError
+from raterhf.evaluation import metrics
+from raterhf.evaluation.compare.participants import (
+    UNSEEN,
+    gather,
+    judge_gathering,
+    mean_over_people,
+    option_log_probs,
+    renormalised,
+    summarise,
+)
+from raterhf.evaluation.policies import Contestant, load_contestant
+from raterhf.models import checkpoint
+from raterhf.raters.pool import RaterPool
+from raterhf.recipe import Recipe
+from raterhf.reports import metrics_file
+from raterhf.reports.discussions import write_people_report
+from raterhf.training import pipeline
+
+TESTS = ("test", "test_new_statement")
+POLICIES = ("rater_known", "rater_new")
+CONTROLS = ("shuffled", "none")
+
+
+def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
+    """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path.
+
+    `controls` are the reward models to train beside the recipe's: those named of CONTROLS; None or "all": both. POLICIES are always judged.
+    """
+    check_files(recipe)
+    wanted = CONTROLS if controls in (None, ["all"]) else controls
+    if unknown := [name for name in wanted if name not in (*POLICIES, *CONTROLS)]:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join((*POLICIES, *CONTROLS))}, which compare on real people knows")
+    pipeline.train(recipe)
+    print("judging reward models", flush=True)
+    models = judge_reward_models(recipe, wanted)
+    print("judging votes of known people", flush=True)
+    contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
+    options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
+    policies = judge_votes(recipe, contestant, options)
+    print("judging fictitious participants", flush=True)
+    gatherings = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
+    judged = [judge_gathering(contestant, gathering, options, recipe.seed) for gathering in gatherings]
+    for name, figures in summarise(gatherings, judged).items():
+        policies[name] = policies.get(name, {}) | figures
+    found = metrics_file.header(recipe, [recipe.seed]) | {
+        "policies": policies, "reward_models": models, "options": options,
+        "real": {"mi": mean_over_people([j["real"]["mi"] for j in judged], gatherings)},
+        "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(gatherings, judged)},
+    }  # fmt: skip
+    _print(found)
+    out = recipe.folder / "compare"
+    return write_people_report(metrics_file.write(out / "metrics.json", found), out)
+
+
+def check_files(recipe: Recipe) -> None:
+    """Raise UserError, naming the override, where the recipe's files or its stages are not there."""
+    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.data.split and recipe.data.group_column):
+        raise UserError(
+            "compare on real people needs the stages reward and sft, raters.encoding embedding, data.split (the rows to train on) and "
+            "data.group_column (the discussion); see recipes/polis.yaml"
+        )
+    for key in ("comparisons", "demonstrations"):
+        given = getattr(recipe.data, key)
+        for path in [given] if isinstance(given, str) else given or []:
+            if not Path(path).exists():
+                raise UserError(f"{path}: no such file (data.{key}); the data are not shipped: say where they lie with data.{key}=PATH")
+
+
+def rows_of(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataFrame:
+    """Rows of one kind and split, as training reads them, with the rater's `group`."""
+    data = recipe.data
+    columns = {name: theirs for name, theirs in data.columns.items() if "." not in name or name.startswith(kind + ".")}
+    labels = read_labels(
+        **{kind: getattr(data, kind)}, columns=columns, split=split, group_column=data.group_column, max_bad=data.max_bad
+    )  # fmt: skip
+    return getattr(labels, kind).assign(group=lambda rows: rows.rater_id.map(labels.raters.set_index("rater_id").group))
+
+
+def known_prompts(recipe: Recipe) -> set[str]:
+    return set(rows_of(recipe, "demonstrations", recipe.data.split).prompt)
+
+
+def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Accuracy and more on the test splits: with the rater, for nobody, and as wanted with IDs shuffled in training, and trained without
+    raters.
+    """
+    plain = {"sft": None, "runs": str(recipe.folder / "controls")}
+    changed = {
+        "shuffled": {"data": recipe.data.model_copy(update={"shuffle_raters": True})},
+        "none": {"raters": recipe.raters.model_copy(update={"encoding": "none"})},
+    }
+    controls = {name: recipe.model_copy(update=plain | {"name": name} | changed[name]) for name in CONTROLS if name in wanted}
+    folders = {"rater": recipe.folder / "reward"} | {name: pipeline.train(control) for name, control in controls.items()}
+    found: dict[str, dict[str, float]] = {}
+    for name, folder in folders.items():
+        model, tokenizer, header = checkpoint.load_reward(folder)
+        pool, scorer = checkpoint.load_pool(folder), Scorer(model)
+        renderer = Renderer(tokenizer, header["max_length"])
+        for split in TESTS:
+            rows = rows_of(recipe, "comparisons", split)
+            rows = rows[rows.rater_id.isin(pool.index)]
+            for asked in ("rater", "null") if name == "rater" else (name,):
+                figures = _reward_figures(scorer, renderer, pool, rows, known=asked != "null")
+                suffix = "" if split == "test" else "_new_statement"
+                found.setdefault(asked, {}).update({key + suffix: value for key, value in figures.items()})
+    return found
+
+
+@torch.no_grad()
+def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: pd.DataFrame, known: bool) -> dict[str, float]:
+    examples = [renderer.example(p, t) for side in ("a", "b") for p, t in zip(rows.prompt, rows[side])]
+    vectors = torch.as_tensor(pool.vectors[[pool.index[r] for r in rows.rater_id]]).repeat(2, 1)
+    scores = scorer.pairs(examples, vectors, torch.full((len(examples),), not known)).numpy()
+    margin, label = scores[: len(rows)] - scores[len(rows) :], rows.label.to_numpy()
+    per_rater = metrics.rater_accuracies(margin, label, rows.rater_id.to_numpy())
+    return {
+        "accuracy": metrics.accuracy(margin, label), "nll": metrics.nll(margin, label), "ece": metrics.ece(margin, label),
+        "accuracy_worst_decile": metrics.worst_decile(per_rater), "pairs": len(rows),
+    }  # fmt: skip
+
+
+def judge_votes(recipe: Recipe, contestant: Contestant, options: list[str]) -> dict[str, dict[str, float]]:
+    """What known people vote on other statements, in nats a vote: asked as themselves (rater_known) and as nobody (none)."""
+    found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
+    pool = contestant.pool
+    for split in TESTS:
+        rows = rows_of(recipe, "demonstrations", split)
+        rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
+        said = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
+        known = {r: pool.known(r) for r in set(rows.rater_id)}
+        for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
+            log_probs = option_log_probs(contestant, list(rows.prompt), raters, options)
+            suffix = "" if split == "test" else "_new_statement"
+            found[name] |= {key + suffix: value for key, value in vote_figures(log_probs, said).items()}
+    return found
+
+
+def vote_figures(log_probs: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """Loss of votes `said` [N] under log-probabilities [N, K]: renormalised over the options, and plain; accuracy; mass of the options."""
+    law, row = renormalised(log_probs), np.arange(len(said))
+    return {
+        "vote_nll": float(-np.log(law[row, said]).mean()), "vote_nll_plain": float(-log_probs[row, said].mean()),
+        "vote_accuracy": float((law.argmax(1) == said).mean()), "valid": float(np.exp(log_probs).sum(1).mean()), "votes": len(said),
+    }  # fmt: skip
+
+
+def _print(found: dict) -> None:
+    """The figures as plain tables."""
+    console = Console()
+    tables = {"reward models": found["reward_models"], "policies": found["policies"]}
+    tables |= {f"{name} ({d['people']} people)": d["policies"] for name, d in found["discussions"].items()}
+    for title, rows in tables.items():
+        table = Table(title=title, title_justify="left")
+        figures = list(dict.fromkeys(key for row in rows.values() for key in row))
+        table.add_column("")
+        for name in rows:
+            table.add_column(name, justify="right")
+        for key in figures:
+            cells = ("" if key not in row else f"{row[key]:,}" if isinstance(row[key], int) else f"{row[key]:.3f}" for row in rows.values())
+            table.add_row(key, *cells)
+        console.print(table)

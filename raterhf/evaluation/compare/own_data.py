@@ -1,0 +1,125 @@
+"""`raterhf compare` on data of one's own: our policy and vanilla, trained on the same labels, beside what the raters themselves said.
+
+Nobody knows these people's laws. So what models say is compared with what raters said (or chose, where that is what is imitated) on the
+prompts that most of them answered, by the probes that need no law; and reward models are compared on comparisons kept from training.
+Nothing here trains (`trainings.py`), computes a figure or draws one (`own_data_report.py`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.data import prepare
+from raterhf.data.labels import Labels
+from raterhf.errors import UserError
+from raterhf.evaluation.compare import reward_metrics
+from raterhf.evaluation.compare.trainings import train_policies
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
+from raterhf.evaluation.probes.load import subjects_of
+from raterhf.evaluation.probes.questions import Asked
+from raterhf.evaluation.probes.suite import chosen, run_probes
+from raterhf.models import load
+from raterhf.recipe import Recipe
+from raterhf.reports import metrics_file
+from raterhf.reports.comparison import prompt_text
+from raterhf.reports.own_data import MIN_ANSWERS, write_own_report
+
+JUDGED = ("base", "sft_no_ids", "sft", "vanilla", "rater_new")
+CONTROLS = (*JUDGED, "shuffled")
+PROBED = "templates,multiverse,spanning,substitution"
+PROMPTS = 12  # asked again at most
+DRAWS = 200  # answers of a model to each prompt, where fewer raters answered it
+SHOWN = 40  # of them that the report may show
+KEY = 40  # characters of a prompt that name it
+
+
+def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
+    """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
+    wanted, probes = _wanted(recipe, controls), chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
+    labels = prepare.read_data(recipe)
+    train_policies(recipe, labels, wanted, sweep=False)
+    print("judging reward models", flush=True)
+    vanilla = bool({"vanilla", "sft_no_ids"} & set(wanted))
+    models = reward_metrics.judge_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
+    print("judging what is said", flush=True)
+    subjects = {name: one for name, one in subjects_of(recipe, recipe.folder).items() if name in wanted}
+    questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
+    draws = min(recipe.compare.draws, max(DRAWS, *(said.rows for said in people.values()), 0))
+    interview = Interview(subjects, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
+    found, drawn = run_probes(interview, probes)
+    for name, probe in found["probes"].items():
+        for hole in probe["holes"]:
+            print(f"  not measured: {name}: {hole}", flush=True)
+    rows = {name: [row for probe in found["probes"].values() for row in probe["subjects"].get(name, {}).items()] for name in subjects}
+    merged = metrics_file.header(recipe, [recipe.seed]) | {
+        "policies": {name: {figure: measured[0] for figure, measured in row} for name, row in rows.items()},
+        "reward_models": models, "probes": found["probes"],
+        "prompts": {question.key: {"prompt": question.prompts[0], "raters": _rows(people, question)} for question in questions},
+    }  # fmt: skip
+    out = recipe.folder / "compare"
+    return write_own_report(metrics_file.write(out / "metrics.json", merged), out, _samples(interview), drawn)
+
+
+def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
+    """The policies and controls to judge. Raises UserError, before hours of training, where the recipe lacks what they need."""
+    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
+        raise UserError(
+            "compare needs a recipe with raters.encoding embedding and the stages reward, sft and policy; or, to compare votes with "
+            "those of people never trained on, data.split and data.group_column as in recipes/polis.yaml"
+        )
+    wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
+    if unknown := [name for name in wanted if name not in CONTROLS]:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where there is no simulated world")
+    if {"vanilla", "sft_no_ids"} & set(wanted):
+        _check_vanilla(recipe)
+    return wanted
+
+
+def _check_vanilla(recipe: Recipe) -> None:
+    alone = "or leave it out: --controls base,sft,rater_new,shuffled"
+    if not (recipe.vanilla and recipe.vanilla.rl):
+        raise UserError(
+            "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
+            f"recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
+        )
+    if recipe.model.path and not recipe.base:
+        _, tokenizer = load.load_pretrained(recipe.model.path)
+        if tokenizer.pad_token_id == tokenizer.eos_token_id:
+            raise UserError(
+                f"{recipe.model.path}: pad and EOS are both {tokenizer.eos_token!r}, and vanilla's reward is read at the last token that "
+                f"is not padding; give the tokenizer a pad token of its own and save the folder again, {alone}"
+            )
+
+
+def ask_again(labels: Labels, source: str, seed: int) -> tuple[list[Asked], dict[str, Answers]]:
+    """The prompts that most raters answered, and as many answers to each, one a rater; without answers where few raters share a prompt.
+
+    So many prompts, `PROMPTS` at most, that prompts times answers are most.
+    """
+    said = prepare.imitated(labels, source).sample(frac=1, random_state=seed)
+    said = said.assign(text=said.prompt.map(prompt_text)).drop_duplicates(["text", "rater_id"])
+    counts = said.text.value_counts().sort_index().sort_values(ascending=False, kind="stable")[:PROMPTS]
+    enough = counts[counts >= MIN_ANSWERS].to_numpy()
+    n = int(enough[np.argmax(enough * np.arange(1, len(enough) + 1))]) if len(enough) else 0
+    questions, people = [], {}
+    for number, text in enumerate(counts.index[counts >= n], 1):
+        rows = said[said.text == text]
+        key = f"{number} {' '.join(text.split())[:KEY]}"
+        questions.append(Asked(key, "odd", [rows.prompt.iloc[0]]))
+        if n:
+            people[key] = Answers(list(rows.completion[:n]), np.full(n, -1))
+    return questions, people
+
+
+def _rows(people: dict[str, Answers], question: Asked) -> int:
+    return people[question.key].rows if question.key in people else 0
+
+
+def _samples(interview: Interview) -> dict[str, list[dict]]:
+    """What people, vanilla and fictitious raters say to each prompt, as the report shows it."""
+    who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.subjects or (name == PEOPLE and interview.people)]
+    rows = {}
+    for name in who:
+        told = [(q.prompts[0], text) for q in interview.questions for text in interview.said(name, q).texts[:SHOWN]]
+        rows[name] = [{"prompt": prompt, "completion": text, "rater": None} for prompt, text in told]
+    return rows

@@ -1,0 +1,92 @@
+"""How well reward models foretell comparisons that nobody was trained on: with the rater, for nobody, with shuffled raters, and TRL's.
+
+`accuracy, nll, ece, flip_rate` are on held-out comparisons of known raters; `heldout_accuracy` on those of raters never trained on.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from raterhf.data.labels import Labels
+from raterhf.data.renderer import Renderer
+from raterhf.engine.scorer import Scorer
+from raterhf.evaluation import metrics
+from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
+from raterhf.models import checkpoint
+from raterhf.recipe import Recipe
+
+
+def judge_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled: bool) -> dict[str, dict[str, float]]:
+    """Figures of each reward model of one seed."""
+    _, held = pair_rows(recipe, labels)
+    validate = set(labels.raters.rater_id[labels.raters.split == "validate"])
+    fresh = labels.comparisons[labels.comparisons.rater_id.isin(validate)]
+    found = {}
+    folders = {"rater": recipe.folder / "reward"} | ({"shuffled": recipe.folder / "controls" / "shuffled" / "reward"} if shuffled else {})
+    for name, folder in folders.items():
+        model, tokenizer, header = checkpoint.load_reward(folder)
+        pool = checkpoint.load_pool(folder)
+        margins = _Margins(Scorer(model), Renderer(tokenizer, header["max_length"]), pool)
+        found[name] = _figures(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
+        if name == "rater":
+            found["null"] = _figures(margins(held, None), held)
+            found["null"]["heldout_accuracy"] = metrics.accuracy(margins(fresh, None), fresh.label.to_numpy())
+    if vanilla:
+        from raterhf.evaluation.trl_trainers import load_scorer
+
+        score = load_scorer(recipe.folder / "vanilla" / "reward")
+        raw = score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b))
+        scale = standard_scale(raw, held.label.to_numpy())
+        found["vanilla"] = _figures(scale * raw, held)
+        raw = score(list(fresh.prompt), list(fresh.a)) - score(list(fresh.prompt), list(fresh.b))
+        found["vanilla"]["heldout_accuracy"] = metrics.accuracy(raw, fresh.label.to_numpy())
+    return found
+
+
+class _Margins:
+    """Margins s_a - s_b of comparisons for given raters (None: nobody)."""
+
+    def __init__(self, scorer: Scorer, renderer: Renderer, pool):
+        self.scorer, self.renderer, self.pool = scorer, renderer, pool
+
+    @torch.no_grad()
+    def __call__(self, frame, raters) -> np.ndarray:
+        a = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.a)]
+        b = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.b)]
+        if raters is None:
+            vectors, null = np.zeros((len(frame), self.pool.dim), np.float32), torch.ones(len(frame), dtype=torch.bool)
+        else:
+            vectors, null = self.pool.vectors[[self.pool.index[r] for r in raters]], torch.zeros(len(frame), dtype=torch.bool)
+        scores = self.scorer.pairs(a + b, torch.tensor(vectors).repeat(2, 1), null.repeat(2)).numpy()
+        return scores[: len(a)] - scores[len(a) :]
+
+
+def _figures(margin: np.ndarray, held) -> dict[str, float]:
+    label = held.label.to_numpy()
+    return {
+        "accuracy": metrics.accuracy(margin, label), "nll": metrics.nll(margin, label), "ece": metrics.ece(margin, label),
+        "accuracy_worst_decile": metrics.worst_decile(metrics.rater_accuracies(margin, label, held.rater_id.to_numpy())),
+        "pairs": len(held),
+    }  # fmt: skip
+
+
+def _flips(margins: _Margins, held) -> float:
+    """Two raters who disagree on one pair: how often does the preference flip with the rater?"""
+    groups: dict[tuple, list[tuple[str, int]]] = {}
+    for prompt, a, b, label, rater in zip(held.prompt, held.a, held.b, held.label, held.rater_id):
+        if label != 0:
+            key, sign = ((str(prompt), a, b), label) if a < b else ((str(prompt), b, a), -label)
+            groups.setdefault(key, []).append((rater, sign))
+    rows = [(key, x[0], y[0]) for key, said in groups.items() for x, y in combinations(said, 2) if x[1] != y[1]]
+    if not rows:
+        return float("nan")
+    import pandas as pd
+
+    frame = pd.DataFrame([key for key, _, _ in rows], columns=["prompt", "a", "b"])
+    return metrics.flip_rate(margins(frame, [x for _, x, _ in rows]), margins(frame, [y for _, _, y in rows]))
+
+
+def merge(seeds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Means over seeds."""
+    return {name: {key: float(np.mean([s[name][key] for s in seeds])) for key in seeds[0][name]} for name in seeds[0]}

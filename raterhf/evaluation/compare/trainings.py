@@ -1,0 +1,135 @@
+"""What a comparison trains: our policy, vanilla and every control, at one seed, in the folders that the judge reads."""
+
+from pathlib import Path
+
+from raterhf import io
+from raterhf.data.labels import Labels
+from raterhf.evaluation.compare.jobs import Job, side_by_side
+from raterhf.recipe import Recipe
+from raterhf.training import pipeline
+from raterhf.training.start import save_start, start_folder
+from raterhf.worlds.make import world_files
+
+
+def at_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with its world redrawn: other raters, other labels, the same laws. Seed 0 are the recipe's own files."""
+    if seed == 0:
+        return recipe
+    folder = recipe.folder / f"seed-{seed}"
+    data = folder / "data"
+    if not (data / "base.csv").is_file():
+        io.write_folder(data, lambda place: world_files(place, seed, recipe.data.world))
+    names = {
+        "comparisons": "comparisons.csv",
+        "ratings": "ratings.csv",
+        "demonstrations": "demonstrations.csv",
+        "raters": "raters.jsonl",
+        "base": "base.csv",
+    }
+    files = {key: str(data / name) for key, name in names.items() if getattr(recipe.data, key)}
+    return recipe.model_copy(
+        update={
+            "seed": seed,
+            "runs": str(recipe.folder),
+            "name": f"seed-{seed}",
+            "data": recipe.data.model_copy(update=files),
+        }
+    )
+
+
+def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: bool) -> dict[str, tuple[Path, str]]:
+    """Train what the wanted policies need, side by side. Returns for each its folder and how its raters are drawn."""
+    if recipe.base:
+        pipeline.train_stage(recipe, "base", recipe.folder / "base")
+    save_start(recipe, labels)
+    home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
+    folders = {"base": (start_folder(recipe), "none"), "sft": (home / "sft", "new")}
+    folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
+    # Without a simulated world nobody judges a policy of shuffled raters.
+    unjudged = {} if recipe.data.world else {"sft": None, "policy": None}
+    variants = {
+        "shuffled": lambda: _variant(recipe, "shuffled", data={"shuffle_raters": True}, **unjudged),
+        "none": lambda: _without_ids(recipe),
+        "text_ids": lambda: _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
+        "comparisons_only": lambda: _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
+    }
+    needed = {"text_ids" if name == "text_new" else name for name in wanted}
+    controls = {name: make() for name, make in variants.items() if name in needed}
+    jobs: list[Job] = [(pipeline.train, (recipe,))]
+    jobs += [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
+    jobs += [(pipeline.train, (changed,)) for changed in controls.values()]
+    side_by_side(jobs)
+    if vanilla:
+        folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
+    drawn = {"none": "none", "text_ids": "known"}
+    folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
+    if "text_ids" in folders:
+        folders["text_new"] = (folders["text_ids"][0], "new")
+    if sweep:
+        side_by_side(_sweep_jobs(recipe, labels, wanted))
+    return folders
+
+
+def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
+    """Vanilla, ours, and ours without IDs at every beta. The stages before are trained."""
+    jobs: list[Job] = []
+    for i, beta in enumerate(recipe.compare.betas):
+        changed, folder = _at_beta(recipe, i, beta)
+        jobs.append((pipeline.train_stage, (changed, "policy", folder)))
+    for i, beta in enumerate(recipe.compare.vanilla_betas):
+        jobs.append((_vanilla, (recipe, labels, beta)))
+        if "none" in wanted:
+            changed, folder = _at_beta(_without_ids(recipe), i, beta)
+            jobs.append((pipeline.train_stage, (changed, "policy", folder)))
+    return jobs
+
+
+def sweep_folders(recipe: Recipe, wanted: list[str]) -> dict[str, list[tuple[float, Path, str]]]:
+    """For each swept policy its betas, folders and how raters are drawn."""
+    betas, vanilla_betas = recipe.compare.betas, recipe.compare.vanilla_betas
+    swept = {
+        "rater_new": [(beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
+        "vanilla": [(beta, _vanilla_folder(recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
+    }
+    if "none" in wanted:
+        swept["none"] = [(beta, _at_beta(_without_ids(recipe), i, beta)[1], "none") for i, beta in enumerate(vanilla_betas)]
+    return swept
+
+
+def _vanilla(recipe: Recipe, labels: Labels, beta: float) -> None:
+    from raterhf.evaluation.trl_baseline import train_vanilla  # imports trl, which is slow and only this needs
+
+    train_vanilla(recipe, labels, beta)
+
+
+def _vanilla_folder(recipe: Recipe, i: int) -> Path:
+    return recipe.folder / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
+
+
+def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
+    """The recipe with its i-th beta of a sweep, and the folder of that policy; the first is the recipe's own where they agree."""
+    changed = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"beta": beta})})
+    return changed, recipe.folder / ("policy" if i == 0 and beta == recipe.policy.beta else f"policy-beta-{beta}")
+
+
+def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
+    """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
+    sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
+    model = recipe.model.model_copy(update={"path": str(start_folder(recipe))})
+    return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
+
+
+def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
+    """Our own three stages with encoding none: TRL's updates, samples and beta, by our code."""
+    rl = recipe.vanilla.rl
+    policy = {
+        "algorithm": "rloo",
+        "beta": recipe.compare.vanilla_betas[0] if beta is None else beta,
+        "steps": rl["max_steps"],
+        "lr": rl["learning_rate"],
+        "samples": rl["num_generations"],
+        "raters": 1,
+        "own_noise": False,
+        "prompts": rl["per_device_train_batch_size"] * rl.get("gradient_accumulation_steps", 1) // rl["num_generations"],
+    }
+    return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)

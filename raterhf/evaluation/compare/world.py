@@ -1,0 +1,238 @@
+"""`raterhf compare`: train what is missing, vanilla and the controls included, judge every policy on fresh raters, write the report.
+
+Each seed redraws the simulated world: training raters, validation raters and the fresh ones that the figures are read on. Seed 0 uses the
+recipe's own files and run folder; the others live below it. Nothing here computes a figure (`judge.py`) or draws one (`report.py`).
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.data import prepare
+from raterhf.engine.scorer import Scorer
+from raterhf.errors import UserError
+from raterhf.evaluation import metrics
+from raterhf.evaluation.compare import reward_metrics
+from raterhf.evaluation.compare.jobs import side_by_side
+from raterhf.evaluation.compare.policy_metrics import Arena, Verdict, judge, skill_and_recall
+from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_policies
+from raterhf.evaluation.policies import of_recipe
+from raterhf.evaluation.probes.load import of_run
+from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
+from raterhf.models import checkpoint
+from raterhf.recipe import Recipe
+from raterhf.reports import metrics_file
+from raterhf.reports.comparison import write_report
+from raterhf.worlds.world import load_world
+
+ALL = [
+    "base",
+    "sft_no_ids",
+    "sft",
+    "vanilla",
+    "vanilla_best_t",
+    "none",
+    "rater_known",
+    "rater_new",
+    "shuffled",
+    "text_ids",
+    "text_new",
+    "comparisons_only",
+]
+# Temperatures among which vanilla's best is chosen, on the questions other than the one judged.
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+
+
+def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
+    """Train, judge and report; returns the report's path."""
+    if recipe.data.world is None:
+        return _compare_real(recipe, controls, seeds)
+    wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
+    unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
+    if unknown:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(ALL)}, sweeps; or use --controls all")
+    if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
+        raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
+    sweep = controls == ["all"] or "sweeps" in wanted
+    chosen(recipe.compare.probes)  # a name that is no probe is said before hours of training
+    results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
+    out = recipe.folder / "compare"
+    merged = _merge(recipe, results)
+    merged["probes"], drawn = _probed(recipe, seeds) if recipe.compare.probes != "none" else ({}, {})
+    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"], drawn)
+
+
+def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
+    """People kept from all training where the data hold them, else policies beside the raters that they were trained on."""
+    from raterhf.evaluation.compare.discussions import compare_people
+    from raterhf.evaluation.compare.own_data import compare_own
+
+    if seeds > 1:
+        raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
+    votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
+    return (compare_people if votes else compare_own)(recipe, controls)
+
+
+def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
+    """The probes of every seed's models, merged, and the first seed's plots."""
+    print("probes", flush=True)
+    wanted = chosen(recipe.compare.probes)
+    runs = []
+    for s in range(seeds):
+        one = at_seed(recipe, recipe.seed + s)
+        interview, world = of_run(one, one.folder, recipe.compare.draws, one.seed)
+        runs.append(run_probes(interview, wanted, world))
+    return merge_probes([found["probes"] for found, _ in runs]), runs[0][1]
+
+
+def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
+    print(f"seed {recipe.seed}", flush=True)
+    labels = prepare.read_data(recipe)
+    folders = train_policies(recipe, labels, wanted, sweep)
+    world = load_world(recipe.data.world)
+    train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
+    arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
+    names = [name for name in wanted if name in folders]
+    swept = sweep_folders(recipe, wanted) if sweep else {}
+    points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
+    jobs = [(_judged, (recipe, arena, name, *folders[name])) for name in names]
+    jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
+    if "vanilla_best_t" in wanted:
+        jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
+    print(f"  judging {len(jobs)} policies", flush=True)
+    judged = side_by_side(jobs)
+    verdicts = dict(zip(names, judged))
+    sweeps: dict[str, list[dict]] = {name: [] for name in swept}
+    for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):
+        sweeps[name].append({"beta": beta} | {figure: verdict.figures[figure] for figure in SWEPT})
+    if "vanilla_best_t" in wanted:
+        verdicts["vanilla_best_t"] = _best_temperature(judged[-len(TEMPERATURES) :], arena)
+    models = reward_metrics.judge_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
+    population = [
+        {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
+        for r in range(8)
+        for q, i in zip(arena.questions, arena.real[r])
+    ]
+    samples = {"population": population} | {name: verdicts[name].samples for name in ("vanilla", "rater_new") if name in verdicts}
+    return {"arena": arena, "verdicts": verdicts, "sweeps": sweeps, "reward_models": models, "samples": samples}
+
+
+def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> Verdict:
+    base = of_recipe("base", recipe.folder / "base", "none", recipe)
+    reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
+    contestant = of_recipe(name, folder, draws, recipe, temperature)
+    verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False)))
+    if name in ("rater_known", "text_ids"):
+        verdict.figures |= skill_and_recall(contestant, arena)
+    return verdict
+
+
+def _best_temperature(runs: list[Verdict], arena: Arena) -> Verdict:
+    """Vanilla at the temperature that is best for it: for each question chosen by the other questions' mean tv, figures put together."""
+    keys = [q.key for q in arena.questions]
+    table = np.array([[run.questions[key]["tv"] for key in keys] for run in runs])
+    picks = [int(np.delete(table, i, axis=1).mean(1).argmin()) for i in range(len(keys))]
+    common = max(set(picks), key=picks.count)
+    chosen = runs[common]
+    questions = {key: runs[pick].questions[key] for key, pick in zip(keys, picks)}
+    figures = dict(chosen.figures) | {"temperature": TEMPERATURES[common]}
+    for name in ("valid", "tv", "etv", "entropy_ratio", "coverage_ratio"):
+        figures[name] = float(np.mean([row[name] for row in questions.values()]))
+    return Verdict(figures, chosen.intervals, chosen.questions | questions, chosen.answers, chosen.samples)
+
+
+SWEPT = ("reward_gold", "tv", "etv", "valid", "gamma", "mi_ratio", "joint_tv", "kappa_taste", "c2st_auc", "kl_to_base")
+
+
+def _merge(recipe: Recipe, results: list[dict]) -> dict:
+    """Figures of all seeds as means, with intervals over seeds, or within the one seed."""
+    names = list(results[0]["verdicts"])
+    policies, intervals, questions = {}, {}, {}
+    for name in names:
+        verdicts = [result["verdicts"][name] for result in results]
+        policies[name], intervals[name] = {}, {}
+        for figure in verdicts[0].figures:
+            within = [v.intervals.get(figure, (math.nan, math.nan)) for v in verdicts]
+            mean, low, high = metrics.combine([v.figures[figure] for v in verdicts], within)
+            policies[name][figure] = mean
+            if low is not None:
+                intervals[name][figure] = [low, high]
+    arena: Arena = results[0]["arena"]
+    for question in arena.world.questions:
+        rows = {}
+        for name in names:
+            parts = [result["verdicts"][name].questions[question.key] for result in results]
+            rows[name] = {key: np.mean([part[key] for part in parts], axis=0).tolist() for key in parts[0]}
+        questions[question.key] = {
+            "kind": question.kind,
+            "prompt": question.prompts[0],
+            "classes": question.classes,
+            "population": question.law.tolist(),
+            "policies": rows,
+        }
+    sweeps = {
+        name: [
+            {key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in row}
+            for i, row in enumerate(results[0]["sweeps"][name])
+        ]
+        for name in results[0]["sweeps"]
+    }
+    return metrics_file.header(recipe, [recipe.seed + i for i in range(len(results))]) | {
+        "policies": policies,
+        "intervals": {"policies": intervals, "reward_models": {}},
+        "questions": questions,
+        "reward_models": reward_metrics.merge([result["reward_models"] for result in results]),
+        "coherence": _coherence_pictures(results[0]),
+        "sweeps": sweeps,
+        "equal_gold": _equal_gold(results),
+        "real": _real(results),
+        "seed_figures": [{name: v.figures for name, v in result["verdicts"].items()} for result in results],
+    }
+
+
+def _coherence_pictures(result: dict) -> dict:
+    arena: Arena = result["arena"]
+    taste = arena.columns("taste")
+    tables = {"real": arena.real[: arena.people]} | {
+        name: result["verdicts"][name].answers[: arena.people] for name in ("rater_new", "vanilla") if name in result["verdicts"]
+    }
+    return {
+        "questions": [arena.questions[i].key for i in taste],
+        "mi": {name: metrics.mutual_information(table[:, taste]).tolist() for name, table in tables.items()},
+        "heat": {name: table[:60, taste].tolist() for name, table in tables.items()},
+    }
+
+
+def _equal_gold(results: list[dict]) -> dict | None:
+    """Vanilla and ours where their sweeps reach the same gold reward, with the interval of the difference over seeds."""
+    figures = ["etv", "tv", "valid", "gamma", "mi_ratio", "joint_tv"]
+    rows = []
+    for result in results:
+        if not result["sweeps"]:
+            return None
+        rows.append(metrics.interpolate_at_equal_gold(result["sweeps"]["vanilla"], result["sweeps"]["rater_new"], figures))
+    if any(row["reward_gold"] is None for row in rows):
+        return {"reward_gold": None, "vanilla": rows[0]["a"], "rater_new": rows[0]["b"]}
+    mean, low, high = metrics.over_seeds([row["a"]["etv"] - row["b"]["etv"] for row in rows])
+    average = {side: {key: float(np.mean([row[side][key] for row in rows])) for key in rows[0][side]} for side in ("a", "b")}
+    return {
+        "reward_gold": float(np.mean([row["reward_gold"] for row in rows])),
+        "vanilla": average["a"],
+        "rater_new": average["b"],
+        "difference_etv": mean,
+        "interval": [low, high],
+    }
+
+
+def _real(results: list[dict]) -> dict:
+    """What fresh real raters get on the same figures."""
+    from raterhf.evaluation.compare.policy_metrics import kappas
+
+    rows = []
+    for result in results:
+        arena: Arena = result["arena"]
+        taste = arena.columns("taste")
+        mi = metrics.mean_over_pairs(metrics.mutual_information(arena.real[: arena.people][:, taste]))
+        rows.append({"mi": mi} | kappas(arena.real_repeats, arena))
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

@@ -1,0 +1,63 @@
+"""The figures of metrics.json, in one place to import from; each is a pure function in the file named here.
+
+    marginal.py      tv, etv, entropy_ratio, coverage_ratio, gamma        do samples span what people say?
+    coherence.py     mi_ratio, joint_tv, kappa_taste, kappa_dice          is one rater one person?
+    two_samples.py   c2st_auc, copying                                    like fresh people, and not copies?
+    quality.py       accuracy, nll, ece, flip_rate, worst decile, skill   does it know its raters?
+    intervals.py     bootstrap, seeds, sweeps at equal gold reward        how sure is it?
+
+Answers are class indices, -1 invalid. A figure that does not exist is nan here and null in the file.
+"""
+
+from raterhf.evaluation.metrics.coherence import (
+    fleiss_kappa,
+    fleiss_kappas,
+    joint_tv,
+    joint_tv_to_raters,
+    mean_over_pairs,
+    mi_ratio,
+    mutual_information,
+    pair_tv,
+    pair_tv_floor,
+)
+from raterhf.evaluation.metrics.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, over_seeds
+from raterhf.evaluation.metrics.marginal import class_counts, class_law, coverage_ratio, entropy, entropy_ratio, etv, gamma, tv, tv_floor
+from raterhf.evaluation.metrics.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
+from raterhf.evaluation.metrics.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
+
+__all__ = [
+    "accuracy",
+    "auc",
+    "c2st_auc",
+    "c2st_scores",
+    "class_counts",
+    "class_law",
+    "cluster_bootstrap",
+    "combine",
+    "copying",
+    "copying_by_row",
+    "coverage_ratio",
+    "ece",
+    "entropy",
+    "entropy_ratio",
+    "etv",
+    "flip_rate",
+    "fleiss_kappa",
+    "fleiss_kappas",
+    "gamma",
+    "interpolate_at_equal_gold",
+    "joint_tv",
+    "joint_tv_to_raters",
+    "mean_over_pairs",
+    "mi_ratio",
+    "mutual_information",
+    "nll",
+    "over_seeds",
+    "pair_tv",
+    "pair_tv_floor",
+    "rater_accuracies",
+    "skill",
+    "tv",
+    "tv_floor",
+    "worst_decile",
+]

@@ -1,0 +1,73 @@
+"""Samples of answers to closed questions, as laws: read off the model where its answers are listed, else counted from draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raterhf.evaluation import metrics
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.measure import CannotMeasure
+
+
+@dataclass(frozen=True)
+class Laws:
+    """For each question p [R, K + 1] of R rows: draws as ones, or one exact law. `draws` is None where laws are exact.
+
+    `floors` are, where a question's law is known, the tv of the best learner from as many labels, with as many draws.
+    """
+
+    questions: list[Question]
+    p: list[np.ndarray]
+    draws: int | None
+    floors: list[float | None]
+
+    @property
+    def rows(self) -> int:
+        return len(self.p[0])
+
+    def mean(self, i: int, rows: np.ndarray) -> np.ndarray:
+        """Law [K + 1] of question i over these rows."""
+        return self.p[i][rows].mean(0)
+
+
+def laws_of(interview: Interview, name: str, questions: list[Question]) -> Laws:
+    """Laws for closed questions: of a model without raters read off it, where all can be, else counted from draws.
+
+    Of raters, exact laws of a few would have a floor of their own.
+
+    CannotMeasure where nothing valid was said to a question, or with fewer draws than classes.
+    """
+    if interview.without_raters(name):
+        try:
+            return Laws(questions, [interview.law(name, q)[None] for q in questions], None, _floors(interview, name, questions, None))
+        except CannotMeasure:
+            pass  # not listed, or not said as listed: counted
+    drawn = []
+    for question in questions:
+        classes = interview.said(name, question).classes
+        if not (classes >= 0).any():
+            raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")
+        if len(classes) < len(question.classes):
+            raise CannotMeasure(
+                f"{question.key}: {len(classes)} draws for {len(question.classes)} classes; raise -n to {len(question.classes)}"
+            )
+        drawn.append(np.eye(len(question.classes) + 1)[classes])  # -1 is the last
+    return Laws(questions, drawn, len(drawn[0]), _floors(interview, name, questions, len(drawn[0])))
+
+
+def _floors(interview: Interview, name: str, questions: list[Question], draws: int | None) -> list[float | None]:
+    """Models learned from labels; people know."""
+    labels = {} if name == PEOPLE else interview.labels
+    rng = interview.rng("floors")
+    return [None if q.law is None else metrics.tv_floor(q.law, labels.get(q.key), draws, rng, 500) for q in questions]
+
+
+def etv(laws: Laws, i: int, rows: np.ndarray) -> float:
+    """tv of question i, whose law is known, minus its floor."""
+    return metrics.tv(laws.mean(i, rows), laws.questions[i].law) - laws.floors[i]
+
+
+def gamma(laws: Laws, rows: np.ndarray) -> float:
+    """Sharpening pooled over the questions whose law is known."""
+    known = [i for i, q in enumerate(laws.questions) if q.law is not None]
+    return metrics.gamma([laws.mean(i, rows) * len(rows) for i in known], [laws.questions[i].law for i in known])

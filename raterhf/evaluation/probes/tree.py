@@ -1,0 +1,91 @@
+"""Everything a model may say to a prompt, as a tree of tokens with exact probabilities, down to a least probability. Nothing is drawn.
+
+A text is begun (token ids so far, its end open) or ended (by EOS, which is not among its ids). Under a mixture over raters a text has the
+mean of its probabilities under each of them; the mixture's law of the next token then weighs each rater by what they would have said so
+far, as a fresh rater's tokens have it, and is not the mean of the raters' laws.
+
+Raters answer afresh at every token, without own noise: the mixture is the law of fresh raters' answers, while one rater's tree is what
+people of that taste say, more than one person does.
+
+Notation: R raters (one for a model without), V tokens of the vocabulary.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from raterhf.evaluation.policies import Contestant
+from raterhf.raters.pool import Rater
+
+LEAST = 0.002  # probability of a begun text, below which it is not followed
+MOST_NODES = 3000  # that are followed
+FORGOTTEN = 1e-6  # a rater who says a begun text with less than this is not asked how it goes on
+LAW_ENTRIES = 2**25  # log-probabilities of laws [N, V] that are held at once
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Probabilities [R] of texts by their token ids: `ended`, and `begun`, of which `open` were left unfollowed for want of room.
+
+    What is in neither `ended` nor `open` lies on begun texts that are less likely than `LEAST`, each.
+    """
+
+    begun: dict[Path, np.ndarray]
+    ended: dict[Path, np.ndarray]
+    open: list[Path]
+
+
+def grow(model: Contestant, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
+    """The tree of a prompt's answers under the mixture of these raters; the likeliest `most` texts are followed, level by level."""
+    tokenizer = model.renderer.tokenizer
+    heads = [model.renderer.prompt(prompt, rater.text) for rater in raters]
+    depth = min(model.max_new_tokens, model.renderer.max_length - max(map(len, heads)))
+    at_once = max(1, LAW_ENTRIES // (len(raters) * model.policy.lm.config.vocab_size))
+    begun: dict[Path, np.ndarray] = {(): np.ones(len(raters))}
+    ended: dict[Path, np.ndarray] = {}
+    left_open: list[Path] = []
+    level: list[Path] = [()]
+    for _ in range(depth):
+        level.sort(key=lambda path: -begun[path].mean())
+        level, over = level[:most], level[most:]
+        left_open += over
+        most -= len(level)
+        grown: list[Path] = []
+        for start in range(0, len(level), at_once):
+            part = level[start : start + at_once]
+            who = [np.flatnonzero(begun[path] > FORGOTTEN) for path in part]
+            contexts = [heads[r] + path for path, rows in zip(part, who) for r in rows]
+            laws = model.next_laws(contexts, [raters[r] for rows in who for r in rows])
+            for path, rows, law in zip(part, who, np.split(laws, np.cumsum([len(rows) for rows in who])[:-1])):
+                said = begun[path][rows, None] * np.exp(law, dtype=np.float64)
+                total = said.sum(0) / len(raters)
+                for token in np.flatnonzero(total >= least):
+                    if token != tokenizer.eos_token_id:
+                        begun[(*path, int(token))] = _among(said[:, token], rows, len(raters))
+                        grown.append((*path, int(token)))
+                if total[tokenizer.eos_token_id] > 0:
+                    ended[path] = _among(said[:, tokenizer.eos_token_id], rows, len(raters))
+        level = grown
+        if not level:
+            break
+    return Tree(begun, ended, left_open + level)
+
+
+def of_endings(endings: Iterable[tuple[Path, np.ndarray]]) -> Tree:
+    """The tree of finished texts (token ids without EOS) and their probabilities [R]."""
+    begun: dict[Path, np.ndarray] = {}
+    ended: dict[Path, np.ndarray] = {}
+    for path, probability in endings:
+        ended[path] = ended.get(path, 0.0) + probability
+        for t in range(len(path) + 1):
+            begun[path[:t]] = begun.get(path[:t], 0.0) + probability
+    return Tree(begun, ended, [])
+
+
+def _among(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    out = np.zeros(n)
+    out[rows] = values
+    return out

@@ -1,0 +1,146 @@
+"""The vanilla baseline in terms of a recipe: which rows and prompts TRL's three stages get, and how its reward is standardised.
+
+The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, without the raters; how many updates each takes
+is the recipe's. The standardisation is ours
+too: one scale, fitted on the same held-out comparisons, so that margins are log-odds and beta means the same for both.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from raterhf import io
+from raterhf.data import prepare
+from raterhf.data.labels import Labels
+from raterhf.data.renderer import Renderer
+from raterhf.errors import UserError
+from raterhf.evaluation import trl_trainers
+from raterhf.models import load
+from raterhf.recipe import Recipe
+from raterhf.training import losses
+from raterhf.training.stages import reward as reward_stage
+from raterhf.training.start import all_prompts, start_folder
+from raterhf.training.training_curve import COURSE, describe, write_course
+from raterhf.worlds.world import World, load_world
+
+LOOKS = 20  # windows that the course of an RL training is cut into
+
+
+def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
+    """TRL's three stages, those that are missing. Returns the folders of its SFT model and of the policy at `beta`."""
+    if recipe.vanilla is None or not recipe.vanilla.rl:
+        raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
+    home, base = recipe.folder / "vanilla", start_folder(recipe)
+    settings = recipe.vanilla
+    train, held = pair_rows(recipe, labels)
+    known = set(prepare.find_people(labels).known)
+    shown = prepare.imitated(labels, recipe.sft.source)
+    shown = shown[shown.rater_id.isin(known)]
+    shown = shown[_window(recipe).keep("demonstrations", shown, ["completion"], [""] * len(shown))]
+    key = [recipe.seed, _digest(shown), _digest(train), io.file_digest(str(base / "model.safetensors"))]
+    sft = _once(home / "sft", [key, settings.sft], lambda out: trl_trainers.train_sft(base, out, shown, settings.sft, recipe.seed))
+    decided = train[train.label != 0]
+    pairs = pd.DataFrame({
+        "prompt": decided.prompt, "chosen": decided.a.where(decided.label == 1, decided.b),
+        "rejected": decided.b.where(decided.label == 1, decided.a),
+    })  # fmt: skip
+    reward = _once(
+        home / "reward", [key, settings.reward], lambda out: trl_trainers.train_reward(base, out, pairs, settings.reward, recipe.seed)
+    )
+    score = trl_trainers.load_scorer(reward)
+    scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
+    prompts = list({str(prompt): prompt for prompt in all_prompts(labels)}.values())
+    args = settings.rl | {"beta": beta}
+
+    def run(out: Path) -> None:
+        drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
+        trl_trainers.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add)
+        if rows := drawn.course(pd.read_csv(out / "log.csv")):
+            write_course(out / COURSE, rows)
+
+    return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
+
+
+@dataclass
+class Rollouts:
+    """What an RL training of TRL's said, in its course: its own samples, so that looking at them costs nothing."""
+
+    world: World | None
+    drawn: list[tuple[int, list, list[str]]] = field(default_factory=list)
+
+    def add(self, step: int, prompts: list, texts: list[str]) -> None:
+        self.drawn.append((step, prompts, texts))
+
+    def course(self, log: pd.DataFrame) -> list[dict[str, float]]:
+        """The rows of course.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a window.
+
+        None where TRL logged nothing.
+        """
+        rows: list[dict[str, float]] = []
+        if log.empty:
+            return rows
+        for part in np.array_split(np.arange(len(self.drawn)), min(LOOKS, len(self.drawn))):
+            first, last = self.drawn[part[0]][0], self.drawn[part[-1] + 1][0] if part[-1] + 1 < len(self.drawn) else math.inf
+            logged = log[(log.step > first) & (log.step <= last)]
+            prompts, texts = ([one for i in part for one in self.drawn[i][column]] for column in (1, 2))
+            kl = logged.kl_completion.mean() if "kl_completion" in log else math.nan  # TRL reads none at beta 0
+            entropy = logged.entropy.mean() * logged["completions/mean_length"].mean()  # TRL's is nats a token
+            means = {"reward": logged.reward.mean(), "kl": kl, "entropy": entropy}
+            rows.append({"step": float(logged.step.mean())} | means | describe(prompts, texts, self.world))
+        return rows
+
+
+def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Comparisons of known raters: those that every reward model trains on, and those held back from all of them."""
+    people, window = prepare.find_people(labels), _window(recipe)
+    rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))]
+    rows = rows[window.keep("comparisons", rows, ["a", "b"], [""] * len(rows))].reset_index(drop=True)
+    data = prepare.comparison_data(replace(labels, comparisons=rows), window, people.known, {})
+    train, held = reward_stage.held_out_rows(data, recipe)
+    return rows.iloc[train], rows.iloc[held]
+
+
+def _window(recipe: Recipe) -> prepare.Window:
+    """What leaves out over-long rows, the same that our stages leave out."""
+    _, tokenizer = load.load_pretrained(start_folder(recipe))
+    return prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+
+
+def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
+    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out.
+
+    Its logarithm has a normal prior of width 1, as ours has (`calibrate`), since comparisons may be few; 1 where there are none.
+    """
+    decided = torch.tensor(np.array(label) != 0)
+    margin, label = torch.tensor(margin)[decided], torch.tensor(np.array(label))[decided]
+    grid = torch.exp(torch.linspace(-2, 2, 81)).double()
+    slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
+    fits = [
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).sum() + scale.log() ** 2 / 2), float(scale))
+        for scale in grid
+        for slip in slips
+    ]
+    return min(fits)[1]
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def _once(folder: Path, inputs: list, run) -> Path:
+    """Run a stage of the baseline unless its folder was made from the same inputs."""
+    record = folder / "inputs.json"
+    wanted = json.dumps(inputs, sort_keys=True)
+    if record.is_file() and record.read_text() == wanted:
+        print(f"vanilla {folder.name}: done before, skipped ({folder})", flush=True)
+        return folder
+    print(f"vanilla {folder.name}: training in {folder} (TRL)", flush=True)
+    run(folder)
+    io.write_text(record, wanted)
+    return folder

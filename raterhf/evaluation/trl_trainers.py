@@ -1,0 +1,264 @@
+"""The opponent: today's three-stage RLHF by TRL, which never sees who judged.
+
+SFT on the demonstrations, a Bradley-Terry reward model on the pairs, then RLOO with the KL penalty inside the
+sequence reward, all from one base checkpoint. Each stage is a function that reads ordinary `save_pretrained`
+folders and writes one, with TRL's metrics in its `log.csv`.
+
+All stages see the token ids that our `Renderer` makes. TRL's own rendering of text is not used: it tokenises
+prompt and completion joined, where a merge may cross the boundary, and cuts or drops what is too long without
+a word.
+
+Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `vanilla.rl` are arguments of
+`SFTConfig`, `RewardConfig` and `RLOOConfig`, whose help is TRL's. `_config` fixes only what is not a choice.
+Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainingArguments,
+)
+from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
+
+from raterhf.data.example import collate
+from raterhf.data.renderer import Renderer
+from raterhf.errors import UserError
+from raterhf.io import write_folder
+
+Prompt = str | list[dict]
+
+# Where and how quietly a stage runs, not how well; and what would change nothing, since the labels leave the
+# prompt out already.
+FIXED = {
+    *("output_dir", "seed", "data_seed", "use_cpu", "gradient_checkpointing", "activation_checkpointing"),
+    *("report_to", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory"),
+    *("completion_only_loss", "remove_unused_columns"),
+}
+
+
+def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int) -> Path:
+    """Imitate the demonstrations (`prompt, completion`); the loss is the mean over completion and EOS tokens.
+
+    `args` go to `SFTConfig`. Returns `out`, a causal language model. Raises `UserError` on an unknown
+    argument and on an example longer than `max_length`.
+    """
+    config = _config(SFTConfig, args, out, seed)
+    tokenizer = _tokenizer(base_dir)
+    renderer = _renderer(tokenizer, config)
+    pairs = zip(demonstrations["prompt"], demonstrations["completion"], strict=True)
+    examples = [renderer.example(prompt, completion) for prompt, completion in pairs]
+    data = Dataset.from_dict(
+        {
+            "input_ids": [list(e.ids) for e in examples],
+            "labels": [[-100] * e.prompt_length + list(e.ids[e.prompt_length :]) for e in examples],
+        }
+    )
+    trainer = SFTTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
+    return _run(trainer, tokenizer, out)
+
+
+def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, seed: int) -> Path:
+    """Fit one score to everybody's pairs (`prompt, chosen, rejected`) by -log sigmoid(s_chosen - s_rejected).
+
+    The base checkpoint gets a new linear head, read at the EOS. `args` go to `RewardConfig`. Returns `out`, a
+    sequence classifier with one label. Raises `UserError` as `train_sft` does.
+    """
+    config = _config(RewardConfig, args, out, seed)
+    tokenizer = _tokenizer(base_dir)
+    renderer = _renderer(tokenizer, config)
+    columns = {
+        f"{side}_ids": [
+            list(renderer.example(prompt, completion).ids) for prompt, completion in zip(pairs["prompt"], pairs[side], strict=True)
+        ]
+        for side in ("chosen", "rejected")
+    }
+    data = Dataset.from_dict(columns)
+    trainer = RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
+    return _run(trainer, tokenizer, out)
+
+
+def load_scorer(reward_dir: Path, batch_size: int = 256) -> Callable[[Sequence[Prompt], Sequence[str]], np.ndarray]:
+    """Read a reward model once; returns (prompts, completions) -> raw scores, float64 [N], in logits.
+
+    The score is the head's output at the right-most token that is not padding, the EOS, as in TRL's training.
+    """
+    tokenizer = _tokenizer(reward_dir)
+    model = AutoModelForSequenceClassification.from_pretrained(reward_dir, dtype=torch.float32).eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    renderer = Renderer(tokenizer, model.config.get_text_config().max_position_embeddings)
+
+    @torch.inference_mode()
+    def score(prompts: Sequence[Prompt], completions: Sequence[str]) -> np.ndarray:
+        examples = [renderer.example(p, c) for p, c in zip(prompts, completions, strict=True)]
+        # A policy repeats itself, the more the further it is optimised: each example is scored once a call.
+        known = dict.fromkeys(examples, 0.0)
+        different = sorted(known, key=len)
+        for start in range(0, len(different), batch_size):
+            chunk = different[start : start + batch_size]
+            batch = collate(chunk, tokenizer.pad_token_id).to(model.device)
+            logits = model(input_ids=batch.ids, attention_mask=batch.mask.long()).logits[:, 0]
+            known.update(zip(chunk, logits.tolist(), strict=True))
+        return np.array([known[e] for e in examples], dtype=np.float64)
+
+    return score
+
+
+def train_rl(
+    sft_dir: Path,
+    out: Path,
+    prompts: list[Prompt],
+    reward: Callable[[list[Prompt], list[str]], Sequence[float]],
+    args: dict,
+    seed: int,
+    watch: Callable[[int, list[Prompt], list[str]], None] | None = None,
+) -> Path:
+    """Maximise E[reward] - beta KL(policy || SFT) by RLOO from the SFT policy.
+
+    `args` go to `RLOOConfig`; an update takes `per_device_train_batch_size` samples, `num_generations` of a
+    prompt. The reward gets prompts as given here and completions as text without special tokens, so it cannot
+    tell one that was cut off at `max_completion_length` from one that ended; the log counts those in
+    `completions/clipped_ratio`. `watch` is told the updates done, and the prompts and completions, each time that samples were drawn.
+    Returns `out`. Raises `UserError` on an unknown argument and on a prompt that
+    leaves no room.
+    """
+
+    def judge(prompts: list[Prompt], completions: list[str]) -> Sequence[float]:
+        if watch is not None:
+            watch(trainer.state.global_step, prompts, completions)
+        return reward(prompts, completions)
+
+    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed)
+    return _run(trainer, trainer.processing_class, out)
+
+
+def rloo_trainer(
+    sft_dir: Path,
+    out: Path,
+    prompts: list[Prompt],
+    reward: Callable[[list[Prompt], list[str]], Sequence[float]] | torch.nn.Module,
+    args: dict,
+    seed: int,
+) -> RLOOTrainer:
+    """The trainer of `train_rl`. A reward that is a sequence classifier of the same tokens is called as TRL calls it."""
+    config = _config(RLOOConfig, args, out, seed)
+    tokenizer = _tokenizer(sft_dir, padding_side="left")
+    positions = AutoConfig.from_pretrained(sft_dir).get_text_config().max_position_embeddings
+    renderer = Renderer(tokenizer, positions - config.max_completion_length)
+    given = {renderer.prompt_text(prompt): prompt for prompt in prompts}
+    for text, prompt in given.items():
+        if tuple(tokenizer(text).input_ids) != renderer.prompt(prompt):
+            raise UserError(
+                f"{sft_dir}: the tokenizer adds special tokens to {text[:60]!r}; TRL cannot turn that "
+                "off. Set add_bos_token: false in its tokenizer_config.json, or use another model."
+            )
+    # TRL leaves out the batch that an epoch of prompts does not fill: with too few prompts, every batch.
+    repeats = ceil(config.generation_batch_size // config.num_generations / len(prompts))
+    data = Dataset.from_dict({"prompt": [renderer.prompt_text(prompt) for prompt in prompts] * repeats})
+
+    def judge(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+        return [float(r) for r in reward([given[text] for text in prompts], completions)]
+
+    judged_by = {"reward_funcs": judge}
+    if isinstance(reward, torch.nn.Module):
+        judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
+    return RLOOTrainer(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+
+
+def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
+    """The checkpoint's tokenizer, refused where transformers would read the reward at the wrong token."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=padding_side)
+    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise UserError(
+            f"{folder}: pad and EOS are both {tokenizer.eos_token!r}, but the reward is read at the last "
+            "token that is not padding. Give the tokenizer a pad token of its own and save the folder again."
+        )
+    return tokenizer
+
+
+def _renderer(tokenizer: PreTrainedTokenizerBase, config: SFTConfig | RewardConfig) -> Renderer:
+    """A renderer that fails beyond `max_length`. TRL, which would cut (SFT) or drop (reward), is not told."""
+    renderer = Renderer(tokenizer, config.max_length)
+    config.max_length = None
+    return renderer
+
+
+def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int) -> TrainingArguments:
+    """TRL's config from the recipe's `args` and what is fixed. Raises `UserError` naming a wrong argument."""
+    known = {field.name for field in fields(kind) if field.init} - FIXED
+    for name, value in args.items():
+        if name in FIXED:
+            raise UserError(f"{kind.__name__}: {name!r} is set by the program. Remove it from the recipe.")
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
+            raise UserError(f"{kind.__name__} has no argument {name!r}. Did you mean {near!r}?")
+        if isinstance(value, str) and value[:1].isdigit():
+            # YAML 1.1 reads 1e-3, which has no point, as text.
+            raise UserError(f"{kind.__name__}: {name!r} is the text {value!r}. Write a number, as in 1.0e-3.")
+    cuda = torch.cuda.is_available()
+    fixed = {
+        "output_dir": str(out.parent),  # nothing is written there: no checkpoints, and `_run` saves the model
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": not cuda,
+        "bf16": cuda and args.get("bf16", False),
+        "activation_checkpointing": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": cuda,
+    }
+    return kind(**args | fixed)
+
+
+class _Bar(ProgressCallback):
+    """A progress bar that does not print the metrics; `log.csv` has them."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def train_quietly(trainer: Trainer) -> None:
+    """Train with a bar or nothing on the screen."""
+    trainer.remove_callback(PrinterCallback)
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(_Bar)
+    with warnings.catch_warnings():
+        # TRL 1.16 reads names that transformers 5.23 is about to retire.
+        warnings.simplefilter("ignore", FutureWarning)
+        trainer.train()
+
+
+def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
+    """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
+    train_quietly(trainer)
+    # Without a row, when logging_steps is more than there are, a header all the same.
+    log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row] or {"step": []})
+    if "kl" in log:
+        # TRL's `kl` is nats a token, the mean of log policy - log reference; ours are nats a completion.
+        log["kl_completion"] = log["kl"] * log["completions/mean_length"]
+
+    def fill(folder: Path) -> None:
+        trainer.model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        log.to_csv(folder / "log.csv", index=False)
+
+    write_folder(out, fill)
+    return out

@@ -1,0 +1,75 @@
+"""The page of the probes: from probes.json, as a dict, and the plots, to a self-contained probes.html. No figure is computed here."""
+
+import math
+from pathlib import Path
+
+from raterhf.errors import UserError
+from raterhf.reports.metrics_file import write
+from raterhf.reports.page import inlined, number, page_template, write_page
+from raterhf.reports.probe_stages import WAYS, draw_stages, stages
+from raterhf.reports.style import COLOURS, policy_name
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder to write into, made before anything is measured. Raises UserError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be made a folder ({error.strerror}); give another one") from None
+    return folder
+
+
+def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, Path]:
+    """Write probes.json, plots/*.svg and probes.html into `out`; returns what the first holds and the last's path."""
+    found = write(out / "probes.json", found)
+    parts, drawn = sections(found["probes"], drawn)
+    page = page_template("probes.html.j2").render(
+        colours=COLOURS, found=found, plots=inlined(drawn), at_gold=at_gold(found["gold"]), **parts
+    )
+    return found, write_page(out, drawn, page, "probes.html")
+
+
+def sections(probes: dict, drawn: dict[str, str]) -> tuple[dict, dict[str, str]]:
+    """What a page that shows probes gives to `probe_cards.html.j2`, and `drawn` with the plots over the stages of training."""
+    by_stage = stages(probes)
+    drawn = drawn | draw_stages(by_stage)
+    cards = [card(name, probe, drawn) for name, probe in probes.items()]
+    names = [name for name in dict.fromkeys(n for way in WAYS.values() for n in way) if any(name in p["subjects"] for p in probes.values())]
+    return {"cards": cards, "stages": by_stage, "stage_names": names, "probes": probes}, drawn
+
+
+def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:
+    """What the page shows of one probe."""
+    figures = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["subjects"].values())]
+    plots = [plot for plot in drawn if plot.startswith(f"{name}-")]
+    return {"name": name, "probe": probe, "figures": figures, "plots": plots, "verdict": verdict(probe)}
+
+
+def verdict(probe: dict) -> list[str]:
+    """Sentences on what came out, from the figures alone."""
+    said = []
+    if apart := probe.get("separation"):
+        clear = apart[1] is not None and (apart[1] > 0 or apart[2] < 0)
+        said.append(
+            f"{policy_name('vanilla')} and {policy_name('base')} {'differ' if clear else 'are not told apart'} by `{probe['apart']}`"
+        )
+    if gap := probe.get("recovered"):
+        if gap[0] is None:
+            said.append("vanilla is not away from people by more than chance, so that there is no gap to recover")
+        else:
+            said.append(f"fictitious raters recover {_percent(gap[0])} [{_percent(gap[1])}, {_percent(gap[2])}] of vanilla's gap to people")
+    return said
+
+
+def at_gold(gold: dict[str, list | None]) -> str | None:
+    """Whether what fictitious raters recover of vanilla's gap is at a gold reward as good as its; None where one of them is unknown."""
+    ours, theirs = gold.get("rater_new"), gold.get("vanilla")
+    if not ours or not theirs:
+        return None
+    than = "lower than" if ours[0] < theirs[0] else "no lower than"
+    values = f"({number(ours[0])}, {number(theirs[0])})"
+    return f"What fictitious raters recover of vanilla's gap to people is at a gold reward {than} vanilla's {values}."
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.0%}".replace("-", "−")

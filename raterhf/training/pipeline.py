@@ -1,0 +1,133 @@
+"""The stages of a recipe, in order: base, reward, sft, policy. Each reads the folders of those before it and writes its own.
+
+A finished stage is skipped unless what it depends on changed (its part of the recipe, its data, an earlier stage); then it says what
+changed and runs again. An interrupted stage resumes.
+"""
+
+import json
+from pathlib import Path
+
+from raterhf import io
+from raterhf.data import prepare
+from raterhf.io import file_digest
+from raterhf.recipe import Recipe, dump_recipe
+from raterhf.training.fit import clear_state
+from raterhf.training.stages.base import run_base
+from raterhf.training.stages.policy import run_policy
+from raterhf.training.stages.reward import run_reward
+from raterhf.training.stages.sft import run_sft
+from raterhf.worlds.make import require_made
+
+# What each stage depends on, beside the stages before it. Keys of the recipe.
+DEPENDS = {
+    "base": ("seed", "model", "base", "data.base", "data.columns"),
+    "reward": (
+        "seed",
+        "model",
+        "raters",
+        "reward",
+        "data.comparisons",
+        "data.ratings",
+        "data.demonstrations",
+        "data.raters",
+        "data.columns",
+        "data.split",
+        "data.shuffle_raters",
+        "data.held_out",
+        "data.group_column",
+        "data.validate_share",
+        "data.max_bad",
+        "data.max_dropped",
+    ),
+    "sft": (
+        "seed",
+        "model",
+        "raters",
+        "sft",
+        "data.demonstrations",
+        "data.comparisons",
+        "data.ratings",
+        "data.raters",
+        "data.columns",
+        "data.split",
+        "data.shuffle_raters",
+        "data.group_column",
+        "data.validate_share",
+        "data.max_bad",
+        "data.max_dropped",
+    ),
+    "policy": ("seed", "raters", "policy"),
+}
+RECORDS = ("stage.json", "started.json")  # of a folder of ours: when it was written, not what is in it
+FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
+
+
+def train(recipe: Recipe) -> Path:
+    """Run the recipe's stages; returns the folder of the last."""
+    require_made(recipe.data.world, recipe.data.files)
+    if len(recipe.stages) > 1:
+        prepare.read_data(recipe)  # what is wrong with the labels is said before a model is trained for them
+    last = recipe.folder
+    for stage in recipe.stages:
+        last = recipe.folder / stage
+        train_stage(recipe, stage, last)
+    return last
+
+
+def train_stage(recipe: Recipe, stage: str, folder: Path) -> None:
+    """Run one stage into `folder` (the stages before it lie in the recipe's own folders), unless it is done."""
+    inputs = _inputs(recipe, stage)
+    if _finished(folder, inputs):
+        print(f"{folder.name}: done before, skipped ({folder})", flush=True)
+        return
+    print(f"{folder.name}: training in {folder}", flush=True)
+    RUN[stage](recipe, folder)
+    io.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
+    io.write_text(folder / "stage.json", json.dumps({"finished": True, "inputs": inputs}, indent=1))
+    clear_state(folder)
+
+
+def _inputs(recipe: Recipe, stage: str) -> dict:
+    """All that the stage's result depends on, by key; files by a hash of their bytes, earlier stages by their weights'."""
+    everything = recipe.model_dump(mode="json")
+    inputs: dict = {}
+    for earlier in recipe.stages[: recipe.stages.index(stage)]:
+        names = ("model.safetensors", "raterhf.safetensors", "raters.safetensors")
+        inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
+    if stage != "reward" and recipe.probes and recipe.probes.alarm == "slow":
+        inputs["probes"] = everything["probes"]  # other probes look and leave the weights alone
+    for key in DEPENDS[stage]:
+        section, _, name = key.partition(".")
+        value = everything[section][name] if name else everything[section]
+        if key == "model" and value["path"]:
+            value = value | {"files": [[path.name, file_digest(str(path))] for path in _model_files(value["path"])]}
+        if key in FILES and value:
+            value = [[path, file_digest(path)] for path in ([value] if isinstance(value, str) else value)]
+        inputs[key] = value
+    return inputs
+
+
+def _model_files(path: str) -> list[Path]:
+    """The files of a model folder that a training from it depends on; none of a hub name."""
+    return sorted(file for kind in ("*.safetensors", "*.json", "*.jinja") for file in Path(path).glob(kind) if file.name not in RECORDS)
+
+
+def _finished(folder: Path, inputs: dict) -> bool:
+    """Whether the stage is done with these inputs; says what changed where it was done with others."""
+    record, started = folder / "stage.json", folder / "started.json"
+    there = next((path for path in (record, started) if path.is_file()), None)
+    before = io.read_json(there) if there else None
+    if before is not None:
+        known = before.get("inputs") or {}
+        changed = [key for key in inputs | known if known.get(key) != inputs.get(key)]
+        if not changed:
+            return record.is_file()
+        again = "trained again" if record.is_file() else "begun again"
+        print(f"{folder.name}: {again}, since {', '.join(changed)} changed", flush=True)
+        clear_state(folder)
+        record.unlink(missing_ok=True)
+    io.write_text(started, json.dumps({"inputs": inputs}))
+    return False
+
+
+RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}

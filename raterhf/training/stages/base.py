@@ -1,0 +1,24 @@
+"""The stage `base`: a plain language model trained on a corpus that nobody rated."""
+
+from pathlib import Path
+
+from raterhf.data.corpus import read_corpus
+from raterhf.data.renderer import Renderer
+from raterhf.models import checkpoint
+from raterhf.models.policy import Policy
+from raterhf.recipe import Recipe
+from raterhf.training.imitation import fit_imitation, plain
+from raterhf.training.start import new_model, watch
+
+
+def run_base(recipe: Recipe, folder: Path) -> None:
+    rows = read_corpus(recipe.data.base, recipe.data.columns)
+    prompts, completions = list(rows.prompt), list(rows.completion)
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    lm, tokenizer = new_model(recipe, texts + completions + [recipe.raters.text_template.format("0123456789")])
+    renderer = Renderer(tokenizer, recipe.model.max_length)
+    examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
+    policy = Policy(lm, 0, 0)
+    probes = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
+    fit_imitation(recipe, folder, policy, recipe.base, lambda rows, step: plain(examples, rows), len(examples), probes)
+    checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

@@ -1,0 +1,186 @@
+"""The stage `reward`: train the reward model and the rater vectors, calibrate, find what persists, fit the populations.
+
+What is fitted to data here, apart from the weights, is fitted on held-out comparisons of known raters or on validation raters.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from raterhf.data import prepare
+from raterhf.data.batches import step_indices
+from raterhf.data.comparisons import ComparisonData, OwnAnswers
+from raterhf.data.labels import Labels
+from raterhf.data.renderer import Renderer
+from raterhf.engine.scorer import Scorer
+from raterhf.errors import UserError
+from raterhf.models import checkpoint
+from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.reward import RewardModel
+from raterhf.raters.pool import RaterPool
+from raterhf.raters.population import MIN_MEMBERS, fit_population
+from raterhf.raters.space import RaterSpace
+from raterhf.recipe import Recipe
+from raterhf.training.fit import fit
+from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, repeated_pairs
+from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood, unit_spread
+from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
+
+BLOCK = 32  # own answers to one prompt that are alternatives to each other
+EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class RewardTraining:
+    """What the stage trains, and on what: `batch(step)`, learning `rates`, comparisons held back and those of validation raters."""
+
+    module: RewardModule
+    batch: Callable[[int], RewardBatch]
+    rates: dict[str, float]
+    train: ComparisonData
+    held: ComparisonData
+    validate: ComparisonData
+    people: prepare.People
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def run_reward(recipe: Recipe, folder: Path) -> None:
+    made = make_training(recipe)
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
+    if made.module.space is not None:
+        unit_spread(made.module)
+    report = finish_reward(recipe, made.module, made.train, made.held)
+    pool = make_pool(recipe, made.people, made.module, made.validate, report)
+    checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def make_training(recipe: Recipe) -> RewardTraining:
+    """Data, model and batches of the recipe's stage."""
+    labels = prepare.read_data(recipe)
+    people = prepare.find_people(labels)
+    if recipe.raters.encoding == "embedding" and len(people.known) < 2:
+        raise UserError(
+            f"{len(people.known)} labelled rater(s) to train on beside {len(people.validate)} kept for validation; a population needs at "
+            "least two: add raters, or keep none with data.validate_share=0"
+        )
+    lm, tokenizer = start_model(recipe, all_texts(labels))
+    raters, settings = recipe.raters, recipe.reward
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    texts = rater_texts(recipe, people)
+    known = prepare.comparison_data(labels, window, people.known, texts)
+    validate = prepare.comparison_data(labels, window, people.validate, texts)
+    train_rows, held_rows = held_out_rows(known, recipe)
+    soft = raters.encoding == "embedding"
+    torch.manual_seed(recipe.seed)
+    own_noise = make_own_noise(raters.own_dim if soft else 0, lm, tokenizer)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.site, own_noise)
+    space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
+    weights = (settings.off_topic_weight, settings.demonstration_weight)
+    module = RewardModule(model, space, raters.null_share, settings.slip_rate, recipe.seed, weights)
+    train = known.rows(train_rows)
+    answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
+
+    def batch(step: int) -> RewardBatch:
+        pairs = train.rows(step_indices(train.group, settings.batch_size, settings.block, step, recipe.seed))
+        rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x6F666674]))
+        said = answers
+        if len(answers):
+            said = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
+        return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), said)
+
+    rates = {"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}
+    return RewardTraining(module, batch, rates, train, known.rows(held_rows), validate, people, lm, tokenizer)
+
+
+def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:
+    """What the known raters said themselves, where the data hold it."""
+    said = labels.demonstrations
+    if said.empty or not said.rater_id.isin(ids).any():
+        return OwnAnswers([], *EMPTY)
+    examples, rater = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
+    _, group = np.unique([str(example.prompt.ids) for example in examples], return_inverse=True)
+    return OwnAnswers(examples, rater, group.astype(np.int64))
+
+
+def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out."""
+    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
+    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
+    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 0x68656C64]))
+    held = (rng.random(group.max() + 1) < recipe.data.held_out)[group]
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
+    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
+    report: dict = {}
+    soft = module.space is not None
+    if len(held):
+        vectors = module.space.vectors.detach()[held.rater] if soft else None
+        margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
+    theta, slip = (float(p.detach()) for p in module.noise_parameters())
+    report |= {"tie_width": theta, "slip_rate": slip}
+    if not soft or recipe.raters.own_dim == 0:
+        return report
+    own_noise, scorer = module.model.own_noise, Scorer(module.model)
+    own_noise.weigh(train_data.examples)
+    with torch.no_grad():
+        asked, answers = mean_answers(own_noise, train_data)
+        own_noise.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
+    pairs, agree = repeated_pairs(train_data)
+    report["repeated_comparisons"] = len(pairs)
+    if recipe.raters.persistence is not None:
+        given = min(max(recipe.raters.persistence, 1e-4), 1 - 1e-4)
+        own_noise.persistence[-1] = float(np.log(given / (1 - given)))
+    elif len(pairs):
+        first = train_data.rows(pairs[:, 0])
+        margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
+        with torch.no_grad():
+            prompts = scorer.prompt_features([train_data.examples[i] for i in first.a])
+        own_noise.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip)))
+    else:
+        own_noise.persistence[-1] = -10.0
+        print(
+            "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
+            flush=True,
+        )
+    return report
+
+
+def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
+    """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
+    pool = pool_without_vectors(recipe, people)
+    if module.space is None:
+        return pool
+    pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
+    # Where the trunk reads the rater, every draw of every candidate would cost a pass of all completions.
+    cheap = module.model.site == "head"
+    if len(validate) and not cheap:
+        print(
+            f"  reward: the population is chosen by the vectors' density, since site {module.model.site} reads every draw anew", flush=True
+        )
+    judge = marginal_likelihood(module, validate) if len(validate) and cheap else None
+    report["population"] = fit_populations(recipe, pool, judge)
+    return pool
+
+
+def fit_populations(recipe: Recipe, pool: RaterPool, judge: Callable[[np.ndarray], float] | None = None) -> list[dict]:
+    """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
+    raters = recipe.raters
+    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, judge)
+    members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
+    for rater_id, group in pool.groups.items():
+        members.setdefault(f"group:{group}", []).append(rater_id)
+    for key, ids in members.items():
+        vectors = pool.vectors[[pool.index[r] for r in ids]]
+        if len(ids) >= MIN_MEMBERS:
+            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
+        else:
+            print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
+    return trials[:5]

@@ -1,0 +1,58 @@
+"""The stage `sft`: imitate each rater's own answers, or choices, under that rater's soft prefix."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raterhf.data import prepare
+from raterhf.data.renderer import Renderer
+from raterhf.models import checkpoint
+from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.policy import Policy
+from raterhf.raters.space import RaterSpace
+from raterhf.recipe import Recipe
+from raterhf.training.imitation import fit_imitation, plain
+from raterhf.training.rollouts import Imitation
+from raterhf.training.stages.policy import carry_own_noise
+from raterhf.training.stages.reward import fit_populations
+from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
+
+
+def run_sft(recipe: Recipe, folder: Path) -> None:
+    labels = prepare.read_data(recipe)
+    people = prepare.find_people(labels)
+    lm, tokenizer = start_model(recipe, all_texts(labels))
+    raters = recipe.raters
+    soft = raters.encoding == "embedding"
+    pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(recipe, people)
+    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
+    torch.manual_seed(recipe.seed)
+    policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_own_noise(pool.own_dim if soft else 0, lm, tokenizer))
+    vectors = torch.tensor(pool.vectors)
+    noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
+
+    def batch(rows: np.ndarray, step: int) -> Imitation:
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        if not soft:
+            return plain(examples, rows)
+        taste = vectors[rater[rows]]
+        taste = taste + noise * torch.randn(taste.shape, generator=generator)
+        null = torch.rand(len(rows), generator=generator) < raters.null_share
+        learned = torch.as_tensor(rater[rows]) if space else None
+        return Imitation([examples[i] for i in rows], taste, null, torch.ones(len(rows)), {}, learned)
+
+    space = None
+    if soft and recipe.sft.learn_vectors:
+        space = RaterSpace(len(pool.ids), pool.dim, recipe.sft.noise)
+        space.vectors.data.copy_(vectors)
+    watched = pool if raters.encoding != "none" else None
+    trained = bool(recipe.base or recipe.model.path)
+    probes = watch(recipe, folder, recipe.sft.steps, policy, window.renderer, watched, all_prompts(labels), trained=trained)
+    fit_imitation(recipe, folder, policy, recipe.sft, batch, len(examples), probes, space)
+    if space is not None:
+        pool.vectors = space.vectors.detach().cpu().numpy().copy()
+        fit_populations(recipe, pool)
+    carry_own_noise(recipe, policy, tokenizer, labels, pool)
+    checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
