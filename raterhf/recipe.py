@@ -16,15 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from raterhf.errors import UserError
 
 STAGES = ("base", "reward", "sft", "policy")
+# Keys of earlier versions: an error that names the new one.
+RENAMED = {
+    "probes": "monitor",
+    "raters.own_dim": "raters.idiosyncratic_dim",
+    "reward.site": "reward.conditioning",
+    "reward.slip_rate": "reward.label_noise",
+    "policy.own_noise": "policy.idiosyncratic",
+}
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Data(Section):
+class DataSettings(Section):
     world: str | None = None
-    """Name of a simulated world whose laws are known exactly (`dice`, `companion`); `compare` draws fresh raters from it."""
+    """Name of a simulated world whose distributions are known exactly (`dice`, `companion`); `compare` draws fresh raters from it."""
     comparisons: list[str] | str | None = None
     """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSONL, CSV, parquet, or a datasets path)."""
     ratings: list[str] | str | None = None
@@ -58,7 +66,7 @@ class Data(Section):
         return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]
 
 
-class Model(Section):
+class ModelSettings(Section):
     path: str | None = None
     """A pretrained causal language model: a local folder or a hub name. Without it the model is built from `config`."""
     config: dict[str, Any] = {
@@ -72,13 +80,13 @@ class Model(Section):
     """Longest example in tokens, rater prefix apart."""
 
 
-class Raters(Section):
+class RatersSettings(Section):
     encoding: Literal["embedding", "text", "none"] = "embedding"
     """How a rater enters the models: soft prefix tokens read from a vector, a text prefix, or not at all (vanilla)."""
     dim: int = Field(8, ge=1)
     """Dimensions of the taste a rater's vector holds, k."""
-    own_dim: int = Field(64, ge=0)
-    """Dimensions of a rater's own noise: taste that hangs together with nothing else. 0 goes without."""
+    idiosyncratic_dim: int = Field(64, ge=0)
+    """Dimensions of a rater's idiosyncratic taste: taste that hangs together with nothing else. 0 goes without."""
     tokens: int = Field(8, ge=1)
     """Soft prefix tokens a reader makes of a vector."""
     noise: float = Field(1.0, ge=0)
@@ -110,17 +118,17 @@ class Optimisation(Section):
     """Steps between the states from which an interrupted run resumes."""
 
 
-class Base(Optimisation):
+class BaseSettings(Optimisation):
     """Plain language model on the base corpus."""
 
 
-class Reward(Optimisation):
-    site: Literal["prefix", "suffix", "head"] = "head"
+class RewardSettings(Optimisation):
+    conditioning: Literal["prefix", "suffix", "head"] = "head"
     """Where the rater enters: soft tokens that every token after them reads (prefix), soft tokens that read the text and are read by no
     token of it (suffix), or a token that only the head reads. With the last two, one pass of a completion serves every rater."""
     block: int = Field(64, ge=1)
     """Comparisons of one prompt that come together in a batch, so that shared completions are read once."""
-    slip_rate: float | None = Field(None, ge=0, lt=0.5)
+    label_noise: float | None = Field(None, ge=0, lt=0.5)
     """Share of labels that say the opposite of what was meant. Learned where not given."""
     vector_lr: float = Field(0.05, gt=0)
     """Learning rate of the rater vectors."""
@@ -136,7 +144,7 @@ class Reward(Optimisation):
     """Weight of those pairs beside the comparisons."""
 
 
-class Sft(Optimisation):
+class SftSettings(Optimisation):
     source: Literal["demonstrations", "chosen"] = "demonstrations"
     """What is imitated: raters' own answers, or what they chose in comparisons."""
     noise: float = Field(0.3, ge=0)
@@ -147,7 +155,7 @@ class Sft(Optimisation):
     """Learning rate of the rater vectors, where they are learned here."""
 
 
-class Policy(Optimisation):
+class PolicySettings(Optimisation):
     algorithm: Literal["forward_kl", "rloo"] = "forward_kl"
     """Reward-weighted imitation of reference samples, or REINFORCE leave-one-out with a KL penalty."""
     beta: float = Field(0.5, gt=0)
@@ -164,9 +172,9 @@ class Policy(Optimisation):
     """Reference samples per prompt that all its raters judge (forward_kl), or the size of a rater's group (rloo)."""
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
-    own_noise: bool = True
+    idiosyncratic: bool = True
     """Simulated raters choose by noise that likes an answer alike however it is put, so that wording is optimised and answers stay
-    diverse (forward_kl; needs raters.own_dim > 0). Without it noise is drawn for each text alone."""
+    diverse (forward_kl; needs raters.idiosyncratic_dim > 0). Without it noise is drawn for each text alone."""
     choices: int = Field(4, ge=1)
     """Choices that each rater makes per prompt, each with noise of its own (forward_kl)."""
     max_new_tokens: int = Field(40, ge=1)
@@ -176,7 +184,7 @@ class Policy(Optimisation):
     candidates in training are sampled without it."""
 
 
-class Probes(Section):
+class MonitorSettings(Section):
     every: int = Field(250, ge=1)
     """Steps between two looks at what the model says; the last step is looked at too."""
     samples: int = Field(96, ge=16)
@@ -189,7 +197,7 @@ class Probes(Section):
     """What follows: a line, an end from which the same command resumes, or half the learning rate."""
 
 
-class Vanilla(Section):
+class VanillaSettings(Section):
     sft: dict[str, Any] = {}
     """Arguments of trl.SFTConfig, all written out."""
     reward: dict[str, Any] = {}
@@ -198,7 +206,7 @@ class Vanilla(Section):
     """Arguments of trl.RLOOConfig, all written out."""
 
 
-class Compare(Section):
+class CompareSettings(Section):
     controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
     """Policies that `compare` judges; `--controls all` takes all of them."""
     betas: list[float] = [0.5]
@@ -224,16 +232,16 @@ class Recipe(Section):
     """Folder of the runs."""
     tensorboard: bool = False
     """Also log for TensorBoard."""
-    data: Data
-    model: Model = Model()
-    raters: Raters = Raters()
-    base: Base | None = None
-    reward: Reward | None = None
-    sft: Sft | None = None
-    policy: Policy | None = None
-    probes: Probes | None = None
-    vanilla: Vanilla | None = None
-    compare: Compare = Compare()
+    data: DataSettings
+    model: ModelSettings = ModelSettings()
+    raters: RatersSettings = RatersSettings()
+    base: BaseSettings | None = None
+    reward: RewardSettings | None = None
+    sft: SftSettings | None = None
+    policy: PolicySettings | None = None
+    monitor: MonitorSettings | None = None
+    vanilla: VanillaSettings | None = None
+    compare: CompareSettings = CompareSettings()
 
     @model_validator(mode="after")
     def check_inputs(self) -> "Recipe":
@@ -319,6 +327,8 @@ def _explain(item: dict) -> str:
     where = [str(part) for part in item["loc"]]
     key = ".".join(where)
     if item["type"] == "extra_forbidden":
+        if key in RENAMED:
+            return f"`{key}` is called `{RENAMED[key]}` now; rename it"
         valid = _fields_at(where[:-1])
         near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0)
         return f"unknown key `{key}`; did you mean `{'.'.join([*where[:-1], *near])}`? (valid: {', '.join(sorted(valid))})"

@@ -25,7 +25,7 @@ from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_
 from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
-from raterhf.recipe import Policy as PolicyStage
+from raterhf.recipe import PolicySettings
 
 SAMPLED_FROM = ("policy", "sft", "base")
 SCORED_BY = ("reward",)
@@ -143,7 +143,7 @@ def sample(
     asked = [(prompt, rater) for prompt in prompts for rater in raters for _ in range(repeats)]
     renderer = Renderer(tokenizer, header["max_length"])
     heads = [renderer.prompt(prompt, rater.text) for prompt, rater in asked]
-    vectors, null = _on(device, [rater for _, rater in asked], header["dim"] + header["own_dim"])
+    vectors, null = _on(device, [rater for _, rater in asked], header["dim"] + header["idiosyncratic_dim"])
     trained = _policy_stage(folder)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or trained.max_new_tokens, trained.min_p)
     answers = sampler.generate(heads, vectors, null, seed, temperature, own=True)
@@ -159,11 +159,17 @@ def sample(
 
 
 def score(
-    run: Path, asked: Completions, specs: list[str], seed: int, group: str | None = None, own_noise: bool = False, dtype: str = "float32"
+    run: Path,
+    asked: Completions,
+    specs: list[str],
+    seed: int,
+    group: str | None = None,
+    idiosyncratic: bool = False,
+    dtype: str = "float32",
 ) -> tuple[list[str], np.ndarray]:
     """Raters' IDs [K] and their scores [K, N] of the N completions of `asked`, in units of Bradley-Terry noise.
 
-    Completions that do not fit the model's window are moved to `asked.rejects`. With `own_noise` the raters' whole utilities: the score
+    Completions that do not fit the model's window are moved to `asked.rejects`. With `idiosyncratic` the raters' whole utilities: the score
     plus taste that hangs together with nothing else. A rater that several SPECs name has one row. The trunk computes in `dtype`.
     """
     folder = find_stage(run, SCORED_BY)
@@ -174,8 +180,11 @@ def score(
         raters |= {rater.id: rater for rater in pool.resolve(spec, 1, seed, group, counted=True)}
     people = list(raters.values())
     model, tokenizer, header = load_reward(folder)
-    if own_noise and not header["own_dim"]:
-        raise UserError(f"{folder} was trained without own noise (raters.own_dim 0, or an encoding without vectors); leave out --own-noise")
+    if idiosyncratic and not header["idiosyncratic_dim"]:
+        raise UserError(
+            f"{folder} was trained without idiosyncratic taste "
+            f"(raters.idiosyncratic_dim 0, or an encoding without vectors); leave out --idiosyncratic"
+        )
     model, device = _placed(model)
     model.backbone.to(pick_dtype(dtype, device))
 
@@ -188,8 +197,8 @@ def score(
         if by_text:
             return list(raters), torch.cat([scorer.matrix(mine, None, None) for mine in examples]).cpu().numpy()
         (examples,) = examples
-        vectors, null = _on(device, people, header["dim"] + header["own_dim"])
-        if own_noise:
+        vectors, null = _on(device, people, header["dim"] + header["idiosyncratic_dim"])
+        if idiosyncratic:
             return list(raters), scorer.utility(examples, vectors, null).cpu().numpy()
         return list(raters), scorer.matrix(examples, vectors, null, len(people)).cpu().numpy()
 
@@ -238,8 +247,8 @@ def _on(device: torch.device, raters: list[Rater], width: int) -> tuple[torch.Te
     return torch.from_numpy(vectors).to(device), torch.from_numpy(null).to(device)
 
 
-def _policy_stage(folder: Path) -> PolicyStage:
+def _policy_stage(folder: Path) -> PolicySettings:
     """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
     path = folder / "recipe.resolved.yaml"
     stage = yaml.safe_load(path.read_text("utf-8")).get("policy") if path.is_file() else None
-    return PolicyStage.model_validate({"steps": 1, "lr": 1.0} | (stage or {}))
+    return PolicySettings.model_validate({"steps": 1, "lr": 1.0} | (stage or {}))

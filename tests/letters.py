@@ -1,4 +1,4 @@
-"""Models whose laws are written by hand, for the probes that read tokens: every letter is a token, every law a table."""
+"""Models whose distributions are written by hand, for the probes that read tokens: every letter is a token, every distribution a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +29,8 @@ class Letters:
 
 @dataclass
 class Scripted:
-    """What a Contestant is asked, answered from `table(rater id, what was said)`, laws {letter: probability}; the prompt is `?`."""
+    """What a EvaluatedPolicy is asked, answered from `table(rater id, what was said)`, distributions {letter: probability}; the prompt is
+    `?`."""
 
     name: str
     table: Callable[[str, str], dict[str, float]]
@@ -46,12 +47,12 @@ class Scripted:
     def raters(self, n: int, seed: int) -> list[Rater]:
         return [Rater("none" if self.draws == "none" else f"new:{i}", None) for i in range(n)]
 
-    def next_laws(self, contexts, raters) -> np.ndarray:
-        laws = np.full((len(contexts), len(LETTERS)), LEAST)
-        for row, context, rater in zip(laws, contexts, raters, strict=True):
+    def next_distributions(self, contexts, raters) -> np.ndarray:
+        distributions = np.full((len(contexts), len(LETTERS)), LEAST)
+        for row, context, rater in zip(distributions, contexts, raters, strict=True):
             for letter, p in self.table(rater.id, self.said(context)).items():
                 row[LETTERS.index(letter)] = p
-        return np.log(laws)
+        return np.log(distributions)
 
     def said(self, context) -> str:
         return self.renderer.tokenizer.decode(context, skip_special_tokens=True).removeprefix("?\n")
@@ -59,7 +60,7 @@ class Scripted:
     def log_probs(self, examples, raters) -> np.ndarray:
         return np.array(
             [
-                sum(self.next_laws([e.ids[:t]], [r])[0, e.ids[t]] for t in range(e.prompt_length, len(e)))
+                sum(self.next_distributions([e.ids[:t]], [r])[0, e.ids[t]] for t in range(e.prompt_length, len(e)))
                 for e, r in zip(examples, raters, strict=True)
             ]
         )
@@ -70,7 +71,7 @@ class Scripted:
         for context, rater in zip(contexts, raters, strict=True):
             ids = tuple(context)
             while len(ids) < len(context) + self.max_new_tokens and (len(ids) == len(context) or ids[-1]):
-                p = np.exp(self.next_laws([ids], [rater])[0])
+                p = np.exp(self.next_distributions([ids], [rater])[0])
                 ids += (int(rng.choice(len(p), p=p / p.sum())),)
             out.append(Example(ids, len(context)))
         return out

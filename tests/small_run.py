@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from raterhf.cli.main import app
 from raterhf.models.checkpoint import save_policy, save_reward
-from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
@@ -62,17 +62,17 @@ def one_gaussian(mean: float) -> Population:
 def save_run(root: Path, encoding: str) -> Path:
     """A run folder of untrained models: raters ann (north), bob and cy (south), persona sailor."""
     soft = encoding == "embedding"
-    dim, own_dim = (2, 2) if soft else (0, 0)
+    dim, idiosyncratic_dim = (2, 2) if soft else (0, 0)
     tokenizer = train_tokenizer(["Roll a die. 1 2 3 4 5 6"], 300)
     populations = {"": one_gaussian(0.0), "group:south": one_gaussian(1.0), "persona:sailor": one_gaussian(-1.0)} if soft else {}
     vectors = np.random.default_rng(0).standard_normal((3, dim)).astype(np.float32)
     groups = {"ann": "north", "bob": "south", "cy": "south"}
-    pool = RaterPool(["ann", "bob", "cy"], vectors, own_dim, encoding, {"sailor": ["ann", "bob"]}, groups, populations)
+    pool = RaterPool(["ann", "bob", "cy"], vectors, idiosyncratic_dim, encoding, {"sailor": ["ann", "bob"]}, groups, populations)
     for seed, stage in enumerate(("sft", "policy")):
         lm = build_model(CONFIG, tokenizer, 48, seed)
-        save_policy(root / stage, Policy(lm, dim, 2, make_own_noise(own_dim, lm, tokenizer)), tokenizer, pool, 48, {})
+        save_policy(root / stage, Policy(lm, dim, 2, make_idiosyncratic(idiosyncratic_dim, lm, tokenizer)), tokenizer, pool, 48, {})
     lm = build_model(CONFIG, tokenizer, 48, 2)
-    model = RewardModel(lm.get_decoder(), dim, 2, "head", make_own_noise(own_dim, lm, tokenizer))
+    model = RewardModel(lm.get_decoder(), dim, 2, "head", make_idiosyncratic(idiosyncratic_dim, lm, tokenizer))
     save_reward(root / "reward", model, lm, tokenizer, pool, 48, {})
     save_policy(root / "base", Policy(build_model(CONFIG, tokenizer, 48, 3), 0, 0), tokenizer, None, 48, {})
     (root / "policy" / "recipe.resolved.yaml").write_text(RECIPE)

@@ -6,9 +6,9 @@ import numpy as np
 from small_run import CONFIG
 
 from raterhf.data.renderer import Renderer
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.evaluation.probes.interview import Answers, Interview
-from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
@@ -23,7 +23,7 @@ class Said:
 
     key: str
     topic: str
-    law: np.ndarray | None
+    distribution: np.ndarray | None
     size: int = 2
     kind: str = ""
     listed: bool = True
@@ -46,16 +46,16 @@ class Said:
         return self.classes.index(completion) if completion in self.classes else -1
 
 
-def tiny(name: str, seed: int, soft: bool = False) -> Contestant:
+def tiny(name: str, seed: int, soft: bool = False) -> EvaluatedPolicy:
     """An untrained model; with `soft`, of fictitious raters."""
     tokenizer = train_tokenizer([f"Say a letter. A letter? {LETTERS}"], 300)
     lm = build_model(CONFIG, tokenizer, 48, seed)
     if not soft:
-        return Contestant(name, Policy(lm, 0, 0).eval(), Renderer(tokenizer, 48), None, "none", 3)
+        return EvaluatedPolicy(name, Policy(lm, 0, 0).eval(), Renderer(tokenizer, 48), None, "none", 3)
     vectors = np.random.default_rng(seed).standard_normal((3, 2)).astype(np.float32)
     populations = {"": Population(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])}
     pool = RaterPool(["ann", "bob", "cy"], vectors, 2, "embedding", {}, {}, populations)
-    return Contestant(name, Policy(lm, 2, 2, make_own_noise(2, lm, tokenizer)).eval(), Renderer(tokenizer, 48), pool, "new", 3)
+    return EvaluatedPolicy(name, Policy(lm, 2, 2, make_idiosyncratic(2, lm, tokenizer)).eval(), Renderer(tokenizer, 48), pool, "new", 3)
 
 
 def interview(questions, said: dict[str, dict[str, np.ndarray]], people: dict[str, np.ndarray] | None = None, **kwargs) -> Interview:
@@ -65,8 +65,8 @@ def interview(questions, said: dict[str, dict[str, np.ndarray]], people: dict[st
     def answers(key: str, classes: np.ndarray) -> Answers:
         return Answers([by_key[key].classes[k] if k >= 0 else "hm" for k in classes], np.asarray(classes))
 
-    subjects = {name: tiny(name, seed, soft=name == "rater_new") for seed, name in enumerate(said)}
+    policies = {name: tiny(name, seed, soft=name == "rater_new") for seed, name in enumerate(said)}
     known = {(name, key, False): answers(key, classes) for name, columns in said.items() for key, classes in columns.items()}
     draws = max([len(classes) for columns in said.values() for classes in columns.values()], default=20)
     spoken = {key: answers(key, classes) for key, classes in (people or {}).items()}
-    return Interview(subjects, questions, spoken, **{"draws": draws, "kept": known} | kwargs)
+    return Interview(policies, questions, spoken, **{"draws": draws, "kept": known} | kwargs)

@@ -37,27 +37,29 @@ def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path):
     command = ["bench", "score", "tiny", "-k", 1, "-k", 3, "--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3]
     shown = succeeds(*command, "--soft-tokens", 2, "--spread", 0.5, "--repeats", 1, "--dtype", "float32", "--out", out)
     found = json.loads(out.read_text())
-    rungs = {(row["site"], row["raters"], row["rung"]) for row in found["rows"]}
+    rungs = {(row["conditioning"], row["raters"], row["rung"]) for row in found["rows"]}
     plain = {("none", 1, rung) for rung in ("pipeline", "TRL", "+ sorting", "+ packing", "+ sharing")}
-    assert rungs == plain | {(site, k, rung) for site in ("prefix", "suffix", "head") for k in (1, 3) for rung in ("naive", "shared")}
+    assert rungs == plain | {
+        (conditioning, k, rung) for conditioning in ("prefix", "suffix", "head") for k in (1, 3) for rung in ("naive", "shared")
+    }
     ours = [row for row in found["rows"] if row["rung"] in ("shared", "+ sharing")]
     assert all(row["deviation"] < 1e-5 < 1e-2 < row["spread_of_scores"] for row in ours)
     assert all(row["wanted"] == 3 * row["raters"] and row["gain"] > 0 for row in found["rows"])
     assert found["machine"]["matrix_product_flops"] > 0 and "attention by rows" in shown
-    assert "site suffix, K = 3" in shown and "planned" in shown
+    assert "conditioning suffix, K = 3" in shown and "planned" in shown
 
 
 def test_planned_gains_are_those_of_the_arithmetic(tiny):
-    """T of each site for K raters, N completions of one prompt, r soft tokens: K N (r + Lp + Lc) over what is pushed."""
+    """T of each conditioning for K raters, N completions of one prompt, r soft tokens: K N (r + Lp + Lc) over what is pushed."""
     from raterhf.bench.score import jury_rungs
     from raterhf.engine.scorer import Scorer
 
     examples = draw_examples(Sizes(1, 4, 16, 8, 2, 0.0), 100)
     k, n, r, lp, lc = 5, 4, 2, 16, 8
     pushed = {"prefix": k * (r + lp + n * lc), "suffix": lp + n * (lc + k * r), "head": lp + n * lc}
-    for site, tokens in pushed.items():
-        rungs = dict(jury_rungs(Scorer(make_reward("tiny", site, r, CPU, torch.float32, 64)), examples, k))
-        naive = k * n * ((0 if site == "head" else r) + lp + lc)
+    for conditioning, tokens in pushed.items():
+        rungs = dict(jury_rungs(Scorer(make_reward("tiny", conditioning, r, CPU, torch.float32, 64)), examples, k))
+        naive = k * n * ((0 if conditioning == "head" else r) + lp + lc)
         assert rungs["shared"].tokens == tokens
         assert rungs["shared"].planned_gain == pytest.approx(naive / tokens)
 
@@ -66,8 +68,8 @@ def test_train_times_an_update_at_every_site(tiny, tmp_path):
     out = tmp_path / "bench.json"
     sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]
     succeeds("bench", "train", "tiny", *sizes, "--out", out)
-    rows = {(row["site"], row["rung"]): row for row in json.loads(out.read_text())["rows"]}
-    assert set(rows) == {(site, rung) for site in ("prefix", "suffix", "head") for rung in ("naive", "shared")}
+    rows = {(row["conditioning"], row["rung"]): row for row in json.loads(out.read_text())["rows"]}
+    assert set(rows) == {(conditioning, rung) for conditioning in ("prefix", "suffix", "head") for rung in ("naive", "shared")}
     # By hand, two prompts: 4 comparisons, 8 sides of 8 + 4 + 2 tokens; shared: 2 prompts, 6 completions, 8 raters' tokens.
     assert rows["suffix", "shared"]["planned_gain"] == pytest.approx(8 * 14 / (2 * 8 + 6 * 4 + 8 * 2))
 
@@ -120,25 +122,32 @@ runs: {tmp_path / "runs"}
 data: {{comparisons: {comparisons}, held_out: 0.3}}
 model: {{config: {{model_type: qwen3, hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2,
          num_key_value_heads: 2, head_dim: 8}}, vocab_size: 300, max_length: 32}}
-raters: {{dim: 3, own_dim: 0, tokens: 2}}
+raters: {{dim: 3, idiosyncratic_dim: 0, tokens: 2}}
 reward: {{steps: 3, batch_size: 8, lr: 1.0e-3}}
 """)  # fmt: skip
     out = tmp_path / "bench.json"
     shown = succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--unshared", "--out", out)
-    rows = {row["site"]: row for row in json.loads(out.read_text())["rows"]}
+    rows = {row["conditioning"]: row for row in json.loads(out.read_text())["rows"]}
     assert list(rows) == ["prefix", "prefix, unshared", "suffix", "head"] and "prefix, unshared" in shown
-    for site in ("prefix", "suffix", "head"):
-        assert [point["updates"] for point in rows[site]["curve"]] == [2, 3] and rows[site]["updates"] == 2
+    for conditioning in ("prefix", "suffix", "head"):
+        assert [point["updates"] for point in rows[conditioning]["curve"]] == [2, 3] and rows[conditioning]["updates"] == 2
     assert rows["prefix, unshared"]["seconds"] == 2 * rows["prefix, unshared"]["seconds_per_update"]
-    succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--site", "suffix", "--stop", "--out", out)
+    succeeds("bench", "accuracy", recipe, "--target", 0.0, "--every", 2, "--conditioning", "suffix", "--stop", "--out", out)
     assert [point["updates"] for point in json.loads(out.read_text())["rows"][0]["curve"]] == [2]
-    assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--site", "head")
-    later = ["--split", "later", "--site", "head", "--target", 0.0, "--out", out]
+    assert "not reached" in succeeds("bench", "accuracy", recipe, "--target", 1.0, "--conditioning", "head")
+    later = ["--split", "later", "--conditioning", "head", "--target", 0.0, "--out", out]
     assert "of comparisons of split later are right" in succeeds("bench", "accuracy", recipe, "data.split=train", *later)
     assert json.loads(out.read_text())["split"] == "later"
     fails("bench", "accuracy", recipe, "data.split=train", *later, "--split", "never", says="no row has split never")
-    fails("bench", "accuracy", recipe, "--site", "tail", says="site 'tail' is not one of the sites, which are prefix, suffix, head")
-    fails("bench", "accuracy", recipe, "--site", "head", "--unshared", says="add --site prefix")
+    fails(
+        "bench",
+        "accuracy",
+        recipe,
+        "--conditioning",
+        "tail",
+        says="conditioning 'tail' is not one of the conditionings, which are prefix, suffix, head",
+    )
+    fails("bench", "accuracy", recipe, "--conditioning", "head", "--unshared", says="add --conditioning prefix")
     fails("bench", "accuracy", recipe, "raters.encoding=none", says="needs the stage reward and raters.encoding embedding")
 
 
@@ -198,9 +207,9 @@ def test_mistakes():
 
 
 def test_a_run_folder_is_timed_at_its_own_site(run, tmp_path):
-    fails("bench", "score", run / "reward", "--site", "suffix", says="site 'suffix' is not one of")
+    fails("bench", "score", run / "reward", "--conditioning", "suffix", says="conditioning 'suffix' is not one of")
     sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "-k", 2, "--repeats", 1, "--dtype", "float32"]
-    assert "site head, K = 2" in succeeds("bench", "score", run / "reward", *sizes, "--out", tmp_path / "bench.json")
+    assert "conditioning head, K = 2" in succeeds("bench", "score", run / "reward", *sizes, "--out", tmp_path / "bench.json")
     assert json.loads((tmp_path / "bench.json").read_text())["sizes"]["soft_tokens"] == 0  # beside a text, whatever was asked for
     fails("bench", "score", run / "reward", says=("do not fit the model's window", "lower --prompt-tokens and --completion-tokens"))
     result = invoke("bench", "score", run / "reward", *sizes, "--out", run)
@@ -210,6 +219,6 @@ def test_a_run_folder_is_timed_at_its_own_site(run, tmp_path):
 def test_a_run_that_knows_no_raters_by_vectors_has_no_site(text_run):
     sizes = ["--prompt-tokens", 4, "--completion-tokens", 2, "--completions", 2, "--repeats", 1, "--dtype", "float32"]
     shown = succeeds("bench", "score", text_run, *sizes)
-    assert "site none, K = 1" in shown and "K = 4" not in shown
-    for verb in (["score", text_run, "--site", "head"], ["train", text_run]):
+    assert "conditioning none, K = 1" in shown and "K = 4" not in shown
+    for verb in (["score", text_run, "--conditioning", "head"], ["train", text_run]):
         fails("bench", *verb, *sizes, says="knows no raters by vectors")

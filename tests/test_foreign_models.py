@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
-from raterhf.evaluation.policies import load_contestant
+from raterhf.evaluation.policies import load_evaluated
 from raterhf.models.load import load_pretrained, train_tokenizer
 from raterhf.raters.pool import Rater
 
@@ -42,12 +42,12 @@ def saved(tokenizer, path, model_type: str, spare: int = 0, **settings):
         ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2}),
     ],
 )
-def test_laws_are_those_of_the_model(tokenizer, tmp_path, model_type, settings):
+def test_distributions_are_those_of_the_model(tokenizer, tmp_path, model_type, settings):
     model = saved(tokenizer, tmp_path, model_type, **settings).eval()
-    asked = load_contestant("plain", tmp_path, "none", 64, 8)
+    asked = load_evaluated("plain", tmp_path, "none", 64, 8)
     ids = asked.renderer.prompt("Toss a coin.")
     expected = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).detach().numpy()
-    assert np.allclose(asked.next_laws([ids], [NOBODY])[0], expected, atol=1e-4)
+    assert np.allclose(asked.next_distributions([ids], [NOBODY])[0], expected, atol=1e-4)
     assert np.abs(model.lm_head(model.get_decoder()(torch.tensor([ids])).last_hidden_state)[0, -1].log_softmax(-1).detach().numpy()
                   - expected).max() > 0.1 or model_type == "gpt2"  # fmt: skip
 
@@ -57,21 +57,21 @@ def test_every_end_of_a_turn_ends_an_answer(tokenizer, tmp_path):
     turn = tokenizer("heads", add_special_tokens=False)["input_ids"][0]
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, turn]
     model.save_pretrained(tmp_path)
-    asked, plain = load_contestant("plain", tmp_path, "none", 64, 8), model.eval()
+    asked, plain = load_evaluated("plain", tmp_path, "none", 64, 8), model.eval()
     ids = asked.renderer.prompt("Toss a coin.")
-    (law,) = np.exp(asked.next_laws([ids], [NOBODY]))
+    (distribution,) = np.exp(asked.next_distributions([ids], [NOBODY]))
     own = plain(torch.tensor([ids])).logits[0, -1].softmax(-1).detach().numpy()
-    assert law[tokenizer.eos_token_id] == pytest.approx(own[tokenizer.eos_token_id] + own[turn], abs=1e-6)
-    assert law[turn] == 0 and law.sum() == pytest.approx(1, abs=1e-5)
+    assert distribution[tokenizer.eos_token_id] == pytest.approx(own[tokenizer.eos_token_id] + own[turn], abs=1e-6)
+    assert distribution[turn] == 0 and distribution.sum() == pytest.approx(1, abs=1e-5)
     said = asked.answer(["Toss a coin."] * 50, [NOBODY] * 50, 0)
     assert not any(turn in example.ids[example.prompt_length :] for example in said)
 
 
 def test_rows_beyond_the_tokenizer_are_never_said(tokenizer, tmp_path):
     saved(tokenizer, tmp_path, "qwen3", spare=200, **SHAPE)
-    asked = load_contestant("plain", tmp_path, "none", 64, 8)
-    (law,) = np.exp(asked.next_laws([asked.renderer.prompt("Toss a coin.")], [NOBODY]))
-    assert len(law) == len(tokenizer) and law.sum() == pytest.approx(1, abs=1e-5)
+    asked = load_evaluated("plain", tmp_path, "none", 64, 8)
+    (distribution,) = np.exp(asked.next_distributions([asked.renderer.prompt("Toss a coin.")], [NOBODY]))
+    assert len(distribution) == len(tokenizer) and distribution.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_prompt_begins_as_the_tokenizer_begins_texts(tokenizer):

@@ -33,8 +33,8 @@ def test_cluster_bootstrap_resamples_questions_too(rng):
 def test_cluster_bootstrap_lies_about_a_figure_with_a_floor(rng):
     q = np.full(50, 1 / 50)
     answers = rng.integers(50, size=200)
-    value = metrics.tv(metrics.class_law(answers, 50), q)
-    low, high = metrics.cluster_bootstrap(lambda r, _: metrics.tv(metrics.class_law(answers[r], 50), q), 200, None, rng)
+    value = metrics.tv(metrics.class_distribution(answers, 50), q)
+    low, high = metrics.cluster_bootstrap(lambda r, _: metrics.tv(metrics.class_distribution(answers[r], 50), q), 200, None, rng)
     assert low < value < high
     assert all(map(math.isnan, metrics.cluster_bootstrap(lambda r, _: math.nan, 5, None, rng, n=9)))
 

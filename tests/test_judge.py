@@ -1,4 +1,4 @@
-"""The judge of a simulated world, tried on contestants whose figures are known: real people, one favourite answer, nobody in particular."""
+"""The judge of a simulated world, tried on policies whose figures are known: real people, one favourite answer, nobody in particular."""
 
 import math
 
@@ -16,7 +16,7 @@ N = 400
 
 
 class Answers:
-    """A contestant that answers by a function of (rater number, question, rng) -> text."""
+    """A evaluated that answers by a function of (rater number, question, rng) -> text."""
 
     def __init__(self, world, speak):
         self.world, self.speak, self.said, self.renderer = world, speak, [], self
@@ -55,7 +55,7 @@ def people(world, prefix):
 
     def speak(i, question, rng):
         if question.kind == "unrated":
-            return question.texts[rng.choice(len(question.texts), p=question.base_law)]
+            return question.texts[rng.choice(len(question.texts), p=question.base_distribution)]
         utility = world.utilities(crowd, i, question, rng)
         return question.texts[np.where(question.wording_of == 0, utility, -np.inf).argmax()]
 
@@ -75,7 +75,7 @@ def test_real_people_are_a_perfect_sampler(arena):
 
 def test_one_favourite_answer_is_seen_as_collapse(arena):
     def favourite(i, question, rng):
-        return question.texts[np.where(question.wording_of == 0, question.law[np.maximum(question.class_of, 0)], -1).argmax()]
+        return question.texts[np.where(question.wording_of == 0, question.distribution[np.maximum(question.class_of, 0)], -1).argmax()]
 
     found = judge(Answers(arena.world, favourite), arena, Answers(arena.world, None), None).figures
     assert found["etv"] > 0.4 and found["entropy_ratio"] == 0 and found["mi_ratio"] == 0
@@ -86,7 +86,7 @@ def test_one_favourite_answer_is_seen_as_collapse(arena):
 def test_nobody_in_particular_has_the_marginal_and_is_no_person(arena):
     def anybody(i, question, rng):
         best = np.flatnonzero(question.wording_of == 0)
-        return question.texts[best[rng.choice(len(best), p=question.law)]]
+        return question.texts[best[rng.choice(len(best), p=question.distribution)]]
 
     found = judge(Answers(arena.world, anybody), arena, Answers(arena.world, None), None).figures
     assert found["etv"] < 0.01

@@ -48,7 +48,7 @@ def test_comparison_loss_takes_the_probability_of_the_label():
 
 
 @pytest.mark.parametrize(
-    ("margin", "persistence", "slip", "expected"),
+    ("margin", "persistence", "label_noise", "expected"),
     [
         (0.0, 0.4, 0.0, 0.7),  # .4 * 1 + .6 * 1/2
         (LN3, 0.0, 0.0, 0.625),  # (3/4)^2 + (1/4)^2
@@ -56,8 +56,8 @@ def test_comparison_loss_takes_the_probability_of_the_label():
         (LN3, 0.5, 0.1, 0.70),  # a = .9 * .75 + .1 * .25 = .7; (.82 + .49 + .09) / 2
     ],
 )
-def test_agreement(margin, persistence, slip, expected):
-    close(losses.agreement_probs(value(margin), value(persistence), value(slip)), expected)
+def test_agreement(margin, persistence, label_noise, expected):
+    close(losses.agreement_probs(value(margin), value(persistence), value(label_noise)), expected)
 
 
 def test_imitation_is_a_weighted_mean():
@@ -109,10 +109,10 @@ def test_kl_estimate_is_the_kl_over_samples_of_the_policy():
 @pytest.mark.parametrize("size", [50.0, 1e4])
 def test_losses_and_gradients_are_finite_at_extreme_margins(size):
     margin = torch.tensor([size, -size] * 3, requires_grad=True)
-    tie, slip = value(0.1).requires_grad_(), value(0.05).requires_grad_()
+    tie, label_noise = value(0.1).requires_grad_(), value(0.05).requires_grad_()
     label = torch.tensor([1, 1, 0, 0, -1, -1])
-    comparison = losses.comparison_loss(margin, label, tie, slip)
-    agreement = losses.agreement_probs(margin, torch.full((6,), 0.5), slip).log()
+    comparison = losses.comparison_loss(margin, label, tie, label_noise)
+    agreement = losses.agreement_probs(margin, torch.full((6,), 0.5), label_noise).log()
     assert torch.isfinite(comparison).all() and torch.isfinite(agreement).all()
     (comparison.sum() - agreement.sum()).backward()
-    assert all(torch.isfinite(x.grad).all() for x in (margin, tie, slip))
+    assert all(torch.isfinite(x.grad).all() for x in (margin, tie, label_noise))

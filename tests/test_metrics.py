@@ -25,22 +25,22 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def type_laws() -> np.ndarray:
+def type_distributions() -> np.ndarray:
     """[types, Q, K]: each type has its own likely answer, .6, and a runner-up, .2."""
-    laws = np.full((TYPES, QUESTIONS, CLASSES), 0.05)
+    distributions = np.full((TYPES, QUESTIONS, CLASSES), 0.05)
     for kind in range(TYPES):
         for question in range(QUESTIONS):
-            laws[kind, question, (kind + question) % CLASSES] += 0.55
-            laws[kind, question, (kind + 2) % CLASSES] += 0.15
-    return laws
+            distributions[kind, question, (kind + question) % CLASSES] += 0.55
+            distributions[kind, question, (kind + 2) % CLASSES] += 0.15
+    return distributions
 
 
 def people(n: int, rng: np.random.Generator, stereotype: bool = False) -> np.ndarray:
     """Answers [n, Q] of new people; a stereotype gives every type's likeliest answer."""
-    laws = type_laws()[rng.integers(TYPES, size=n)]
+    distributions = type_distributions()[rng.integers(TYPES, size=n)]
     if stereotype:
-        return laws.argmax(2)
-    return (rng.random((n, QUESTIONS, 1)) > laws.cumsum(2)).sum(2)
+        return distributions.argmax(2)
+    return (rng.random((n, QUESTIONS, 1)) > distributions.cumsum(2)).sum(2)
 
 
 def without_ids(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -48,20 +48,20 @@ def without_ids(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permuted(people(n, rng), axis=0)
 
 
-def joint_laws() -> list[np.ndarray]:
-    laws = type_laws()
-    return [np.einsum("ti,tj->ij", laws[:, a], laws[:, b]) / TYPES for a, b in combinations(range(QUESTIONS), 2)]
+def joint_distributions() -> list[np.ndarray]:
+    distributions = type_distributions()
+    return [np.einsum("ti,tj->ij", distributions[:, a], distributions[:, b]) / TYPES for a, b in combinations(range(QUESTIONS), 2)]
 
 
 # Marginal
 
 
-def test_class_law_keeps_invalid_answers_as_the_last_class():
-    assert metrics.class_law(np.array([0, 0, 2, -1]), 3).tolist() == [0.5, 0, 0.25, 0.25]
+def test_class_distribution_keeps_invalid_answers_as_the_last_class():
+    assert metrics.class_distribution(np.array([0, 0, 2, -1]), 3).tolist() == [0.5, 0, 0.25, 0.25]
     with pytest.raises(ValueError, match="invalid"):
-        metrics.class_law(np.array([3]), 3)
+        metrics.class_distribution(np.array([3]), 3)
     with pytest.raises(ValueError, match="empty"):
-        metrics.class_law(np.array([], int), 3)
+        metrics.class_distribution(np.array([], int), 3)
 
 
 def test_tv_counts_invalid_answers_as_wrong():
@@ -204,24 +204,24 @@ def test_pair_tv_by_hand():
     # People: both questions agree. The policy: half (0, 0), a quarter (0, 1), a quarter (invalid, 1).
     answers = np.array([[0, 0], [0, 0], [0, 1], [-1, 1]])
     assert metrics.pair_tv(answers, [np.array([[0.5, 0], [0, 0.5]])])[0, 1] == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="joint law"):
+    with pytest.raises(ValueError, match="joint distribution"):
         metrics.pair_tv(answers, [np.array([[1.0]])])
 
 
-def test_pair_tv_floor_is_the_floor_of_the_flattened_law(rng):
+def test_pair_tv_floor_is_the_floor_of_the_flattened_distribution(rng):
     matrix = metrics.pair_tv_floor([np.array([[0.5, 0], [0, 0.5]])] * 3, 2, 10**6, rng, 5000)
     assert matrix.shape == (3, 3)
     assert matrix[0, 2] == pytest.approx(0.25, abs=0.02)
 
 
 def test_joint_tv_of_a_perfect_sampler_a_sampler_without_ids_and_a_stereotype(rng):
-    laws, real = joint_laws(), people(N, rng)
+    distributions, real = joint_distributions(), people(N, rng)
     samplers = {
         "perfect": people(N, rng),
         "no ids": without_ids(N, rng),
         "stereotype": people(N, rng, stereotype=True),
     }
-    exact = {name: metrics.joint_tv(answers, laws, None, rng) for name, answers in samplers.items()}
+    exact = {name: metrics.joint_tv(answers, distributions, None, rng) for name, answers in samplers.items()}
     to_raters = {name: metrics.joint_tv_to_raters(answers, real, rng) for name, answers in samplers.items()}
     for figures in (exact, to_raters):
         assert figures["perfect"] == pytest.approx(0, abs=0.02)
@@ -230,12 +230,12 @@ def test_joint_tv_of_a_perfect_sampler_a_sampler_without_ids_and_a_stereotype(rn
 
 
 def test_joint_tv_is_0_in_the_mean_for_the_best_learner(rng):
-    laws = joint_laws()
-    floor = metrics.pair_tv_floor(laws, 200, N, rng)
+    distributions = joint_distributions()
+    floor = metrics.pair_tv_floor(distributions, 200, N, rng)
     learned = []
     for _ in range(40):
         training = people(200, rng)
-        learned.append(metrics.mean_over_pairs(metrics.pair_tv(training[rng.integers(200, size=N)], laws) - floor))
+        learned.append(metrics.mean_over_pairs(metrics.pair_tv(training[rng.integers(200, size=N)], distributions) - floor))
     assert np.mean(learned) == pytest.approx(0, abs=0.005)
 
 

@@ -87,12 +87,12 @@ def test_the_report_is_read_with_and_without_a_run(tmp_path, own_code):
         "real": {"kappa_taste": 1.0},
         "questions": {"colour": question | {"policies": {name: {"p": [0.4, 0.6, 0.0]} for name in policies}}},
     }
-    subjects = {"vanilla": {"etv": [0.3, 0.2, 0.4]}, "rater_new": {"etv": [0.05, None, None]}}
+    policies = {"vanilla": {"etv": [0.3, 0.2, 0.4]}, "rater_new": {"etv": [0.05, None, None]}}
     probe = {
         "title": "?",
         "headline": "etv",
         "best": {"etv": 0.0},
-        "subjects": subjects,
+        "policies": policies,
         "recovered": [0.8, 0.7, 0.9],
         "holes": ["base: no"],
     }

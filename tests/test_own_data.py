@@ -48,7 +48,7 @@ def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
     raw = {
         "name": "own", "runs": str(folder / "runs"), "data": write_files(folder, messages=messages) | {"held_out": 0.3},
         "model": {"config": CONFIG, "vocab_size": 300, "max_length": 48},
-        "raters": {"dim": 2, "own_dim": 0, "tokens": 2, "components": [1]},
+        "raters": {"dim": 2, "idiosyncratic_dim": 0, "tokens": 2, "components": [1]},
         "reward": one, "sft": one, "policy": one | {"prompts": 2, "raters": 2, "samples": 4, "choices": 2, "max_new_tokens": 6},
         "vanilla": {"sft": trl, "reward": trl, "rl": trl | {"num_generations": 4, "max_completion_length": 6}},
         "compare": {"draws": 40},
@@ -66,7 +66,7 @@ def test_ours_alone_without_a_base_stage(tmp_path):
     assert [row["raters"] for row in found["prompts"].values()] == [14, 14]
     assert {row["prompt"] for row in found["prompts"].values()} == {"Name a pet.", "Name a friend."}
     assert set(found["probes"]) == {"templates", "multiverse", "spanning", "substitution"}
-    assert "population" in found["probes"]["templates"]["subjects"]
+    assert "population" in found["probes"]["templates"]["policies"]
     text = page.read_text()
     assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text
     assert (recipe.folder / "start" / "config.json").is_file()
@@ -144,12 +144,12 @@ def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypa
     monkeypatch.setattr("raterhf.evaluation.compare.discussions.compare_people", lambda recipe, controls: "people")
     monkeypatch.setattr("raterhf.evaluation.compare.own_data.compare_own", lambda recipe, controls: "own")
     recipe = recipe_for(tmp_path)
-    grouped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "train", "group_column": "site"})})
+    grouped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "train", "group_column": "conditioning"})})
     assert (compare(grouped, None, 1), compare(grouped.model_copy(update={"policy": None}), None, 1)) == ("own", "people")
 
 
 def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
-    probes = {"templates": {"subjects": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}, "vanilla": {"top_share": [0.5, None, None]}}}}
+    probes = {"templates": {"policies": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}, "vanilla": {"top_share": [0.5, None, None]}}}}
     models = {"rater": {"accuracy": 0.75, "pairs": 8.0}, "vanilla": {"accuracy": 0.5, "pairs": 8.0}}
     assert summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}}) == [
         "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's.",

@@ -1,4 +1,5 @@
-"""Own noise in sampling: the law over raters stays the policy's, and one rater is one person as far as noise persists."""
+"""Idiosyncratic taste in sampling: the distribution over raters stays the policy's, and one rater is one person as far as noise
+persists."""
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from raterhf.data.comparisons import ComparisonData
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
-from raterhf.models.idiosyncratic import WIDTH, OwnNoise, OwnNoiseSampling, make_own_noise
+from raterhf.models.idiosyncratic import WIDTH, IdiosyncraticSampling, IdiosyncraticTaste, make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
@@ -19,19 +20,19 @@ CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "nu
           "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip
 
 
-def make_noise() -> OwnNoise:
+def make_noise() -> IdiosyncraticTaste:
     """Six words, each a token."""
     tokenizer = train_tokenizer(["a b c d e f"], 300)
-    noise = OwnNoise(OWN, tokenizer, len(tokenizer), 4)
+    noise = IdiosyncraticTaste(OWN, tokenizer, len(tokenizer), 4)
     noise.fold = torch.arange(VOCABULARY)
     noise.starts_word = torch.ones(VOCABULARY, dtype=torch.bool)
     noise.blank = torch.zeros(VOCABULARY, dtype=torch.bool)
     return noise
 
 
-def draw(noise: OwnNoise, own: torch.Tensor, share: float, said: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
+def draw(noise: IdiosyncraticTaste, own: torch.Tensor, share: float, said: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
-    step = OwnNoiseSampling(noise, own, torch.full((len(own),), share), 1.0)
+    step = IdiosyncraticSampling(noise, own, torch.full((len(own),), share), 1.0)
     ids = torch.zeros(len(own), 0, dtype=torch.long) if said is None else said
     return step(ids, LAW.log().expand(len(own), -1)).argmax(1)
 
@@ -45,7 +46,7 @@ def frequencies(tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_the_law_over_raters_is_the_policys_whatever_persists(share):
+def test_the_distribution_over_raters_is_the_policys_whatever_persists(share):
     # standard error of a share near .4 with 20,000 draws: .0035; directions of 512 dimensions are orthogonal to about .04
     torch.testing.assert_close(frequencies(draw(make_noise(), raters(), share)), LAW, rtol=0, atol=0.02)
 
@@ -67,7 +68,7 @@ def test_a_word_said_once_is_not_liked_twice():
     noise, own = make_noise(), raters()
     first = draw(noise, own, 1.0)
     again = draw(noise, own, 1.0, said=first[:, None])
-    # its noise is drawn afresh, so it comes back as often as the law says among raters who did not know it
+    # its noise is drawn afresh, so it comes back as often as the distribution says among raters who did not know it
     repeated = float((again == first).float().mean())
     assert repeated < 0.75 < 1.0 == float((draw(noise, own, 1.0) == first).float().mean())
 
@@ -79,7 +80,7 @@ def test_noise_inside_a_word_depends_on_the_token_before():
     inside = [draw(noise, own, 1.0, said=torch.full((N, 1), token)) for token in (0, 1)]
     for tokens in inside:
         torch.testing.assert_close(frequencies(tokens), LAW, rtol=0, atol=0.02)
-        # as independent of the first as two draws of the law are
+        # as independent of the first as two draws of the distribution are
         assert float((tokens == begun).float().mean()) == pytest.approx(float(LAW.square().sum()), abs=0.06)
     # after a blank a word begins: its noise is that of the beginning, but for what was said, which is the blank
     noise.blank[0] = True
@@ -90,7 +91,7 @@ def test_noise_inside_a_word_depends_on_the_token_before():
 
 def test_words_and_blanks_are_read_off_the_vocabulary():
     tokenizer = train_tokenizer(["red Red is\n7 77 reddish"] * 50, 300)
-    noise = OwnNoise(8, tokenizer, len(tokenizer) + 10, 4)
+    noise = IdiosyncraticTaste(8, tokenizer, len(tokenizer) + 10, 4)
     assert len(noise.fold) == len(tokenizer) + 10
     pieces = {piece: i for i, piece in enumerate(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))}
     assert noise.starts_word[pieces["Ġ"]] and noise.blank[pieces["Ġ"]] and noise.blank[pieces["Ċ"]]
@@ -99,11 +100,11 @@ def test_words_and_blanks_are_read_off_the_vocabulary():
 
 
 @torch.no_grad()
-def test_a_policys_raters_draw_with_their_own_noise_and_nobody_does_not():
+def test_a_policys_raters_draw_with_their_idiosyncratic_and_nobody_does_not():
     tokenizer = train_tokenizer(["Pick a colour.\nred blue green"] * 20, 300)
     lm = build_model(CONFIG, tokenizer, 48, 0)
-    policy = Policy(lm, 3, 2, make_own_noise(16, lm, tokenizer)).eval()
-    policy.own_noise.persistence[-1] = 20.0  # all of it persists
+    policy = Policy(lm, 3, 2, make_idiosyncratic(16, lm, tokenizer)).eval()
+    policy.idiosyncratic.persistence[-1] = 20.0  # all of it persists
     prompt = Renderer(tokenizer, 48).example("Pick a colour.", "red").prompt
     batch = collate([prompt] * 40, tokenizer.pad_token_id, "left")
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
@@ -119,9 +120,9 @@ def test_a_policys_raters_draw_with_their_own_noise_and_nobody_does_not():
 
 
 @torch.no_grad()
-def test_own_noise_is_turned_by_the_question():
+def test_idiosyncratic_is_turned_by_the_question():
     """Correlation exp(-|g - g'|^2 / (2 width^2)), lengths kept, and back again; an odd dimension stays."""
-    noise = OwnNoise(513, train_tokenizer(["a b"], 300), 300, 3)
+    noise = IdiosyncraticTaste(513, train_tokenizer(["a b"], 300), 300, 3)
     noise.question[:3, :3] = torch.eye(3)
     one, near, far = torch.eye(3)[0], torch.nn.functional.normalize(torch.tensor([0.98, 0.2, 0.0]), dim=0), torch.eye(3)[1]
     own = torch.randn(2_000, 513, generator=torch.Generator().manual_seed(0))
@@ -134,14 +135,14 @@ def test_own_noise_is_turned_by_the_question():
 
 
 def test_without_a_fit_all_prompts_are_one_question():
-    noise = OwnNoise(8, train_tokenizer(["a b"], 300), 300, 3)
+    noise = IdiosyncraticTaste(8, train_tokenizer(["a b"], 300), 300, 3)
     own, prompts = torch.randn(4, 8), torch.randn(4, 3)
     torch.testing.assert_close(noise.turned(own, prompts), own)
 
 
 def test_prompts_answered_in_the_same_words_are_one_question():
     tokenizer = train_tokenizer(["Name a tree.\noak", "Pick a tree!\nelm ash", "A colour?\nred blue"] * 20, 300)
-    renderer, noise = Renderer(tokenizer, 48), OwnNoise(32, tokenizer, len(tokenizer), 4)
+    renderer, noise = Renderer(tokenizer, 48), IdiosyncraticTaste(32, tokenizer, len(tokenizer), 4)
     trees, colours = [("oak", "elm"), ("elm", "ash"), ("ash", "oak")], [("red", "blue"), ("blue", "red")]
     asked = [("Name a tree.", trees), ("Pick a tree!", trees), ("A colour?", colours)]
     examples = [renderer.example(prompt, text) for prompt, pairs in asked for pair in pairs for text in pair]
@@ -165,7 +166,7 @@ def test_wording_is_heard_alike_and_answers_apart():
     wordings = ("My answer is {}.", "{}.", "maybe {}", "{0} {0} or so")
     answers = [wording.format(number) for number in range(20, 80) for wording in wordings]
     tokenizer = train_tokenizer(answers, 400)
-    noise = OwnNoise(512, tokenizer, len(tokenizer), 4)
+    noise = IdiosyncraticTaste(512, tokenizer, len(tokenizer), 4)
     renderer = Renderer(tokenizer, 48)
     examples = [renderer.example("Which?", answer) for answer in answers]
     noise.weigh(examples)

@@ -71,17 +71,17 @@ def test_template_with_a_missing_cell_is_a_bad_row(tmp_path):
 
 def test_vote_figures_by_hand():
     log_probs = np.log([[0.5, 0.25, 0.05], [0.1, 0.3, 0.4]])
-    law = participants.renormalised(log_probs)
-    assert np.allclose(law, [[0.625, 0.3125, 0.0625], [0.125, 0.375, 0.5]])
+    distribution = participants.renormalised(log_probs)
+    assert np.allclose(distribution, [[0.625, 0.3125, 0.0625], [0.125, 0.375, 0.5]])
     figures = discussions.vote_figures(log_probs, np.array([0, 1]))
     assert np.isclose(figures["vote_nll"], -(np.log(0.625) + np.log(0.375)) / 2)
     assert np.isclose(figures["vote_nll_plain"], -(np.log(0.5) + np.log(0.3)) / 2)
     assert figures["vote_accuracy"] == 0.5 and np.isclose(figures["valid"], 0.8)
 
 
-def test_votes_are_drawn_from_their_laws():
-    laws = np.tile([0.2, 0.0, 0.8], (2000, 1, 1))
-    drawn = participants.draw_votes(laws, np.random.default_rng(0))
+def test_votes_are_drawn_from_their_distributions():
+    distributions = np.tile([0.2, 0.0, 0.8], (2000, 1, 1))
+    drawn = participants.draw_votes(distributions, np.random.default_rng(0))
     assert drawn.shape == (2000, 1)
     assert set(drawn[:, 0]) == {0, 2} and abs((drawn == 2).mean() - 0.8) < 0.03
 
@@ -94,10 +94,10 @@ def test_gather_takes_those_who_voted_on_most_statements(tmp_path):
     frame[unseen & ~few].to_parquet(tmp_path / "votes.parquet")
     rows = read_votes(tmp_path / "votes.parquet", discussions.UNSEEN[0])
     known = set(rows.demonstrations.prompt) - {"Discussion: parks\nstatement number 0"}
-    (gathering,) = participants.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
-    assert gathering.real.shape == (31, 11)  # p71 is out, statement 0 is new
-    assert gathering.novel_statements == ["Discussion: parks\nstatement number 0"]
-    assert (gathering.real < 0).sum() == 1
+    (discussion,) = participants.gather(rows.demonstrations.assign(group="parks"), known, OPTIONS)
+    assert discussion.real.shape == (31, 11)  # p71 is out, statement 0 is new
+    assert discussion.novel_statements == ["Discussion: parks\nstatement number 0"]
+    assert (discussion.real < 0).sum() == 1
 
 
 def test_too_few_people_is_an_error():
@@ -107,12 +107,12 @@ def test_too_few_people_is_an_error():
 
 
 def camps(n_sets, n, noise, rng):
-    """Vote laws [S, R, Q, 3] of two camps, and one real vote of each of the R people of another set."""
+    """Vote distributions [S, R, Q, 3] of two camps, and one real vote of each of the R people of another set."""
     camp = rng.integers(2, size=(n_sets, n))
     sign = (camp[:, :, None] + np.arange(10)) % 2
     agree = np.where(sign == 1, 1 - noise, noise)
-    laws = np.stack([agree, 1 - agree, 0 * agree], -1)
-    return laws, participants.draw_votes(laws[0], rng)
+    distributions = np.stack([agree, 1 - agree, 0 * agree], -1)
+    return distributions, participants.draw_votes(distributions[0], rng)
 
 
 def test_people_of_the_same_population_are_not_told_apart_but_nobody_is():

@@ -7,7 +7,7 @@ import torch
 from raterhf.data.example import Example, collate
 from raterhf.engine import passes
 from raterhf.engine.plan import plan
-from raterhf.engine.scorer import Scorer, next_token_laws
+from raterhf.engine.scorer import Scorer, next_token_distributions
 from raterhf.errors import UserError
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
@@ -21,14 +21,14 @@ CONFIG = {"model_type": "qwen3", "hidden_size": 32, "intermediate_size": 48, "nu
 SITES = ["prefix", "suffix", "head"]
 
 
-def jury(site: str, n_raters: int, budget: int = 10_000):
+def jury(conditioning: str, n_raters: int, budget: int = 10_000):
     """Every rater on both examples, two soft tokens each."""
-    rater = None if site == "head" else np.repeat(np.arange(n_raters), 2)
-    return plan(EXAMPLES * n_raters, rater, site, 2, budget)
+    rater = None if conditioning == "head" else np.repeat(np.arange(n_raters), 2)
+    return plan(EXAMPLES * n_raters, rater, conditioning, 2, budget)
 
 
 @pytest.mark.parametrize(
-    ("site", "tokens", "naive"),
+    ("conditioning", "tokens", "naive"),
     [
         # 3 raters, prompt 5, completions 3 and 2, soft tokens 2
         ("prefix", 3 * (2 + 5 + 3 + 2), 3 * (2 + 5 + 3) + 3 * (2 + 5 + 2)),
@@ -36,8 +36,8 @@ def jury(site: str, n_raters: int, budget: int = 10_000):
         ("head", 5 + 3 + 2, 3 * (5 + 3) + 3 * (5 + 2)),
     ],
 )
-def test_tokens_of_a_jury(site, tokens, naive):
-    found = jury(site, 3)
+def test_tokens_of_a_jury(conditioning, tokens, naive):
+    found = jury(conditioning, 3)
     assert (len(found.passes), found.tokens, found.naive_tokens) == (1, tokens, naive)
     assert found.gain == pytest.approx(naive / tokens)
 
@@ -159,7 +159,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradients(tokenizer
     for size in (2**26, 3 * 40):
         monkeypatch.setattr("raterhf.engine.scorer.CHUNK_LOGITS", size)
         states = torch.randn(10, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
-        log_prob, entropy = next_token_laws(lm_head, 40, states, said)
+        log_prob, entropy = next_token_distributions(lm_head, 40, states, said)
         (log_prob.sum() + 2 * entropy.sum()).backward()
         found.append((log_prob.detach(), entropy.detach(), states.grad))
     for one, other in zip(*found):

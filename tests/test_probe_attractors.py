@@ -26,7 +26,7 @@ def either(rater: str, said: str) -> dict[str, float]:
 
 
 def question(**other) -> Asked:
-    return Asked("q", "odd", ["?"], **{"classes": ["b", "d"], "law": np.array([0.5, 0.5]), "pattern": "[bd]"} | other)
+    return Asked("q", "odd", ["?"], **{"classes": ["b", "d"], "distribution": np.array([0.5, 0.5]), "pattern": "[bd]"} | other)
 
 
 def interview(base=either, draws: int = 20, **asked) -> Interview:
@@ -62,12 +62,12 @@ def test_the_first_model_falls_back_as_often_as_by_chance():
 
 
 def test_chance_is_the_share_of_peoples_texts_that_begin_so():
-    law, class_of = np.array([0.75, 0.25]), np.array([0, 0, 1, -1])
-    asked = SimpleNamespace(law=law, texts=["ab", "cb", "ad", "abd"], class_of=class_of)
+    distribution, class_of = np.array([0.75, 0.25]), np.array([0, 0, 1, -1])
+    asked = SimpleNamespace(distribution=distribution, texts=["ab", "cb", "ad", "abd"], class_of=class_of)
     # b has two wordings of .375 each, of which one begins with a, beside d's .25.
     shares = attractors.share_of_people(asked, 0, ["a", "c", "ab", "ad", "d"])
     assert shares.tolist() == pytest.approx([0.6, 1, 1, 0, float("nan")], nan_ok=True)
-    assert np.isnan(attractors.share_of_people(question(law=None), 0, ["a"])).all()
+    assert np.isnan(attractors.share_of_people(question(distribution=None), 0, ["a"])).all()
 
 
 def test_what_the_exchange_decides_does_not_count():
@@ -86,10 +86,10 @@ def test_other_tokens_are_likely_and_neither_the_one_said_nor_the_end():
 
 
 def test_chance_is_what_people_say_or_else_the_first_model():
-    asked = interview(law=None)
+    asked = interview(distribution=None)
     asked.people["q"] = Answers(["b", "d", "d", "d"], np.array([0, 1, 1, 1]))
     assert attractors.ask(asked, "vanilla").room[0, -1] == pytest.approx(0.75)
-    alone = interview(law=None, draws=400)
+    alone = interview(distribution=None, draws=400)
     assert attractors.ask(alone, "vanilla").room[0, -1] == pytest.approx(0.5, abs=0.08)
 
 
@@ -97,27 +97,27 @@ def test_what_cannot_be_measured():
     with pytest.raises(CannotMeasure, match="people have no tokens"):
         attractors.ask(interview(), PEOPLE)
     with pytest.raises(CannotMeasure, match="no question of this run about stories, odd or numbers has known classes"):
-        attractors.ask(interview(classes=[], law=None), "vanilla")
+        attractors.ask(interview(classes=[], distribution=None), "vanilla")
     with pytest.raises(CannotMeasure, match="q: 1 answers to push, for 2 classes; raise -n"):
         attractors.ask(interview(draws=3), "vanilla")
     with pytest.raises(CannotMeasure, match="q: none of 10 answers of vanilla is valid"):
         attractors.ask(interview(classes=["x", "y"], pattern="[xy]"), "vanilla")
     with pytest.raises(CannotMeasure, match="in more than 90% of cases anyway"):
-        attractors.ask(interview(law=np.array([0.95, 0.05])), "vanilla")
+        attractors.ask(interview(distribution=np.array([0.95, 0.05])), "vanilla")
     other = interview()
-    other.subjects["vanilla"].renderer.tokenizer = type("More", (Letters,), {"get_vocab": lambda self: {"x": 0}})()
+    other.policies["vanilla"].renderer.tokenizer = type("More", (Letters,), {"get_vocab": lambda self: {"x": 0}})()
     with pytest.raises(CannotMeasure, match="vanilla: its tokens are not those of base"):
         attractors.ask(other, "vanilla")
 
 
 def test_runs_on_tiny_models(run):
     asked, _ = load_interview([f"base={run / 'base'}", f"rater_new={run / 'policy'}"], 40, 0)
-    for model in asked.subjects.values():
+    for model in asked.policies.values():
         model.max_new_tokens = 8
     letters = [chr(i) for i in range(ord("a"), ord("f"))]
     asked.questions = [Asked("die", "numbers", ["Roll a die."], classes=letters, pattern="[a-e]")]
     found, plots = run_probes(asked, [attractors.PROBE])
     probe = found["probes"]["attractors"]
     assert probe["holes"] == [] and set(plots) == {"attractors-depth"}
-    value, low, high = probe["subjects"]["rater_new"]["back"]
+    value, low, high = probe["policies"]["rater_new"]["back"]
     assert low <= value <= high

@@ -82,7 +82,7 @@ def test_nobody_and_somebody_are_told_apart():
     talk = interview([PET, SEA], {"base": nobody, "vanilla": nobody, "rater_new": persons()}, persons())
     found, drawn = run_probes(talk, [coherence.PROBE])
     assert not found["probes"]["coherence"]["holes"]
-    rows = found["probes"]["coherence"]["subjects"]
+    rows = found["probes"]["coherence"]["policies"]
     assert rows["base"]["mi_ratio"][2] < 0.25 < rows["rater_new"]["mi_ratio"][1] < 1 < rows["rater_new"]["mi_ratio"][2]
     assert rows["rater_new"]["joint_tv"][0] < 0.1 < rows["base"]["joint_tv"][0]
     assert rows["rater_new"]["c2st_auc"][0] < rows["base"]["c2st_auc"][0]

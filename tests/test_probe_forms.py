@@ -74,11 +74,11 @@ def test_figures_of_a_sample():
     assert found["still_rhymes"] == 0.25
     entropy = -(0.6 * np.log(0.6) + 0.4 * np.log(0.2)) + 2 / 40  # Miller-Madow
     assert found["forms"] == pytest.approx(np.exp(entropy))
-    assert "etv" not in found and "entropy_ratio" not in found  # nobody knows people's law
+    assert "etv" not in found and "entropy_ratio" not in found  # nobody knows people's distribution
 
 
-def test_etv_where_peoples_law_is_known():
-    closed = Asked("poem", "poems", ["Write a poem."], classes=[COUPLET, FREE], law=np.array([0.5, 0.5]))
+def test_etv_where_peoples_distribution_is_known():
+    closed = Asked("poem", "poems", ["Write a poem."], classes=[COUPLET, FREE], distribution=np.array([0.5, 0.5]))
     interview = written((closed, [COUPLET] * 15 + [FREE] * 5, []))
     poems = forms.ask(interview, "model")
     assert forms.figures(poems, np.arange(20))["etv"] == pytest.approx(0.25 - poems.floors[0])
@@ -125,5 +125,5 @@ def test_it_runs_through_on_untrained_models(run):
     # Any of 300 tokens, so that a poem of two lines is rare but there.
     found, drawn = run_probes(untrained(run, [OPEN], 300, 40), [forms.PROBE])
     assert found["probes"]["forms"]["holes"] == []
-    assert set(found["probes"]["forms"]["subjects"]) == {"base", "rater_new"}
+    assert set(found["probes"]["forms"]["policies"]) == {"base", "rater_new"}
     assert set(drawn) == {"forms-poem"}

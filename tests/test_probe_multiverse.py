@@ -35,7 +35,7 @@ def question(**other) -> Asked:
 def test_a_mixture_weighs_raters_by_what_they_said():
     tree = grow(Scripted("x", two_tastes), "?", [Rater("new:0", None), Rater("new:1", None)])
     mixed = {path: p.mean() for path, p in tree.ended.items() if p.mean() > 1e-6}
-    # The mean of the next-token laws would give ac and ad .25 each.
+    # The mean of the next-token distributions would give ac and ad .25 each.
     assert mixed == pytest.approx({ids("ac"): 0.4, ids("ad"): 0.1, ids("b"): 0.5})
     assert tree.begun[ids("ac")] == pytest.approx([0.8, 0.0], abs=1e-9) and tree.open == []
 
@@ -61,18 +61,18 @@ def test_leaves_by_hand():
     assert leaf_tv(np.array([1.0]), np.array([0.0])) == 1.0 and leaf_tv(p / 0.75, p / 0.75) == pytest.approx(0.0)
 
 
-def interview(law=None, **subjects) -> Interview:
+def interview(distribution=None, **policies) -> Interview:
     said = Answers(["a", "a", "a", "b"], np.array([0, 0, 0, 1]))
-    return Interview(subjects, [question(law=law)], {"q": said}, draws=4)
+    return Interview(policies, [question(distribution=distribution)], {"q": said}, draws=4)
 
 
-def test_people_have_their_law_or_what_they_said():
+def test_people_have_their_distribution_or_what_they_said():
     base = Scripted("base", lambda rater, said: {END: 1.0} if said else {"a": 0.5, "b": 0.5})
     counted = multiverse.ask(interview(base=base), PEOPLE)
     assert counted.rows == 4
     found = multiverse.figures(counted, np.arange(4))
     assert found["top_leaf"] == 0.75 and found["tree_tv"] == 0.0 and found["leaves_2"] == pytest.approx(1 / (9 / 16 + 1 / 16))
-    known = interview(law=np.array([0.9, 0.1]), base=base)
+    known = interview(distribution=np.array([0.9, 0.1]), base=base)
     assert multiverse.figures(multiverse.ask(known, PEOPLE), np.arange(1))["top_leaf"] == 0.9
     found = multiverse.figures(multiverse.ask(known, "base"), np.arange(1))
     assert found["tree_tv"] == pytest.approx(0.4) and found["answers"] == pytest.approx(2.0) and found["leaves"] == pytest.approx(2.0)
@@ -113,5 +113,5 @@ def test_runs_on_tiny_models(run):
     found, plots = run_probes(asked, [multiverse.PROBE])
     probe = found["probes"]["multiverse"]
     assert probe["holes"] == [] and set(plots) == {f"multiverse-die-{name}" for name in ("base", "rater_new", "new-1")}
-    value, low, high = probe["subjects"]["rater_new"]["leaves"]
+    value, low, high = probe["policies"]["rater_new"]["leaves"]
     assert low <= value <= high

@@ -1,4 +1,4 @@
-"""The questions that come with the project: what stands in their prompts agrees with their laws."""
+"""The questions that come with the project: what stands in their prompts agrees with their distributions."""
 
 import re
 from collections import Counter
@@ -23,7 +23,7 @@ def test_there_are_enough_and_no_key_comes_twice():
 
 
 @pytest.mark.parametrize("question", STATED, ids=lambda question: question.key)
-def test_a_stated_law_is_the_one_in_the_prompt(question):
+def test_a_stated_distribution_is_the_one_in_the_prompt(question):
     for prompt in question.prompts:
         if "fair" in prompt:
             listed = re.findall(rf"\b(?:{'|'.join(question.classes)})\b", prompt)
@@ -35,11 +35,11 @@ def test_a_stated_law_is_the_one_in_the_prompt(question):
             assert [word for _, word in said] == question.classes
             stated = np.array([float(number) for number, _ in said])
             assert "%" not in prompt or stated.sum() == 100
-        assert stated / stated.sum() == pytest.approx(question.law)
+        assert stated / stated.sum() == pytest.approx(question.distribution)
 
 
 def test_one_coin_falls_51_to_49():
-    assert any(question.law.tolist() == [0.51, 0.49] for question in STATED)
+    assert any(question.distribution.tolist() == [0.51, 0.49] for question in STATED)
 
 
 @pytest.mark.parametrize("question", STATED, ids=lambda question: question.key)
@@ -53,7 +53,7 @@ def test_odd_questions_are_asked_plainly_and_at_one_remove():
         if question.topic == "odd":
             assert len(question.prompts) == len(question.framed) == 2
             assert all(framed.endswith(plain) and framed != plain for framed, plain in zip(question.framed, question.prompts))
-            assert not question.classes and question.law is None
+            assert not question.classes and question.distribution is None
 
 
 def test_poems_are_asked_for_without_rhyme_too():
@@ -66,7 +66,7 @@ def test_poems_are_asked_for_without_rhyme_too():
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("key: pet", "is no list of questions; each is `- key: ...` with fields answers, framed"),
+        ("key: pet", "is no list of questions; each is `- key: ...` with fields answers, distribution"),
         ("- [", "cannot be read"),
         ("- {key: pet, topic: numbers, prompts: 'Cat?'}", "pet: prompts is 'Cat?'; give a list of texts"),
         ("- {key: pet, topic: numbers, prompts: []}", "pet: prompts is []; give a list of texts, of prompts at least one"),

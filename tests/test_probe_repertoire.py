@@ -57,9 +57,9 @@ def test_people_of_the_companion_tell_jokes_of_zipf_popularity():
     world = load_world("companion")
     interview = Interview({}, world.questions, said_by_people(world, 1008, 0), 1008)
     found = measured(interview, PEOPLE)
-    laws = [question.law for question in interview.about("jokes")]
-    assert found["repeats"] == pytest.approx(np.mean([q @ q for q in laws]), abs=0.015)
-    assert found["top_25"] == pytest.approx(np.sort(laws[0])[::-1][:25].sum(), abs=0.03)  # twenty animal jokes cannot tell
+    distributions = [question.distribution for question in interview.about("jokes")]
+    assert found["repeats"] == pytest.approx(np.mean([q @ q for q in distributions]), abs=0.015)
+    assert found["top_25"] == pytest.approx(np.sort(distributions[0])[::-1][:25].sum(), abs=0.03)  # twenty animal jokes cannot tell
     assert found["valid"] == 1
 
 
@@ -76,5 +76,5 @@ def test_bad_input_says_which_question():
 def test_it_runs_through_on_untrained_models(run):
     found, drawn = run_probes(untrained(run, [OPEN], 30), [repertoire.PROBE])
     assert found["probes"]["repertoire"]["holes"] == []
-    assert set(found["probes"]["repertoire"]["subjects"]) == {"base", "rater_new"}
+    assert set(found["probes"]["repertoire"]["policies"]) == {"base", "rater_new"}
     assert set(drawn) == {"repertoire-joke-ranks", "repertoire-joke-accumulation"}

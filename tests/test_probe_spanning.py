@@ -21,13 +21,13 @@ def test_energy_distance_is_that_of_scipy():
     said, people = np.array([3, 1, 0]), np.array([1, 1, 2])
     got = figures.energy_distance(cdist(LINE, LINE), said, people)
     assert got == pytest.approx(energy_distance(LINE[:, 0], LINE[:, 0], said, people) ** 2)
-    # Laws (1, 0) and (0, 1) on points one apart: 2 * 1 - 0 - 0.
+    # Distributions (1, 0) and (0, 1) on points one apart: 2 * 1 - 0 - 0.
     assert figures.energy_distance(1 - np.eye(2), np.array([7, 0]), np.array([0, 9])) == 2
 
 
-def test_the_floor_is_the_mean_of_as_many_of_the_same_law():
-    rng, law, distance = np.random.default_rng(0), np.array([0.5, 0.3, 0.2]), cdist(LINE, LINE)
-    draws = rng.multinomial([20, 30], law, size=(4000, 2))
+def test_the_floor_is_the_mean_of_as_many_of_the_same_distribution():
+    rng, distribution, distance = np.random.default_rng(0), np.array([0.5, 0.3, 0.2]), cdist(LINE, LINE)
+    draws = rng.multinomial([20, 30], distribution, size=(4000, 2))
     energy = np.mean([figures.energy_distance(distance, said, people) for said, people in draws])
     floor = np.mean([figures.energy_floor(distance, 20, people) for _, people in draws])
     assert energy == pytest.approx(floor, rel=0.03)
@@ -107,7 +107,7 @@ def test_collapse_hides_in_the_pool():
     talk = interview(questions, {"base": same, "vanilla": {q.key: [2] * 60 for q in questions}, "rater_new": same}, people)
     found, drawn = run_probes(talk, [spanning.PROBE])
     assert not found["probes"]["spanning"]["holes"]
-    rows = found["probes"]["spanning"]["subjects"]
+    rows = found["probes"]["spanning"]["policies"]
     for name in ("base", "rater_new", "population"):
         assert rows[name]["energy"][1] < 0.1 < rows["vanilla"]["energy"][1], name
     assert rows["vanilla"]["coverage"][0] < 0.5 < rows["base"]["coverage"][0]

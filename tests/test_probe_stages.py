@@ -6,7 +6,7 @@ from raterhf.reports.probes import write_probes
 
 def probe(best=0.0, **rows):
     return {"title": "T", "caption": "C", "headline": "etv", "apart": "etv", "best": {"etv": best}, "holes": [], "false_alarms": {}} | {
-        "subjects": {name: {"etv": list(row)} for name, row in rows.items()}
+        "policies": {name: {"etv": list(row)} for name, row in rows.items()}
     }
 
 
@@ -39,7 +39,7 @@ def test_stages_are_on_the_page(tmp_path):
         "mi": probe(best=None, base=(0.2, 0.1, 0.3), sft=(0.3, 0.2, 0.4)),
     }
     assert set(probe_stages.draw_stages(probe_stages.stages(probes))) == {"stages-dice", "stages-mi"}
-    found = {"draws": 9, "subjects": ["base", "vanilla", "sft"], "gold": {}, "probes": probes}
+    found = {"draws": 9, "policies": ["base", "vanilla", "sft"], "gold": {}, "probes": probes}
     page = write_probes(found, {}, tmp_path)[1].read_text()
     assert "Which stage collapses what?" in page and page.count("<svg") == 2
     assert '<td class="wrap">vanilla RLHF</td>' in page

@@ -61,7 +61,7 @@ def test_the_base_model_is_its_own_control():
     assert substitution.force(asked, asked.questions[0], said) == pytest.approx([0.0, np.nan], nan_ok=True)
 
 
-def test_people_have_ranks_and_no_laws():
+def test_people_have_ranks_and_no_distributions():
     people = {"q": Answers(["cd", "ab"], np.array([1, 0]))}
     found = substitution.figures(substitution.ask(interview(people), PEOPLE), np.arange(2))
     ranks = {"log2_rank": 1 / 6, "unshifted": 5 / 6, "shifted": 0.0}
@@ -72,7 +72,7 @@ def test_a_mixture_weighs_raters_by_what_they_said():
     model = Scripted("raters", two_tastes, draws="new")
     crowd = [Rater("new:0", None), Rater("new:1", None)]
     a, b, d = (LETTERS.index(letter) for letter in "abd")
-    first, after = np.exp(substitution.mixture_laws(model, ["?", "?"], [(), (a,)], crowd))
+    first, after = np.exp(substitution.mixture_distributions(model, ["?", "?"], [(), (a,)], crowd))
     assert first[a] == pytest.approx(0.5) and after[[b, d]] == pytest.approx([0.8, 0.2])
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_measured():
     with pytest.raises(CannotMeasure, match="nobody was asked about"):
         substitution.ask(interview(), PEOPLE)
     other = interview()
-    other.subjects["vanilla"].renderer.tokenizer = type("More", (Letters,), {"get_vocab": lambda self: {"x": 0}})()
+    other.policies["vanilla"].renderer.tokenizer = type("More", (Letters,), {"get_vocab": lambda self: {"x": 0}})()
     with pytest.raises(CannotMeasure, match="vanilla: its tokens are not those of base"):
         substitution.ask(other, "vanilla")
 
@@ -114,7 +114,7 @@ def test_answers_without_classes_are_read_but_not_forced():
 def test_runs_on_tiny_models(run):
     names = {"base": "base", "vanilla": "base", "rater_new": "policy"}
     asked, _ = load_interview([f"{name}={run / folder}" for name, folder in names.items()], 6, 0)
-    for model in asked.subjects.values():
+    for model in asked.policies.values():
         model.max_new_tokens = 6
     letters = [chr(i) for i in range(ord("a"), ord("f"))]
     asked.questions = [Asked("die", "numbers", ["Roll a die."], classes=letters, pattern="[a-e]")]
@@ -122,5 +122,5 @@ def test_runs_on_tiny_models(run):
     probe = found["probes"]["substitution"]
     assert probe["holes"] == [] and {"substitution-rank", "substitution-kl"} <= set(plots)
     assert "recovered" not in probe  # a KL has no better and worse
-    value, low, high = probe["subjects"]["rater_new"]["kl_mixture"]
+    value, low, high = probe["policies"]["rater_new"]["kl_mixture"]
     assert 0 < low <= value <= high

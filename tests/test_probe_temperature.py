@@ -35,9 +35,9 @@ def test_rows_are_weighed_and_floors_taken_off():
 def test_a_model_is_flatter_when_hot():
     talk = interview([A, B], {"base": {}}, draws=40)
     with pytest.raises(CannotMeasure, match="less than"):
-        talk.law("base", A)  # an untrained model puts its probability elsewhere
-    cold, hot = (replace(talk, subjects={"base": replace(talk.subjects["base"], temperature=t)}) for t in (0.25, 4.0))
-    cold, hot = (one.law("base", A, captured=0.0) for one in (cold, hot))
+        talk.distribution("base", A)  # an untrained model puts its probability elsewhere
+    cold, hot = (replace(talk, policies={"base": replace(talk.policies["base"], temperature=t)}) for t in (0.25, 4.0))
+    cold, hot = (one.distribution("base", A, captured=0.0) for one in (cold, hot))
     assert cold.sum() == pytest.approx(1) and hot.sum() == pytest.approx(1)
     assert abs(np.log(cold[0] / cold[1])) > abs(np.log(hot[0] / hot[1]))
 
@@ -55,11 +55,11 @@ def test_questions_without_labels_are_left_out():
 def test_models_that_can_only_be_drawn_from_are_swept_too():
     rng = np.random.default_rng(0)
     questions = [replace(A, listed=False), replace(B, listed=False)]
-    people = {q.key: rng.choice(2, 20, p=q.law) for q in questions}
+    people = {q.key: rng.choice(2, 20, p=q.distribution) for q in questions}
     talk = interview(questions, {"base": people, "vanilla": {"a": [0] * 20, "b": [0] * 20}, "rater_new": people}, people)
     found, drawn = run_probes(talk, [temperature.PROBE])
     assert not found["probes"]["temperature"]["holes"]
-    rows = found["probes"]["temperature"]["subjects"]
+    rows = found["probes"]["temperature"]["policies"]
     assert rows["vanilla"]["etv"][0] > rows["base"]["etv"][0]
     assert rows["rater_new"]["temperature"][0] == rows["population"]["temperature"][0] == 1
     assert "temperature-sweep" in drawn

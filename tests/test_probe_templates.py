@@ -84,7 +84,7 @@ def test_plain_wordings_leave_out_the_framed_ones(run):
     assert set(question.framed) & set(question.prompts)
     interview = untrained(run, [question], 40, 2)
     said = interview.said("base", question)
-    asked = {interview.subjects["base"].renderer.tokenizer.decode(e.ids[: e.prompt_length]) for e in said.examples}
+    asked = {interview.policies["base"].renderer.tokenizer.decode(e.ids[: e.prompt_length]) for e in said.examples}
     assert len(asked) == 2 and not any("child" in prompt or "judge" in prompt for prompt in asked)
 
 
@@ -99,7 +99,7 @@ def test_it_runs_through_on_untrained_models_and_on_people(run):
     interview.people = {"bugs": Answers(["yes"] * 20 + ["no"] * 10, np.full(30, -1))}
     found, drawn = run_probes(interview, [templates.PROBE])
     assert found["probes"]["templates"]["holes"] == []
-    assert found["probes"]["templates"]["subjects"]["population"]["top_share"][0] == pytest.approx(2 / 3)
+    assert found["probes"]["templates"]["policies"]["population"]["top_share"][0] == pytest.approx(2 / 3)
     assert set(drawn) == {"templates-rates", "templates-branching"}
 
 

@@ -15,7 +15,7 @@ from raterhf.evaluation import metrics
 from raterhf.evaluation.metrics import repertoire
 from raterhf.evaluation.metrics.intervals import clopper_pearson
 from raterhf.evaluation.probes import numbers
-from raterhf.evaluation.probes.distributions import Laws, etv, gamma, laws_of
+from raterhf.evaluation.probes.distributions import Distributions, distributions_of, etv, gamma
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import load_interview, said_by_people
 from raterhf.evaluation.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
@@ -23,7 +23,7 @@ from raterhf.evaluation.probes.questions import Asked, read_questions, shipped_q
 from raterhf.evaluation.probes.suite import merge_probes, run_probes
 from raterhf.models import load
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.models.policy import sampling_laws
+from raterhf.models.policy import sampling_distributions
 from raterhf.reports.probes import at_gold
 from raterhf.worlds.world import load_world
 
@@ -81,8 +81,8 @@ def test_halves_of_one_sample_are_seldom_called_different():
 
 def test_counts_of_rare_answers_tell_no_halves_apart():
     """A bootstrap, in which every answer may come twice, called halves different by `unseen` in 15 % of the repeats, by entropy in 8 %."""
-    law = 1 / np.arange(1, 65)
-    said = np.random.default_rng(0).choice(64, size=300, p=law / law.sum())
+    distribution = 1 / np.arange(1, 65)
+    said = np.random.default_rng(0).choice(64, size=300, p=distribution / distribution.sum())
 
     def figures(rows: np.ndarray) -> dict[str, float]:
         counts = np.bincount(said[rows], minlength=64)
@@ -101,7 +101,7 @@ def test_a_rare_event_tells_no_halves_apart():
     said[[7, 9]] = 1
     rate, _, _ = false_alarms(lambda rows: {"share": said[rows].mean()}, 300, np.random.default_rng(0), 200, 100)["share"]
     assert rate <= 0.05
-    # Four in 150 against none: none has no spread of its own, but is not certain. Of an exact law it would be.
+    # Four in 150 against none: none has no spread of its own, but is not certain. Of an exact distribution it would be.
     none, four = (measure(lambda rows, n=n: {"share": (rows < n).mean()}, 150, np.random.default_rng(0)) for n in (0, 4))
     _, low, high = difference(four, none, "share")
     assert low < 0 < high
@@ -109,12 +109,12 @@ def test_a_rare_event_tells_no_halves_apart():
     assert difference(four, exact, "share") == pytest.approx(four.interval("share"))
 
 
-def test_sampling_laws_by_hand():
+def test_sampling_distributions_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.19, 0.01]]))
-    assert torch.allclose(sampling_laws(logits).exp(), torch.tensor([[0.5, 0.3, 0.19, 0.01]]))
-    cut = sampling_laws(logits, min_p=0.1).exp()
+    assert torch.allclose(sampling_distributions(logits).exp(), torch.tensor([[0.5, 0.3, 0.19, 0.01]]))
+    cut = sampling_distributions(logits, min_p=0.1).exp()
     assert torch.allclose(cut, torch.tensor([[0.5, 0.3, 0.19, 0.0]]) / 0.99)
-    cold = sampling_laws(logits, min_p=0.1, temperature=0.5).exp()
+    cold = sampling_distributions(logits, min_p=0.1, temperature=0.5).exp()
     assert torch.allclose(cold, torch.tensor([[0.25, 0.09, 0.0361, 0.0]]) / 0.3761)
 
 
@@ -122,17 +122,17 @@ def test_sampling_laws_by_hand():
 class Stub:
     key: str = "q"
     topic: str = "numbers"
-    law: np.ndarray | None = None
+    distribution: np.ndarray | None = None
     classes: tuple = ("a", "b")
 
 
-def test_laws_by_hand():
+def test_distributions_by_hand():
     p = np.array([[1.0, 0.0, 0.0], [0.5, 0.3, 0.2]])
-    laws = Laws([Stub(law=np.array([0.5, 0.5]))], [p], None, [0.05])
+    distributions = Distributions([Stub(distribution=np.array([0.5, 0.5]))], [p], None, [0.05])
     both = np.arange(2)
-    assert laws.mean(0, both).tolist() == [0.75, 0.15, 0.1]
-    assert etv(laws, 0, both) == pytest.approx(0.5 * (0.25 + 0.35 + 0.1) - 0.05)
-    peaked = Laws([Stub(law=np.array([0.8, 0.2]))], [np.array([[16 / 17, 1 / 17, 0.0]])], None, [0.0])
+    assert distributions.mean(0, both).tolist() == [0.75, 0.15, 0.1]
+    assert etv(distributions, 0, both) == pytest.approx(0.5 * (0.25 + 0.35 + 0.1) - 0.05)
+    peaked = Distributions([Stub(distribution=np.array([0.8, 0.2]))], [np.array([[16 / 17, 1 / 17, 0.0]])], None, [0.0])
     assert gamma(peaked, np.arange(1)) == pytest.approx(2.0, abs=1e-3)  # .8^2 : .2^2 is 16 : 1
 
 
@@ -142,12 +142,12 @@ def said(classes) -> Interview:
 
 
 def test_people_are_counted_and_bad_samples_refused():
-    laws = laws_of(said([0, 0, 1, -1]), PEOPLE, [Stub()])
-    assert laws.mean(0, np.arange(4)).tolist() == [0.5, 0.25, 0.25] and laws.draws == 4
+    distributions = distributions_of(said([0, 0, 1, -1]), PEOPLE, [Stub()])
+    assert distributions.mean(0, np.arange(4)).tolist() == [0.5, 0.25, 0.25] and distributions.draws == 4
     with pytest.raises(CannotMeasure, match="q: none of 2 answers of population is valid"):
-        laws_of(said([-1, -1]), PEOPLE, [Stub()])
+        distributions_of(said([-1, -1]), PEOPLE, [Stub()])
     with pytest.raises(CannotMeasure, match="q: 1 draws for 2 classes; raise -n"):
-        laws_of(said([0]), PEOPLE, [Stub()])
+        distributions_of(said([0]), PEOPLE, [Stub()])
 
 
 def test_answers_in_free_text_are_read():
@@ -168,17 +168,17 @@ def test_shipped_questions_are_whole():
 def test_bad_question_files_are_named(write):
     with pytest.raises(UserError, match="question 1: unknown field propmts"):
         read_questions(Path(write("bad.yaml", "- {key: a, topic: odd, propmts: [x]}")))
-    with pytest.raises(UserError, match="the law has 2 entries that sum to 0.9"):
-        read_questions(Path(write("law.yaml", "- {key: a, topic: odd, prompts: [x], answers: [x, y], law: [0.5, 0.4]}")))
+    with pytest.raises(UserError, match="the distribution has 2 entries that sum to 0.9"):
+        read_questions(Path(write("distribution.yaml", "- {key: a, topic: odd, prompts: [x], answers: [x, y], distribution: [0.5, 0.4]}")))
 
 
-def test_people_of_a_world_follow_its_laws():
+def test_people_of_a_world_follow_its_distributions():
     world = load_world("dice")
     people = said_by_people(world, 2000, 0)
     for question in world.rated:
         answers = people[question.key]
         shares = np.bincount(answers.classes, minlength=len(question.classes)) / 2000
-        assert 0.5 * np.abs(shares - question.law).sum() < 0.1
+        assert 0.5 * np.abs(shares - question.distribution).sum() < 0.1
         assert answers.texts[0] == question.texts[np.flatnonzero(question.class_of == answers.classes[0])[0]]
 
 
@@ -194,11 +194,11 @@ def lm(tmp_path_factory):
     return folder
 
 
-def test_laws_are_read_off_and_agree_with_draws(run):
+def test_distributions_are_read_off_and_agree_with_draws(run):
     interview, _ = load_interview([f"raters={run / 'policy'}"], 400, 0)
     question = Asked("die", "dice", ["Roll a die."], classes=["1", "2"])
     texts = ["1", "2"]
-    model = interview.subjects["raters"]
+    model = interview.policies["raters"]
     (rater,) = interview.raters("raters", 1)
     examples = [model.renderer.example("Roll a die.", text) for text in texts]
     log_probs = model.log_probs(examples, [rater] * 2, as_sampled=True)
@@ -207,21 +207,21 @@ def test_laws_are_read_off_and_agree_with_draws(run):
     for example, log_prob in zip(examples, log_probs):
         said, total = example.ids[len(head) :], 0.0
         for t, token in enumerate(said):
-            total += model.next_laws([head + said[:t]], [rater])[0, token]
+            total += model.next_distributions([head + said[:t]], [rater])[0, token]
         assert said[-1] == eos and total == pytest.approx(log_prob, abs=1e-4)
     with pytest.raises(CannotMeasure, match="of its probability on the listed texts, less than 0.9"):
-        replace(interview, subjects={"nobody": replace(model, draws="none")}).law("nobody", question)
+        replace(interview, policies={"nobody": replace(model, draws="none")}).distribution("nobody", question)
 
 
 def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
     assert "numbers │ entropy_ratio" in succeeds("probe", lm, "--probes", "numbers", "-n", 101, "--out", tmp_path).replace("  ", " ")
     found = json.loads((tmp_path / "probes.json").read_text())
     probe = found["probes"]["numbers"]
-    assert found["subjects"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
+    assert found["policies"] == ["plain"] and probe["holes"] == [] and probe["best"]["top_share"] is None
     interview, _ = load_interview([str(lm)], 10, 0)
-    model = interview.subjects["plain"]
+    model = interview.policies["plain"]
     assert (model.max_new_tokens, model.renderer.max_length) == (48, 48)  # of a window of 96
-    value, low, high = probe["subjects"]["plain"]["top_share"]
+    value, low, high = probe["policies"]["plain"]["top_share"]
     assert low <= value <= high
     assert "Which numbers are said?" in (tmp_path / "probes.html").read_text()
 
@@ -240,7 +240,7 @@ def test_the_stages_of_a_run_are_asked_side_by_side(run, tmp_path):
     """A run without a world is asked what comes with the project; prompts longer than its window are holes."""
     result = invoke("probe", run, "--probes", "numbers,templates", "-n", 20, "--out", tmp_path)
     found = json.loads((tmp_path / "probes.json").read_text())
-    assert result.exit_code == 3 and found["subjects"] == ["base", "sft", "none", "rater_new"]
+    assert result.exit_code == 3 and found["policies"] == ["base", "sft", "none", "rater_new"]
     assert any("the window (model.max_length) 48" in hole for probe in found["probes"].values() for hole in probe["holes"])
 
 
@@ -257,7 +257,7 @@ def test_a_model_that_a_run_lacks_is_a_hole(run, tmp_path):
     result = invoke("probe", other, run, "--probes", "numbers", "-n", 101, "--out", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "probes.json").read_text())
     assert result.exit_code == 3 and f"numbers: base: not in {other}" in result.stderr
-    assert found["subjects"] == ["sft", "none", "rater_new"]
+    assert found["policies"] == ["sft", "none", "rater_new"]
 
 
 def test_runs_are_merged(run, tmp_path):
@@ -266,7 +266,7 @@ def test_runs_are_merged(run, tmp_path):
     result = invoke("probe", run, other, "--probes", "numbers", "-n", 101, "--out", tmp_path / "twice")
     assert result.exit_code == 3 and "means of 2 runs" in result.stdout
     one, two = (json.loads((folder / "probes.json").read_text()) for folder in (once, tmp_path / "twice"))
-    assert len(two["runs"]) == 2 and two["probes"]["numbers"]["subjects"] == one["probes"]["numbers"]["subjects"]
+    assert len(two["runs"]) == 2 and two["probes"]["numbers"]["policies"] == one["probes"]["numbers"]["policies"]
 
 
 def test_a_folder_may_have_an_equals_sign_in_its_name(lm, tmp_path):
@@ -289,7 +289,7 @@ def test_own_questions_are_asked_and_base_comes_first(lm, tmp_path):
     mine.write_text("- {key: pet, topic: numbers, prompts: ['Cat 1 or dog 2?'], answers: ['1', '2']}\n")
     result = invoke("probe", f"mine={lm}", f"base={lm}", "--probes", "numbers", "-n", 50, "--questions", mine, "--out", tmp_path)
     found = json.loads((tmp_path / "probes.json").read_text())
-    assert found["subjects"] == ["base", "mine"] and "mine" in result.stdout
+    assert found["policies"] == ["base", "mine"] and "mine" in result.stdout
     # Nobody knows what people say: a figure that needs none speaks for the probe.
     assert found["probes"]["numbers"]["headline"] == "entropy_ratio"
 
@@ -342,15 +342,15 @@ def test_seeds_are_merged():
     def seed(etv: float, hole: list[str]) -> dict:
         row = {"etv": (etv, etv - 0.1, etv + 0.1), "gamma": (float("nan"),) * 3}
         verdicts = {"separation": (0.2, 0.1, 0.3), "recovered": (0.9, 0.8, 1.0)}
-        return {"numbers": {"title": "t", "best": {"etv": 0.0}, "subjects": {"vanilla": row}, "holes": hole} | verdicts}
+        return {"numbers": {"title": "t", "best": {"etv": 0.0}, "policies": {"vanilla": row}, "holes": hole} | verdicts}
 
     one = seed(0.3, [])
     assert merge_probes([one]) is one
     two = merge_probes([seed(0.3, ["a"]), seed(0.5, ["a", "b"])])["numbers"]
     # Two seeds have no interval of their own: the mean of theirs.
-    assert two["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.3, 0.5)) and two["holes"] == ["a", "b"]
-    assert two["subjects"]["vanilla"]["gamma"] == (None, None, None)
+    assert two["policies"]["vanilla"]["etv"] == pytest.approx((0.4, 0.3, 0.5)) and two["holes"] == ["a", "b"]
+    assert two["policies"]["vanilla"]["gamma"] == (None, None, None)
     three = merge_probes([seed(x, []) for x in (0.3, 0.4, 0.5)])["numbers"]
     half = 4.302652730 * 0.1 / 3**0.5
-    assert three["subjects"]["vanilla"]["etv"] == pytest.approx((0.4, 0.4 - half, 0.4 + half))
+    assert three["policies"]["vanilla"]["etv"] == pytest.approx((0.4, 0.4 - half, 0.4 + half))
     assert three["recovered"] == pytest.approx((0.9, 0.9, 0.9))

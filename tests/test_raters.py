@@ -211,8 +211,8 @@ def test_a_pool_survives_saving(encoding, tmp_path):
     pool = make_pool(encoding)
     save_pool(tmp_path, pool)
     back = load_pool(tmp_path)
-    assert (back.ids, back.personas, back.groups, back.own_dim, back.encoding, back.text_template) == (
-        pool.ids, pool.personas, pool.groups, pool.own_dim, pool.encoding, pool.text_template,
+    assert (back.ids, back.personas, back.groups, back.idiosyncratic_dim, back.encoding, back.text_template) == (
+        pool.ids, pool.personas, pool.groups, pool.idiosyncratic_dim, pool.encoding, pool.text_template,
     )  # fmt: skip
     np.testing.assert_array_equal(back.vectors, pool.vectors)
     assert list(back.populations) == list(pool.populations)

@@ -34,11 +34,11 @@ SWEEPS = {
 }
 
 
-def fake_question(rng, kind, prompt, classes, law=None):
+def fake_question(rng, kind, prompt, classes, distribution=None):
     classes = [str(c) for c in classes]
     chance = kind in ("coin", "dice")
     q = np.full(len(classes), 1 / len(classes)) if chance else rng.dirichlet(np.full(len(classes), 1.2))
-    q = q if law is None else np.asarray(law, float)
+    q = q if distribution is None else np.asarray(distribution, float)
     sharp = (rng.dirichlet(np.full(len(classes), 40.0)) if chance else q) ** 6
     vanilla, near = sharp / sharp.sum(), rng.dirichlet(q * 400 + 0.01) * 0.994
     if kind == "unrated":
@@ -304,10 +304,10 @@ def test_summary_says_so_when_it_did_not_work(tmp_path):
 
 def test_model_text_is_escaped_everywhere(tmp_path):
     bad = "<script>alert('$1$')</script>"
-    laws = {"population": [0.5, 0.5], "policies": {"rater_new": {"p": [0.5, 0.5]}, "vanilla": None}}
+    distributions = {"population": [0.5, 0.5], "policies": {"rater_new": {"p": [0.5, 0.5]}, "vanilla": None}}
     metrics = {
         "recipe": {"name": bad},
-        "questions": {bad: {"kind": "taste", "prompt": bad, "classes": [bad, "b"]} | laws},
+        "questions": {bad: {"kind": "taste", "prompt": bad, "classes": [bad, "b"]} | distributions},
         "policies": {bad: {"valid": 1.0, "reward_gold": 0.0, "etv": 0.1}},
         "coherence": {"questions": [bad, "b"], "heat": {"real": [[0, 1], [1, 0]]}},
     }
@@ -371,7 +371,7 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
     probe = {
         "title": "Which numbers?", "caption": "stems, `etv` & <more>", "headline": "etv", "apart": "etv",
         "best": {"etv": 0.0, "gamma": 1.0},
-        "subjects": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
+        "policies": {"vanilla": {"etv": [0.4, 0.3, 0.5], "gamma": None}, "rater_new": {"etv": [0.05, None, None]}},
         "separation": [0.2, 0.1, 0.3], "recovered": [0.875, 0.8, None], "false_alarms": {}, "holes": ["base: <nothing> valid"],
     }  # fmt: skip
     page = comparison.write_report(

@@ -49,8 +49,8 @@ def test_ties_and_what_does_not_fit_make_no_off_topic_pair(tokenizer):
     assert len(comparisons(tokenizer, [1, 1]).off_topic(0, 48, rng)) == 0
 
 
-@pytest.mark.parametrize("site", ["head", "suffix", "prefix"])
-def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
+@pytest.mark.parametrize("conditioning", ["head", "suffix", "prefix"])
+def test_own_answers_are_read_alike_at_both_sites(tokenizer, conditioning):
     """By hand: every rater's gain over nobody in particular in every answer to the same prompt, score by score."""
     renderer = Renderer(tokenizer, 48)
     rows = [(0, "red", 0), (0, "blue", 1), (0, "red", 2), (1, "one", 0), (1, "two", 2)]
@@ -59,7 +59,7 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
     )
     lm = build_model(CONFIG, tokenizer, 48, 0)
     torch.manual_seed(0)
-    module = RewardModule(RewardModel(lm.get_decoder(), 3, 2, site), RaterSpace(3, 3, 0.0), 0.1, 0.05, 0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 3, 2, conditioning), RaterSpace(3, 3, 0.0), 0.1, 0.05, 0)
     vectors = module.space.vectors.detach()
     gain = torch.zeros(5, 5)
     with torch.no_grad():
@@ -72,19 +72,19 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, site):
     torch.testing.assert_close(found, losses.own_answer_loss(gain, torch.as_tensor(data.group)), rtol=0, atol=1e-5)
 
 
-def make_module(tokenizer, slip_rate: float | None) -> RewardModule:
+def make_module(tokenizer, label_noise: float | None) -> RewardModule:
     lm = build_model(CONFIG, tokenizer, 48, 0)
-    return RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, 0.1, slip_rate, 0)
+    return RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, 0.1, label_noise, 0)
 
 
-def labels_of(margin: torch.Tensor, slip: float, rng: np.random.Generator) -> torch.Tensor:
-    """Labels without ties of people who mean a with probability sigmoid(margin) and slip."""
+def labels_of(margin: torch.Tensor, label_noise: float, rng: np.random.Generator) -> torch.Tensor:
+    """Labels without ties of people who mean a with probability sigmoid(margin), a share of them with the opposite of what they mean."""
     means_a = torch.tensor(rng.random(len(margin))) < torch.sigmoid(margin)
-    slips = torch.tensor(rng.random(len(margin)) < slip)
+    slips = torch.tensor(rng.random(len(margin)) < label_noise)
     return torch.where(means_a ^ slips, 1, -1)
 
 
-def test_a_slip_rate_that_is_given_is_the_one_used(tokenizer):
+def test_a_label_noise_that_is_given_is_the_one_used(tokenizer):
     assert [float(make_module(tokenizer, given).noise_parameters()[1].detach()) for given in (0.05, 0.3)] == pytest.approx([0.05, 0.3])
 
 
@@ -102,13 +102,13 @@ def test_calibration_finds_scale_and_slips_on_held_out_comparisons(tokenizer):
 def test_few_held_out_comparisons_leave_what_training_found(tokenizer):
     module = make_module(tokenizer, None)
     before = [float(p.detach()) for p in module.noise_parameters()]
-    # Two comparisons that a slip explains best: the likelihood alone would take the slip rate to one half.
+    # Two comparisons that a label_noise explains best: the likelihood alone would take the label noise to one half.
     scale = calibrate(module, torch.tensor([2.0, 1.0]), torch.tensor([-1, -1]))
     assert 0.3 < scale < 1
     assert [float(p.detach()) for p in module.noise_parameters()] == pytest.approx(before, abs=0.1)
 
 
-def test_calibration_leaves_a_given_slip_rate_alone(tokenizer):
+def test_calibration_leaves_a_given_label_noise_alone(tokenizer):
     module = make_module(tokenizer, 0.05)
     calibrate(module, torch.tensor([2.0, 1.0]), torch.tensor([-1, -1]))
     assert float(module.noise_parameters()[1].detach()) == pytest.approx(0.05)

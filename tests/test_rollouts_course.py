@@ -1,4 +1,4 @@
-"""The course of a TRL training, from its own samples and its log."""
+"""The curve of a TRL training, from its own samples and its log."""
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ def test_windows_of_samples_and_of_the_log():
         rollouts.add(step, [coin.prompts[0]] * 8, texts)
     steps = np.arange(1, 161)
     log = pd.DataFrame({"step": steps, "reward": steps / 10, "kl_completion": np.where(steps % 4 == 1, steps, np.nan), "entropy": 0.5})
-    rows = rollouts.course(log.assign(**{"completions/mean_length": 3.0}))
+    rows = rollouts.curve(log.assign(**{"completions/mean_length": 3.0}))
     assert len(rows) == LOOKS and rows[0]["step"] == 4.5 and rows[-1]["step"] == 156.5
     assert rows[0]["kl"] == 3 and rows[0]["reward"] == pytest.approx(0.45) and rows[0]["entropy"] == 1.5
     assert [row["top_share"] for row in rows] == [0.5] * 10 + [1] * 10
     assert rows[0]["gold"] == world.gold(coin.prompts[0], coin.texts[0]) and rows[-1]["diversity"] == 1
-    assert np.isnan(rollouts.course(log.drop(columns="kl_completion").assign(**{"completions/mean_length": 3.0}))[0]["kl"])
+    assert np.isnan(rollouts.curve(log.drop(columns="kl_completion").assign(**{"completions/mean_length": 3.0}))[0]["kl"])

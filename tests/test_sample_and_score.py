@@ -78,8 +78,8 @@ def test_log_prob_is_the_whole_completions(run):
     with torch.no_grad():
         embedded = policy.lm.get_input_embeddings()(torch.tensor([answer.ids]))
         logits = policy.lm(inputs_embeds=torch.cat([policy.reader.null[None], embedded], 1)).logits[0]
-    laws = torch.log_softmax(logits, -1)
-    by_hand = sum(float(laws[2 + i - 1, answer.ids[i]]) for i in range(len(head), len(answer.ids)))
+    distributions = torch.log_softmax(logits, -1)
+    by_hand = sum(float(distributions[2 + i - 1, answer.ids[i]]) for i in range(len(head), len(answer.ids)))
     assert row["log_prob"] == pytest.approx(by_hand, abs=1e-4)
     assert row["finished"] == (answer.ids[-1] == tokenizer.eos_token_id)
 
@@ -224,16 +224,16 @@ def test_scoring_is_a_function_of_the_seed(run, answers):
     assert scored(run, answers, "--raters", "new:3x", "--seed", 1)[0] != first[0]
 
 
-def test_own_noise_is_added_for_raters_and_not_for_nobody(run, answers):
+def test_idiosyncratic_is_added_for_raters_and_not_for_nobody(run, answers):
     asked = (run, answers, "--raters", "ann", "--raters", "none")
-    plain, whole = scored(*asked)[1], scored(*asked, "--own-noise")[1]
+    plain, whole = scored(*asked)[1], scored(*asked, "--idiosyncratic")[1]
     assert (plain[0] != whole[0]).all() and plain[1] == pytest.approx(whole[1], abs=1e-5)
 
 
 def test_scores_of_raters_by_text(text_run, answers):
     ids, scores = scored(text_run, answers, "--raters", "all", "--raters", "none")
     assert len(ids) == 4 and scores.shape == (4, 5) and len(np.unique(scores[:, 0])) == 4
-    fails("score", text_run, answers, "--raters", "ann", "--own-noise", says="leave out --own-noise")
+    fails("score", text_run, answers, "--raters", "ann", "--idiosyncratic", says="leave out --idiosyncratic")
 
 
 def test_scores_in_bfloat16_are_near_those_in_float32(run, answers):
@@ -257,7 +257,7 @@ def test_mistakes_in_scoring(run, answers, tmp_path):
     path.write_text("prompt,completion\nHi,\n")
     result = invoke("score", run, path, "--raters", "ann")
     assert result.exit_code == 3 and result.stdout == "" and "1 of 1 rows were not scored" in result.stderr
-    assert invoke("score", run, path, "--raters", "ann", "--own-noise").exit_code == 3
+    assert invoke("score", run, path, "--raters", "ann", "--idiosyncratic").exit_code == 3
     rejects = path.with_name("half.csv.rejects.csv")
     assert "completion is empty" in rejects.read_text()
     path.write_text("prompt,completion\nHi,Ho\n")

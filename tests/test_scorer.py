@@ -12,7 +12,7 @@ from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy, save_reward
-from raterhf.models.idiosyncratic import gumbel_of_normal, make_own_noise
+from raterhf.models.idiosyncratic import gumbel_of_normal, make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
@@ -52,21 +52,27 @@ def vectors() -> torch.Tensor:
 NULL = torch.arange(18) % 6 == 5
 
 
-def make_reward(tokenizer, site: str | None) -> RewardModel:
-    """`site` None: a model without raters, as under the encodings `none` and `text`."""
+def make_reward(tokenizer, conditioning: str | None) -> RewardModel:
+    """`conditioning` None: a model without raters, as under the encodings `none` and `text`."""
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
-    model = RewardModel(lm.get_decoder(), DIM if site else 0, 4, site or "head", make_own_noise(OWN if site else 0, lm, tokenizer))
+    model = RewardModel(
+        lm.get_decoder(),
+        DIM if conditioning else 0,
+        4,
+        conditioning or "head",
+        make_idiosyncratic(OWN if conditioning else 0, lm, tokenizer),
+    )
     with torch.no_grad():
         model.scale.fill_(1.7)
-        if model.own_noise:
-            model.own_noise.persistence.copy_(0.1 * torch.randn(len(model.own_noise.persistence)))
-            model.own_noise.question.copy_(torch.randn(model.own_noise.question.shape))
+        if model.idiosyncratic:
+            model.idiosyncratic.persistence.copy_(0.1 * torch.randn(len(model.idiosyncratic.persistence)))
+            model.idiosyncratic.question.copy_(torch.randn(model.idiosyncratic.question.shape))
     return model.eval()
 
 
-def make_policy(tokenizer, dim: int = DIM, own_dim: int = OWN) -> Policy:
+def make_policy(tokenizer, dim: int = DIM, idiosyncratic_dim: int = OWN) -> Policy:
     lm = build_model(CONFIG, tokenizer, 64, seed=1)
-    return Policy(lm, dim, 4, make_own_noise(own_dim if dim else 0, lm, tokenizer)).eval()
+    return Policy(lm, dim, 4, make_idiosyncratic(idiosyncratic_dim if dim else 0, lm, tokenizer)).eval()
 
 
 def soft(model: RewardModel, vectors: torch.Tensor) -> tuple:
@@ -157,7 +163,7 @@ def test_scores_survive_saving(scored, examples, vectors, tokenizer, tmp_path):
     pool = RaterPool([], vectors[:0, :DIM].numpy(), OWN, "embedding")
     save_reward(tmp_path / "reward", model, whole(model, tokenizer), tokenizer, pool, 64, {"report": {}})
     loaded, tokens, header = load_reward(tmp_path / "reward")
-    assert header["site"] == model.site and header["max_length"] == 64
+    assert header["conditioning"] == model.conditioning and header["max_length"] == 64
     assert_close(Scorer(loaded).pairs(examples, *soft(loaded, vectors)), alone)
     if model.reader is not None:
         there, back = (Scorer(m).utility(examples, vectors, NULL) for m in (model, loaded))
@@ -171,42 +177,42 @@ def whole(model: RewardModel, tokenizer):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
-def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(site, examples, vectors, tokenizer):
-    model = make_reward(tokenizer, site)
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
+def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(conditioning, examples, vectors, tokenizer):
+    model = make_reward(tokenizer, conditioning)
     scorer = Scorer(model)
     utility = scorer.utility(examples, vectors, NULL)
     score = scorer.matrix(examples, vectors[:, :DIM], NULL)
     assert_close(utility[NULL], score[NULL])
     features = scorer.prompt_features(examples)
-    share = model.own_noise.share(features)
+    share = model.idiosyncratic.share(features)
     assert ((0 < share) & (share < 1)).all()
-    psi = model.own_noise(examples)
-    noise = torch.stack([(model.own_noise.turned(vectors[:, DIM:], f.expand(18, -1)) * p).sum(1) for f, p in zip(features, psi)], 1)
+    psi = model.idiosyncratic(examples)
+    noise = torch.stack([(model.idiosyncratic.turned(vectors[:, DIM:], f.expand(18, -1)) * p).sum(1) for f, p in zip(features, psi)], 1)
     assert_close((utility - score)[~NULL], (share.sqrt() * gumbel_of_normal(noise))[~NULL])
     assert scorer.utility([], vectors, NULL).shape == (len(vectors), 0)
-    # two raters of one taste differ in their own noise alone
+    # two raters of one taste differ in their idiosyncratic taste alone
     twins = torch.cat([vectors[:1, :DIM].expand(2, -1), vectors[:2, DIM:]], 1)
     assert (scorer.utility(examples, twins, NULL[:2]).diff(dim=0).abs() > 0.01).any()
 
 
 @torch.no_grad()
-def test_own_noise_reads_the_prompt_alone(examples, tokenizer):
+def test_idiosyncratic_reads_the_prompt_alone(examples, tokenizer):
     model = make_reward(tokenizer, "head")
     features = Scorer(model).prompt_features(examples)
-    for read in (model.own_noise.share(features), model.own_noise.questions(features)[:, 0]):
+    for read in (model.idiosyncratic.share(features), model.idiosyncratic.questions(features)[:, 0]):
         assert_close(read[:15].view(5, 3), read[:3].expand(5, 3))
         assert (read[0] - read[1]).abs() > 100 * TOLERANCE
 
 
 @torch.no_grad()
-def test_own_noise_directions_are_unit_and_nearly_orthogonal(tokenizer):
+def test_idiosyncratic_directions_are_unit_and_nearly_orthogonal(tokenizer):
     renderer = Renderer(tokenizer, 64)
     # What all of them share must not count, though it never varies: of ten features a text seven are in every one.
     answers = [f"My answer is {chr(97 + i)}{chr(122 - i)}." for i in range(26)]
     examples = [renderer.example("Pick a colour.", answer) for answer in answers]
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
-    noise = make_own_noise(2048, lm, tokenizer)
+    noise = make_idiosyncratic(2048, lm, tokenizer)
     noise.weigh(examples)
     psi = noise(examples)
     torch.testing.assert_close(psi.norm(dim=1), torch.ones(26))
@@ -236,9 +242,9 @@ def test_log_probs_do_not_move_with_the_budget(dim, examples, vectors, tokenizer
         prefix = policy.prefix(*(None if x is None else x[i : i + 1] for x in given))
         inputs = inputs if prefix is None else torch.cat([prefix, inputs], 1)
         states = policy.lm.get_decoder()(inputs_embeds=inputs).last_hidden_state[:, -ids.shape[1] :]
-        laws = policy.lm.lm_head(states)[0, example.prompt_length - 1 : -1].log_softmax(-1)
-        said = laws.gather(1, ids[0, example.prompt_length :, None]).sum()
-        by_hand.append(torch.stack([said, -(laws.exp() * laws).sum()]))
+        distributions = policy.lm.lm_head(states)[0, example.prompt_length - 1 : -1].log_softmax(-1)
+        said = distributions.gather(1, ids[0, example.prompt_length :, None]).sum()
+        by_hand.append(torch.stack([said, -(distributions.exp() * distributions).sum()]))
     for budget in (1, 60, 8192):
         found = completion_log_probs(policy, examples, *given, budget)
         torch.testing.assert_close(torch.stack(found, 1), torch.stack(by_hand), rtol=1e-5, atol=TOLERANCE)
@@ -265,21 +271,23 @@ def test_sampling_is_a_function_of_the_seed(examples, vectors, tokenizer):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dim", [DIM, 0])
-def test_recomputed_log_probs_equal_the_laws_sampled_from(dim, examples, vectors, tokenizer, monkeypatch):
+def test_recomputed_log_probs_equal_the_distributions_sampled_from(dim, examples, vectors, tokenizer, monkeypatch):
     policy = make_policy(tokenizer, dim)
     given = (vectors, NULL) if dim else (None, None)
     # make the EOS likely, so that completions end at different places
     policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 2
-    laws: list[torch.Tensor] = []
+    distributions: list[torch.Tensor] = []
     draw = torch.multinomial
-    monkeypatch.setattr(torch, "multinomial", lambda law, **settings: laws.append(law.log()) or draw(law, **settings))
+    monkeypatch.setattr(
+        torch, "multinomial", lambda distribution, **settings: distributions.append(distribution.log()) or draw(distribution, **settings)
+    )
     batch = collate([Example(p, len(p)) for p in prompts_of(examples)], tokenizer.pad_token_id, "left")
     torch.manual_seed(0)
     tokens = policy.generate(batch, *given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     answers = [sampler._until_eos(row) for row in tokens.tolist()]
     assert len({len(a) for a in answers}) > 1
-    drawn = torch.stack([sum(laws[t][i, token] for t, token in enumerate(a)) for i, a in enumerate(answers)])
+    drawn = torch.stack([sum(distributions[t][i, token] for t, token in enumerate(a)) for i, a in enumerate(answers)])
     sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
     recomputed, _ = completion_log_probs(policy, sampled, *given, 100)
     torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
@@ -357,23 +365,23 @@ BAD_RATERS = {
 
 
 @pytest.mark.parametrize("says", BAD_RATERS)
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
-def test_raters_that_are_none_are_refused_before_anything_runs(says, site, tokenizer, examples, monkeypatch):
-    model = make_reward(tokenizer, site).eval()
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
+def test_raters_that_are_none_are_refused_before_anything_runs(says, conditioning, tokenizer, examples, monkeypatch):
+    model = make_reward(tokenizer, conditioning).eval()
     monkeypatch.setattr(model.backbone, "forward", lambda *_, **__: pytest.fail("ran"))
     vectors, null, rater = BAD_RATERS[says]
     with pytest.raises(UserError, match=says):
         Scorer(model).pairs(examples, vectors, null, rater)
 
 
-SITES = pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+SITES = pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
 
 
 @SITES
 @torch.no_grad()
-def test_the_example_that_has_no_score_is_named(site, tokenizer, vectors):
+def test_the_example_that_has_no_score_is_named(conditioning, tokenizer, vectors):
     """A token of the third example alone is NaN; attention spreads it to all that are read with it."""
-    model = make_reward(tokenizer, site).eval()
+    model = make_reward(tokenizer, conditioning).eval()
     some = [Example((5, 6, 7, 8), 2), Example((5, 6, 9), 2), Example((5, 6, 7, 10), 2)]
     model.backbone.get_input_embeddings().weight[10] = float("nan")
     for score in (lambda: Scorer(model).matrix(some, vectors[:2], NOBODY), lambda: Scorer(model).pairs(some, vectors[:3], NULL[:3])):
@@ -383,17 +391,17 @@ def test_the_example_that_has_no_score_is_named(site, tokenizer, vectors):
 
 @SITES
 @torch.no_grad()
-def test_a_head_of_no_numbers_gives_no_scores(site, tokenizer, examples, vectors):
-    model = make_reward(tokenizer, site).eval()
+def test_a_head_of_no_numbers_gives_no_scores(conditioning, tokenizer, examples, vectors):
+    model = make_reward(tokenizer, conditioning).eval()
     model.head.weight[0, 0] = float("nan")
-    with pytest.raises(UserError, match="rater 0 gives no scores" if site == "head" else "the model's head or scale"):
+    with pytest.raises(UserError, match="rater 0 gives no scores" if conditioning == "head" else "the model's head or scale"):
         Scorer(model).matrix(examples, vectors[:2], NOBODY)
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
 @torch.no_grad()
-def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(site, tokenizer, examples, vectors):
-    model, raters = make_reward(tokenizer, site).eval(), vectors[:3].clone()
+def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(conditioning, tokenizer, examples, vectors):
+    model, raters = make_reward(tokenizer, conditioning).eval(), vectors[:3].clone()
     raters[1] = 3e38
     with pytest.raises(UserError, match="rater 1: the vector holds NaN or infinity, or numbers beyond 1,000,000"):
         Scorer(model).matrix(examples, raters, torch.zeros(3, dtype=torch.bool))
@@ -401,9 +409,9 @@ def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(site, token
     assert Scorer(model).matrix(examples, raters, torch.tensor([False, True, False])).isfinite().all()
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix"])
-def test_the_raters_tokens_count_in_the_window(site, tokenizer, examples):
-    model = make_reward(tokenizer, site).eval()
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix"])
+def test_the_raters_tokens_count_in_the_window(conditioning, tokenizer, examples):
+    model = make_reward(tokenizer, conditioning).eval()
     window = model.backbone.config.max_position_embeddings
     long = Example((5,) * (window - 3), 2)
     with pytest.raises(UserError, match=f"example 1 has {window - 3} tokens beside the rater's 4, the model's window {window}"):
@@ -434,17 +442,17 @@ def test_a_compiled_decoder_says_the_same_by_two_graphs(tokenizer, vectors):
     def answers() -> list:
         said = [sampler.generate(prompts, vectors[:raters].repeat(len(prompts) // raters, 1), NULL[: len(prompts)], 0)
                 for prompts, raters in asked]  # fmt: skip
-        laws = [completion_log_probs(policy, some, vectors[: len(some)], NULL[: len(some)])[0] for some in said]
-        return [said, torch.cat(laws)]
+        distributions = [completion_log_probs(policy, some, vectors[: len(some)], NULL[: len(some)])[0] for some in said]
+        return [said, torch.cat(distributions)]
 
     plain = answers()
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     policy.decoder.compile(dynamic=True, backend="eager")
-    said, laws = answers()
+    said, distributions = answers()
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
     assert said == plain[0]
-    torch.testing.assert_close(laws, plain[1], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(distributions, plain[1], rtol=0, atol=TOLERANCE)
 
 
 @torch.no_grad()
@@ -452,10 +460,10 @@ def test_raters_and_examples_that_do_not_match_are_mistakes(examples, vectors, t
     scorer, policy = Scorer(make_reward(tokenizer, "suffix").eval()), make_policy(tokenizer).eval()
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 4)
     wrong = vectors.clone()
-    wrong[1, -1] = float("nan")  # in own noise
+    wrong[1, -1] = float("nan")  # in idiosyncratic taste
     for ask, says in (
         (lambda: Scorer(scorer.model, 0), "token_budget 0"),
-        (lambda: scorer.plan(examples[:3]), "3 examples at site suffix need a rater's number each, there are none"),
+        (lambda: scorer.plan(examples[:3]), "3 examples at conditioning suffix need a rater's number each, there are none"),
         (lambda: scorer.plan(examples[:3], [0]), "there are 1"),
         (lambda: scorer.pairs(examples[:3], vectors, NULL, []), "0 raters for 3 examples"),
         (lambda: scorer.utility(examples, wrong, NULL), "rater 1: the vector holds NaN"),
@@ -473,9 +481,9 @@ def test_raters_and_examples_that_do_not_match_are_mistakes(examples, vectors, t
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
-def test_whole_utilities_do_not_depend_on_company_either(site, examples, vectors, tokenizer):
-    scorer = Scorer(make_reward(tokenizer, site).eval(), deterministic=True)
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
+def test_whole_utilities_do_not_depend_on_company_either(conditioning, examples, vectors, tokenizer):
+    scorer = Scorer(make_reward(tokenizer, conditioning).eval(), deterministic=True)
     together = scorer.utility(examples, vectors, NULL)
     for r, i in ((0, 0), (3, 7), (5, 17)):
         assert scorer.utility(examples[i : i + 1], vectors[r : r + 1], NULL[r : r + 1])[0, 0] == together[r, i]

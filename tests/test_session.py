@@ -18,22 +18,22 @@ VECTORS = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 NULL = torch.tensor([False, False, True])
 
 
-def model_of(site: str | None) -> RewardModel:
+def model_of(conditioning: str | None) -> RewardModel:
     """Two soft tokens a rater, a vocabulary of 50."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(
         "qwen3", vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         head_dim=16, max_position_embeddings=32, initializer_range=0.3,
     )  # fmt: skip
-    return RewardModel(AutoModel.from_config(config, dtype=torch.float32), 4 if site else 0, 2, site or "head").eval()
+    return RewardModel(AutoModel.from_config(config, dtype=torch.float32), 4 if conditioning else 0, 2, conditioning or "head").eval()
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("budget", [1, 20, 8192])
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
-def test_scores_are_those_of_the_completions_as_they_stand(site, budget, device):
-    scorer = Scorer(model_of(site).to(device), token_budget=budget)
-    raters = (VECTORS.to(device), NULL.to(device)) if site else (None, None)
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
+def test_scores_are_those_of_the_completions_as_they_stand(conditioning, budget, device):
+    scorer = Scorer(model_of(conditioning).to(device), token_budget=budget)
+    raters = (VECTORS.to(device), NULL.to(device)) if conditioning else (None, None)
     session, texts = Session(scorer, PROMPTS, *raters), list(PROMPTS)
     for step in STEPS:
         texts = [text + new for text, new in zip(texts, step)]
@@ -45,11 +45,11 @@ def test_scores_are_those_of_the_completions_as_they_stand(site, budget, device)
 
 def test_new_tokens_alone_are_read():
     read = {}
-    for site in ("prefix", "suffix", "head"):
-        session = Session(Scorer(model_of(site)), PROMPTS, VECTORS, NULL)
+    for conditioning in ("prefix", "suffix", "head"):
+        session = Session(Scorer(model_of(conditioning)), PROMPTS, VECTORS, NULL)
         before = session.tokens_read
         session.extend(STEPS[0])
-        read[site] = (before, session.tokens_read - before)
+        read[conditioning] = (before, session.tokens_read - before)
     # Prompts of 3 and 2 tokens; 7 new tokens; 2 soft tokens of 3 raters, before the prompts or after 4 completions.
     assert read == {"prefix": (3 * (2 + 5), 3 * 7), "suffix": (5, 7 + 12 * 2), "head": (5, 7)}
 
@@ -80,10 +80,10 @@ def test_a_session_goes_in_and_out_of_inference_mode():
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head", None])
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
 @pytest.mark.parametrize("where", [0, 1])
-def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_half_once(site, where):
-    model, raters = model_of(site), (VECTORS, NULL) if site else (None, None)
+def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_half_once(conditioning, where):
+    model, raters = model_of(conditioning), (VECTORS, NULL) if conditioning else (None, None)
     session, plain = (Session(Scorer(model, 20), PROMPTS, *raters) for _ in range(2))
     before = plain.extend(STEPS[0])
     session.extend(STEPS[0])
@@ -96,7 +96,7 @@ def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_
     model.backbone.layers[where].mlp.register_forward_pre_hook(fail)
     with pytest.raises(torch.OutOfMemoryError):  # at both budgets
         session.extend(STEPS[1])
-    rested = session.extend([()] * 4) if site != "suffix" else before  # suffix reads raters then: its third failure is below
+    rested = session.extend([()] * 4) if conditioning != "suffix" else before  # suffix reads raters then: its third failure is below
     torch.testing.assert_close(rested, before, rtol=0, atol=2e-5)
     # The third failure: half of the budget does.
     found = session.extend(STEPS[1])
@@ -105,8 +105,8 @@ def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_
 
 
 def test_what_is_refused_or_no_number_leaves_the_session_as_it_was():
-    for site in ("prefix", "suffix", "head", None):
-        model, raters = model_of(site), (VECTORS, NULL) if site else (None, None)
+    for conditioning in ("prefix", "suffix", "head", None):
+        model, raters = model_of(conditioning), (VECTORS, NULL) if conditioning else (None, None)
         session = Session(Scorer(model), PROMPTS[:2], *raters)
         before = session.extend([(11,), (12,)])
         model.backbone.embed_tokens.weight.data[20] = float("nan")

@@ -15,7 +15,7 @@ from raterhf import io
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
-from raterhf.recipe import Data, Recipe, parse_recipe
+from raterhf.recipe import DataSettings, Recipe, parse_recipe
 from raterhf.run import Completions, sample, score
 from raterhf.training import fit as fitting
 from raterhf.training import imitation, pipeline
@@ -67,7 +67,7 @@ def make_recipe(data: Path, runs: Path, **changes) -> Recipe:
         "data": {kind: str(data / f"{kind}.csv") for kind in ("comparisons", "demonstrations", "base")}
         | {"raters": str(data / "raters.jsonl")},
         "model": {"config": TINY, "vocab_size": 500, "max_length": 128},
-        "raters": {"dim": 3, "own_dim": 8, "tokens": 2, "components": [1, 2], "scales": [1.0]},
+        "raters": {"dim": 3, "idiosyncratic_dim": 8, "tokens": 2, "components": [1, 2], "scales": [1.0]},
         "base": {"steps": 12, "batch_size": 8, "lr": 3e-3, "save_every": 2},
         "reward": {"steps": 6, "batch_size": 32, "lr": 1e-3, "save_every": 2},
         "sft": {"steps": 5, "batch_size": 8, "lr": 1e-3, "save_every": 2},
@@ -133,7 +133,7 @@ def test_all_stages_train_and_can_be_used(done):
         assert all(torch.isfinite(value).all() for value in weights(folder / stage).values())
     pool = load_pool(folder / "policy")
     assert pool.ids == [f"t{i:04d}" for i in range(10)]
-    assert pool.vectors.shape == (10, 3) and pool.own_dim == 8
+    assert pool.vectors.shape == (10, 3) and pool.idiosyncratic_dim == 8
     assert len(pool.populations[""].weights) in (1, 2)
     rows = sample(folder, ["Flip a coin."], "new", 3, 0, max_new_tokens=4)
     assert len(rows) == 3 and all(row["log_prob"] <= 0 for row in rows)
@@ -166,7 +166,7 @@ def test_a_second_train_skips_every_stage(done, capsys):
 
 
 def test_stages_depend_on_all_keys_of_the_labels():
-    keys = {f"data.{key}" for key in Data.model_fields} - {"data.world", "data.base"}
+    keys = {f"data.{key}" for key in DataSettings.model_fields} - {"data.world", "data.base"}
     assert keys <= set(pipeline.DEPENDS["reward"]) and keys - {"data.held_out"} <= set(pipeline.DEPENDS["sft"])
 
 
@@ -335,14 +335,16 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     assert matrix.shape == (1, 1) and torch.isfinite(torch.tensor(matrix)).all()
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix"])
-def test_other_sites_train(done, data, tmp_path, site, capsys):
-    recipe = make_recipe(data, tmp_path, reward={"site": site, "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2})
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix"])
+def test_other_sites_train(done, data, tmp_path, conditioning, capsys):
+    recipe = make_recipe(
+        data, tmp_path, reward={"conditioning": conditioning, "steps": 2}, sft={"steps": 2}, policy=FORWARD_KL | {"steps": 2}
+    )
     shutil.copytree(done.folder / "base", recipe.folder / "base")
     pipeline.train(recipe)
     model, _, header = load_reward(recipe.folder / "reward")
-    assert "the population is chosen by the vectors' density, since site " + site in capsys.readouterr().out
-    assert header["site"] == site and model.reader.tokens == 2
+    assert "the population is chosen by the vectors' density, since conditioning " + conditioning in capsys.readouterr().out
+    assert header["conditioning"] == conditioning and model.reader.tokens == 2
 
 
 def test_learning_rate():
@@ -398,13 +400,13 @@ def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
         io.write_text(tmp_path / "file" / "a.txt", "text")
 
 
-@pytest.mark.parametrize("site", ["prefix", "suffix", "head"])
-def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(site, data, tmp_path):
-    small = {"model": {"config": TINY | {"max_position_embeddings": 128}}, "reward": {"site": site}}
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
+def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(conditioning, data, tmp_path):
+    small = {"model": {"config": TINY | {"max_position_embeddings": 128}}, "reward": {"conditioning": conditioning}}
     whole = make_recipe(data, tmp_path, **small)
     reward_alone = whole.model_copy(update={"base": None, "sft": None, "policy": None})
     for recipe in (whole, reward_alone):
-        if recipe is reward_alone and site == "head":  # no model reads a rater beside a text
+        if recipe is reward_alone and conditioning == "head":  # no model reads a rater beside a text
             assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128
             continue
         with pytest.raises(UserError, match="a rater's 2 tokens .* more than the 128 positions .* set model.max_length to 126 at most"):

@@ -1,4 +1,4 @@
-"""Simulated worlds answer and judge by the laws they state."""
+"""Simulated worlds answer and judge by the distributions they state."""
 
 import re
 from dataclasses import replace
@@ -33,23 +33,23 @@ def shares(column: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(column, minlength=classes) / len(column)
 
 
-def test_people_answer_by_the_law(small, people):
+def test_people_answer_by_the_distribution(small, people):
     answers = small.answers(people, np.random.default_rng(0))
     assert (answers >= 0).all()
     for column, question in zip(answers.T, small.questions):
         counts = np.bincount(column, minlength=len(question.classes))
-        chi_square = ((counts - N * question.law) ** 2 / (N * question.law)).sum()
+        chi_square = ((counts - N * question.distribution) ** 2 / (N * question.distribution)).sum()
         # mean df, standard deviation sqrt(2 df)
         df = len(question.classes) - 1
         assert chi_square < df + 4 * np.sqrt(2 * df), (question.key, chi_square)
 
 
-def test_each_type_answers_by_its_own_law(small, people):
+def test_each_type_answers_by_its_own_distribution(small, people):
     answers = small.answers(people, np.random.default_rng(0))
     taste = len(small.questions) - 1
     for kind in range(len(small.types)):
         seen = shares(answers[people.types == kind, taste], len(small.questions[taste].classes))
-        assert np.abs(seen - small.questions[taste].type_laws[kind]).max() < 0.03
+        assert np.abs(seen - small.questions[taste].type_distributions[kind]).max() < 0.03
     assert np.abs(shares(people.types, len(small.types)) - small.type_weights).max() < 0.015
 
 
@@ -57,41 +57,41 @@ def test_coins_are_rolled_again_and_tastes_stay(small, people):
     first, second = (small.answers(people, np.random.default_rng(seed)) for seed in (1, 2))
     for column, question in enumerate(small.questions):
         agree = (first[:, column] == second[:, column]).mean()
-        by_chance = (question.law**2).sum()
+        by_chance = (question.distribution**2).sum()
         assert agree == 1 if question.persistent else abs(agree - by_chance) < 0.015, question.key
 
 
-def test_tastes_hang_together_by_the_joint_law(small, people):
+def test_tastes_hang_together_by_the_joint_distribution(small, people):
     answers = small.answers(people, np.random.default_rng(0))
     a, b = small.questions[-2:]
-    law = small.joint_law(a, b)
-    assert law.shape == (len(a.classes), len(b.classes))
-    assert law.sum() == pytest.approx(1)
-    np.testing.assert_allclose(law.sum(1), a.law, atol=1e-12)
-    np.testing.assert_allclose(law.sum(0), b.law, atol=1e-12)
-    seen = np.zeros_like(law)
+    distribution = small.joint_distribution(a, b)
+    assert distribution.shape == (len(a.classes), len(b.classes))
+    assert distribution.sum() == pytest.approx(1)
+    np.testing.assert_allclose(distribution.sum(1), a.distribution, atol=1e-12)
+    np.testing.assert_allclose(distribution.sum(0), b.distribution, atol=1e-12)
+    seen = np.zeros_like(distribution)
     np.add.at(seen, (answers[:, -2], answers[:, -1]), 1 / N)
-    assert np.abs(seen - law).max() < 0.012
+    assert np.abs(seen - distribution).max() < 0.012
     # and it is not the product of the two
-    assert 0.5 * np.abs(law - np.outer(a.law, b.law)).sum() > 0.05
+    assert 0.5 * np.abs(distribution - np.outer(a.distribution, b.distribution)).sum() > 0.05
 
 
-def test_every_law_sums_to_one(world):
+def test_every_distribution_sums_to_one(world):
     for a in world.questions:
-        assert a.law.sum() == pytest.approx(1) and a.base_law.sum() == pytest.approx(1)
-        np.testing.assert_allclose(world.type_weights @ a.type_laws, a.law, atol=1e-7)
-        assert all(world.joint_law(a, b).sum() == pytest.approx(1, abs=1e-6) for b in world.questions)
+        assert a.distribution.sum() == pytest.approx(1) and a.base_distribution.sum() == pytest.approx(1)
+        np.testing.assert_allclose(world.type_weights @ a.type_distributions, a.distribution, atol=1e-7)
+        assert all(world.joint_distribution(a, b).sum() == pytest.approx(1, abs=1e-6) for b in world.questions)
 
 
-def test_the_base_law_is_not_the_peoples_law(world):
+def test_the_base_distribution_is_not_the_peoples_distribution(world):
     for question in world.rated:
         valid = question.class_of >= 0
-        junk = question.base_law[~valid].sum()
+        junk = question.base_distribution[~valid].sum()
         assert junk == pytest.approx(0.12)
-        base = np.bincount(question.class_of[valid], question.base_law[valid], len(question.classes)) / (1 - junk)
+        base = np.bincount(question.class_of[valid], question.base_distribution[valid], len(question.classes)) / (1 - junk)
         # nearest at the spinner, .033
-        assert 0.5 * np.abs(base - question.law).sum() > 0.03, question.key
-        badly_put = question.base_law[valid & (question.wording_of > 0)].sum()
+        assert 0.5 * np.abs(base - question.distribution).sum() > 0.03, question.key
+        badly_put = question.base_distribution[valid & (question.wording_of > 0)].sum()
         assert badly_put > 0.5
 
 
@@ -161,15 +161,15 @@ def test_the_companion_has_lawful_questions_that_are_told_apart(companion):
     prompts = [prompt for question in companion.questions for prompt in question.paraphrases]
     assert len(set(prompts)) == len(prompts)
     for question in companion.questions:
-        assert question.law.sum() == pytest.approx(1) and question.base_law.sum() == pytest.approx(1)
-        np.testing.assert_allclose(companion.type_weights @ question.type_laws, question.law, atol=1e-7)
+        assert question.distribution.sum() == pytest.approx(1) and question.base_distribution.sum() == pytest.approx(1)
+        np.testing.assert_allclose(companion.type_weights @ question.type_distributions, question.distribution, atol=1e-7)
         assert len(set(question.texts)) == len(question.texts), question.key
         assert [question.parse(text) for text in question.texts] == question.class_of.tolist()
         assert sorted(set(question.quality)) == [-6, -3, -2, -1, 0], question.key
     assert [sum(q.kind == kind for q in companion.questions) for kind in ("taste", "favourite")] == [12, 10]
 
 
-def test_a_prompt_that_states_its_law_states_the_right_one(companion):
+def test_a_prompt_that_states_its_distribution_states_the_right_one(companion):
     stated = [q for q in companion.questions if re.fullmatch(r"(urn|coin|die)-\d\d", q.key)]
     assert len(stated) == 22 and {len(q.classes) for q in stated} == {2, 3, 4, 5, 6}
     for question in stated:
@@ -177,13 +177,13 @@ def test_a_prompt_that_states_its_law_states_the_right_one(companion):
         for prompt in question.paraphrases:
             if "fair" in prompt:
                 sides = int(re.search(r"\d", prompt)[0])
-                law = {name: 1 / sides for name in question.classes}
-                assert len(law) == sides
+                distribution = {name: 1 / sides for name in question.classes}
+                assert len(distribution) == sides
             else:
                 counts = {name: int(n) for n, name in re.findall(r"(\d+)%? (\w+)", prompt)}
-                law = {name: n / sum(counts.values()) for name, n in counts.items()}
-            assert law == pytest.approx(dict(zip(question.classes, question.law))), prompt
-    assert [sorted(q.law) for q in stated].count([0.49, 0.51]) == 1
+                distribution = {name: n / sum(counts.values()) for name, n in counts.items()}
+            assert distribution == pytest.approx(dict(zip(question.classes, question.distribution))), prompt
+    assert [sorted(q.distribution) for q in stated].count([0.49, 0.51]) == 1
 
 
 def test_framed_wordings_are_known_and_asked_in_training_and_test(companion):
@@ -198,9 +198,9 @@ def test_framed_wordings_are_known_and_asked_in_training_and_test(companion):
 
 def test_jokes_have_the_popularity_of_zipf(companion):
     joke, animal = named(companion, "joke"), named(companion, "animal-joke")
-    np.testing.assert_allclose(joke.law[0] / joke.law, np.arange(1, 41))
+    np.testing.assert_allclose(joke.distribution[0] / joke.distribution, np.arange(1, 41))
     # 1 + 1/2 + ... + 1/20 = 3.5977
-    assert animal.law[0] == pytest.approx(1 / 3.5977, abs=1e-5)
+    assert animal.distribution[0] == pytest.approx(1 / 3.5977, abs=1e-5)
     assert all(len(text.split()) <= 8 for q in (joke, animal) for text, w in zip(q.texts, q.wording_of) if w == 0)
 
 
@@ -223,14 +223,14 @@ def test_the_wedding_is_overrated_by_judges_and_said_no_more(companion):
     assert story.quality[wedding].tolist() == [0, -1, -2, -3]
 
     # Without slips and ties P(wedding beats another, put as well) is the logistic of log p - log p' + 1.5.
-    world = replace(companion, questions=[story], slip_rate=0.0, tie_width=0.0)
+    world = replace(companion, questions=[story], label_noise=0.0, tie_width=0.0)
     people = world.draw_people(N, 0, "x")
     said = shares(world.answers(people, np.random.default_rng(0))[:, 0], len(story.classes))
-    assert np.abs(said - story.law).max() < 0.012
+    assert np.abs(said - story.distribution).max() < 0.012
     labelling = _Labelling(world, people, np.random.default_rng(0))
     a, b = np.flatnonzero(wedding)[0], 4 * story.classes.index("storm")
     won = np.mean([labelling.compare(r, story, a, b) == 1 for r in range(4000)])
-    # law .13 and .15: the odds .13 / .15 * exp(1.5) are 3.884, without the bonus .867
+    # distribution .13 and .15: the odds .13 / .15 * exp(1.5) are 3.884, without the bonus .867
     assert won == pytest.approx(3.884 / 4.884, abs=0.025)
     own = [story.parse(labelling.own_answer(r, story)) == story.classes.index("wedding") for r in range(4000)]
     assert np.mean(own) == pytest.approx(0.13, abs=0.02)

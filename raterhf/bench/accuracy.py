@@ -1,8 +1,8 @@
-"""`raterhf bench accuracy`: how soon a recipe's reward model reaches an accuracy, for each site of the rater.
+"""`raterhf bench accuracy`: how soon a recipe's reward model reaches an accuracy, for each conditioning of the rater.
 
-Each site trains as the stage would, and is judged every few updates on comparisons kept back, or on those of another split of the data,
-for their own raters; the clock stands still meanwhile. Unshared is the same training with every side of a comparison a text of its own in
-sorted, padded batches: a few of its updates are timed, and it needs as many as the shared prefix model, since both compute the same.
+Each conditioning trains as the stage would, and is judged every few updates on comparisons kept back, or on those of another split of the
+data, for their own raters; the clock stands still meanwhile. Unshared is the same training with every side of a comparison a text of its
+own in sorted, padded batches: a few of its updates are timed, and it needs as many as the shared prefix model, since both compute the same.
 """
 
 import tempfile
@@ -39,32 +39,33 @@ class _Reached(Exception):
 
 
 def bench_accuracy(
-    recipe: Recipe, sites: list[str], target: float, every: int, unshared: bool, stop: bool = False, split: str | None = None
+    recipe: Recipe, conditionings: list[str], target: float, every: int, unshared: bool, stop: bool = False, split: str | None = None
 ) -> dict:  # fmt: skip
-    """A row for each site: updates and seconds until the accuracy is `target`, the best accuracy, and the curve, with `stop` until then."""
+    """A row for each conditioning: updates and seconds until the accuracy is `target`, the best accuracy, and the curve, with `stop` until
+    then."""
     found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "split": split, "rows": []}
     other = None if split is None else read_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})}))
     if recipe.base:
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
-    for site in sites:
-        changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"site": site})})
-        print(f"{site}: {recipe.reward.steps} updates", flush=True)
-        row = row_of(site, learning_curve(changed, every, target if stop else None, other), target)
+    for conditioning in conditionings:
+        changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"conditioning": conditioning})})
+        print(f"{conditioning}: {recipe.reward.steps} updates", flush=True)
+        row = row_of(conditioning, learning_curve(changed, every, target if stop else None, other), target)
         found["rows"].append(row)
-        if site == "prefix" and unshared:
+        if conditioning == "prefix" and unshared:
             seconds = unshared_update(changed)
-            naive = {"site": "prefix, unshared", "timed": TIMED, "seconds_per_update": seconds}
+            naive = {"conditioning": "prefix, unshared", "timed": TIMED, "seconds_per_update": seconds}
             if row["updates"] is not None:
                 naive |= {"updates": row["updates"], "seconds": seconds * row["updates"]}
             found["rows"].append(naive)
     return found
 
 
-def row_of(site: str, curve: list[dict], target: float) -> dict:
-    """What a curve says of a site."""
+def row_of(conditioning: str, curve: list[dict], target: float) -> dict:
+    """What a curve says of a conditioning."""
     reached = next((point for point in curve if point["accuracy"] >= target), {"updates": None, "seconds": None})
     return {
-        "site": site, "updates": reached["updates"], "seconds": reached["seconds"],
+        "conditioning": conditioning, "updates": reached["updates"], "seconds": reached["seconds"],
         "seconds_per_update": curve[-1]["seconds"] / curve[-1]["updates"], "best": max(point["accuracy"] for point in curve),
         "last": curve[-1]["accuracy"], "curve": curve,
     }  # fmt: skip
@@ -95,7 +96,7 @@ def learning_curve(recipe: Recipe, every: int, until: float | None = None, other
         return made.batch(step)
 
     with tempfile.TemporaryDirectory() as place, suppress(_Reached):
-        fit(made.module, batch, recipe.reward, Path(place) / recipe.reward.site, made.rates)
+        fit(made.module, batch, recipe.reward, Path(place) / recipe.reward.conditioning, made.rates)
         look(recipe.reward.steps)
     return curve
 

@@ -1,9 +1,9 @@
 """`raterhf bench score`: the ladder from one text at a time to shared trunks, each rung beside the one below.
 
 Without raters: the text-classification pipeline of transformers; what TRL's trainers do (one right-padded forward over all rows, in the
-order given: TRL 1.16); the same sorted by length in batches; without padding; with prompts shared. With K raters, for each site: naive
-(every rater and completion a text of its own, sorted, padded batches) and shared. What would take minutes is timed on some of its rows
-and scaled by their number; `timed` says how many.
+order given: TRL 1.16); the same sorted by length in batches; without padding; with prompts shared. With K raters, for each conditioning:
+naive (every rater and completion a text of its own, sorted, padded batches) and shared. What would take minutes is timed on some of its
+rows and scaled by their number; `timed` says how many.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,17 @@ from torch import Tensor
 from transformers import TextClassificationPipeline
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.workload import Sizes, draw_for, make_classifier, make_reward, own_sizes, parameters, sites_of, word_tokenizer, words_of
+from raterhf.bench.workload import (
+    Sizes,
+    conditionings_of,
+    draw_for,
+    make_classifier,
+    make_reward,
+    own_sizes,
+    parameters,
+    word_tokenizer,
+    words_of,
+)
 from raterhf.data.example import Batch, Example, budget_batches, collate
 from raterhf.engine.attention import attention_of
 from raterhf.engine.scorer import Scorer
@@ -44,28 +54,31 @@ def bench_score(
     source: str,
     sizes: Sizes,
     raters: list[int],
-    sites: list[str] | None,
+    conditionings: list[str] | None,
     device: torch.device,
     dtype: torch.dtype,
     repeats: int,
     token_budget: int,
 ) -> dict:
     """What was measured, where, and a row of figures for every rung."""
-    sites, sizes = sites_of(source, sites), own_sizes(source, sizes)
+    conditionings, sizes = conditionings_of(source, conditionings), own_sizes(source, sizes)
     window = 4 * (sizes.prompt_tokens + sizes.completion_tokens) + sizes.soft_tokens
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
-    for site in (None, *sites):
-        model = make_reward(source, site, sizes.soft_tokens, device, dtype, window)
+    for conditioning in (None, *conditionings):
+        model = make_reward(source, conditioning, sizes.soft_tokens, device, dtype, window)
         examples = draw_for(model, sizes)
         scorer = Scorer(model, token_budget)
         found["machine"]["attention"] = attention_of(model.backbone)
-        for k in raters if site else [1]:
-            rungs = dict(jury_rungs(scorer, examples, k) if site else plain_rungs(scorer, examples))
-            deviation = largest_deviation(site, scorer, examples, k)
+        for k in raters if conditioning else [1]:
+            rungs = dict(jury_rungs(scorer, examples, k) if conditioning else plain_rungs(scorer, examples))
+            deviation = largest_deviation(conditioning, scorer, examples, k)
             times = interleaved(
-                {name: torch.inference_mode()(rung.run) for name, rung in rungs.items()}, repeats, device, f"{site or 'no raters'}, K = {k}"
+                {name: torch.inference_mode()(rung.run) for name, rung in rungs.items()},
+                repeats,
+                device,
+                f"{conditioning or 'no raters'}, K = {k}",
             )
-            found["rows"] += list(figures(rungs, times, site or "none", k, found["machine"], parameters(model.backbone), deviation))
+            found["rows"] += list(figures(rungs, times, conditioning or "none", k, found["machine"], parameters(model.backbone), deviation))
     return found
 
 
@@ -92,7 +105,7 @@ def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tupl
     pairs = [(r, e) for r in range(k) for e in range(len(examples))]
     some = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))[:NAIVE_ROWS]]
     rater, texts = torch.tensor([r for r, _ in some], device=scorer.device), [examples[e] for _, e in some]
-    soft = 0 if model.site == "head" else model.reader.tokens
+    soft = 0 if model.conditioning == "head" else model.reader.tokens
 
     def naive() -> Tensor:
         return in_batches(
@@ -143,28 +156,28 @@ def make_pipeline(scorer: Scorer, examples: list[Example]) -> Callable[[], Tenso
 
 
 @torch.inference_mode()
-def largest_deviation(site: str | None, scorer: Scorer, examples: list[Example], k: int) -> dict[str, float]:
+def largest_deviation(conditioning: str | None, scorer: Scorer, examples: list[Example], k: int) -> dict[str, float]:
     """Of shared scores from the same weights in fp32, one text at a time, over some pairs; beside how far apart scores lie."""
-    model, soft = scorer.model, (None, None) if site is None else draw_raters(scorer, k)
+    model, soft = scorer.model, (None, None) if conditioning is None else draw_raters(scorer, k)
     scores = scorer.matrix(examples, *soft).float()
     chosen = np.random.default_rng(1).integers(0, (k, len(examples)), size=(CHECKED, 2))
     dtype = model.backbone.dtype
     model.backbone.float()
-    one = [(None, None) if site is None else (soft[0][r : r + 1], soft[1][r : r + 1]) for r, _ in chosen]
+    one = [(None, None) if conditioning is None else (soft[0][r : r + 1], soft[1][r : r + 1]) for r, _ in chosen]
     alone = torch.cat([model(collate([examples[e]], 0).to(scorer.device), *row) for (_, e), row in zip(chosen, one)])
     model.backbone.to(dtype)
     found = scores[torch.as_tensor(chosen[:, 0]), torch.as_tensor(chosen[:, 1])]
     return {"deviation": float((found - alone).abs().max()), "spread_of_scores": float(alone.std())}
 
 
-def figures(rungs: dict[str, Rung], times: dict, site: str, k: int, on: dict, size: int, deviation: dict) -> Iterator[dict]:
+def figures(rungs: dict[str, Rung], times: dict, conditioning: str, k: int, on: dict, size: int, deviation: dict) -> Iterator[dict]:
     """A row for each rung; gains are over the first, at equal numbers of scores."""
     first = None
     for name, rung in rungs.items():
         seconds = times[name].median * rung.wanted / rung.timed
         first = first or seconds
         row = {
-            "site": site, "raters": k, "rung": name, "seconds": seconds, "scores_per_second": rung.wanted / seconds,
+            "conditioning": conditioning, "raters": k, "rung": name, "seconds": seconds, "scores_per_second": rung.wanted / seconds,
             "useful_tokens_per_second": rung.tokens / times[name].median, "gain": first / seconds, "padding": rung.padding,
             "mfu": 2 * size * rung.tokens / times[name].median / on["matrix_product_flops"], "peak_mib": times[name].peak_mib,
             "low": times[name].low * rung.wanted / rung.timed, "high": times[name].high * rung.wanted / rung.timed,

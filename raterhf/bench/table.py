@@ -13,17 +13,18 @@ COLUMNS = {
 
 
 def print_rows(found: dict) -> None:
-    """One table for each site and number of raters, rungs down; gains are over the table's first rung, ± is half the range of repeats."""
+    """One table for each conditioning and number of raters, rungs down; gains are over the table's first rung, ± is half the range of
+    repeats."""
     on, console = found["machine"], Console()
     console = console if console.is_terminal else Console(width=140)
     rate = on["matrix_product_flops"] / 1e9
     by = f", attention by {on['attention']}" if "attention" in on else ""
     console.print(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s{by}")
-    for key in dict.fromkeys((row["site"], row["raters"]) for row in found["rows"]):
-        rows = [row for row in found["rows"] if (row["site"], row["raters"]) == key]
+    for key in dict.fromkeys((row["conditioning"], row["raters"]) for row in found["rows"]):
+        rows = [row for row in found["rows"] if (row["conditioning"], row["raters"]) == key]
         there = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
         scaled = "".join(f"; {r['rung']}: {r['timed']} of {r['wanted']} timed" for r in rows if r["timed"] < r["wanted"])
-        title = f"site {key[0]}, K = {key[1]}{scaled}"
+        title = f"conditioning {key[0]}, K = {key[1]}{scaled}"
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for name in ("rung", "seconds", *(COLUMNS[name][0] for name in there)):
             table.add_column(name, justify="left" if name == "rung" else "right", overflow="fold", no_wrap=name == "seconds")
@@ -35,14 +36,14 @@ def print_rows(found: dict) -> None:
 
 
 def print_accuracy(found: dict) -> None:
-    """A row for each site: when the accuracy was reached, and the best."""
+    """A row for each conditioning: when the accuracy was reached, and the best."""
     judged = f"of split {found['split']}" if found["split"] else "kept back"
     table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons {judged} are right", title_justify="left")
     columns = {"updates": "{:.0f}", "seconds": "{:.0f}", "seconds_per_update": "{:.3g}", "best": "{:.4f}", "last": "{:.4f}"}
-    for name in ("site", *columns):
-        table.add_column(name.replace("_", " "), justify="left" if name == "site" else "right")
+    for name in ("conditioning", *columns):
+        table.add_column(name.replace("_", " "), justify="left" if name == "conditioning" else "right")
     for row in found["rows"]:
         missing = {"updates": "not reached", "seconds": ""}
         cells = (missing.get(c, "") if row.get(c) is None else shown.format(row[c]) for c, shown in columns.items())
-        table.add_row(row["site"], *cells)
+        table.add_row(row["conditioning"], *cells)
     Console(width=None if Console().is_terminal else 140).print(table)

@@ -12,29 +12,29 @@ from torch import Tensor
 
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
-from raterhf.bench.workload import Sizes, draw_for, make_reward, own_sizes, parameters, sites_of
+from raterhf.bench.workload import Sizes, conditionings_of, draw_for, make_reward, own_sizes, parameters
 from raterhf.data.example import Example, budget_batches
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 
 
 def bench_train(
-    source: str, sizes: Sizes, sites: list[str] | None, device: torch.device, dtype: torch.dtype, repeats: int, token_budget: int
+    source: str, sizes: Sizes, conditionings: list[str] | None, device: torch.device, dtype: torch.dtype, repeats: int, token_budget: int
 ) -> dict:
-    """Rows for each site: the seconds of one update on comparisons of each prompt's completions, each by a rater of its own."""
+    """Rows for each conditioning: the seconds of one update on comparisons of each prompt's completions, each by a rater of its own."""
     sizes = own_sizes(source, sizes)
     window = 4 * (sizes.prompt_tokens + sizes.completion_tokens) + sizes.soft_tokens
     found = {"machine": machine(device, dtype), "sizes": asdict(sizes), "source": source, "token_budget": token_budget, "rows": []}
-    if not (chosen := sites_of(source, sites)):
-        raise UserError(f"{source} knows no raters by vectors, whose site could be timed; give another run or a shape")
-    for site in chosen:
-        model = make_reward(source, site, sizes.soft_tokens, device, dtype, window).requires_grad_(True)
+    if not (chosen := conditionings_of(source, conditionings)):
+        raise UserError(f"{source} knows no raters by vectors, whose conditioning could be timed; give another run or a shape")
+    for conditioning in chosen:
+        model = make_reward(source, conditioning, sizes.soft_tokens, device, dtype, window).requires_grad_(True)
         examples = draw_for(model, sizes)
         scorer = Scorer(model, token_budget)
         rungs = dict(update_rungs(scorer, examples))
-        times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, f"{site}, updates")
+        times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, f"{conditioning}, updates")
         # Forward and backward are three passes of the forward's work.
-        found["rows"] += list(figures(rungs, times, site, len(examples), found["machine"], 3 * parameters(model.backbone), {}))
+        found["rows"] += list(figures(rungs, times, conditioning, len(examples), found["machine"], 3 * parameters(model.backbone), {}))
     return found
 
 
@@ -56,7 +56,7 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
         run = lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]])  # noqa: E731
         return update(in_batches(run, sides, scorer.device, scorer.token_budget))
 
-    soft = 0 if model.site == "head" else model.reader.tokens
+    soft = 0 if model.conditioning == "head" else model.reader.tokens
     tokens = sum(len(e) + soft for e in sides)
     batches = [[sides[i] for i in rows] for rows in budget_batches([len(e) for e in sides], scorer.token_budget)]
     yield "naive", Rung(naive, len(sides), len(sides), tokens, padding(batches))

@@ -91,23 +91,23 @@ def make_classifier(config: PreTrainedConfig, device: torch.device, dtype: torch
         return AutoModelForSequenceClassification.from_config(settings, dtype=dtype).eval()
 
 
-def check_sites(sites: list[str] | None, own: Sequence[str] = SITES, of: str = "the sites") -> list[str]:
-    """The sites asked for, all of `own` where none is. Raises UserError for another."""
-    if wrong := [site for site in sites or [] if site not in own]:
-        raise UserError(f"site {wrong[0]!r} is not one of {of}, which are {', '.join(own)}")
-    return sites or list(own)
+def check_conditionings(conditionings: list[str] | None, own: Sequence[str] = SITES, of: str = "the conditionings") -> list[str]:
+    """The conditionings asked for, all of `own` where none is. Raises UserError for another."""
+    if wrong := [conditioning for conditioning in conditionings or [] if conditioning not in own]:
+        raise UserError(f"conditioning {wrong[0]!r} is not one of {of}, which are {', '.join(own)}")
+    return conditionings or list(own)
 
 
-def sites_of(source: str, sites: list[str] | None) -> list[str]:
-    """The sites asked for: a shape is timed at any, a run folder at its own; none where it knows no raters by vectors."""
+def conditionings_of(source: str, conditionings: list[str] | None) -> list[str]:
+    """The conditionings asked for: a shape is timed at any, a run folder at its own; none where it knows no raters by vectors."""
     if not Path(source).is_dir():
-        return check_sites(sites)
+        return check_conditionings(conditionings)
     header = read_header(find_stage(Path(source), SCORED_BY), "reward")
     if not header["dim"]:
-        if sites:
-            raise UserError(f"{source} knows no raters by vectors, so that they have no site; leave out --site")
+        if conditionings:
+            raise UserError(f"{source} knows no raters by vectors, so that they have no conditioning; leave out --conditioning")
         return []
-    return check_sites(sites, [header["site"]], f"{source}'s")
+    return check_conditionings(conditionings, [header["conditioning"]], f"{source}'s")
 
 
 def own_sizes(source: str, sizes: Sizes) -> Sizes:
@@ -115,19 +115,20 @@ def own_sizes(source: str, sizes: Sizes) -> Sizes:
     if not Path(source).is_dir():
         return sizes
     header = read_header(find_stage(Path(source), SCORED_BY), "reward")
-    return replace(sizes, soft_tokens=header["tokens"] if header["dim"] and header["site"] != "head" else 0)
+    return replace(sizes, soft_tokens=header["tokens"] if header["dim"] and header["conditioning"] != "head" else 0)
 
 
 def make_reward(
-    source: str, site: str | None, soft_tokens: int, device: torch.device, dtype: torch.dtype, window: int
+    source: str, conditioning: str | None, soft_tokens: int, device: torch.device, dtype: torch.dtype, window: int
 ) -> RewardModel:  # fmt: skip
-    """A reward model of a shape's name (`site` None: without raters), or of a run folder, whose site must be the one asked for."""
+    """A reward model of a shape's name (`conditioning` None: without raters), or of a run folder, whose conditioning must be the one asked
+    for."""
     if Path(source).is_dir():
         model, _, _ = load_reward(find_stage(Path(source), SCORED_BY))
-        model.reader = model.reader if site else None
+        model.reader = model.reader if conditioning else None
     else:
         torch.manual_seed(1)
-        model = RewardModel(make_backbone(source, device, dtype, window), DIM if site else 0, soft_tokens, site or "head")
+        model = RewardModel(make_backbone(source, device, dtype, window), DIM if conditioning else 0, soft_tokens, conditioning or "head")
     model.backbone.to(dtype)
     return model.to(device).eval().requires_grad_(False)
 

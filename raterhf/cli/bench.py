@@ -13,7 +13,7 @@ bench_app = make_app(help="How fast this machine scores, trains and samples, run
 
 Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a run folder.")]
 Shape = Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")]
-Site = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
+Conditioning = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
 Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
 Completions = Annotated[int, typer.Option(min=1, help="Completions of each prompt.")]
 PromptTokens = Annotated[int, typer.Option(min=1)]
@@ -29,7 +29,7 @@ Out = Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="
 def bench_score(
     source: Source = "20m",
     raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = None,
-    site: Site = None,
+    conditioning: Conditioning = None,
     prompts: Prompts = 1,
     completions: Completions = 8,
     prompt_tokens: PromptTokens = 256,
@@ -43,20 +43,20 @@ def bench_score(
 ) -> None:
     """Time the core loop: many raters (1, 4, 16, 64 and 256 where not given) on many completions.
 
-    Prints a table for each site of the rater and number of raters; the first rung of each is what the others are compared with.
+    Prints a table for each conditioning of the rater and number of raters; the first rung of each is what the others are compared with.
     """
     set_environment()
     from raterhf.bench import score
     from raterhf.bench.workload import Sizes
 
     sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
-    _show(lambda *on: score.bench_score(source, sizes, raters or [1, 4, 16, 64, 256], site, *on, repeats, token_budget), dtype, out)
+    _show(lambda *on: score.bench_score(source, sizes, raters or [1, 4, 16, 64, 256], conditioning, *on, repeats, token_budget), dtype, out)
 
 
 @bench_app.command("train")
 def bench_train(
     source: Source = "20m",
-    site: Site = None,
+    conditioning: Conditioning = None,
     prompts: Prompts = 2,
     completions: Annotated[int, typer.Option(min=2, help="Completions of each prompt.")] = 8,
     prompt_tokens: PromptTokens = 256,
@@ -74,7 +74,7 @@ def bench_train(
     from raterhf.bench.workload import Sizes
 
     sizes = Sizes(prompts, completions, prompt_tokens, completion_tokens, soft_tokens, spread)
-    _show(lambda *on: train.bench_train(source, sizes, site, *on, repeats, token_budget), dtype, out)
+    _show(lambda *on: train.bench_train(source, sizes, conditioning, *on, repeats, token_budget), dtype, out)
 
 
 @bench_app.command("rollout")
@@ -126,30 +126,30 @@ def bench_accuracy(
     recipe: RecipePath,
     overrides: Overrides = None,
     target: Annotated[float, typer.Option(min=0, max=1, help="The accuracy to reach.")] = 0.755,
-    site: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
+    conditioning: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
     unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="End a site's training where it reaches the accuracy.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End a conditioning's training where it reaches the accuracy.")] = False,
     split: Annotated[
         str | None, typer.Option(help="Judge on this split of the data, not on comparisons kept back of those trained on.")
     ] = None,
     out: Out = None,
 ) -> None:
-    """Time how soon a recipe's reward model reaches an accuracy, for each site of the rater."""
+    """Time how soon a recipe's reward model reaches an accuracy, for each conditioning of the rater."""
     from raterhf.recipe import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     set_environment(resolved)
     if resolved.reward is None or resolved.raters.encoding != "embedding":
-        raise UserError(f"{recipe}: the site of the rater needs the stage reward and raters.encoding embedding")
+        raise UserError(f"{recipe}: the conditioning of the rater needs the stage reward and raters.encoding embedding")
     from raterhf.bench import accuracy
     from raterhf.bench.table import print_accuracy
-    from raterhf.bench.workload import check_sites
+    from raterhf.bench.workload import check_conditionings
 
-    sites = check_sites(site)
-    if unshared and "prefix" not in sites:
-        raise UserError("--unshared times the prefix model without sharing; add --site prefix, or leave it out")
-    found = accuracy.bench_accuracy(resolved, sites, target, every, unshared, stop, split)
+    conditionings = check_conditionings(conditioning)
+    if unshared and "prefix" not in conditionings:
+        raise UserError("--unshared times the prefix model without sharing; add --conditioning prefix, or leave it out")
+    found = accuracy.bench_accuracy(resolved, conditionings, target, every, unshared, stop, split)
     print_accuracy(found)
     if out:
         _write(out, found)
@@ -159,7 +159,7 @@ def bench_accuracy(
 def bench_alarm(
     samples: Annotated[int | None, typer.Option(min=16, help="Answers to each prompt at a look; as in a recipe where not given.")] = None,
     prompts: Annotated[int | None, typer.Option(min=1, help="Prompts watched; as in a recipe where not given.")] = None,
-    level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As probes.level; as in a recipe where not given.")] = None,
+    level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As monitor.level; as in a recipe where not given.")] = None,
     looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 4,
     repeats: Annotated[int, typer.Option(min=1, help="Simulated stages.")] = 1000,
     seed: Seed = 0,
@@ -167,13 +167,13 @@ def bench_alarm(
 ) -> None:
     """Count how often the alarm of mode collapse fires: at the level, where it is false, and below it.
 
-    Also between random halves of one sample. Laws of answers are simulated; nothing is trained.
+    Also between random halves of one sample. Distributions of answers are simulated; nothing is trained.
     """
     from raterhf.bench import alarm
-    from raterhf.recipe import Probes
+    from raterhf.recipe import MonitorSettings
 
     given = {"samples": samples, "prompts": prompts, "level": level}
-    found = alarm.bench_alarm(Probes(**{key: value for key, value in given.items() if value is not None}), looks, repeats, seed)
+    found = alarm.bench_alarm(MonitorSettings(**{key: value for key, value in given.items() if value is not None}), looks, repeats, seed)
     alarm.print_alarms(found)
     if out:
         _write(out, found)

@@ -140,7 +140,7 @@ def score(
     raters: Annotated[list[str], typer.Option(metavar="SPEC", help="As for sample, and new:64x; may be given several times.")],
     group: Group = None,
     seed: Seed = 0,
-    own_noise: Annotated[bool, typer.Option("--own-noise", help="Whole utilities: add each rater's own persistent noise.")] = False,
+    idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's own persistent noise.")] = False,
     dtype: Dtype = "float32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
 ) -> None:
@@ -157,7 +157,7 @@ def score(
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
     asked = requests.read_completions(file)
-    ids, scores = requests.score(run, asked, raters, seed, group, own_noise, dtype)
+    ids, scores = requests.score(run, asked, raters, seed, group, idiosyncratic, dtype)
     table = requests.matrix_csv(ids, list(asked.rows), scores) if asked.rows else ""
     if out is None:
         typer.echo(table, nl=False)

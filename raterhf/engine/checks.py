@@ -21,7 +21,7 @@ LARGEST = 1_000_000  # of a vector's numbers, which are about 1: much larger one
 
 def soft_tokens(model: RewardModel | Policy) -> int:
     """The soft tokens of a rater that the trunk reads beside a text."""
-    return model.reader.tokens if model.reader is not None and getattr(model, "site", "prefix") != "head" else 0
+    return model.reader.tokens if model.reader is not None and getattr(model, "conditioning", "prefix") != "head" else 0
 
 
 def example_fault(model: RewardModel | Policy, example: Example) -> str:
@@ -54,7 +54,7 @@ def check_raters(
     """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] (with `own` [K, k + o]) that
     are no numbers, or too large to be read.
     """
-    dim = model.reader.dim + (model.own_noise.dim if own else 0)
+    dim = model.reader.dim + (model.idiosyncratic.dim if own else 0)
     if vectors is None or not len(vectors):
         raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
     shape, count = tuple(vectors.shape), len(vectors)
@@ -87,10 +87,10 @@ def check_scores(model: RewardModel, scores: Tensor, examples: Sequence[Example]
     if model.training or scores.isfinite().all():
         return scores
     for i, example in {id(example): (i, example) for i, example in reversed(list(enumerate(examples)))}.values():
-        if not mean_states(model.backbone, plan([example], None, model.site, 0, 1), None).isfinite().all():
+        if not mean_states(model.backbone, plan([example], None, model.conditioning, 0, 1), None).isfinite().all():
             raise UserError(f"example {i + 1} has no score: the model's hidden states hold NaN or infinity there, and so may its weights")
     if model.reader is not None:
-        read = model.weights if model.site == "head" else model.reader
+        read = model.weights if model.conditioning == "head" else model.reader
         for r in range(len(vectors)):
             if not read(vectors[r : r + 1], null[r : r + 1]).isfinite().all():
                 raise UserError(f"rater {r} gives no scores: the weights that read it hold NaN or infinity; train the model again")

@@ -61,7 +61,7 @@ def sums(states: Tensor, part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
 
 
 def prompt_features(model: Policy | RewardModel, prompts: Sequence[tuple[int, ...]], token_budget: int) -> Tensor:
-    """Features [N, 2 d] of prompts (token ids) for nobody in particular, by which own noise is heard: mean and last hidden state.
+    """Features [N, 2 d] of prompts (token ids) for nobody in particular, by which idiosyncratic taste is heard: mean and last hidden state.
 
     The last knows what will be answered, the mean how it was asked.
     """

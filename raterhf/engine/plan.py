@@ -65,14 +65,14 @@ class Plan:
         return 1 - real / computed if computed else 0.0
 
 
-def plan(examples: Sequence[Example], rater: Sequence[int] | None, site: str, soft_tokens: int, token_budget: int) -> Plan:
+def plan(examples: Sequence[Example], rater: Sequence[int] | None, conditioning: str, soft_tokens: int, token_budget: int) -> Plan:
     """Plan the scores of N examples, each for its rater (a number; None: the trunk reads no rater)."""
     texts = {id(example): (example.ids[: example.prompt_length], example.ids[example.prompt_length :]) for example in _once(examples)}
     paths: list[tuple[Segment, ...]] = [texts[id(example)] for example in examples]
     if rater is None:
         return plan_paths(paths, 0, token_budget)
     who = [int(number) for number in rater]
-    paths = [(r, *text) if site == "prefix" else (*text, r) for r, text in zip(who, paths)]
+    paths = [(r, *text) if conditioning == "prefix" else (*text, r) for r, text in zip(who, paths)]
     return plan_paths(paths, soft_tokens, token_budget)
 
 

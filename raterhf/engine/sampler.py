@@ -45,13 +45,13 @@ class Sampler:
     ) -> list[Example]:
         """One completion for each prompt (token ids) under its rater: `vectors` [N, k + o], `null` [N]. In input order.
 
-        With `own` raters draw with their own noise, so that one asked again says what persists in a person again; rollouts go without.
-        A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
+        With `own` raters draw with their idiosyncratic taste, so that one asked again says what persists in a person again; rollouts go
+        without. A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
         """
         if not prompts:
             return []
         device, soft = self.policy.lm.device, self.policy.reader is not None
-        listens = own and self.policy.own_noise is not None
+        listens = own and self.policy.idiosyncratic is not None
         self.check_room(prompts)
         if soft:
             check_rater_of_each(self.policy, len(prompts), vectors, null, own=listens)

@@ -3,7 +3,7 @@
 It takes rendered examples and rater vectors, never text; plans what is shared (`plan.py`) and runs it without padding
 (`models/shared.py`). Scores come back in input order whatever the plan was.
 
-Notation: K raters, N examples, k dimensions of taste, o of own noise.
+Notation: K raters, N examples, k dimensions of taste, o of idiosyncratic taste.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from raterhf.engine.passes import before, distinct, ends, in_passes, mean_states
 from raterhf.engine.plan import Pass, Plan, plan
 from raterhf.errors import UserError
 from raterhf.models.idiosyncratic import gumbel_of_normal
-from raterhf.models.policy import Policy, sampling_laws
+from raterhf.models.policy import Policy, sampling_distributions
 from raterhf.models.reward import RewardModel
 
 TOKEN_BUDGET = 8192
@@ -55,8 +55,10 @@ class Scorer:
         soft = soft_tokens(self.model)
         if soft and (rater is None or len(rater) != len(examples)):
             given = "none" if rater is None else len(rater)
-            raise UserError(f"{len(examples)} examples at site {self.model.site} need a rater's number each, there are {given}")
-        return plan(examples, rater if soft else None, self.model.site, soft, token_budget or self.token_budget)
+            raise UserError(
+                f"{len(examples)} examples at conditioning {self.model.conditioning} need a rater's number each, there are {given}"
+            )
+        return plan(examples, rater if soft else None, self.model.conditioning, soft, token_budget or self.token_budget)
 
     def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
         """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
@@ -71,7 +73,7 @@ class Scorer:
         check_raters(model, vectors, null, rater)
         number, given, mask = distinct(vectors, null)
         rater = number[rater] if len(rater) else number[:0]
-        if model.site == "head":
+        if model.conditioning == "head":
             scores = (self._each(model.weights, given, mask)[rater] * self._states(examples)).sum(-1)
         else:
             scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, given, mask)))
@@ -98,7 +100,7 @@ class Scorer:
 
         Where the trunk does not read the rater it runs once, here.
         """
-        if self.model.site == "head" and not self.deterministic:
+        if self.model.conditioning == "head" and not self.deterministic:
             states = self._states(examples)
 
             def weighed(vectors: Tensor, null: Tensor) -> Tensor:
@@ -126,14 +128,14 @@ class Scorer:
         return mean_states(self.model.backbone, self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
 
     def prompt_features(self, examples: Sequence[Example]) -> Tensor:
-        """What own noise reads of the examples' prompts [N, F]."""
+        """What idiosyncratic taste reads of the examples' prompts [N, F]."""
         return prompt_features(self.model, [example.ids[: example.prompt_length] for example in examples], self.token_budget)
 
     def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
-        """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no own noise."""
+        """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no idiosyncratic taste."""
         if self.model.reader is None:
             return self.matrix(examples, None, None, len(raters))
-        width, own = self.model.reader.dim, self.model.own_noise
+        width, own = self.model.reader.dim, self.model.idiosyncratic
         check_raters(self.model, raters, null, own=own is not None)
         score = self.matrix(examples, raters[:, :width], null)
         if own is None or not len(examples):
@@ -167,7 +169,7 @@ def completion_log_probs(
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
         said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
-        log_prob, entropy = next_token_laws(policy.next_logits, vocabulary, states[before(part, forest)], said, warp)
+        log_prob, entropy = next_token_distributions(policy.next_logits, vocabulary, states[before(part, forest)], said, warp)
         zeros = log_prob.new_zeros(len(length))
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
@@ -176,17 +178,19 @@ def completion_log_probs(
     return in_passes(planned, read, policy.lm.device)
 
 
-def next_token_laws(
+def next_token_distributions(
     next_logits: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the laws they were drawn from.
+    """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the distributions they were drawn from.
 
     In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
     """
 
     def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
-        laws = sampling_laws(next_logits(states), *warp)
-        return laws.gather(1, said[:, None]).squeeze(1), -(laws.exp() * laws.clamp(min=-1e4)).sum(1)  # what is never drawn has -inf
+        distributions = sampling_distributions(next_logits(states), *warp)
+        return distributions.gather(1, said[:, None]).squeeze(1), -(distributions.exp() * distributions.clamp(min=-1e4)).sum(
+            1
+        )  # what is never drawn has -inf
 
     size = max(1, CHUNK_LOGITS // vocabulary)
     if len(states) <= size:

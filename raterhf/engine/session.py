@@ -35,16 +35,16 @@ class Session:
         check_examples(model, [Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
         self.vectors, self.null = vectors, null
-        self.site = model.site if model.reader is not None else None
-        if self.site is not None:
+        self.conditioning = model.conditioning if model.reader is not None else None
+        if self.conditioning is not None:
             check_raters(model, vectors, null)
         self.keys, self.lengths, self.parents = Keys(), [], []
         self.tokens_read = 0
         with torch.no_grad():
-            self.soft = model.reader(vectors, null) if self.site in ("prefix", "suffix") else None
-            self.weights = model.weights(vectors, null) if self.site == "head" else model.scale * model.head.weight
+            self.soft = model.reader(vectors, null) if self.conditioning in ("prefix", "suffix") else None
+            self.weights = model.weights(vectors, null) if self.conditioning == "head" else model.scale * model.head.weight
             budget = scorer.token_budget
-            roots = self._read(range(len(vectors)), [-1] * len(vectors), budget)[0] if self.site == "prefix" else [-1]
+            roots = self._read(range(len(vectors)), [-1] * len(vectors), budget)[0] if self.conditioning == "prefix" else [-1]
             different = list(dict.fromkeys(prompts))
             place, _ = self._read(different * len(roots), [root for root in roots for _ in different], budget)
         # The last segment that each branch has read.
@@ -79,13 +79,13 @@ class Session:
 
     def _scores(self, budget: int) -> Tensor:
         n, head = len(self.texts), self.scorer.model.head.weight
-        if self.site == "suffix":
+        if self.conditioning == "suffix":
             raters = range(len(self.soft))
             _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), budget, keep=False)
             return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
         said = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
         means = self.total.view(-1, n, head.shape[1]) / said[:, None]
-        return self.weights @ means[0].T if self.site == "head" else (means * self.weights).sum(-1)
+        return self.weights @ means[0].T if self.conditioning == "head" else (means * self.weights).sum(-1)
 
     @contextmanager
     def _undone_where_it_fails(self) -> Iterator[None]:

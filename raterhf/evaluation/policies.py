@@ -1,6 +1,6 @@
 """The policies that are compared, behind one question: what do these raters answer to these prompts?
 
-A contestant is a policy folder (ours, or a plain language model such as TRL writes) and a way to draw its raters: fictitious, known, or
+A evaluated is a policy folder (ours, or a plain language model such as TRL writes) and a way to draw its raters: fictitious, known, or
 nobody.
 """
 
@@ -18,15 +18,15 @@ from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.models import checkpoint, load
 from raterhf.models.backbone import with_prefix
-from raterhf.models.policy import Policy, sampling_laws
+from raterhf.models.policy import Policy, sampling_distributions
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
 from raterhf.recipe import Recipe
 
-LAW_TOKENS = 16384  # of begun texts that are read at once
+DISTRIBUTION_TOKENS = 16384  # of begun texts that are read at once
 
 
 @dataclass
-class Contestant:
+class EvaluatedPolicy:
     """`draws` is how raters are drawn for it: "new", "known" or "none"."""
 
     name: str
@@ -56,24 +56,25 @@ class Contestant:
         return sampler.generate(ids, vectors, null, seed, self.temperature, own=True)
 
     def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
-        """One ending for each begun text (token ids of prompt and what was said so far). Every rater draws afresh, without own noise."""
+        """One ending for each begun text (token ids of prompt and what was said so far). Every rater draws afresh, without idiosyncratic
+        taste."""
         tokenizer = self.renderer.tokenizer
         sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
         return sampler.generate(contexts, *self._soft(raters), seed, self.temperature)
 
     @torch.no_grad()
-    def next_laws(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
+    def next_distributions(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
         """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
         vectors, null = self._soft(raters)
         device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
         known = min(len(self.renderer.tokenizer), self.policy.lm.get_input_embeddings().num_embeddings)
         out = np.empty((len(contexts), known), np.float32)
-        for rows in budget_batches([len(c) for c in contexts], LAW_TOKENS):
+        for rows in budget_batches([len(c) for c in contexts], DISTRIBUTION_TOKENS):
             batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
             at = torch.as_tensor(rows, device=device)
             prefix = self.policy.prefix(None if vectors is None else vectors[at], None if null is None else null[at])
             last = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows)), batch.mask.sum(1) - 1]
-            out[rows] = sampling_laws(self.policy.next_logits(last), self.min_p, self.temperature)[:, :known].cpu().numpy()
+            out[rows] = sampling_distributions(self.policy.next_logits(last), self.min_p, self.temperature)[:, :known].cpu().numpy()
         return out
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
@@ -89,15 +90,15 @@ class Contestant:
     def _soft(self, raters: Sequence[Rater]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.policy.reader is None:
             return None, None
-        vectors, null = stack_vectors(list(raters), self.pool.dim + self.pool.own_dim)
+        vectors, null = stack_vectors(list(raters), self.pool.dim + self.pool.idiosyncratic_dim)
         device = self.policy.lm.device
         return torch.tensor(vectors, device=device), torch.tensor(null, device=device)
 
 
-def load_contestant(
+def load_evaluated(
     name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, min_p: float = 0.0, temperature: float = 1.0
-) -> Contestant:
-    """A contestant from a folder of ours or a plain language model's, for texts of at most `max_length` tokens."""
+) -> EvaluatedPolicy:
+    """A evaluated from a folder of ours or a plain language model's, for texts of at most `max_length` tokens."""
     pool = None
     if (folder / "raterhf.json").is_file():
         policy, tokenizer, _ = checkpoint.load_policy(folder)
@@ -106,7 +107,7 @@ def load_contestant(
     else:
         lm, tokenizer = load.load_pretrained(folder)
         policy = Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval()
-    return Contestant(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
+    return EvaluatedPolicy(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
 
 
 def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -117,6 +118,6 @@ def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[in
     return tuple(end for end in ends if end is not None and 0 <= end < lm.get_input_embeddings().num_embeddings)
 
 
-def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> Contestant:
-    """A contestant that samples as the recipe's policy does; all that are compared do."""
-    return load_contestant(name, folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens, recipe.policy.min_p, temperature)
+def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> EvaluatedPolicy:
+    """A evaluated that samples as the recipe's policy does; all that are compared do."""
+    return load_evaluated(name, folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens, recipe.policy.min_p, temperature)

@@ -26,10 +26,10 @@ from raterhf.recipe import Recipe
 from raterhf.training import losses
 from raterhf.training.stages import reward as reward_stage
 from raterhf.training.start import all_prompts, start_folder
-from raterhf.training.training_curve import COURSE, describe, write_course
+from raterhf.training.training_curve import TRAINING_CURVE, describe, write_training_curve
 from raterhf.worlds.world import World, load_world
 
-LOOKS = 20  # windows that the course of an RL training is cut into
+LOOKS = 20  # windows that the curve of an RL training is cut into
 
 
 def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
@@ -61,15 +61,15 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     def run(out: Path) -> None:
         drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
         trl_trainers.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add)
-        if rows := drawn.course(pd.read_csv(out / "log.csv")):
-            write_course(out / COURSE, rows)
+        if rows := drawn.curve(pd.read_csv(out / "log.csv")):
+            write_training_curve(out / TRAINING_CURVE, rows)
 
     return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
 
 
 @dataclass
 class Rollouts:
-    """What an RL training of TRL's said, in its course: its own samples, so that looking at them costs nothing."""
+    """What an RL training of TRL's said, in its curve: its own samples, so that looking at them costs nothing."""
 
     world: World | None
     drawn: list[tuple[int, list, list[str]]] = field(default_factory=list)
@@ -77,8 +77,9 @@ class Rollouts:
     def add(self, step: int, prompts: list, texts: list[str]) -> None:
         self.drawn.append((step, prompts, texts))
 
-    def course(self, log: pd.DataFrame) -> list[dict[str, float]]:
-        """The rows of course.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a window.
+    def curve(self, log: pd.DataFrame) -> list[dict[str, float]]:
+        """The rows of training_curve.csv, `LOOKS` windows of samples as even as can be; reward, KL and entropy are TRL's means over a
+        window.
 
         None where TRL logged nothing.
         """
@@ -113,7 +114,7 @@ def _window(recipe: Recipe) -> prepare.Window:
 
 
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
-    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a slip rate, ties left out.
+    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a label noise, ties left out.
 
     Its logarithm has a normal prior of width 1, as ours has (`calibrate`), since comparisons may be few; 1 where there are none.
     """
@@ -122,9 +123,9 @@ def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
     slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [
-        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), slip).sum() + scale.log() ** 2 / 2), float(scale))
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), label_noise).sum() + scale.log() ** 2 / 2), float(scale))
         for scale in grid
-        for slip in slips
+        for label_noise in slips
     ]
     return min(fits)[1]
 

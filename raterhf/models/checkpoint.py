@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
 from raterhf.io import read_json, recover, write_folder
-from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
@@ -62,7 +62,7 @@ def save_policy(
     reader = policy.reader
     header = {
         "kind": "policy", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
-        "own_dim": _own_dim(policy), "max_length": max_length, **extra,
+        "idiosyncratic_dim": _idiosyncratic_dim(policy), "max_length": max_length, **extra,
     }  # fmt: skip
 
     def fill(place: Path) -> None:
@@ -80,7 +80,7 @@ def save_reward(
     reader = model.reader
     header = {
         "kind": "reward", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
-        "own_dim": _own_dim(model), "site": model.site, "max_length": max_length, **extra,
+        "idiosyncratic_dim": _idiosyncratic_dim(model), "conditioning": model.conditioning, "max_length": max_length, **extra,
     }  # fmt: skip
 
     def fill(place: Path) -> None:
@@ -90,8 +90,8 @@ def save_reward(
     write_folder(folder, fill)
 
 
-def _own_dim(model: Policy | RewardModel) -> int:
-    return model.own_noise.dim if model.own_noise else 0
+def _idiosyncratic_dim(model: Policy | RewardModel) -> int:
+    return model.idiosyncratic.dim if model.idiosyncratic else 0
 
 
 def read_header(folder: Path, kind: str) -> dict:
@@ -101,7 +101,11 @@ def read_header(folder: Path, kind: str) -> dict:
         raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
     if header.get("kind") != kind:
         raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed; give the run folder, which has both")
-    if missing := [key for key in ("dim", "tokens", "own_dim", "max_length", *(["site"] if kind == "reward" else [])) if key not in header]:
+    if missing := [
+        key
+        for key in ("dim", "tokens", "idiosyncratic_dim", "max_length", *(["conditioning"] if kind == "reward" else []))
+        if key not in header
+    ]:
         raise UserError(f"{folder}/raterhf.json is damaged (without {', '.join(missing)}); delete its folder and train that stage again")
     return header
 
@@ -124,7 +128,7 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
 def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "policy")
     lm, tokenizer = load_pretrained(folder)
-    policy = Policy(lm, header["dim"], header["tokens"], make_own_noise(header["own_dim"], lm, tokenizer))
+    policy = Policy(lm, header["dim"], header["tokens"], make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer))
     _load_rest(Path(folder), policy, "lm")
     return policy.eval(), tokenizer, header
 
@@ -132,7 +136,13 @@ def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
 def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "reward")
     lm, tokenizer = load_pretrained(folder)
-    model = RewardModel(lm.get_decoder(), header["dim"], header["tokens"], header["site"], make_own_noise(header["own_dim"], lm, tokenizer))
+    model = RewardModel(
+        lm.get_decoder(),
+        header["dim"],
+        header["tokens"],
+        header["conditioning"],
+        make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer),
+    )
     _load_rest(Path(folder), model, "backbone")
     return model.eval(), tokenizer, header
 
@@ -145,7 +155,7 @@ def save_pool(folder: Path, pool: RaterPool) -> None:
         arrays |= {f"{i}.weights": population.weights, f"{i}.means": population.means, f"{i}.factors": population.factors}
     save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "raters.safetensors")
     text = {
-        "schema": SCHEMA, "encoding": pool.encoding, "own_dim": pool.own_dim, "text_template": pool.text_template,
+        "schema": SCHEMA, "encoding": pool.encoding, "idiosyncratic_dim": pool.idiosyncratic_dim, "text_template": pool.text_template,
         "ids": pool.ids, "personas": pool.personas, "groups": pool.groups, "populations": names,
     }  # fmt: skip
     (folder / "raters.json").write_text(json.dumps(text, ensure_ascii=False))
@@ -163,7 +173,7 @@ def load_pool(folder: Path) -> RaterPool:
     return RaterPool(
         text["ids"],
         arrays["vectors"],
-        text["own_dim"],
+        text["idiosyncratic_dim"],
         text["encoding"],
         text["personas"],
         text["groups"],

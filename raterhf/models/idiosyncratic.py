@@ -1,21 +1,22 @@
-"""A rater's own noise: taste that hangs together with nothing else. One standard normal vector e [o] a rater, heard in two places.
+"""A rater's idiosyncratic taste: taste that hangs together with nothing else. One standard normal vector e [o] a rater, heard in two
+places.
 
 In scoring, as e . psi(y): psi is a unit feature of the completion, a projection of its words, so that a rater likes one answer alike
 however it is put and different answers nearly independently.
 
 In sampling, as the noise of Gumbel-max sampling (Maddison, Tarlow and Minka 2014): argmax_v log pi(v) + g_v draws v from pi exactly when
 g is standard Gumbel, whoever supplies it. With probability sqrt(rho) a rater answers by noise of their own, the same whenever v is a
-candidate, g_v = gumbel(e . d_v) with d_v the unit direction of token v; otherwise by fresh noise. So the law over fictitious raters is the
-policy's own, but for the chance correlations of directions (of order 1 / sqrt(o)), while one rater asked twice draws both answers by the
-same noise with probability rho(x): that of giving the same favourite again (near 1) or of rolling the die again (near 0). The reward stage
-estimates it from repeated comparisons.
+candidate, g_v = gumbel(e . d_v) with d_v the unit direction of token v; otherwise by fresh noise. So the distribution over fictitious
+raters is the policy's own, but for the chance correlations of directions (of order 1 / sqrt(o)), while one rater asked twice draws both
+answers by the same noise with probability rho(x): that of giving the same favourite again (near 1) or of rolling the die again (near 0).
+The reward stage estimates it from repeated comparisons.
 
 What hangs together with nothing else belongs to one question: who likes 7 among the numbers to ten need not like 7 among those to a
 hundred. So e is turned by the question, in pairs of its dimensions, through angles that are random features of g(x), a unit vector read
 from the prompt (Rahimi and Recht 2007). The reward stage fits g to the mean psi of what was answered to each prompt: prompts that are
 answered in the same words are one question, however they are put. Turned by g and g', e has correlation exp(-|g - g'|^2 / (2 width^2)).
 
-Notation: N rows, V tokens of the vocabulary, F features of a prompt, o dimensions of own noise.
+Notation: N rows, V tokens of the vocabulary, F features of a prompt, o dimensions of idiosyncratic taste.
 """
 
 import re
@@ -33,20 +34,21 @@ WIDTH = 0.5  # of the kernel between questions: more than paraphrases of one dif
 WORD_STARTS = ("Ġ", "▁", "Ċ", "ĉ", " ", "\n", "\t")  # how byte-level BPE and SentencePiece write a leading blank
 
 
-class OwnNoise(nn.Module):
-    """The fixed directions by which own noise is heard; and from a prompt's features, how much of it persists and which question it is."""
+class IdiosyncraticTaste(nn.Module):
+    """The fixed directions by which idiosyncratic taste is heard; and from a prompt's features, how much of it persists and which question
+    it is."""
 
     BUCKETS = 8192
 
-    def __init__(self, own_dim: int, tokenizer: PreTrainedTokenizerBase, vocab_size: int, features: int):
+    def __init__(self, idiosyncratic_dim: int, tokenizer: PreTrainedTokenizerBase, vocab_size: int, features: int):
         super().__init__()
         self.tokenizer = tokenizer
         self.register_buffer("weight", torch.ones(self.BUCKETS))
         generator = torch.Generator().manual_seed(0)
-        self.register_buffer("directions", torch.randn(self.BUCKETS, own_dim, generator=generator))
-        self.register_buffer("frequencies", torch.randn(own_dim, own_dim // 2, generator=generator) / WIDTH)
+        self.register_buffer("directions", torch.randn(self.BUCKETS, idiosyncratic_dim, generator=generator))
+        self.register_buffer("frequencies", torch.randn(idiosyncratic_dim, idiosyncratic_dim // 2, generator=generator) / WIDTH)
         self.register_buffer("persistence", torch.zeros(features + 1))
-        self.register_buffer("question", torch.zeros(features + 1, own_dim))
+        self.register_buffer("question", torch.zeros(features + 1, idiosyncratic_dim))
         # Tokens that differ in case or leading space alone are one word to a rater. What a padded vocabulary adds is never sampled.
         pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         texts = [tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))]
@@ -102,20 +104,21 @@ class OwnNoise(nn.Module):
         return nn.functional.normalize(summed, dim=-1)
 
 
-def make_own_noise(own_dim: int, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> OwnNoise | None:
-    """The raters' own noise of a model of this vocabulary; None where it has none."""
-    return OwnNoise(own_dim, tokenizer, lm.config.vocab_size, 2 * lm.config.hidden_size) if own_dim else None
+def make_idiosyncratic(idiosyncratic_dim: int, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> IdiosyncraticTaste | None:
+    """The raters' idiosyncratic taste of a model of this vocabulary; None where it has none."""
+    return IdiosyncraticTaste(idiosyncratic_dim, tokenizer, lm.config.vocab_size, 2 * lm.config.hidden_size) if idiosyncratic_dim else None
 
 
-class OwnNoiseSampling(LogitsProcessor):
-    """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under own noise [N, o], turned already.
+class IdiosyncraticSampling(LogitsProcessor):
+    """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under idiosyncratic taste [N, o], turned
+    already.
 
     `share` [N] is rho, the probability that two such draws of a rater are by the same noise. A token that continues a word hears its own
     noise mixed with the token before it, or the second digit of a number would depend on the first; a word said once is not liked twice,
     or it would be repeated.
     """
 
-    def __init__(self, noise: OwnNoise, own: Tensor, share: Tensor, temperature: float):
+    def __init__(self, noise: IdiosyncraticTaste, own: Tensor, share: Tensor, temperature: float):
         self.noise, self.own, self.temperature = noise, own, temperature
         self.by_own = torch.rand(len(own), 1, device=own.device) < share.sqrt()[:, None]
         self.directions = nn.functional.normalize(noise.directions[noise.fold], dim=-1)

@@ -1,7 +1,8 @@
 """The policy: a causal language model under a rater's soft prefix, and generation.
 
-Notation: B sequences, T tokens, d hidden size, m prefix tokens. A rater's vector is taste and own noise side by side, [k + o]: taste is
-what the prefix says, own noise is what sampling draws with (`own_noise.py`), so that one fictitious rater is one person.
+Notation: B sequences, T tokens, d hidden size, m prefix tokens. A rater's vector is taste and idiosyncratic taste side by side, [k + o]:
+taste is what the prefix says, idiosyncratic taste is what sampling draws with (`idiosyncratic.py`), so that one fictitious rater is one
+person.
 """
 
 import math
@@ -13,26 +14,26 @@ from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel,
 from raterhf.data.example import Batch
 from raterhf.models.backbone import next_logits
 from raterhf.models.cache import continued
-from raterhf.models.idiosyncratic import OwnNoise, OwnNoiseSampling
+from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste
 from raterhf.raters.space import PrefixReader
 
 
 class Policy(nn.Module):
-    """A language model, its reader, its raters' own noise. `dim` 0: no soft prefix (encodings `text` and `none`, the base model).
+    """A language model, its reader, its raters' idiosyncratic taste. `dim` 0: no soft prefix (encodings `text` and `none`, the base model).
 
     `ends` are the tokens by which the model ends an answer, where they are several: all of them count as the first. `vocabulary` is how
     many tokens the tokenizer knows, where the model has rows for more: none of these is said.
     """
 
     def __init__(
-        self, lm: PreTrainedModel, dim: int, tokens: int, own_noise: OwnNoise | None = None, ends: tuple[int, ...] = (),
+        self, lm: PreTrainedModel, dim: int, tokens: int, idiosyncratic: IdiosyncraticTaste | None = None, ends: tuple[int, ...] = (),
         vocabulary: int | None = None,
     ):  # fmt: skip
         super().__init__()
         self.lm, self.ends, self.vocabulary = lm, ends, vocabulary
         std = lm.get_input_embeddings().weight.std().item()
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
-        self.own_noise = own_noise
+        self.idiosyncratic = idiosyncratic
 
     def prefix(self, vectors: Tensor | None, null: Tensor | None) -> Tensor | None:
         """Soft prefixes [B, m, d] of raters [B, k] or [B, k + o]."""
@@ -68,8 +69,8 @@ class Policy(nn.Module):
 
         Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
         row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `features` [B, F] of
-        the prompts raters draw with their own noise [o] where it persists, which `vectors` [B, k + o] then hold; without them every
-        sample is a fresh draw.
+        the prompts raters draw with their idiosyncratic taste [o] where it persists, which `vectors` [B, k + o] then hold; without them
+        every sample is a fresh draw.
         """
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
@@ -84,21 +85,21 @@ class Policy(nn.Module):
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
         if features is not None and sampled:
-            share = torch.where(null, 0.0, self.own_noise.share(features))
-            own = self.own_noise.turned(vectors[:, self.reader.dim :], features)
-            processors.append(OwnNoiseSampling(self.own_noise, own[row], share[row], temperature))
+            share = torch.where(null, 0.0, self.idiosyncratic.share(features))
+            own = self.idiosyncratic.turned(vectors[:, self.reader.dim :], features)
+            processors.append(IdiosyncraticSampling(self.idiosyncratic, own[row], share[row], temperature))
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:
             processors.append(TemperatureLogitsWarper(temperature))
         return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
 
 
-def sampling_laws(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
-    """Log-laws [N, V] in fp32 that sampling draws the next token from: -inf below `min_p` of the likeliest, then tempered."""
-    laws = torch.log_softmax(logits.float(), -1)
+def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
+    """Log-distributions [N, V] in fp32 that sampling draws the next token from: -inf below `min_p` of the likeliest, then tempered."""
+    distributions = torch.log_softmax(logits.float(), -1)
     if min_p > 0:
-        laws = laws.masked_fill(laws < laws.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)
-    return laws if min_p == 0 and temperature == 1 else torch.log_softmax(laws / temperature, -1)
+        distributions = distributions.masked_fill(distributions < distributions.amax(-1, keepdim=True) + math.log(min_p), -torch.inf)
+    return distributions if min_p == 0 and temperature == 1 else torch.log_softmax(distributions / temperature, -1)
 
 
 def decode(

@@ -1,18 +1,18 @@
 """The reward model: a backbone, a rater, a scalar head in fp32; and the rest of a rater's utility.
 
-Notation: B sequences, T tokens, d hidden size, m soft tokens, k dimensions of taste, o dimensions of own noise.
+Notation: B sequences, T tokens, d hidden size, m soft tokens, k dimensions of taste, o dimensions of idiosyncratic taste.
 
-Where the rater enters is `site`. `prefix`: the rater's soft tokens stand before the prompt and every layer reads them. `suffix`: the
-trunk may not attend to them, so that one pass of a completion serves every rater; they read the trunk in every layer, at the positions
-after the completion, and the head reads their mean. `head`: they are read by the head alone, s = <w + t(z), h>, with t(z) the rater's
-token and h the mean of the last hidden states over the completion.
+Where the rater enters is `conditioning`. `prefix`: the rater's soft tokens stand before the prompt and every layer reads them. `suffix`:
+the trunk may not attend to them, so that one pass of a completion serves every rater; they read the trunk in every layer, at the positions
+after the completion, and the head reads their mean. `head`: they are read by the head alone, s = <w + t(z), h>, with t(z) the rater's token
+and h the mean of the last hidden states over the completion.
 
-The utility of completion y for a rater with taste z and own noise e is, in units of Bradley-Terry noise,
+The utility of completion y for a rater with taste z and idiosyncratic taste e is, in units of Bradley-Terry noise,
 
     u(x, y; z, e) = s(x, y; z) + sqrt(rho(x)) * gumbel(e . psi(y)),
 
 s the calibrated score, psi a unit feature of the completion and rho(x) the share of a rater's unexplained utility that persists when
-the same is asked again; see `own_noise.py`.
+the same is asked again; see `idiosyncratic.py`.
 """
 
 import math
@@ -23,23 +23,25 @@ from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
 from raterhf.models.backbone import with_prefix, with_suffix
-from raterhf.models.idiosyncratic import OwnNoise
+from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.raters.space import PrefixReader
 
 
 class RewardModel(nn.Module):
     """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`)."""
 
-    def __init__(self, backbone: PreTrainedModel, dim: int, tokens: int, site: str = "head", own_noise: OwnNoise | None = None):
+    def __init__(
+        self, backbone: PreTrainedModel, dim: int, tokens: int, conditioning: str = "head", idiosyncratic: IdiosyncraticTaste | None = None
+    ):
         super().__init__()
-        self.backbone, self.site = backbone, site
+        self.backbone, self.conditioning = backbone, conditioning
         hidden = backbone.config.hidden_size
         std = backbone.get_input_embeddings().weight.std().item()
-        self.reader = PrefixReader(dim, 1 if site == "head" else tokens, hidden, std) if dim else None
+        self.reader = PrefixReader(dim, 1 if conditioning == "head" else tokens, hidden, std) if dim else None
         self.head = nn.Linear(hidden, 1, bias=False, dtype=torch.float32)
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(hidden))
         self.register_buffer("scale", torch.ones(()))
-        self.own_noise = own_noise
+        self.idiosyncratic = idiosyncratic
 
     def trunk(self, batch: Batch, prefix: Tensor | None = None) -> Tensor:
         """Mean of the last hidden states over the completion, EOS included, [B, d] in fp32.
@@ -51,7 +53,7 @@ class RewardModel(nn.Module):
         return (states * answered).sum(1) / answered.sum(1)
 
     def weights(self, vectors: Tensor, null: Tensor) -> Tensor:
-        """The raters' own heads [K, d], calibrated (site `head`)."""
+        """The raters' own heads [K, d], calibrated (conditioning `head`)."""
         token = self.reader(vectors, null).squeeze(1) / self.reader.scale
         return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
@@ -60,10 +62,10 @@ class RewardModel(nn.Module):
 
         `inference/scorer.py` gives the same scores for less.
         """
-        if self.reader is not None and self.site == "head":
+        if self.reader is not None and self.conditioning == "head":
             return (self.weights(vectors, null) * self.trunk(batch)).sum(-1)
         soft = None if self.reader is None else self.reader(vectors, null)
-        if self.reader is not None and self.site == "suffix":
+        if self.reader is not None and self.conditioning == "suffix":
             return self.scale * self.head(with_suffix(self.backbone, batch, soft).float().mean(1)).squeeze(-1)
         return self.scale * self.head(self.trunk(batch, soft)).squeeze(-1)
 
@@ -74,4 +76,4 @@ class RewardModel(nn.Module):
     @property
     def null_prefix(self) -> Tensor | None:
         """Soft prefix [m, d] of nobody in particular, where the trunk reads one."""
-        return self.reader.null if self.reader is not None and self.site == "prefix" else None
+        return self.reader.null if self.reader is not None and self.conditioning == "prefix" else None

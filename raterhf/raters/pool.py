@@ -5,7 +5,7 @@
     new:64x      64 fresh ones                                  persona:NAME   a fictitious member of a persona
     ID           a known rater                                  new:7@G, new:7@persona:NAME   number 7 of a group or persona
 
-A rater's vector is taste (k dimensions, learned or drawn from the population) and own noise (o standard normal dimensions, which
+A rater's vector is taste (k dimensions, learned or drawn from the population) and idiosyncratic taste (o standard normal dimensions, which
 sampling draws with; a known rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater:
 fictitious IDs have the form `new:NUMBER`, which the data may not use.
 """
@@ -41,7 +41,7 @@ class RaterPool:
 
     ids: list[str]
     vectors: np.ndarray
-    own_dim: int
+    idiosyncratic_dim: int
     encoding: str
     personas: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class RaterPool:
                 f"rater {rater_id!r} is not known to this run ({len(self.ids)} raters; {hint}or use new, new:7, all, none, persona:NAME)"
             )
         seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
-        own = np.random.default_rng(seed).standard_normal(self.own_dim)
+        own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
         vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
         return Rater(rater_id, vector, self.text_template.format(rater_id) if self.encoding == "text" else "")
 
@@ -77,8 +77,8 @@ class RaterPool:
         rng = np.random.default_rng(np.random.SeedSequence([number, 0x726174]))
         if self.encoding == "text":
             text_id = persona if persona else self._unused_id(rng)
-            return Rater(name, np.zeros(self.own_dim, np.float32), self.text_template.format(text_id))
-        own = rng.standard_normal(self.own_dim)
+            return Rater(name, np.zeros(self.idiosyncratic_dim, np.float32), self.text_template.format(text_id))
+        own = rng.standard_normal(self.idiosyncratic_dim)
         taste = self._population(group, persona).draw(rng)
         return Rater(name, np.concatenate([taste, own]).astype(np.float32))
 

@@ -41,7 +41,7 @@ class PrefixReader(nn.Module):
         self.scale = embedding_std
 
     def forward(self, vectors: Tensor, null: Tensor) -> Tensor:
-        """Prefixes of the raters with these vectors, of which the first k dimensions are read (own noise follows taste).
+        """Prefixes of the raters with these vectors, of which the first k dimensions are read (idiosyncratic taste follows taste).
 
         Where `null` [B] is True it is the null rater's prefix, whatever the vector.
         """

@@ -44,7 +44,7 @@ GLOSSARY = {
     },
     "coherence": {
         "mi_ratio": ("mutual information of pairs of a rater's taste answers, over real raters'", "1"),
-        "joint_tv": ("tv of the joint law of those pairs, minus its floor: what goes with what", "0"),
+        "joint_tv": ("tv of the joint distribution of those pairs, minus its floor: what goes with what", "0"),
         "kappa_taste": ("Fleiss kappa of a rater's repeated answers to taste questions", "as real raters"),
         "kappa_dice": (
             "the same where the answer is chance; 1: the die always falls alike",

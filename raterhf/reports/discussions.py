@@ -34,10 +34,10 @@ SENTENCE = {
 }
 SHOWN = ["tv", "etv", "mi_ratio", "joint_tv", "c2st_auc"]
 FIGURES = {
-    "tv": "total variation between people's votes on a statement and the policy's law, mean over statements",
-    "etv": "the same, less what as few votes drawn from that law would show",
+    "tv": "total variation between people's votes on a statement and the policy's distribution, mean over statements",
+    "etv": "the same, less what as few votes drawn from that distribution would show",
     "mi_ratio": "mutual information of pairs of a person's votes, over unseen people's (1 is best)",
-    "joint_tv": "distance of the joint law of those pairs from people's, less its floor (0 is best)",
+    "joint_tv": "distance of the joint distribution of those pairs from people's, less its floor (0 is best)",
     "c2st_auc": "AUC of a classifier that tells fictitious from unseen people by their votes (0.5 is best)",
     "tv_unrated": "total variation on statements that training never saw",
     "vote_nll": "nats a vote of known people on rows kept back, over the options",
@@ -81,10 +81,14 @@ def draw(metrics: dict) -> dict[str, str]:
 
 
 def questions(discussion: dict, options: list[str]) -> list[dict]:
-    """Each statement with people's shares and the policies' laws, as `question_plot` takes them."""
-    laws = discussion["laws"]
+    """Each statement with people's shares and the policies' distributions, as `question_plot` takes them."""
+    distributions = discussion["distributions"]
     return [
-        {"classes": options, "population": laws["population"][s], "policies": {name: {"p": law[s]} for name, law in laws.items()}}
+        {
+            "classes": options,
+            "population": distributions["population"][s],
+            "policies": {name: {"p": distribution[s]} for name, distribution in distributions.items()},
+        }
         for s in range(len(discussion["statements"]))
     ]
 

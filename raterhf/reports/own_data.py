@@ -49,7 +49,7 @@ def summary(metrics: dict) -> list[str]:
     if not with_raters(metrics):
         said.append(NOT_SHARED)
     for (probe, figure), (sentence, names) in SAID.items():
-        values = [(find(metrics, "probes", probe, "subjects", name) or {}).get(figure) for name in names]
+        values = [(find(metrics, "probes", probe, "policies", name) or {}).get(figure) for name in names]
         spans = [f"{number(value[0])} {interval_text(value[1:])} {WHO[name]}" for name, value in zip(names, values) if there(value)]
         said += [sentence.format(", ".join(spans))] if spans else []
     return said

@@ -26,13 +26,13 @@ def stages(probes: dict) -> dict:
     found = {}
     for name, probe in probes.items():
         figure, best = probe["headline"], probe["best"].get(probe["headline"])
-        rows = {m: row[figure] for m, row in probe["subjects"].items() if row.get(figure) and None not in row[figure]}
+        rows = {m: row[figure] for m, row in probe["policies"].items() if row.get(figure) and None not in row[figure]}
         ways = {end: [[m, *rows[m]] if m in rows else None for m in way] for end, way in WAYS.items()}
         ways = {end: way for end, way in ways.items() if way[0] and any(way[1:])}
         if ways:
             collapse = {end: _collapse([stage for stage in way if stage], best) for end, way in ways.items()}
             found[name] = {"figure": figure, "best": best, "ways": ways, "collapse": collapse}
-    return found if any(way[1] in probe["subjects"] for way in WAYS.values() for probe in probes.values()) else {}
+    return found if any(way[1] in probe["policies"] for way in WAYS.values() for probe in probes.values()) else {}
 
 
 def _collapse(way: list[list], best: float | None) -> str | None:

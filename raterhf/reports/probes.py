@@ -34,13 +34,13 @@ def sections(probes: dict, drawn: dict[str, str]) -> tuple[dict, dict[str, str]]
     by_stage = stages(probes)
     drawn = drawn | draw_stages(by_stage)
     cards = [card(name, probe, drawn) for name, probe in probes.items()]
-    names = [name for name in dict.fromkeys(n for way in WAYS.values() for n in way) if any(name in p["subjects"] for p in probes.values())]
+    names = [name for name in dict.fromkeys(n for way in WAYS.values() for n in way) if any(name in p["policies"] for p in probes.values())]
     return {"cards": cards, "stages": by_stage, "stage_names": names, "probes": probes}, drawn
 
 
 def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:
     """What the page shows of one probe."""
-    figures = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["subjects"].values())]
+    figures = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["policies"].values())]
     plots = [plot for plot in drawn if plot.startswith(f"{name}-")]
     return {"name": name, "probe": probe, "figures": figures, "plots": plots, "verdict": verdict(probe)}
 

@@ -24,8 +24,8 @@ from raterhf.errors import UserError
 from raterhf.io import recover
 from raterhf.models.checkpoint import load_training_state, save_training_state
 from raterhf.recipe import Optimisation
-from raterhf.training.monitor import Collapse
-from raterhf.training.training_curve import COURSE
+from raterhf.training.monitor import Monitor
+from raterhf.training.training_curve import TRAINING_CURVE
 
 CHECK_EVERY = 5  # steps between two looks at the loss, each of which waits for the device
 
@@ -100,7 +100,7 @@ def fit(
     folder: Path,
     rates: dict[str, float],
     tensorboard: bool = False,
-    collapse: Collapse | None = None,
+    monitor: Monitor | None = None,
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
@@ -116,22 +116,22 @@ def fit(
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         if "beta" in extra:
             module.controller.beta = extra["beta"]
-        if collapse is not None:
-            collapse.resume(first, extra.get("probes"))
+        if monitor is not None:
+            monitor.resume(first, extra.get("monitor"))
         print(f"  {folder.name}: resuming at step {first} of {steps}", flush=True)
     else:
-        (folder / COURSE).unlink(missing_ok=True)  # another training's
+        (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 
     def save(step: int) -> None:
         extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
-        save_training_state(state, step, module, optimizer, extra | ({"probes": collapse.state} if collapse else {}))
+        save_training_state(state, step, module, optimizer, extra | ({"monitor": monitor.state} if monitor else {}))
 
     def rate(step: int) -> float:
-        return learning_rate(step + first, steps) * (collapse.pace if collapse else 1)
+        return learning_rate(step + first, steps) * (monitor.pace if monitor else 1)
 
-    watching = [collapse] if collapse else []  # before the state is saved, which holds what they saw
-    if collapse is not None:
-        collapse.save = save
+    watching = [monitor] if monitor else []  # before the state is saved, which holds what they saw
+    if monitor is not None:
+        monitor.save = save
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.

@@ -1,6 +1,6 @@
 """The losses, as pure functions of tensors.
 
-Notation: margin = s_a - s_b in units of Bradley-Terry noise, theta the tie width, epsilon the slip rate; pi and ref the summed
+Notation: margin = s_a - s_b in units of Bradley-Terry noise, theta the tie width, epsilon the label noise; pi and ref the summed
 log-probabilities of completions under policy and reference, in nats.
 """
 
@@ -8,28 +8,28 @@ import torch
 from torch import Tensor
 
 
-def comparison_probs(margin: Tensor, tie_width: Tensor, slip_rate: Tensor) -> Tensor:
+def comparison_probs(margin: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
     """P(b preferred), P(tie), P(a preferred) [..., 3], by Rao and Kupper (1967) with labels that slip.
 
     Without slips P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta); a slip says the opposite preference.
     """
     a, b = torch.sigmoid(margin - tie_width), torch.sigmoid(-margin - tie_width)
-    slipped_a = (1 - slip_rate) * a + slip_rate * b
-    slipped_b = (1 - slip_rate) * b + slip_rate * a
+    slipped_a = (1 - label_noise) * a + label_noise * b
+    slipped_b = (1 - label_noise) * b + label_noise * a
     return torch.stack([slipped_b, 1 - a - b, slipped_a], -1)
 
 
-def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, slip_rate: Tensor) -> Tensor:
+def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
     """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie)."""
-    probs = comparison_probs(margin, tie_width, slip_rate).clamp(min=1e-6)
+    probs = comparison_probs(margin, tie_width, label_noise).clamp(min=1e-6)
     return -probs.log().gather(-1, (label.long() + 1)[..., None]).squeeze(-1)
 
 
-def agreement_probs(margin: Tensor, persistence: Tensor, slip_rate: Tensor) -> Tensor:
+def agreement_probs(margin: Tensor, persistence: Tensor, label_noise: Tensor) -> Tensor:
     """Probability that a rater asked twice says the same: a mixture of noise that persists and noise drawn again."""
-    slip_agree = (1 - slip_rate) ** 2 + slip_rate**2
+    slip_agree = (1 - label_noise) ** 2 + label_noise**2
     a = torch.sigmoid(margin)
-    a = (1 - slip_rate) * a + slip_rate * (1 - a)
+    a = (1 - label_noise) * a + label_noise * (1 - a)
     return persistence * slip_agree + (1 - persistence) * (a**2 + (1 - a) ** 2)
 
 
@@ -52,8 +52,8 @@ def imitation_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
 def mean_utility(score: Tensor, reference: Tensor, beta: float) -> Tensor:
     """(s + beta log ref) / (1 + beta): the geometric mean of reward and reference, in units of the noise of human choice.
 
-    People choose argmax of utility plus Gumbel noise, so imitating such choices gives the law softmax(mean utility), and at beta = 0
-    exactly what people choose by the reward model.
+    People choose argmax of utility plus Gumbel noise, so imitating such choices gives the distribution softmax(mean utility), and at beta =
+    0 exactly what people choose by the reward model.
     """
     return (score + beta * reference) / (1 + beta)
 

@@ -1,7 +1,7 @@
 """Mode collapse while training: a few answers to a few prompts every so many steps, and an alarm where their diversity fell.
 
-Each answer is a fresh fictitious rater's, with own noise, as users sample; nobody's where the model has no raters. A look is a function of
-seed and step and leaves the training's random numbers alone, so that weights are the same to the bit with it and without it.
+Each answer is a fresh fictitious rater's, with idiosyncratic taste, as users sample; nobody's where the model has no raters. A look is a
+function of seed and step and leaves the training's random numbers alone, so that weights are the same to the bit with it and without it.
 
 The alarm compares with the first look of the stage and fires where a question's diversity beyond one answer (1 / lambda - 1) is below
 `level` times what it was then: a one-sided test, Bonferroni over prompts and looks, so that a whole stage whose diversity is at the level
@@ -27,8 +27,8 @@ from raterhf.errors import UserError
 from raterhf.evaluation.metrics.diversity import collapse_p_value, diversity_interval
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import Rater, RaterPool, stack_vectors
-from raterhf.recipe import Probes
-from raterhf.training.training_curve import COURSE, Prompt, count_answers, describe, extend_course, name_answer
+from raterhf.recipe import MonitorSettings
+from raterhf.training.training_curve import TRAINING_CURVE, Prompt, count_answers, describe, extend_training_curve, name_answer
 from raterhf.worlds.world import World
 
 FALSE_ALARMS = 0.05  # of a stage whose diversity is at the level
@@ -62,7 +62,7 @@ class Watched:
         vectors = null = None
         if self.policy.reader is not None:
             device = self.policy.lm.device
-            numbers = stack_vectors(raters, self.pool.dim + self.pool.own_dim)
+            numbers = stack_vectors(raters, self.pool.dim + self.pool.idiosyncratic_dim)
             vectors, null = (torch.tensor(array, device=device) for array in numbers)
         sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
         return sampler.generate(ids, vectors, null, seed, own=True), vectors, null
@@ -75,14 +75,14 @@ def choose_prompts(prompts: Sequence[Prompt], n: int, seed: int, world: World | 
     return sorted(different.values(), key=lambda prompt: not (world and world.question_of(prompt).bonus.any()))[:n]
 
 
-class Collapse(L.Callback):
+class Monitor(L.Callback):
     """Looks, logs and raises the alarm. `first` is the step that training begins or resumes at.
 
     `counts` are those of the stage's first look [Q, K] and `pace` what the alarm has multiplied the learning rate by; both are part of a
     state that resumes.
     """
 
-    def __init__(self, watched: Watched, settings: Probes, folder: Path, seed: int, steps: int):
+    def __init__(self, watched: Watched, settings: MonitorSettings, folder: Path, seed: int, steps: int):
         self.watched, self.settings, self.folder, self.seed, self.steps = watched, settings, folder, seed, steps
         self.counts: list[list[int]] | None = None
         self.pace, self.first = 1.0, 0
@@ -94,7 +94,7 @@ class Collapse(L.Callback):
         return {"counts": self.counts, "pace": self.pace}
 
     def resume(self, first: int, state: dict | None) -> None:
-        """Go on at step `first` with the state of an earlier part of the stage, None where that had no probes."""
+        """Go on at step `first` with the state of an earlier part of the stage, None where that had no monitor."""
         self.first = first
         if state is not None:
             self.counts, self.pace = state["counts"], state["pace"]
@@ -110,7 +110,7 @@ class Collapse(L.Callback):
             self._look(trainer, module, step)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        print(f"  {self.folder.name}: probes took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s)", flush=True)
+        print(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s)", flush=True)
 
     @property
     def cost(self) -> float:
@@ -134,7 +134,7 @@ class Collapse(L.Callback):
         names = [name_answer(prompt, text, watched.world) for prompt, text in zip(prompts, texts)]
         counts = count_answers([names[i * n : (i + 1) * n] for i in range(len(watched.prompts))])
         value, low, high = diversity_interval(counts)
-        extend_course(self.folder / COURSE, {"step": step} | figures | describe(prompts, texts, watched.world))
+        extend_training_curve(self.folder / TRAINING_CURVE, {"step": step} | figures | describe(prompts, texts, watched.world))
         fell = [] if self.counts is None or not watched.trained else self._fell(counts)
         if self.counts is None:
             self.counts = counts.tolist()
@@ -171,7 +171,7 @@ class Collapse(L.Callback):
             self.save(step)
             raise UserError(
                 f"{said}. The state is saved. Raise the stage's beta or lower its learning rate, which begins it again; "
-                "or go on from here with probes.alarm=warn"
+                "or go on from here with monitor.alarm=warn"
             )
         if settings.alarm == "slow" and step < self.steps:  # at the end there is nothing to slow
             self.pace /= 2
@@ -180,4 +180,4 @@ class Collapse(L.Callback):
                     group["lr"] /= 2
             print(f"  {said}. The learning rate is {self.pace:g} of the schedule's from here on", flush=True)
             return
-        print(f"  {said}. Raise the stage's beta or lower its learning rate; or let probes.alarm=stop end such a training", flush=True)
+        print(f"  {said}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training", flush=True)

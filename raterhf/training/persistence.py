@@ -1,5 +1,5 @@
-"""What a prompt's features say of own noise: how much of it persists when the same is asked again, estimated from repeated comparisons,
-and which question it is, known by what is answered; both carried to a policy.
+"""What a prompt's features say of idiosyncratic taste: how much of it persists when the same is asked again, estimated from repeated
+comparisons, and which question it is, known by what is answered; both carried to a policy.
 
 Notation: M repeated comparisons, P prompts, F features.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from raterhf.data.comparisons import ComparisonData
 from raterhf.data.example import Example
-from raterhf.models.idiosyncratic import OwnNoise
+from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.training import losses
 
 SAME = 0.02  # cosines that differ by less are of one question
@@ -33,7 +33,7 @@ def repeated_pairs(data: ComparisonData) -> tuple[np.ndarray, np.ndarray]:
     return pairs, sign[pairs[:, 0]] == sign[pairs[:, 1]]
 
 
-def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor, ridge: float = 1e-3) -> Tensor:
+def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, label_noise: Tensor, ridge: float = 1e-3) -> Tensor:
     """Weights [F + 1] of the share of noise that persists, from repeated comparisons: prompt features [M, F], agree [M], margin [M].
 
     Maximum likelihood of `losses.agreement_probs` with a ridge, on standardised features.
@@ -46,7 +46,7 @@ def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, slip: Tensor
     def closure() -> Tensor:
         optimizer.zero_grad()
         share = torch.sigmoid(x @ weight[:-1] + weight[-1])
-        probs = losses.agreement_probs(margin, share, slip).clamp(1e-6, 1 - 1e-6)
+        probs = losses.agreement_probs(margin, share, label_noise).clamp(1e-6, 1 - 1e-6)
         loss = nn.functional.binary_cross_entropy(probs, agree.float()) + ridge * weight[:-1].square().sum()
         loss.backward()
         return loss
@@ -75,7 +75,7 @@ def linear_weights(features: Tensor, target: Tensor) -> Tensor:
     return torch.tensor(np.concatenate([slope, constant[None]]), dtype=features.dtype, device=features.device)
 
 
-def mean_answers(noise: OwnNoise, data: ComparisonData) -> tuple[list[Example], Tensor]:
+def mean_answers(noise: IdiosyncraticTaste, data: ComparisonData) -> tuple[list[Example], Tensor]:
     """One example of each prompt of the comparisons [P], and g [P, o]: the direction of the mean psi of what was compared there.
 
     A step of mean shift brings prompts whose answers are nearly the same to one place (Fukunaga and Hostetler 1975).

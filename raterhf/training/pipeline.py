@@ -94,8 +94,8 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     for earlier in recipe.stages[: recipe.stages.index(stage)]:
         names = ("model.safetensors", "raterhf.safetensors", "raters.safetensors")
         inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
-    if stage != "reward" and recipe.probes and recipe.probes.alarm == "slow":
-        inputs["probes"] = everything["probes"]  # other probes look and leave the weights alone
+    if stage != "reward" and recipe.monitor and recipe.monitor.alarm == "slow":
+        inputs["monitor"] = everything["monitor"]  # other alarms look and leave the weights alone
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]

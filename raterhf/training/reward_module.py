@@ -34,20 +34,20 @@ class RewardModule(L.LightningModule):
     """
 
     def __init__(
-        self, model: RewardModel, space: RaterSpace | None, null_share: float, slip_rate: float | None, seed: int,
+        self, model: RewardModel, space: RaterSpace | None, null_share: float, label_noise: float | None, seed: int,
         weights: tuple[float, float] = (0.0, 0.0),
     ):  # fmt: skip
         super().__init__()
         self.model, self.space = model, space
         self.null_share, self.seed, self.weights = null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
-        twice = 2 * max(slip_rate, 1e-6) if slip_rate is not None else 0.05
-        self.slip_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
-        self.slip_logit.requires_grad_(slip_rate is None)
+        twice = 2 * max(label_noise, 1e-6) if label_noise is not None else 0.05
+        self.label_noise_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
+        self.label_noise_logit.requires_grad_(label_noise is None)
 
     def noise_parameters(self) -> tuple[Tensor, Tensor]:
-        """Tie width theta > 0 and slip rate epsilon in (0, 1/2)."""
-        return nn.functional.softplus(self.tie_width), 0.5 * torch.sigmoid(self.slip_logit)
+        """Tie width theta > 0 and label noise epsilon in (0, 1/2)."""
+        return nn.functional.softplus(self.tie_width), 0.5 * torch.sigmoid(self.label_noise_logit)
 
     def margins(self, data: ComparisonData, vectors: Tensor | None, null: Tensor | None) -> Tensor:
         """s_a - s_b [B] for raters [B, k]."""
@@ -86,7 +86,7 @@ class RewardModule(L.LightningModule):
         """See `losses.own_answer_loss`; every rater of a group is asked about all its answers."""
         total = torch.zeros((), device=self.device)
         # Where the trunk reads the rater, every pair costs a pass: then only those of one group.
-        whole = self.model.site == "head"
+        whole = self.model.conditioning == "head"
         for rows in [np.arange(len(data))] if whole else [np.flatnonzero(data.group == g) for g in np.unique(data.group)]:
             examples = [data.examples[i] for i in rows]
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
@@ -114,11 +114,11 @@ def evaluate(module: RewardModule, data: ComparisonData, vectors: Tensor | None,
 def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     """Scale the scores so that margins on held-out comparisons are log-odds: maximum likelihood of one scale. Returns it.
 
-    Tie width and slip rate (where it is learned) are fitted beside it: a model that was trained on a label explains even the label's slip,
-    so that too few are found in training. They and the scale have normal priors of width 1 around what training found, on the logarithm
-    or logit, since held-out comparisons may be few.
+    Tie width and label noise (where it is learned) are fitted beside it: a model that was trained on a label explains even the label's
+    label_noise, so that too few are found in training. They and the scale have normal priors of width 1 around what training found, on the
+    logarithm or logit, since held-out comparisons may be few.
     """
-    fitted = [torch.zeros((), requires_grad=True), module.tie_width, module.slip_logit]
+    fitted = [torch.zeros((), requires_grad=True), module.tie_width, module.label_noise_logit]
     fitted = [parameter for parameter in fitted if parameter.requires_grad]
     before = [parameter.detach().clone() for parameter in fitted]
     optimizer = torch.optim.LBFGS(fitted, max_iter=100)

@@ -29,7 +29,7 @@ class Judge:
     scorer: Scorer
     reference: Policy
     pool: RaterPool | None
-    own_noise: bool
+    idiosyncratic: bool
     seed: int
 
     def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -56,9 +56,10 @@ class Judge:
 
     @torch.no_grad()
     def noise(self, examples: Sequence[Example], count: int, generator: torch.Generator) -> Tensor:
-        """Standard Gumbel noise [count, N] of people choosing among examples: alike for one answer put in other words, with `own_noise`."""
-        if self.own_noise:
-            features = self.scorer.model.own_noise(examples)
+        """Standard Gumbel noise [count, N] of people choosing among examples: alike for one answer put in other words, with
+        `idiosyncratic`."""
+        if self.idiosyncratic:
+            features = self.scorer.model.idiosyncratic(examples)
             return gumbel_of_normal(torch.randn(count, features.shape[1], generator=generator).to(features.device) @ features.T)
         return gumbel_of_normal(torch.randn(count, len(examples), generator=generator))
 

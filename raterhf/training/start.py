@@ -14,7 +14,7 @@ from raterhf.models import backbone, checkpoint, load
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
-from raterhf.training.monitor import Collapse, Measure, Watched, choose_prompts
+from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
 from raterhf.training.training_curve import Prompt
 from raterhf.worlds.world import load_world
 
@@ -38,7 +38,7 @@ def new_model(recipe: Recipe, texts: list[str]):
         # A prompt as long as an example may be leaves room for its rater and an answer.
         room = max(64, recipe.raters.tokens + (recipe.policy.max_new_tokens if recipe.policy else 0))
         lm = load.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
-    reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.site != "head"
+    reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.conditioning != "head"
     soft = recipe.raters.tokens if recipe.raters.encoding == "embedding" and reads else 0
     window = backbone.window_of(lm)
     if recipe.model.max_length + soft > window:
@@ -82,20 +82,20 @@ def rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
 def pool_without_vectors(recipe: Recipe, people: prepare.People) -> RaterPool:
     """The known raters, their personas and groups: all there is where IDs are text or unread, and before vectors are learned."""
     raters = recipe.raters
-    own_dim = raters.own_dim if raters.encoding == "embedding" else 0
+    idiosyncratic_dim = raters.idiosyncratic_dim if raters.encoding == "embedding" else 0
     vectors = np.zeros((len(people.known), 0), np.float32)
-    return RaterPool(people.known, vectors, own_dim, raters.encoding, people.personas, people.groups, {}, raters.text_template)
+    return RaterPool(people.known, vectors, idiosyncratic_dim, raters.encoding, people.personas, people.groups, {}, raters.text_template)
 
 
 def watch(
     recipe: Recipe, folder: Path, steps: int, policy: Policy, renderer: Renderer, pool: RaterPool | None, prompts: list[Prompt],
     measure: Measure | None = None, trained: bool = True,
-) -> Collapse | None:  # fmt: skip
-    """What watches a stage for mode collapse as the recipe says; None without `probes`. `pool` None: nobody in particular answers."""
-    if recipe.probes is None:
+) -> Monitor | None:  # fmt: skip
+    """What watches a stage for mode collapse as the recipe says; None without `monitor`. `pool` None: nobody in particular answers."""
+    if recipe.monitor is None:
         return None
     world = load_world(recipe.data.world) if recipe.data.world else None
     different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
-    chosen = choose_prompts(different, recipe.probes.prompts, recipe.seed, world)
+    chosen = choose_prompts(different, recipe.monitor.prompts, recipe.seed, world)
     said = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
-    return Collapse(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.probes, folder, recipe.seed, steps)
+    return Monitor(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.monitor, folder, recipe.seed, steps)

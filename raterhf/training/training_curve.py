@@ -1,8 +1,8 @@
-"""What a training says in its course: which answers are the same, the figures of a look at them, and the file course.csv.
+"""What a training says in its curve: which answers are the same, the figures of a look at them, and the file training_curve.csv.
 
-course.csv has a row for each look: `step` (updates done); `reward` (the proxy that is optimised), `kl` (nats a completion, from the model
-that the stage began with) and `entropy` (nats a completion) where a stage has them; `top_share`, the mean over questions of the share of
-the answer given most, and `top_share:KEY` for each of a world's questions, since trainings watch different ones; `diversity` of the mean
+training_curve.csv has a row for each look: `step` (updates done); `reward` (the proxy that is optimised), `kl` (nats a completion, from the
+model that the stage began with) and `entropy` (nats a completion) where a stage has them; `top_share`, the mean over questions of the share
+of the answer given most, and `top_share:KEY` for each of a world's questions, since trainings watch different ones; `diversity` of the mean
 question (`figures/diversity.py`); and where a simulated world knows them `gold`, the mean graded quality, and `overrated`, the share of
 answers that judges over-rate, among questions that have such answers.
 """
@@ -20,7 +20,7 @@ from raterhf.evaluation.metrics.diversity import diversity_interval
 from raterhf.io import write_text
 from raterhf.worlds.world import World
 
-COURSE = "course.csv"
+TRAINING_CURVE = "training_curve.csv"
 Prompt = str | list[dict]
 
 
@@ -66,14 +66,14 @@ def describe(prompts: Sequence[Prompt], texts: Sequence[str], world: World | Non
     return figures
 
 
-def write_course(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write course.csv, whole or not at all."""
+def write_training_curve(path: Path, rows: list[dict[str, float]]) -> None:
+    """Write training_curve.csv, whole or not at all."""
     buffer = io.StringIO()
     pd.DataFrame(rows).to_csv(buffer, index=False)
     write_text(path, buffer.getvalue())
 
 
-def extend_course(path: Path, row: dict[str, float]) -> None:
-    """Add a look to course.csv, in place of those of this step and later that an interrupted or earlier training left."""
+def extend_training_curve(path: Path, row: dict[str, float]) -> None:
+    """Add a look to training_curve.csv, in place of those of this step and later that an interrupted or earlier training left."""
     before = pd.read_csv(path) if path.is_file() else pd.DataFrame({"step": []})
-    write_course(path, [*before[before.step < row["step"]].to_dict("records"), row])
+    write_training_curve(path, [*before[before.step < row["step"]].to_dict("records"), row])

@@ -1,13 +1,13 @@
-"""Simulated populations whose true laws are known exactly: the worlds `dice` and `companion`.
+"""Simulated populations whose true distributions are known exactly: the worlds `dice` and `companion`.
 
 A random-utility world. Rater r gives answer y to a question the utility
 
     u_r(y) = c(y) + log p_type(r)(y) + e_r(y),     e_r standard Gumbel noise,
 
 with c the graded gold quality that all raters share (junk is worst; a valid answer can be put in four ways). The noise persists in the
-rater for tastes and favourites and is drawn again at every label for coins and dice. So the law of argmax u_r over the best-put answers
-is p_type exactly, and the population's law q is the mixture of p_type over the hidden types. The laws stand in `NAME.yaml`.
-Where an answer is over-rewarded, judges add a bonus to u_r that is in nobody's own answers and in no gold.
+rater for tastes and favourites and is drawn again at every label for coins and dice. So the distribution of argmax u_r over the best-put
+answers is p_type exactly, and the population's distribution q is the mixture of p_type over the hidden types. The distributions stand in
+`NAME.yaml`. Where an answer is over-rewarded, judges add a bonus to u_r that is in nobody's own answers and in no gold.
 
 This file only simulates. It trains nothing, fits nothing and writes nothing (`make.py` does).
 """
@@ -25,12 +25,12 @@ PERSISTENT = ("favourite", "taste")
 
 @dataclass(frozen=True)
 class Question:
-    """One question: its answers, as texts, and the law of people's answers.
+    """One question: its answers, as texts, and the distribution of people's answers.
 
     `texts[i]` belongs to class `class_of[i]` (-1: junk) and wording `wording_of[i]` (-1: junk), and has gold quality `quality[i]`.
-    Wording 0 is the best put. `type_laws` is [types, classes]; `law` its mixture, which the figures call q. `bonus[i]` is what judges add
-    to the utility of `texts[i]` and nobody's own answer knows. `framed` are the paraphrases that say who asks. `topic` is what
-    the probes of mode collapse know the question by.
+    Wording 0 is the best put. `type_distributions` is [types, classes]; `distribution` its mixture, which the figures call q. `bonus[i]` is
+    what judges add to the utility of `texts[i]` and nobody's own answer knows. `framed` are the paraphrases that say who asks. `topic` is
+    what the probes of mode collapse know the question by.
     """
 
     key: str
@@ -38,13 +38,13 @@ class Question:
     paraphrases: list[str]
     n_test: int
     classes: list[str]
-    type_laws: np.ndarray
-    law: np.ndarray
+    type_distributions: np.ndarray
+    distribution: np.ndarray
     texts: list[str]
     class_of: np.ndarray
     wording_of: np.ndarray
     quality: np.ndarray
-    base_law: np.ndarray
+    base_distribution: np.ndarray
     bonus: np.ndarray
     framed: list[str]
     topic: str
@@ -83,13 +83,13 @@ class People:
 
 @dataclass(frozen=True)
 class World:
-    """The questions, the hidden types and the laws by which people answer and judge."""
+    """The questions, the hidden types and the distributions by which people answer and judge."""
 
     name: str
     types: list[str]
     type_weights: np.ndarray
     questions: list[Question]
-    slip_rate: float
+    label_noise: float
     tie_width: float
     junk_quality: float
     people_wordings: np.ndarray
@@ -123,9 +123,9 @@ class World:
 
     def utilities(self, people: People, rater: int | np.ndarray, question: Question, rng: np.random.Generator) -> np.ndarray:
         """u_r over the texts of a question; `rng` rolls what does not persist. Shape [texts] or [R, texts]."""
-        laws = question.type_laws[people.types[rater]]
+        distributions = question.type_distributions[people.types[rater]]
         valid = question.class_of >= 0
-        taste = np.where(valid, np.log(laws[..., np.maximum(question.class_of, 0)]), 0.0)
+        taste = np.where(valid, np.log(distributions[..., np.maximum(question.class_of, 0)]), 0.0)
         noise = people.noise[self.questions.index(question)][rater]
         if not question.persistent:
             noise = rng.gumbel(size=noise.shape)
@@ -141,13 +141,13 @@ class World:
             columns.append(question.class_of[utility.argmax(1)])
         return np.stack(columns, 1)
 
-    def joint_law(self, a: Question, b: Question) -> np.ndarray:
-        """The exact joint law of one person's answers to two questions, [classes of a, classes of b]."""
-        return np.einsum("t,ti,tj->ij", self.type_weights, a.type_laws, b.type_laws)
+    def joint_distribution(self, a: Question, b: Question) -> np.ndarray:
+        """The exact joint distribution of one person's answers to two questions, [classes of a, classes of b]."""
+        return np.einsum("t,ti,tj->ij", self.type_weights, a.type_distributions, b.type_distributions)
 
 
 def _read_question(spec: dict, config: dict) -> Question:
-    """One entry of a world's file -> the texts of its answers and their laws."""
+    """One entry of a world's file -> the texts of its answers and their distributions."""
     said, types = spec.get("texts", {}), list(config["types"])
     classes = spec.get("classes", list(said))
     if isinstance(classes, dict):
@@ -155,9 +155,9 @@ def _read_question(spec: dict, config: dict) -> Question:
         classes = [str(i) for i in range(low, high + 1)]
     if "orders" in spec:
         pattern = np.array(spec.get("pattern", config["taste_pattern"]))
-        laws = np.stack([_ordered_law(order, classes, pattern) for order in spec["orders"]])
+        distributions = np.stack([_ordered_distribution(order, classes, pattern) for order in spec["orders"]])
     else:
-        laws = np.tile(_plain_law(spec["law"], classes), (len(types), 1))
+        distributions = np.tile(_plain_distribution(spec["distribution"], classes), (len(types), 1))
     templates = config["long_wordings"] if said else [w["template"] for w in config["wordings"]]
     answers = [said.get(c, c) for c in classes]
     texts = [t.replace("{}", a) for a in answers for t in templates]
@@ -167,8 +167,8 @@ def _read_question(spec: dict, config: dict) -> Question:
     wording_of = np.concatenate([np.tile(np.arange(n_words), len(classes)), np.full(n_junk, -1)])
     grades = [w["quality"] for w in config["wordings"]]
     quality = np.concatenate([np.tile(grades, len(classes)), np.full(n_junk, config["junk_quality"])])
-    mixture = np.array(list(config["types"].values())) @ laws
-    # The base model's law is not q: it is half as peaked, leans to the answers listed first, and is badly put.
+    mixture = np.array(list(config["types"].values())) @ distributions
+    # The base model's distribution is not q: it is half as peaked, leans to the answers listed first, and is badly put.
     lean = mixture**0.5 * (0.6 + 0.8 * np.linspace(1, 0, len(classes)))
     base_classes = mixture if spec["kind"] == "unrated" else lean / lean.sum()
     base_words = np.array([w["base"] for w in config["wordings"]])
@@ -180,28 +180,28 @@ def _read_question(spec: dict, config: dict) -> Question:
     )
     bonus = np.concatenate([np.repeat([spec.get("overrated", {}).get(c, 0.0) for c in classes], n_words), np.zeros(n_junk)])
     return Question(
-        spec["key"], spec["kind"], spec["paraphrases"], spec.get("test_paraphrases", config["test_paraphrases"]), classes, laws,
+        spec["key"], spec["kind"], spec["paraphrases"], spec.get("test_paraphrases", config["test_paraphrases"]), classes, distributions,
         mixture / mixture.sum(), texts + junk, class_of, wording_of, quality, base / base.sum(), bonus, spec.get("framed", []),
         spec.get("topic", ""),
     )  # fmt: skip
 
 
-def _ordered_law(order: str | list[str], classes: list[str], pattern: np.ndarray) -> np.ndarray:
+def _ordered_distribution(order: str | list[str], classes: list[str], pattern: np.ndarray) -> np.ndarray:
     """Weights `pattern` in the order of the class names in `order`: a list, or a text where no name is part of another."""
     position = np.array([order.index(c) for c in classes])
     return pattern[position.argsort().argsort()]
 
 
-def _plain_law(law: list[float] | dict, classes: list[str]) -> np.ndarray:
-    if isinstance(law, dict) and "zipf" in law:
-        weights = np.arange(1.0, len(classes) + 1) ** -law["zipf"]
+def _plain_distribution(distribution: list[float] | dict, classes: list[str]) -> np.ndarray:
+    if isinstance(distribution, dict) and "zipf" in distribution:
+        weights = np.arange(1.0, len(classes) + 1) ** -distribution["zipf"]
         return weights / weights.sum()
-    if isinstance(law, dict):
-        weights = np.full(len(classes), law["uniform"] / len(classes))
-        for name, weight in law["peaks"].items():
+    if isinstance(distribution, dict):
+        weights = np.full(len(classes), distribution["uniform"] / len(classes))
+        for name, weight in distribution["peaks"].items():
             weights[classes.index(str(name))] += weight
         return weights / weights.sum()
-    return np.array(law) / np.sum(law)
+    return np.array(distribution) / np.sum(distribution)
 
 
 @lru_cache
@@ -210,7 +210,7 @@ def load_world(name: str) -> World:
     asked = config["labelling"]
     return World(
         name=name, types=list(config["types"]), type_weights=np.array(list(config["types"].values())),
-        questions=[_read_question(q, config) for q in config["questions"]], slip_rate=config["slip_rate"],
+        questions=[_read_question(q, config) for q in config["questions"]], label_noise=config["label_noise"],
         tie_width=config["tie_width"], junk_quality=config["junk_quality"],
         people_wordings=np.array([w["people"] for w in config["wordings"]]),
         n_train=asked["raters"], n_validate=asked["validate"], n_asked=asked["questions"], n_pairs=asked["pairs"],
@@ -233,11 +233,11 @@ class _Labelling:
         if abs(difference) < self.world.tie_width:
             return 0
         label = 1 if difference > 0 else -1
-        return -label if self.rng.random() < self.world.slip_rate else label
+        return -label if self.rng.random() < self.world.label_noise else label
 
     def pair(self, question: Question) -> tuple[int, int]:
-        """Two different samples of the base model's law."""
-        a, b = self.rng.choice(len(question.texts), size=2, replace=False, p=question.base_law)
+        """Two different samples of the base model's distribution."""
+        a, b = self.rng.choice(len(question.texts), size=2, replace=False, p=question.base_distribution)
         return int(a), int(b)
 
     def own_answer(self, rater: int, question: Question) -> str:
@@ -248,7 +248,7 @@ class _Labelling:
         return question.texts[best + wording]
 
     def ratings(self, rater: int, question: Question, n: int) -> list[tuple[str, int]]:
-        chosen = self.rng.choice(len(question.texts), size=n, replace=False, p=question.base_law)
+        chosen = self.rng.choice(len(question.texts), size=n, replace=False, p=question.base_distribution)
         utility = self.judged(rater, question)[chosen]
         return [(question.texts[i], int(np.clip(round(4 + u / 2), 1, 5))) for i, u in zip(chosen, utility)]
 
@@ -290,12 +290,12 @@ def label_people(
 
 
 def base_corpus(world: World, seed: int, n_per_prompt: int = 100) -> pd.DataFrame:
-    """What a plain language model reads before anybody judges: every prompt with answers of the base law, junk included."""
+    """What a plain language model reads before anybody judges: every prompt with answers of the base distribution, junk included."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 11]))
     rows = [
         (prompt, question.texts[i])
         for question in world.questions
         for prompt in question.paraphrases
-        for i in rng.choice(len(question.texts), size=n_per_prompt, p=question.base_law)
+        for i in rng.choice(len(question.texts), size=n_per_prompt, p=question.base_distribution)
     ]
     return pd.DataFrame(rows, columns=["prompt", "completion"]).sample(frac=1, random_state=seed, ignore_index=True)

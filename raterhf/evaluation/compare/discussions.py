@@ -2,9 +2,9 @@
 
 The data have a `split` column: the training rows (`data.split`), `test` (other rows of known raters), `test_new_statement` (prompts that
 nobody answered in training) and `unseen_*` (people kept from all training). Answers are a closed set, the completions seen in training,
-so a policy is judged by its law over them, renormalised, and its plain log-probability, EOS included, is given beside.
+so a policy is judged by its distribution over them, renormalised, and its plain log-probability, EOS included, is given beside.
 
-Fictitious participants are in `gatherings.py`. Nothing here trains (`stages.py`), computes a figure (`metrics.py`) or draws one
+Fictitious participants are in `discussions.py`. Nothing here trains (`stages.py`), computes a figure (`metrics.py`) or draws one
 (`people_report.py`).
 """
 
@@ -25,13 +25,13 @@ from raterhf.evaluation import metrics
 from raterhf.evaluation.compare.participants import (
     UNSEEN,
     gather,
-    judge_gathering,
+    judge_discussions,
     mean_over_people,
     option_log_probs,
     renormalised,
     summarise,
 )
-from raterhf.evaluation.policies import Contestant, load_contestant
+from raterhf.evaluation.policies import EvaluatedPolicy, load_evaluated
 from raterhf.models import checkpoint
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
@@ -57,18 +57,18 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
     print("judging reward models", flush=True)
     models = judge_reward_models(recipe, wanted)
     print("judging votes of known people", flush=True)
-    contestant = load_contestant("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
+    evaluated = load_evaluated("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
-    policies = judge_votes(recipe, contestant, options)
+    policies = judge_votes(recipe, evaluated, options)
     print("judging fictitious participants", flush=True)
-    gatherings = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
-    judged = [judge_gathering(contestant, gathering, options, recipe.seed) for gathering in gatherings]
-    for name, figures in summarise(gatherings, judged).items():
+    discussions = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
+    judged = [judge_discussions(evaluated, discussion, options, recipe.seed) for discussion in discussions]
+    for name, figures in summarise(discussions, judged).items():
         policies[name] = policies.get(name, {}) | figures
     found = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": policies, "reward_models": models, "options": options,
-        "real": {"mi": mean_over_people([j["real"]["mi"] for j in judged], gatherings)},
-        "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(gatherings, judged)},
+        "real": {"mi": mean_over_people([j["real"]["mi"] for j in judged], discussions)},
+        "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(discussions, judged)},
     }  # fmt: skip
     _print(found)
     out = recipe.folder / "compare"
@@ -142,17 +142,17 @@ def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: p
     }  # fmt: skip
 
 
-def judge_votes(recipe: Recipe, contestant: Contestant, options: list[str]) -> dict[str, dict[str, float]]:
+def judge_votes(recipe: Recipe, evaluated: EvaluatedPolicy, options: list[str]) -> dict[str, dict[str, float]]:
     """What known people vote on other statements, in nats a vote: asked as themselves (rater_known) and as nobody (none)."""
     found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
-    pool = contestant.pool
+    pool = evaluated.pool
     for split in TESTS:
         rows = rows_of(recipe, "demonstrations", split)
         rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
         said = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
         known = {r: pool.known(r) for r in set(rows.rater_id)}
         for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
-            log_probs = option_log_probs(contestant, list(rows.prompt), raters, options)
+            log_probs = option_log_probs(evaluated, list(rows.prompt), raters, options)
             suffix = "" if split == "test" else "_new_statement"
             found[name] |= {key + suffix: value for key, value in vote_figures(log_probs, said).items()}
     return found
@@ -160,10 +160,11 @@ def judge_votes(recipe: Recipe, contestant: Contestant, options: list[str]) -> d
 
 def vote_figures(log_probs: np.ndarray, said: np.ndarray) -> dict[str, float]:
     """Loss of votes `said` [N] under log-probabilities [N, K]: renormalised over the options, and plain; accuracy; mass of the options."""
-    law, row = renormalised(log_probs), np.arange(len(said))
+    distribution, row = renormalised(log_probs), np.arange(len(said))
     return {
-        "vote_nll": float(-np.log(law[row, said]).mean()), "vote_nll_plain": float(-log_probs[row, said].mean()),
-        "vote_accuracy": float((law.argmax(1) == said).mean()), "valid": float(np.exp(log_probs).sum(1).mean()), "votes": len(said),
+        "vote_nll": float(-np.log(distribution[row, said]).mean()), "vote_nll_plain": float(-log_probs[row, said].mean()),
+        "vote_accuracy": float((distribution.argmax(1) == said).mean()),
+        "valid": float(np.exp(log_probs).sum(1).mean()), "votes": len(said),
     }  # fmt: skip
 
 

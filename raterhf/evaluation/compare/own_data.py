@@ -1,8 +1,8 @@
 """`raterhf compare` on data of one's own: our policy and vanilla, trained on the same labels, beside what the raters themselves said.
 
-Nobody knows these people's laws. So what models say is compared with what raters said (or chose, where that is what is imitated) on the
-prompts that most of them answered, by the probes that need no law; and reward models are compared on comparisons kept from training.
-Nothing here trains (`trainings.py`), computes a figure or draws one (`own_data_report.py`).
+Nobody knows these people's distributions. So what models say is compared with what raters said (or chose, where that is what is imitated)
+on the prompts that most of them answered, by the probes that need no distribution; and reward models are compared on comparisons kept from
+training. Nothing here trains (`trainings.py`), computes a figure or draws one (`own_data_report.py`).
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.trainings import train_policies
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
-from raterhf.evaluation.probes.load import subjects_of
+from raterhf.evaluation.probes.load import policies_of
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import chosen, run_probes
 from raterhf.models import load
@@ -42,15 +42,15 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     vanilla = bool({"vanilla", "sft_no_ids"} & set(wanted))
     models = reward_metrics.judge_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
     print("judging what is said", flush=True)
-    subjects = {name: one for name, one in subjects_of(recipe, recipe.folder).items() if name in wanted}
+    policies = {name: one for name, one in policies_of(recipe, recipe.folder).items() if name in wanted}
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
     draws = min(recipe.compare.draws, max(DRAWS, *(said.rows for said in people.values()), 0))
-    interview = Interview(subjects, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
+    interview = Interview(policies, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
     found, drawn = run_probes(interview, probes)
     for name, probe in found["probes"].items():
         for hole in probe["holes"]:
             print(f"  not measured: {name}: {hole}", flush=True)
-    rows = {name: [row for probe in found["probes"].values() for row in probe["subjects"].get(name, {}).items()] for name in subjects}
+    rows = {name: [row for probe in found["probes"].values() for row in probe["policies"].get(name, {}).items()] for name in policies}
     merged = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": {name: {figure: measured[0] for figure, measured in row} for name, row in rows.items()},
         "reward_models": models, "probes": found["probes"],
@@ -117,7 +117,7 @@ def _rows(people: dict[str, Answers], question: Asked) -> int:
 
 def _samples(interview: Interview) -> dict[str, list[dict]]:
     """What people, vanilla and fictitious raters say to each prompt, as the report shows it."""
-    who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.subjects or (name == PEOPLE and interview.people)]
+    who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.policies or (name == PEOPLE and interview.people)]
     rows = {}
     for name in who:
         told = [(q.prompts[0], text) for q in interview.questions for text in interview.said(name, q).texts[:SHOWN]]

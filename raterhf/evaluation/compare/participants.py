@@ -13,7 +13,7 @@ import pandas as pd
 
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.raters.pool import Rater
 
 UNSEEN = ("unseen_support", "unseen_query")
@@ -28,24 +28,24 @@ SETS = 5
 SHOWN = 60
 
 
-def option_log_probs(contestant: Contestant, prompts: Sequence[str], raters: Sequence[Rater], options: Sequence[str]) -> np.ndarray:
+def option_log_probs(evaluated: EvaluatedPolicy, prompts: Sequence[str], raters: Sequence[Rater], options: Sequence[str]) -> np.ndarray:
     """log P [N, K] of each option, EOS included, as the answer of each rater to their prompt; equal questions are asked once."""
     place: dict[tuple[str, str], int] = {}
     back = [place.setdefault((p, r.id), len(place)) for p, r in zip(prompts, raters)]
     by_id = {r.id: r for r in raters}
     unique, who = [p for p, _ in place], [by_id[i] for _, i in place]
-    columns = [contestant.log_probs([contestant.renderer.example(p, o) for p in unique], who) for o in options]
+    columns = [evaluated.log_probs([evaluated.renderer.example(p, o) for p in unique], who) for o in options]
     return np.stack(columns, 1)[back]
 
 
 def renormalised(log_probs: np.ndarray) -> np.ndarray:
-    """Laws [N, K] over the options from their log-probabilities."""
-    law = np.exp(log_probs - log_probs.max(1, keepdims=True))
-    return law / law.sum(1, keepdims=True)
+    """Distributions [N, K] over the options from their log-probabilities."""
+    distribution = np.exp(log_probs - log_probs.max(1, keepdims=True))
+    return distribution / distribution.sum(1, keepdims=True)
 
 
 @dataclass(frozen=True)
-class Gathering:
+class Discussion:
     """Unseen people of a discussion: `real` [R, Q] are their votes on `statements` (prompts), -1 where missing.
 
     `novel` [R, M] are those on statements that training never saw.
@@ -58,7 +58,7 @@ class Gathering:
     novel: np.ndarray
 
 
-def gather(votes: pd.DataFrame, known: set[str], options: list[str]) -> list[Gathering]:
+def gather(votes: pd.DataFrame, known: set[str], options: list[str]) -> list[Discussion]:
     """The discussions with enough unseen people, the largest first. `votes`: prompt, completion, rater_id, group."""
     code = {option: i for i, option in enumerate(options)}
     found = []
@@ -69,7 +69,7 @@ def gather(votes: pd.DataFrame, known: set[str], options: list[str]) -> list[Gat
         people = table[table[asked].notna().sum(axis=1) >= MIN_SHARE * len(asked)]
         novel = [p for p in counts.index if p not in known and counts[p] >= MIN_PEOPLE][:STATEMENTS]
         if len(people) >= MIN_PEOPLE:
-            found.append(Gathering(name, asked, _codes(people[asked]), novel, _codes(people[novel])))
+            found.append(Discussion(name, asked, _codes(people[asked]), novel, _codes(people[novel])))
     if not found:
         splits = " or ".join(UNSEEN)
         raise UserError(f"no discussion has {MIN_PEOPLE} people of split {splits} who voted on most of its {STATEMENTS} top statements")
@@ -80,33 +80,33 @@ def _codes(table: pd.DataFrame) -> np.ndarray:
     return table.fillna(-1).to_numpy(dtype=np.int64)
 
 
-def judge_gathering(contestant: Contestant, gathering: Gathering, options: list[str], seed: int) -> dict:
+def judge_discussions(evaluated: EvaluatedPolicy, discussion: Discussion, options: list[str], seed: int) -> dict:
     """Fictitious participants, known ones and nobody in particular, beside the real people of one discussion."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x70656F70]))
-    people = len(gathering.real)
-    pool = contestant.pool
-    members = pool.resolve("all", 0, seed, group=gathering.name)
+    people = len(discussion.real)
+    pool = evaluated.pool
+    members = pool.resolve("all", 0, seed, group=discussion.name)
     order = np.concatenate([rng.permutation(np.arange(max(people, len(members))) % len(members))[:people] for _ in range(SETS)])
     asked_as = {
-        "rater_new": pool.resolve("new", people * SETS, seed, group=gathering.name),
+        "rater_new": pool.resolve("new", people * SETS, seed, group=discussion.name),
         "rater_known": [members[i] for i in order], "none": [pool.null()] * (people * SETS),
     }  # fmt: skip
-    statements = gathering.statements + gathering.novel_statements
+    statements = discussion.statements + discussion.novel_statements
     found = {
-        "real": {"mi": metrics.mean_over_pairs(metrics.mutual_information(gathering.real))}, "policies": {},
-        "laws": {"population": [_shares(votes, len(options)) for votes in gathering.real.T]},
-        "votes": {"real": gathering.real[:SHOWN].tolist()},
+        "real": {"mi": metrics.mean_over_pairs(metrics.mutual_information(discussion.real))}, "policies": {},
+        "distributions": {"population": [_shares(votes, len(options)) for votes in discussion.real.T]},
+        "votes": {"real": discussion.real[:SHOWN].tolist()},
     }  # fmt: skip
     for name, who in asked_as.items():
         asked = [(p, r) for r in who for p in statements]
-        laws = renormalised(option_log_probs(contestant, [p for p, _ in asked], [r for _, r in asked], options))
-        laws = laws.reshape(SETS, people, len(statements), len(options))
-        q = len(gathering.statements)
-        found["laws"][name] = laws[:, :, :q].mean((0, 1)).tolist()
-        found["votes"][name] = np.where(gathering.real < 0, -1, draw_votes(laws[0, :, :q], rng))[:SHOWN].tolist()
-        found["policies"][name] = compare_with_real(laws[:, :, :q], gathering.real, rng, seed)
-        if gathering.novel_statements:
-            found["policies"][name]["tv_unrated"] = marginals(laws[:, :, q:], gathering.novel, rng)[0].mean().item()
+        distributions = renormalised(option_log_probs(evaluated, [p for p, _ in asked], [r for _, r in asked], options))
+        distributions = distributions.reshape(SETS, people, len(statements), len(options))
+        q = len(discussion.statements)
+        found["distributions"][name] = distributions[:, :, :q].mean((0, 1)).tolist()
+        found["votes"][name] = np.where(discussion.real < 0, -1, draw_votes(distributions[0, :, :q], rng))[:SHOWN].tolist()
+        found["policies"][name] = compare_with_real(distributions[:, :, :q], discussion.real, rng, seed)
+        if discussion.novel_statements:
+            found["policies"][name]["tv_unrated"] = marginals(distributions[:, :, q:], discussion.novel, rng)[0].mean().item()
     return found
 
 
@@ -115,10 +115,11 @@ def _shares(votes: np.ndarray, n_options: int) -> list[float]:
     return (np.bincount(votes[votes >= 0], minlength=n_options) / max(1, (votes >= 0).sum())).tolist()
 
 
-def compare_with_real(laws: np.ndarray, real: np.ndarray, rng: np.random.Generator, seed: int) -> dict[str, float]:
-    """Figures of sets of people with vote laws [S, R, Q, K] against real votes [R, Q], each beside one real person and missing the same."""
-    distance, floor = marginals(laws, real, rng)
-    drawn = [np.where(real < 0, -1, draw_votes(law, rng)) for law in laws]
+def compare_with_real(distributions: np.ndarray, real: np.ndarray, rng: np.random.Generator, seed: int) -> dict[str, float]:
+    """Figures of sets of people with vote distributions [S, R, Q, K] against real votes [R, Q], each beside one real person and missing the
+    same."""
+    distance, floor = marginals(distributions, real, rng)
+    drawn = [np.where(real < 0, -1, draw_votes(distribution, rng)) for distribution in distributions]
     mi = float(np.mean([metrics.mean_over_pairs(metrics.mutual_information(votes)) for votes in drawn]))
     scores = [metrics.c2st_scores(votes, real, seed) for votes in drawn]
     spans = [
@@ -133,36 +134,36 @@ def compare_with_real(laws: np.ndarray, real: np.ndarray, rng: np.random.Generat
     }  # fmt: skip
 
 
-def marginals(laws: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """tv [Q] between the real votes [R, Q] and the mean law [S, R, Q, K] of those who voted.
+def marginals(distributions: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """tv [Q] between the real votes [R, Q] and the mean distribution [S, R, Q, K] of those who voted.
 
-    And its floor [Q]: the mean tv of as many votes drawn from that law.
+    And its floor [Q]: the mean tv of as many votes drawn from that distribution.
     """
     distance, floor = [], []
     for i, votes in enumerate(real.T):
         voted = votes >= 0
-        law = laws[:, voted, i].mean((0, 1))
-        observed = np.bincount(votes[voted], minlength=len(law)) / voted.sum()
-        distance.append(metrics.tv(observed, law))
-        floor.append(metrics.tv_floor(law, None, int(voted.sum()), rng, 500))
+        distribution = distributions[:, voted, i].mean((0, 1))
+        observed = np.bincount(votes[voted], minlength=len(distribution)) / voted.sum()
+        distance.append(metrics.tv(observed, distribution))
+        floor.append(metrics.tv_floor(distribution, None, int(voted.sum()), rng, 500))
     return np.array(distance), np.array(floor)
 
 
-def draw_votes(laws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One vote [R, Q] from each law [R, Q, K]."""
-    return np.minimum((laws.cumsum(-1) < rng.random(laws.shape[:-1])[..., None]).sum(-1), laws.shape[-1] - 1)
+def draw_votes(distributions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One vote [R, Q] from each distribution [R, Q, K]."""
+    return np.minimum((distributions.cumsum(-1) < rng.random(distributions.shape[:-1])[..., None]).sum(-1), distributions.shape[-1] - 1)
 
 
-def summarise(gatherings: list[Gathering], judged: list[dict]) -> dict[str, dict[str, float]]:
+def summarise(discussions: list[Discussion], judged: list[dict]) -> dict[str, dict[str, float]]:
     """Means over discussions, weighted by their people."""
     found: dict[str, dict[str, float]] = {}
     for name in judged[0]["policies"]:
         rows = [j["policies"][name] for j in judged]
-        found[name] = {key: mean_over_people([row.get(key, np.nan) for row in rows], gatherings) for key in rows[0]}
+        found[name] = {key: mean_over_people([row.get(key, np.nan) for row in rows], discussions) for key in rows[0]}
     return found
 
 
-def mean_over_people(values: list[float], gatherings: list[Gathering]) -> float:
-    weights = np.array([len(g.real) for g in gatherings], float)
+def mean_over_people(values: list[float], discussions: list[Discussion]) -> float:
+    weights = np.array([len(g.real) for g in discussions], float)
     there = np.isfinite(values)
     return float(np.average(np.array(values)[there], weights=weights[there])) if there.any() else float("nan")

@@ -14,7 +14,7 @@ import torch
 from raterhf.data.labels import Labels
 from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import metrics
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.raters.pool import Rater
 from raterhf.worlds.world import People, Question, World
 
@@ -73,17 +73,17 @@ class Arena:
 
     @cached_property
     def floors(self) -> list[float]:
-        return [metrics.tv_floor(q.law, m, self.draws, self.rng(4)) for q, m in zip(self.questions, self.label_counts)]
+        return [metrics.tv_floor(q.distribution, m, self.draws, self.rng(4)) for q, m in zip(self.questions, self.label_counts)]
 
     @cached_property
     def joint_floor(self) -> float:
-        laws = self.joint_laws
-        return metrics.mean_over_pairs(metrics.pair_tv_floor(laws, int(np.mean(self.label_counts)) // 2, self.people, self.rng(5)))
+        distributions = self.joint_distributions
+        return metrics.mean_over_pairs(metrics.pair_tv_floor(distributions, int(np.mean(self.label_counts)) // 2, self.people, self.rng(5)))
 
     @cached_property
-    def joint_laws(self) -> list[np.ndarray]:
+    def joint_distributions(self) -> list[np.ndarray]:
         taste = [self.questions[i] for i in self.columns("taste")]
-        return [self.world.joint_law(a, b) for i, a in enumerate(taste) for b in taste[i + 1 :]]
+        return [self.world.joint_distribution(a, b) for i, a in enumerate(taste) for b in taste[i + 1 :]]
 
 
 @dataclass
@@ -97,7 +97,9 @@ class Verdict:
     samples: list[dict]
 
 
-def ask_questions(contestant: Contestant, raters: list[Rater], questions: list[Question], rng: np.random.Generator, novel: bool = False):
+def ask_questions(
+    evaluated: EvaluatedPolicy, raters: list[Rater], questions: list[Question], rng: np.random.Generator, novel: bool = False
+):
     """Everybody answers every question, in a paraphrase of chance. Class indices [R, Q], and the raw rows."""
     prompts, who = [], []
     for rater in raters:
@@ -105,18 +107,18 @@ def ask_questions(contestant: Contestant, raters: list[Rater], questions: list[Q
             wordings = question.novel_prompts if novel else question.prompts
             prompts.append(wordings[rng.integers(len(wordings))])
             who.append(rater)
-    examples = contestant.answer(prompts, who, int(rng.integers(2**31)))
-    texts = contestant.texts(examples)
+    examples = evaluated.answer(prompts, who, int(rng.integers(2**31)))
+    texts = evaluated.texts(examples)
     flat = [questions[i % len(questions)].parse(text) for i, text in enumerate(texts)]
     return np.array(flat).reshape(len(raters), len(questions)), (prompts, who, examples, texts)
 
 
-def judge(contestant: Contestant, arena: Arena, base: Contestant, proxy: Scorer | None) -> Verdict:
+def judge(evaluated: EvaluatedPolicy, arena: Arena, base: EvaluatedPolicy, proxy: Scorer | None) -> Verdict:
     """All figures of one policy."""
     rng = arena.rng(10)
     questions = arena.world.questions
-    raters = contestant.raters(arena.draws, arena.seed)
-    everything, (prompts, who, examples, texts) = ask_questions(contestant, raters, questions, rng)
+    raters = evaluated.raters(arena.draws, arena.seed)
+    everything, (prompts, who, examples, texts) = ask_questions(evaluated, raters, questions, rng)
     rated = [i for i, q in enumerate(questions) if q.kind != "unrated"]
     answers = everything[:, rated]
     figures, intervals, rows = _marginals(answers, arena)
@@ -125,7 +127,7 @@ def judge(contestant: Contestant, arena: Arena, base: Contestant, proxy: Scorer 
     figures |= coherent
     intervals |= spans
     some = raters[: min(200, arena.people)]
-    again = [ask_questions(contestant, some, arena.questions, arena.rng(11, d))[0] for d in range(arena.repeats)]
+    again = [ask_questions(evaluated, some, arena.questions, arena.rng(11, d))[0] for d in range(arena.repeats)]
     figures |= kappas(np.stack(again, 2), arena)
     mask = np.tile([q.kind != "unrated" for q in questions], len(raters))
     gold = np.array([arena.world.gold(p, t) for p, t, m in zip(prompts, texts, mask) if m]).reshape(answers.shape)
@@ -133,19 +135,23 @@ def judge(contestant: Contestant, arena: Arena, base: Contestant, proxy: Scorer 
     intervals["reward_gold"] = metrics.cluster_bootstrap(lambda r, q: gold[r].mean(), len(gold), None, arena.rng(12), n=200)
     chosen = np.flatnonzero(mask)[:2000]
     kept, by = [examples[i] for i in chosen], [who[i] for i in chosen]
-    figures["kl_to_base"] = float((contestant.log_probs(kept, by) - base.log_probs(_plain(kept, prompts, chosen, base), by)).mean())
+    figures["kl_to_base"] = float((evaluated.log_probs(kept, by) - base.log_probs(_plain(kept, prompts, chosen, base), by)).mean())
     if proxy is not None:
         plain = _plain(kept, prompts, chosen, base)
         with torch.no_grad():
             null = torch.ones(len(plain), dtype=torch.bool)
             figures["reward_proxy"] = float(proxy.pairs(plain, torch.zeros(len(plain), proxy.model.reader.dim), null).mean())
-    novel, _ = ask_questions(contestant, raters[: max(50, arena.draws // 3)], arena.questions, arena.rng(13), novel=True)
+    novel, _ = ask_questions(evaluated, raters[: max(50, arena.draws // 3)], arena.questions, arena.rng(13), novel=True)
     novel_figures, _, _ = _marginals(novel, arena)
     figures |= {"etv_novel": novel_figures["etv"], "valid_novel": novel_figures["valid"]}
     unrated = [i for i, q in enumerate(questions) if q.kind == "unrated"]
     for i in unrated:
-        law = metrics.class_law(everything[:, i], len(questions[i].classes))
-        rows[questions[i].key] = {"p": law.tolist(), "tv": metrics.tv(law, questions[i].law), "valid": 1 - float(law[-1])}
+        distribution = metrics.class_distribution(everything[:, i], len(questions[i].classes))
+        rows[questions[i].key] = {
+            "p": distribution.tolist(),
+            "tv": metrics.tv(distribution, questions[i].distribution),
+            "valid": 1 - float(distribution[-1]),
+        }
     figures["tv_unrated"] = float(np.mean([rows[questions[i].key]["tv"] for i in unrated])) if unrated else float("nan")
     samples = [{"prompt": p, "completion": t, "rater": w.id} for p, t, w in zip(prompts[: 8 * len(questions)], texts, who)]
     return Verdict(figures, intervals, rows, answers, samples)
@@ -165,25 +171,30 @@ def _plain(examples, prompts, chosen, base):
 def _marginals(answers: np.ndarray, arena: Arena) -> tuple[dict, dict, dict]:
     rows, floors = {}, {}
     for i, question in enumerate(arena.questions):
-        law = metrics.class_law(answers[:, i], len(question.classes))
+        distribution = metrics.class_distribution(answers[:, i], len(question.classes))
         floor = (
             arena.floors[i]
             if len(answers) == arena.draws
-            else metrics.tv_floor(question.law, arena.label_counts[i], len(answers), arena.rng(4, i))
+            else metrics.tv_floor(question.distribution, arena.label_counts[i], len(answers), arena.rng(4, i))
         )
         floors[i] = floor
-        distance = metrics.tv(law, question.law)
+        distance = metrics.tv(distribution, question.distribution)
         rows[question.key] = {
-            "p": law.tolist(), "tv": distance, "etv": distance - floor, "valid": 1 - float(law[-1]), "top_share": float(law[:-1].max()),
-            "entropy_ratio": metrics.entropy_ratio(law, question.law, len(answers)),
-            "coverage_ratio": metrics.coverage_ratio(answers[:, i], question.law),
+            "p": distribution.tolist(), "tv": distance, "etv": distance - floor,
+            "valid": 1 - float(distribution[-1]), "top_share": float(distribution[:-1].max()),
+            "entropy_ratio": metrics.entropy_ratio(distribution, question.distribution, len(answers)),
+            "coverage_ratio": metrics.coverage_ratio(answers[:, i], question.distribution),
         }  # fmt: skip
     names = ("valid", "tv", "etv", "entropy_ratio", "coverage_ratio", "top_share")
     figures = {name: float(np.mean([row[name] for row in rows.values()])) for name in names}
 
     def mean_etv(raters: np.ndarray, chosen: np.ndarray) -> float:
-        laws = [metrics.class_law(answers[raters, i], len(arena.questions[i].classes)) for i in chosen]
-        return float(np.mean([metrics.tv(law, arena.questions[i].law) - floors[i] for i, law in zip(chosen, laws)]))
+        distributions = [metrics.class_distribution(answers[raters, i], len(arena.questions[i].classes)) for i in chosen]
+        return float(
+            np.mean(
+                [metrics.tv(distribution, arena.questions[i].distribution) - floors[i] for i, distribution in zip(chosen, distributions)]
+            )
+        )
 
     span = metrics.cluster_bootstrap(mean_etv, len(answers), len(arena.questions), arena.rng(20), n=200)
     valid = metrics.cluster_bootstrap(lambda r, q: float((answers[r] >= 0).mean()), len(answers), None, arena.rng(21), n=200)
@@ -191,10 +202,12 @@ def _marginals(answers: np.ndarray, arena: Arena) -> tuple[dict, dict, dict]:
 
 
 def _gamma(answers: np.ndarray, arena: Arena) -> tuple[float, tuple[float, float]]:
-    laws = [q.law for q in arena.questions]
+    distributions = [q.distribution for q in arena.questions]
 
     def fit(raters: np.ndarray, _: np.ndarray | None) -> float:
-        return metrics.gamma([metrics.class_counts(answers[raters, i], len(law)) for i, law in enumerate(laws)], laws)
+        return metrics.gamma(
+            [metrics.class_counts(answers[raters, i], len(distribution)) for i, distribution in enumerate(distributions)], distributions
+        )
 
     value = fit(np.arange(len(answers)), None)
     return value, metrics.cluster_bootstrap(fit, len(answers), None, arena.rng(22), n=100)
@@ -207,7 +220,7 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
     figures = {
         "mi": metrics.mean_over_pairs(metrics.mutual_information(answers[:, taste])),
         "mi_ratio": metrics.mi_ratio(answers[:, taste], real[:, taste]),
-        "joint_tv": metrics.mean_over_pairs(metrics.pair_tv(answers[:, taste], arena.joint_laws)) - arena.joint_floor,
+        "joint_tv": metrics.mean_over_pairs(metrics.pair_tv(answers[:, taste], arena.joint_distributions)) - arena.joint_floor,
         "c2st_auc": metrics.auc(fake, true),
         "c2st_taste": metrics.c2st_auc(answers[:, taste], real[:, taste], arena.seed),
         "c2st_favourite": metrics.c2st_auc(answers[:, favourite], real[:, favourite], arena.seed),
@@ -240,13 +253,14 @@ def kappas(repeats: np.ndarray, arena: Arena) -> dict[str, float]:
     return {name: metrics.fleiss_kappa(repeats[:, arena.columns(*kinds)]) for name, kinds in groups.items()}
 
 
-def skill_and_recall(contestant: Contestant, arena: Arena) -> dict[str, float]:
+def skill_and_recall(evaluated: EvaluatedPolicy, arena: Arena) -> dict[str, float]:
     """How well known raters' answers are foretold: to taste questions they did not label (skill) and to those they did (recall).
 
-    Probabilities are smoothed frequencies of draws with fresh own noise, which nobody can know of an unlabelled question. NLL_null is the
-    population's law q, the best that any rater-free model could do; NLL_Bayes the law of the rater's own hidden type.
+    Probabilities are smoothed frequencies of draws with fresh idiosyncratic taste, which nobody can know of an unlabelled question.
+    NLL_null is the population's distribution q, the best that any rater-free model could do; NLL_Bayes the distribution of the rater's own
+    hidden type.
     """
-    pool, rng = contestant.pool, arena.rng(30)
+    pool, rng = evaluated.pool, arena.rng(30)
     people = arena.train
     labelled: dict[str, set[str]] = {}
     for frame in (arena.labels.comparisons, arena.labels.demonstrations):
@@ -259,11 +273,11 @@ def skill_and_recall(contestant: Contestant, arena: Arena) -> dict[str, float]:
         question, known = arena.questions[i], pool.known(people.ids[r])
         for _ in range(SKILL_DRAWS):
             vector = known.vector.copy()
-            if pool.own_dim:
-                vector[pool.dim :] = rng.standard_normal(pool.own_dim)
+            if pool.idiosyncratic_dim:
+                vector[pool.dim :] = rng.standard_normal(pool.idiosyncratic_dim)
             who.append(Rater(known.id, vector, known.text))
             prompts.append(question.prompts[rng.integers(len(question.prompts))])
-    texts = contestant.texts(contestant.answer(prompts, who, int(rng.integers(2**31))))
+    texts = evaluated.texts(evaluated.answer(prompts, who, int(rng.integers(2**31))))
     losses: dict[bool, list] = {True: [], False: []}
     for t, (r, i) in enumerate(tasks):
         question = arena.questions[i]
@@ -271,9 +285,9 @@ def skill_and_recall(contestant: Contestant, arena: Arena) -> dict[str, float]:
         answer = arena.trained[r, i]
         k = len(question.classes)
         share = ((drawn == answer).sum() + 0.5) / (len(drawn) + 0.5 * k)
-        own_law = question.type_laws[people.types[r], answer]
+        own_distribution = question.type_distributions[people.types[r], answer]
         losses[question.key in labelled.get(people.ids[r], ())].append(
-            (-np.log(question.law[answer]), -np.log(share), -np.log(own_law), share)
+            (-np.log(question.distribution[answer]), -np.log(share), -np.log(own_distribution), share)
         )
     unseen, seen = np.array(losses[False]), np.array(losses[True])
     null, nll, bayes, _ = unseen.mean(0)

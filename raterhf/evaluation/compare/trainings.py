@@ -12,7 +12,7 @@ from raterhf.worlds.make import world_files
 
 
 def at_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with its world redrawn: other raters, other labels, the same laws. Seed 0 are the recipe's own files."""
+    """The recipe with its world redrawn: other raters, other labels, the same distributions. Seed 0 are the recipe's own files."""
     if seed == 0:
         return recipe
     folder = recipe.folder / f"seed-{seed}"
@@ -129,7 +129,7 @@ def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
         "lr": rl["learning_rate"],
         "samples": rl["num_generations"],
         "raters": 1,
-        "own_noise": False,
+        "idiosyncratic": False,
         "prompts": rl["per_device_train_batch_size"] * rl.get("gradient_accumulation_steps", 1) // rl["num_generations"],
     }
     return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)

@@ -121,10 +121,10 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
 def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> Verdict:
     base = of_recipe("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
-    contestant = of_recipe(name, folder, draws, recipe, temperature)
-    verdict = judge(contestant, arena, base, Scorer(reward.requires_grad_(False)))
+    evaluated = of_recipe(name, folder, draws, recipe, temperature)
+    verdict = judge(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ("rater_known", "text_ids"):
-        verdict.figures |= skill_and_recall(contestant, arena)
+        verdict.figures |= skill_and_recall(evaluated, arena)
     return verdict
 
 
@@ -168,7 +168,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
             "kind": question.kind,
             "prompt": question.prompts[0],
             "classes": question.classes,
-            "population": question.law.tolist(),
+            "population": question.distribution.tolist(),
             "policies": rows,
         }
     sweeps = {

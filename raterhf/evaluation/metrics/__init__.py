@@ -21,7 +21,17 @@ from raterhf.evaluation.metrics.coherence import (
     pair_tv_floor,
 )
 from raterhf.evaluation.metrics.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, over_seeds
-from raterhf.evaluation.metrics.marginal import class_counts, class_law, coverage_ratio, entropy, entropy_ratio, etv, gamma, tv, tv_floor
+from raterhf.evaluation.metrics.marginal import (
+    class_counts,
+    class_distribution,
+    coverage_ratio,
+    entropy,
+    entropy_ratio,
+    etv,
+    gamma,
+    tv,
+    tv_floor,
+)
 from raterhf.evaluation.metrics.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
 from raterhf.evaluation.metrics.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
 
@@ -31,7 +41,7 @@ __all__ = [
     "c2st_auc",
     "c2st_scores",
     "class_counts",
-    "class_law",
+    "class_distribution",
     "cluster_bootstrap",
     "combine",
     "copying",

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.metrics.cluster import expected_mutual_information
 
-from raterhf.evaluation.metrics.marginal import checked_law, tv_floor
+from raterhf.evaluation.metrics.marginal import checked_distribution, tv_floor
 
 
 def mean_over_pairs(matrix: np.ndarray, questions: np.ndarray | None = None) -> float:
@@ -103,29 +103,29 @@ def mi_ratio(answers: np.ndarray, real_answers: np.ndarray, questions: np.ndarra
     return mean_over_pairs(mutual_information(answers), questions) / real if real > 0 else float("nan")
 
 
-def pair_tv(answers: np.ndarray, joint_laws: Sequence[np.ndarray]) -> np.ndarray:
-    """tv of the joint law of each pair of questions to the exact one, floor left in. [Q, Q].
+def pair_tv(answers: np.ndarray, joint_distributions: Sequence[np.ndarray]) -> np.ndarray:
+    """tv of the joint distribution of each pair of questions to the exact one, floor left in. [Q, Q].
 
-    `joint_laws` are [K_i, K_j], in the order of `combinations(range(Q), 2)`. Invalid answers are one more
+    `joint_distributions` are [K_i, K_j], in the order of `combinations(range(Q), 2)`. Invalid answers are one more
     class, which people never give.
     """
     columns = np.asarray(answers).T
-    pairs = zip(combinations(columns, 2), joint_laws, strict=True)
-    return _pair_matrix(len(columns), [_joint_tv(a, b, np.asarray(law)) for (a, b), law in pairs])
+    pairs = zip(combinations(columns, 2), joint_distributions, strict=True)
+    return _pair_matrix(len(columns), [_joint_tv(a, b, np.asarray(distribution)) for (a, b), distribution in pairs])
 
 
-def _joint_tv(a: np.ndarray, b: np.ndarray, law: np.ndarray) -> float:
-    rows, cols = law.shape
+def _joint_tv(a: np.ndarray, b: np.ndarray, distribution: np.ndarray) -> float:
+    rows, cols = distribution.shape
     if max(a.max() - rows, b.max() - cols) >= 0 or min(a.min(), b.min()) < -1:
-        raise ValueError(f"answers do not fit a joint law of shape {law.shape}: pass -1 (invalid) to K-1 for each")
+        raise ValueError(f"answers do not fit a joint distribution of shape {distribution.shape}: pass -1 (invalid) to K-1 for each")
     observed = np.zeros((rows + 1, cols + 1))
     np.add.at(observed, (a, b), 1 / len(a))  # -1 is the last row or column
-    law = checked_law(law.ravel(), law.size).reshape(law.shape)
-    return float(0.5 * np.abs(observed - np.pad(law, ((0, 1), (0, 1)))).sum())
+    distribution = checked_distribution(distribution.ravel(), distribution.size).reshape(distribution.shape)
+    return float(0.5 * np.abs(observed - np.pad(distribution, ((0, 1), (0, 1)))).sum())
 
 
 def pair_tv_floor(
-    joint_laws: Sequence[np.ndarray],
+    joint_distributions: Sequence[np.ndarray],
     n_labels: int | None,
     n_draws: int,
     rng: np.random.Generator,
@@ -136,13 +136,15 @@ def pair_tv_floor(
     `n_labels` training raters answered both questions, `n_draws` fictitious ones do. It does not depend on
     the answers, so a bootstrap computes it once.
     """
-    n_questions = (1 + round((1 + 8 * len(joint_laws)) ** 0.5)) // 2
-    return _pair_matrix(n_questions, [tv_floor(np.ravel(law), n_labels, n_draws, rng, n_simulations) for law in joint_laws])
+    n_questions = (1 + round((1 + 8 * len(joint_distributions)) ** 0.5)) // 2
+    return _pair_matrix(
+        n_questions, [tv_floor(np.ravel(distribution), n_labels, n_draws, rng, n_simulations) for distribution in joint_distributions]
+    )
 
 
-def joint_tv(answers: np.ndarray, joint_laws: Sequence[np.ndarray], n_labels: int | None, rng: np.random.Generator) -> float:
+def joint_tv(answers: np.ndarray, joint_distributions: Sequence[np.ndarray], n_labels: int | None, rng: np.random.Generator) -> float:
     """Mean over pairs of `pair_tv` minus its floor: which answers go together. 0 perfect."""
-    return mean_over_pairs(pair_tv(answers, joint_laws) - pair_tv_floor(joint_laws, n_labels, len(answers), rng))
+    return mean_over_pairs(pair_tv(answers, joint_distributions) - pair_tv_floor(joint_distributions, n_labels, len(answers), rng))
 
 
 def tables_tv(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> float:
@@ -159,7 +161,7 @@ def tables_floor(a: np.ndarray, b: np.ndarray, starts: np.ndarray, rng: np.rando
 
 
 def joint_tv_to_raters(answers: np.ndarray, real_answers: np.ndarray, rng: np.random.Generator, n_shuffles: int = 100) -> float:
-    """`joint_tv` where people's law is known only through fresh real raters. 0 perfect."""
+    """`joint_tv` where people's distribution is known only through fresh real raters. 0 perfect."""
     widths = widths_of(answers, real_answers)
     a, b, starts = one_hot(answers, widths), one_hot(real_answers, widths), starts_of(widths)
     return tables_tv(a, b, starts) - tables_floor(a, b, starts, rng, n_shuffles)
@@ -168,7 +170,7 @@ def joint_tv_to_raters(answers: np.ndarray, real_answers: np.ndarray, rng: np.ra
 def fleiss_kappas(repeats: np.ndarray) -> np.ndarray:
     """Fleiss' kappa [Q] of each rater's D draws: 0 agree as strangers do, 1 never change their answer.
 
-    Chance agreement comes from the question's law pooled over raters; -1 is an answer like any other. nan for
+    Chance agreement comes from the question's distribution pooled over raters; -1 is an answer like any other. nan for
     a question to which everybody always gives the same answer: kappa is 0/0 there (agreement says nothing
     about persons). Needs D >= 2.
     """

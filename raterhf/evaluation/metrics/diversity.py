@@ -1,7 +1,8 @@
 """How many different answers are given to a question, and whether that fell.
 
-The diversity of a law p is 1 / lambda, the effective number of answers, with lambda = sum_k p_k^2 the probability that two answers agree
-(Simpson 1949; Hill's number of order 2). From n answers it is estimated without bias by a U-statistic, whose error Hoeffding (1948) gives.
+The diversity of a distribution p is 1 / lambda, the effective number of answers, with lambda = sum_k p_k^2 the probability that two answers
+agree (Simpson 1949; Hill's number of order 2). From n answers it is estimated without bias by a U-statistic, whose error Hoeffding (1948)
+gives.
 
 Diversity beyond one answer, 1 / lambda - 1, is the odds against agreement. A level is a share of it, so that a coin can lose as much of
 its diversity as a question with a hundred answers can, and tests and intervals are taken on the log of these odds.
@@ -28,7 +29,7 @@ def simpson_error(counts: ArrayLike) -> np.ndarray:
     """Standard error of `simpson`: the variance of the U-statistic, 4 (n - 2) / (n (n - 1)) (s - lambda^2) + 2 / (n (n - 1)) (lambda -
     lambda^2), with lambda, its square and s = sum_k p_k^3 replaced by their unbiased estimates.
 
-    An even law leaves the second term alone. Where no two answers agree, half a pair counts as agreeing.
+    An even distribution leaves the second term alone. Where no two answers agree, half a pair counts as agreeing.
     """
     counts = np.asarray(counts, dtype=np.float64)
     n = counts.sum(-1)

@@ -1,6 +1,7 @@
-"""Figures of a law that is known leaf by leaf down to a least probability; what is left lies on leaves less likely than that, each.
+"""Figures of a distribution that is known leaf by leaf down to a least probability; what is left lies on leaves less likely than that,
+each.
 
-Notation: p [L] are probabilities of leaves, q [L] another law's probabilities of the same; either may sum to less than one. Pure.
+Notation: p [L] are probabilities of leaves, q [L] another distribution's probabilities of the same; either may sum to less than one. Pure.
 """
 
 import numpy as np

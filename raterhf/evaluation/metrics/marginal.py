@@ -1,7 +1,7 @@
 """Marginal figures: do samples span what people say to one question?
 
 Notation: a question has K valid answers, classes 0..K-1; -1 is an invalid answer. `q` [K] is the population's
-law over the valid ones. `p` [K+1] is the policy's law, its last entry the share of invalid answers, for which
+distribution over the valid ones. `p` [K+1] is the policy's distribution, its last entry the share of invalid answers, for which
 q is 0: they are never dropped. `answers` [n] are class indices, each from a fresh rater. Pure functions of
 numpy arrays; nothing here knows a model or a file. A figure that does not exist for its arguments is nan, and
 each function says when.
@@ -19,8 +19,8 @@ GAMMA_BOUND = 50.0
 """Beyond +-50 a policy says (nearly) only its likeliest answer: the likelihood has no maximum to speak of."""
 
 
-def class_law(answers: np.ndarray, n_classes: int) -> np.ndarray:
-    """Empirical law [K+1] of answers in -1..K-1, the last entry the share of invalid ones."""
+def class_distribution(answers: np.ndarray, n_classes: int) -> np.ndarray:
+    """Empirical distribution [K+1] of answers in -1..K-1, the last entry the share of invalid ones."""
     return class_counts(answers, n_classes) / np.size(answers)
 
 
@@ -28,27 +28,28 @@ def class_counts(answers: np.ndarray, n_classes: int) -> np.ndarray:
     """How often each answer was given [K+1], the last entry for invalid ones."""
     answers = np.asarray(answers).ravel()
     if answers.size == 0:
-        raise ValueError("answers is empty: a law needs at least one answer")
+        raise ValueError("answers is empty: a distribution needs at least one answer")
     if answers.min() < -1 or answers.max() >= n_classes:
         raise ValueError(f"answers lie in [{answers.min()}, {answers.max()}]: pass -1 (invalid) to {n_classes - 1}")
     return np.bincount(np.where(answers < 0, n_classes, answers), minlength=n_classes + 1)
 
 
-def checked_law(law: np.ndarray, n_classes: int) -> np.ndarray:
-    """The law in float64, zero-padded to `n_classes`, summing to one. ValueError where it is no law."""
-    law = np.asarray(law, dtype=np.float64)
-    if law.size > n_classes or law.min() < 0 or abs(law.sum() - 1) > 1e-3:
+def checked_distribution(distribution: np.ndarray, n_classes: int) -> np.ndarray:
+    """The distribution in float64, zero-padded to `n_classes`, summing to one. ValueError where it is no distribution."""
+    distribution = np.asarray(distribution, dtype=np.float64)
+    if distribution.size > n_classes or distribution.min() < 0 or abs(distribution.sum() - 1) > 1e-3:
         raise ValueError(
-            f"law of {n_classes} answers has {law.size} entries, sum {law.sum():.4f}, min {law.min():.4f}: "
+            f"distribution of {n_classes} answers has {distribution.size} entries, "
+            f"sum {distribution.sum():.4f}, min {distribution.min():.4f}: "
             "they must be nonnegative and sum to 1; append the invalid share as the last"
         )
-    return np.concatenate([law / law.sum(), np.zeros(n_classes - law.size)])
+    return np.concatenate([distribution / distribution.sum(), np.zeros(n_classes - distribution.size)])
 
 
 def tv(p: np.ndarray, q: np.ndarray) -> float:
     """1/2 sum |p - q|. q may be [K]; it is 0 at p's last entry then."""
-    p = checked_law(p, np.size(p))
-    return float(0.5 * np.abs(p - checked_law(q, p.size)).sum())
+    p = checked_distribution(p, np.size(p))
+    return float(0.5 * np.abs(p - checked_distribution(q, p.size)).sum())
 
 
 def tv_floor(
@@ -58,17 +59,17 @@ def tv_floor(
     rng: np.random.Generator,
     n_simulations: int = 2000,
 ) -> float:
-    """Mean tv of the best learner: the law of `n_labels` labels drawn from q, then `n_draws` draws from it.
+    """Mean tv of the best learner: the distribution of `n_labels` labels drawn from q, then `n_draws` draws from it.
 
     `n_draws` None: exact probabilities, no draws. `n_labels` None: a learner who knows q (a question without
     labels of its own).
     """
-    q = checked_law(q, np.size(q))
-    laws = np.tile(q, (n_simulations, 1))
+    q = checked_distribution(q, np.size(q))
+    distributions = np.tile(q, (n_simulations, 1))
     for n in (n_labels, n_draws):
         if n is not None:
-            laws = rng.multinomial(n, laws) / n
-    return float(0.5 * np.abs(laws - q).sum(1).mean())
+            distributions = rng.multinomial(n, distributions) / n
+    return float(0.5 * np.abs(distributions - q).sum(1).mean())
 
 
 def etv(p: np.ndarray, q: np.ndarray, n_labels: int | None, n_draws: int | None, rng: np.random.Generator) -> float:
@@ -77,8 +78,8 @@ def etv(p: np.ndarray, q: np.ndarray, n_labels: int | None, n_draws: int | None,
 
 
 def entropy(p: np.ndarray, n_draws: int | None = None) -> float:
-    """Entropy in nats; of the law of `n_draws` draws Miller-Madow's, which adds (answers seen - 1) / 2n."""
-    p = checked_law(p, np.size(p))
+    """Entropy in nats; of the distribution of `n_draws` draws Miller-Madow's, which adds (answers seen - 1) / 2n."""
+    p = checked_distribution(p, np.size(p))
     seen = p[p > 0]
     plugin = float(-(seen * np.log(seen)).sum())
     return plugin if n_draws is None else plugin + (seen.size - 1) / (2 * n_draws)
@@ -95,49 +96,53 @@ def coverage_ratio(answers: np.ndarray, q: np.ndarray) -> float:
 
     Only answers that people give (q > 0) count as hit; an invalid answer has used up its draw.
     """
-    q = checked_law(q, np.size(q))
+    q = checked_distribution(q, np.size(q))
     counts = class_counts(answers, q.size)
     hit = np.count_nonzero((counts[:-1] > 0) & (q > 0))
     return float(hit / (1 - (1 - q) ** counts.sum()).sum())
 
 
-def log_law_variance(q: np.ndarray) -> float:
+def log_distribution_variance(q: np.ndarray) -> float:
     """Var_q(log q) over the support of q."""
     support = q[q > 0]
     log_q = np.log(support)
     return float(support @ log_q**2 - (support @ log_q) ** 2)
 
 
-def gamma(counts: Sequence[np.ndarray], laws: Sequence[np.ndarray]) -> float:
+def gamma(counts: Sequence[np.ndarray], distributions: Sequence[np.ndarray]) -> float:
     """Maximum likelihood of p_k proportional to q_k^gamma, pooled: 1 perfect, above 1 sharpened, 0 uniform.
 
-    `counts[j]` [K] or [K+1] are the answers to question j (n times p where p is exact), `laws[j]` [K] its q.
+    `counts[j]` [K] or [K+1] are the answers to question j (n times p where p is exact), `distributions[j]` [K] its q.
     Questions with Var_q(log q) < .1 are left out, and so are invalid answers and answers that nobody gives (q
     = 0), which no gamma explains. nan when no question is left, no answer is, or gamma is beyond +-50 (only
     likeliest answers, say: the maximum is at infinity).
     """
-    kept = [(count, law) for count, law in zip(counts, (checked_law(q, np.size(q)) for q in laws), strict=True) if tells_gamma(law)]
-    width = max((law.size for _, law in kept), default=0)
-    table, log_laws = np.zeros((len(kept), width)), np.full((len(kept), width), -np.inf)
-    for j, (count, law) in enumerate(kept):
-        count = np.asarray(count, dtype=np.float64)[: law.size]
+    kept = [
+        (count, distribution)
+        for count, distribution in zip(counts, (checked_distribution(q, np.size(q)) for q in distributions), strict=True)
+        if tells_gamma(distribution)
+    ]
+    width = max((distribution.size for _, distribution in kept), default=0)
+    table, log_distributions = np.zeros((len(kept), width)), np.full((len(kept), width), -np.inf)
+    for j, (count, distribution) in enumerate(kept):
+        count = np.asarray(count, dtype=np.float64)[: distribution.size]
         table[j, : count.size] = count
-        log_laws[j, : law.size][law > 0] = np.log(law[law > 0])
-    return gamma_of_table(table, log_laws)
+        log_distributions[j, : distribution.size][distribution > 0] = np.log(distribution[distribution > 0])
+    return gamma_of_table(table, log_distributions)
 
 
-def tells_gamma(law: np.ndarray) -> bool:
-    """Whether a question of this law says how sharpened p is; a fair die does not."""
-    return log_law_variance(law) >= MIN_LOG_VARIANCE
+def tells_gamma(distribution: np.ndarray) -> bool:
+    """Whether a question of this distribution says how sharpened p is; a fair die does not."""
+    return log_distribution_variance(distribution) >= MIN_LOG_VARIANCE
 
 
-def gamma_of_table(counts: np.ndarray, log_laws: np.ndarray) -> float:
-    """`gamma` of counts [J, K] under laws given as log q [J, K], -inf where nobody says it or there is no such answer.
+def gamma_of_table(counts: np.ndarray, log_distributions: np.ndarray) -> float:
+    """`gamma` of counts [J, K] under distributions given as log q [J, K], -inf where nobody says it or there is no such answer.
 
     Quick enough for a bootstrap; every question counts, so leave out those of which `tells_gamma` is False.
     """
-    said = np.isfinite(log_laws)
-    counts, log_q = np.where(said, counts, 0.0), np.where(said, log_laws, 0.0)
+    said = np.isfinite(log_distributions)
+    counts, log_q = np.where(said, counts, 0.0), np.where(said, log_distributions, 0.0)
     totals, observed = counts.sum(1), (counts * log_q).sum()
     if totals.sum() == 0:
         return float("nan")

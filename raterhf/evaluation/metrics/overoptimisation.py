@@ -1,4 +1,5 @@
-"""How reward moves with optimisation pressure: the curve of Gao, Schulman and Hilton 2023 (Scaling laws for reward model overoptimization).
+"""How reward moves with optimisation pressure: the curve of Gao, Schulman and Hilton 2023 (Scaling distributions for reward model
+overoptimization).
 
 For RL, gold reward over d = sqrt(KL), nats from the model that RL began with, is R(d) = R(0) + d (alpha - beta log d): the true reward that
 the proxy buys falls with each further step away from it, until it costs. Linear in R(0), alpha and beta, hence least squares.

@@ -9,7 +9,8 @@ import numpy as np
 
 
 def energy_distance(distance: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
-    """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), of the two laws of counts: never negative."""
+    """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), of the two distributions of counts: never
+    negative."""
     gap = said / said.sum() - people / people.sum()
     return float(-gap @ distance @ gap)
 

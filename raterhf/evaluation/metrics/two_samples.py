@@ -83,13 +83,13 @@ def copying_by_row(answers: np.ndarray, training: np.ndarray, fresh: np.ndarray)
     nothing hangs on a draw.
     """
     size = min(len(training), len(fresh))
-    near_training, near_fresh = _nearest_law(answers, training, size), _nearest_law(answers, fresh, size)
+    near_training, near_fresh = _nearest_distribution(answers, training, size), _nearest_distribution(answers, fresh, size)
     fresh_is_farther = 1 - near_fresh.cumsum(1)
     return (near_training * (fresh_is_farther + 0.5 * near_fresh)).sum(1)
 
 
-def _nearest_law(answers: np.ndarray, pool: np.ndarray, size: int) -> np.ndarray:
-    """Law [rows, Q+1] of the least distance from each row to a random `size` of the pool's raters.
+def _nearest_distribution(answers: np.ndarray, pool: np.ndarray, size: int) -> np.ndarray:
+    """Distribution [rows, Q+1] of the least distance from each row to a random `size` of the pool's raters.
 
     P(least > d) = C(raters farther than d, size) / C(raters, size).
     """

@@ -1,15 +1,15 @@
 """Probe 5, attractors: a token of an answer is exchanged for another likely one; does the text fall back to what the model always says?
 
 Answers of the model are cut at five depths, the token that was said there is replaced, and the model goes on by itself (a fictitious rater
-without own noise). The other token is drawn from the first model's law there, so that all models are pushed alike, without the token said
-and the end of the text, among those at least a tenth as likely as the likeliest other one.
+without idiosyncratic taste). The other token is drawn from the first model's distribution there, so that all models are pushed alike,
+without the token said and the end of the text, among those at least a tenth as likely as the likeliest other one.
 
 The figure is (b - c) / (1 - c): b how many of the texts that end as valid answers end in the model's favourite class, whatever they were
-before, and c how many would by chance. Where people's law and its texts are known, c is the share of that class among what people say that
-begins as the pushed text does (each wording of an answer alike), so that a sampler of people gets 0, which is people's value; texts whose
-answer the push itself decides do not count. Where nobody knows, or nobody would begin so, c is what the first model makes of the same begun
-text. An attractor is above 0, and near `unpushed`, the same figure of the answers as they were. Which class is the favourite is read off
-other answers than those that are pushed, lest chance choose it.
+before, and c how many would by chance. Where people's distribution and its texts are known, c is the share of that class among what people
+say that begins as the pushed text does (each wording of an answer alike), so that a sampler of people gets 0, which is people's value;
+texts whose answer the push itself decides do not count. Where nobody knows, or nobody would begin so, c is what the first model makes of
+the same begun text. An attractor is above 0, and near `unpushed`, the same figure of the answers as they were. Which class is the favourite
+is read off other answers than those that are pushed, lest chance choose it.
 
 Rows are raters, or draws, each with one answer to each question, pushed at every depth.
 """
@@ -19,11 +19,11 @@ from functools import partial
 
 import numpy as np
 
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.probe import Probe
-from raterhf.evaluation.probes.tree import LAW_ENTRIES
+from raterhf.evaluation.probes.tree import DISTRIBUTION_ENTRIES
 from raterhf.raters.pool import Rater
 from raterhf.reports.bands import bands_plot
 
@@ -74,8 +74,8 @@ def closed_questions(interview: Interview) -> list[Question]:
 def ask(interview: Interview, name: str) -> Pushed:
     if name == PEOPLE:
         raise CannotMeasure("people have no tokens to exchange; a perfect sampler gets 0")
-    first = next(iter(interview.subjects.values()))
-    if interview.subjects[name].renderer.tokenizer.get_vocab() != first.renderer.tokenizer.get_vocab():
+    first = next(iter(interview.policies.values()))
+    if interview.policies[name].renderer.tokenizer.get_vocab() != first.renderer.tokenizer.get_vocab():
         raise CannotMeasure(f"{name}: its tokens are not those of {first.name}, which chooses the other tokens")
     classes, favourites, chances = [], [], []
     for question in closed_questions(interview):
@@ -84,7 +84,7 @@ def ask(interview: Interview, name: str) -> Pushed:
         if usual <= MOST_COMMON:
             begun = push(interview, name, question)
             before = interview.said(name, question).classes[: len(begun.wordings)]
-            ended = go_on(interview.subjects[name], question, begun, interview.rng("end", name, question.key))
+            ended = go_on(interview.policies[name], question, begun, interview.rng("end", name, question.key))
             classes.append(np.column_stack([ended, before]))
             chances.append(np.column_stack([expected(interview, question, favourite, begun), np.full(len(before), usual)]))
             favourites.append(favourite)
@@ -111,9 +111,9 @@ def _favourite(interview: Interview, name: str, question: Question) -> int:
 
 
 def _chance(interview: Interview, question: Question, favourite: int) -> float:
-    if question.law is not None:
-        return float(question.law[favourite])
-    reference = PEOPLE if question.key in interview.people else next(iter(interview.subjects))
+    if question.distribution is not None:
+        return float(question.distribution[favourite])
+    reference = PEOPLE if question.key in interview.people else next(iter(interview.policies))
     return float((interview.said(reference, question).classes == favourite).mean())
 
 
@@ -130,7 +130,7 @@ class Begun:
 def push(interview: Interview, name: str, question: Question) -> Begun:
     """The first answers of a model, cut at each depth, with another token in place of the one said there."""
     said, n = interview.said(name, question), _pushed(interview)
-    first_name, first = next(iter(interview.subjects.items()))
+    first_name, first = next(iter(interview.policies.items()))
     eos = first.renderer.tokenizer.eos_token_id
     cut, heads = [], []
     for example, wording in zip(said.examples[:n], said.wordings):
@@ -146,7 +146,7 @@ def push(interview: Interview, name: str, question: Question) -> Begun:
     return Begun(begun, said.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
 
 
-def go_on(model: Contestant, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
+def go_on(model: EvaluatedPolicy, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
     """Classes [M, depths] of what a model makes of begun texts, each under its rater."""
     prompts, raters = ([one for one in each for _ in DEPTHS] for each in (begun.prompts, begun.raters))
     contexts = [prompt + tokens for prompt, tokens in zip(prompts, begun.tokens, strict=True)]
@@ -161,7 +161,7 @@ def expected(interview: Interview, question: Question, favourite: int, begun: Be
 
     Nan where people's texts that begin so are all of that class, or none, and where neither people nor the first model end them validly.
     """
-    first_name, first = next(iter(interview.subjects.items()))
+    first_name, first = next(iter(interview.policies.items()))
     texts = [first.renderer.tokenizer.decode(tokens, skip_special_tokens=True).lstrip() for tokens in begun.tokens]
     chance = share_of_people(question, favourite, texts).reshape(-1, len(DEPTHS))
     decided = np.isclose(chance, 0) | np.isclose(chance, 1)
@@ -175,11 +175,11 @@ def expected(interview: Interview, question: Question, favourite: int, begun: Be
 
 def share_of_people(question: Question, favourite: int, begins: list[str]) -> np.ndarray:
     """Share [N] of a class among people's answers that begin so, each wording of an answer alike; nan where none does, or nobody knows."""
-    if question.law is None or not len(question.texts):
+    if question.distribution is None or not len(question.texts):
         return np.full(len(begins), np.nan)
     listed = question.class_of >= 0
     texts, class_of = np.array(question.texts)[listed], question.class_of[listed]
-    weight = (question.law / np.maximum(np.bincount(class_of, minlength=len(question.law)), 1))[class_of]
+    weight = (question.distribution / np.maximum(np.bincount(class_of, minlength=len(question.distribution)), 1))[class_of]
     share = {}
     for begin in dict.fromkeys(begins):
         here = weight * np.char.startswith(texts, begin)
@@ -187,19 +187,20 @@ def share_of_people(question: Question, favourite: int, begins: list[str]) -> np
     return np.array([share[begin] for begin in begins])
 
 
-def draw_others(model: Contestant, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
-    """For each begun text a likely next token other than the one said and the end, drawn from the model's law for nobody in particular."""
+def draw_others(model: EvaluatedPolicy, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
+    """For each begun text a likely next token other than the one said and the end, drawn from the model's distribution for nobody in
+    particular."""
     # Without min_p, which may leave a model nothing but the token said.
     plain = replace(model, min_p=0.0, temperature=1.0)
-    at_once = max(1, LAW_ENTRIES // model.policy.lm.config.vocab_size)
+    at_once = max(1, DISTRIBUTION_ENTRIES // model.policy.lm.config.vocab_size)
     drawn: list[int] = []
     for start in range(0, len(said), at_once):
         part = contexts[start : start + at_once]
-        laws = plain.next_laws(part, [Rater("none", None)] * len(part))
-        laws[np.arange(len(part)), said[start : start + at_once]] = -np.inf
-        laws[:, model.renderer.tokenizer.eos_token_id] = -np.inf
-        laws[laws < laws.max(1, keepdims=True) + np.log(LIKELY)] = -np.inf
-        drawn += (laws + rng.gumbel(size=laws.shape)).argmax(1).tolist()
+        distributions = plain.next_distributions(part, [Rater("none", None)] * len(part))
+        distributions[np.arange(len(part)), said[start : start + at_once]] = -np.inf
+        distributions[:, model.renderer.tokenizer.eos_token_id] = -np.inf
+        distributions[distributions < distributions.max(1, keepdims=True) + np.log(LIKELY)] = -np.inf
+        drawn += (distributions + rng.gumbel(size=distributions.shape)).argmax(1).tolist()
     return drawn
 
 

@@ -96,7 +96,7 @@ def persons(interview: Interview) -> list[Question]:
 
 def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.ndarray:
     """Classes [R, Q] of what the raters of `Interview.said` answer when they are asked once more."""
-    model, raters = interview.subjects[name], interview.raters(name, interview.draws)
+    model, raters = interview.policies[name], interview.raters(name, interview.draws)
     columns = []
     for question in questions:
         rng = interview.rng("again", question.key)

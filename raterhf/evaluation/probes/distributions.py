@@ -1,4 +1,4 @@
-"""Samples of answers to closed questions, as laws: read off the model where its answers are listed, else counted from draws."""
+"""Samples of answers to closed questions, as distributions: read off the model where its answers are listed, else counted from draws."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from raterhf.evaluation.probes.measure import CannotMeasure
 
 
 @dataclass(frozen=True)
-class Laws:
-    """For each question p [R, K + 1] of R rows: draws as ones, or one exact law. `draws` is None where laws are exact.
+class Distributions:
+    """For each question p [R, K + 1] of R rows: draws as ones, or one exact distribution. `draws` is None where distributions are exact.
 
-    `floors` are, where a question's law is known, the tv of the best learner from as many labels, with as many draws.
+    `floors` are, where a question's distribution is known, the tv of the best learner from as many labels, with as many draws.
     """
 
     questions: list[Question]
@@ -26,20 +26,22 @@ class Laws:
         return len(self.p[0])
 
     def mean(self, i: int, rows: np.ndarray) -> np.ndarray:
-        """Law [K + 1] of question i over these rows."""
+        """Distribution [K + 1] of question i over these rows."""
         return self.p[i][rows].mean(0)
 
 
-def laws_of(interview: Interview, name: str, questions: list[Question]) -> Laws:
-    """Laws for closed questions: of a model without raters read off it, where all can be, else counted from draws.
+def distributions_of(interview: Interview, name: str, questions: list[Question]) -> Distributions:
+    """Distributions for closed questions: of a model without raters read off it, where all can be, else counted from draws.
 
-    Of raters, exact laws of a few would have a floor of their own.
+    Of raters, exact distributions of a few would have a floor of their own.
 
     CannotMeasure where nothing valid was said to a question, or with fewer draws than classes.
     """
     if interview.without_raters(name):
         try:
-            return Laws(questions, [interview.law(name, q)[None] for q in questions], None, _floors(interview, name, questions, None))
+            return Distributions(
+                questions, [interview.distribution(name, q)[None] for q in questions], None, _floors(interview, name, questions, None)
+            )
         except CannotMeasure:
             pass  # not listed, or not said as listed: counted
     drawn = []
@@ -52,22 +54,22 @@ def laws_of(interview: Interview, name: str, questions: list[Question]) -> Laws:
                 f"{question.key}: {len(classes)} draws for {len(question.classes)} classes; raise -n to {len(question.classes)}"
             )
         drawn.append(np.eye(len(question.classes) + 1)[classes])  # -1 is the last
-    return Laws(questions, drawn, len(drawn[0]), _floors(interview, name, questions, len(drawn[0])))
+    return Distributions(questions, drawn, len(drawn[0]), _floors(interview, name, questions, len(drawn[0])))
 
 
 def _floors(interview: Interview, name: str, questions: list[Question], draws: int | None) -> list[float | None]:
     """Models learned from labels; people know."""
     labels = {} if name == PEOPLE else interview.labels
     rng = interview.rng("floors")
-    return [None if q.law is None else metrics.tv_floor(q.law, labels.get(q.key), draws, rng, 500) for q in questions]
+    return [None if q.distribution is None else metrics.tv_floor(q.distribution, labels.get(q.key), draws, rng, 500) for q in questions]
 
 
-def etv(laws: Laws, i: int, rows: np.ndarray) -> float:
-    """tv of question i, whose law is known, minus its floor."""
-    return metrics.tv(laws.mean(i, rows), laws.questions[i].law) - laws.floors[i]
+def etv(distributions: Distributions, i: int, rows: np.ndarray) -> float:
+    """tv of question i, whose distribution is known, minus its floor."""
+    return metrics.tv(distributions.mean(i, rows), distributions.questions[i].distribution) - distributions.floors[i]
 
 
-def gamma(laws: Laws, rows: np.ndarray) -> float:
-    """Sharpening pooled over the questions whose law is known."""
-    known = [i for i, q in enumerate(laws.questions) if q.law is not None]
-    return metrics.gamma([laws.mean(i, rows) * len(rows) for i in known], [laws.questions[i].law for i in known])
+def gamma(distributions: Distributions, rows: np.ndarray) -> float:
+    """Sharpening pooled over the questions whose distribution is known."""
+    known = [i for i, q in enumerate(distributions.questions) if q.distribution is not None]
+    return metrics.gamma([distributions.mean(i, rows) * len(rows) for i in known], [distributions.questions[i].distribution for i in known])

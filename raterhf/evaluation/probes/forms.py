@@ -1,4 +1,4 @@
-"""Probe 9, poems: do they all rhyme? The joint law of rhyme, stanzas and length of lines.
+"""Probe 9, poems: do they all rhyme? The joint distribution of rhyme, stanzas and length of lines.
 
 A form is read off the text alone, people's as well as models', with the pronunciations of the CMU dictionary (the package `pronouncing`):
 
@@ -98,22 +98,22 @@ def syllables(word: str) -> int:
 class Poems:
     """The forms of R poems on each question, as places in FORMS, -1 where a text is none.
 
-    `plain` [questions, R]; `framed` the same where the question says not to rhyme, of the questions that do. `laws` are people's laws of
-    forms and `floors` the tv of the best learner, None where nobody knows.
+    `plain` [questions, R]; `framed` the same where the question says not to rhyme, of the questions that do. `distributions` are people's
+    distributions of forms and `floors` the tv of the best learner, None where nobody knows.
     """
 
     questions: list[Question]
     plain: np.ndarray
     framed: np.ndarray | None
-    laws: list[np.ndarray | None]
+    distributions: list[np.ndarray | None]
     floors: list[float | None]
 
     @property
     def rows(self) -> int:
         return self.plain.shape[1]
 
-    def law(self, i: int, rows: np.ndarray) -> np.ndarray:
-        """Law [FORMS + 1] of the poems on question i in these rows."""
+    def distribution(self, i: int, rows: np.ndarray) -> np.ndarray:
+        """Distribution [FORMS + 1] of the poems on question i in these rows."""
         return np.bincount(self.plain[i, rows] % (len(FORMS) + 1), minlength=len(FORMS) + 1) / len(rows)  # -1 is the last
 
 
@@ -122,51 +122,52 @@ def forms_of_classes(question: Question) -> np.ndarray:
     return np.array([form_of(question.texts[int(np.flatnonzero(question.class_of == k)[0])]) for k in range(len(question.classes))], int)
 
 
-def law_of_people(question: Question) -> np.ndarray | None:
-    """People's law [FORMS] of forms where their law of classes is known."""
-    if question.law is None:
+def distribution_of_people(question: Question) -> np.ndarray | None:
+    """People's distribution [FORMS] of forms where their distribution of classes is known."""
+    if question.distribution is None:
         return None
     forms = forms_of_classes(question)
     if (forms < 0).any():
         raise CannotMeasure(f"{question.key}: the text of {question.classes[forms.argmin()]!r} is no poem of at least two lines")
-    return np.bincount(forms, weights=question.law, minlength=len(FORMS))
+    return np.bincount(forms, weights=question.distribution, minlength=len(FORMS))
 
 
 def ask(interview: Interview, name: str) -> Poems:
     questions = interview.about("poems")
     if find_spec("pronouncing") is None:
         raise CannotMeasure("rhymes need the package `pronouncing`; pip install 'raterhf[probes]'")
-    laws = [law_of_people(question) for question in questions]
-    plain = [_forms(interview, name, question, law) for question, law in zip(questions, laws)]
+    distributions = [distribution_of_people(question) for question in questions]
+    plain = [_forms(interview, name, question, distribution) for question, distribution in zip(questions, distributions)]
     # People of a world, who answer a framed question as they answer the plain one, were not asked to leave rhyme out.
     framed = [_forms(interview, name, question, None, framed=True) for question in questions if question.framed and name != PEOPLE]
     labels = {} if name == PEOPLE else interview.labels
     rng = interview.rng("poem floors")
     floors = [
-        None if law is None else metrics.tv_floor(law, labels.get(question.key), interview.draws, rng, 500)
-        for question, law in zip(questions, laws)
+        None if distribution is None else metrics.tv_floor(distribution, labels.get(question.key), interview.draws, rng, 500)
+        for question, distribution in zip(questions, distributions)
     ]
-    return Poems(questions, np.stack(plain), np.stack(framed) if framed else None, laws, floors)
+    return Poems(questions, np.stack(plain), np.stack(framed) if framed else None, distributions, floors)
 
 
-def _forms(interview: Interview, name: str, question: Question, law: np.ndarray | None, framed: bool = False) -> np.ndarray:
+def _forms(interview: Interview, name: str, question: Question, distribution: np.ndarray | None, framed: bool = False) -> np.ndarray:
     """The forms [R] of what was said: a known text's is its class's, whatever it is put in; another text's is its own."""
     answers = interview.said(name, question, framed)
     of_class = forms_of_classes(question)
     forms = np.array([of_class[k] if k >= 0 else form_of(text) for text, k in zip(answers.texts, answers.classes)])
     if not (forms >= 0).any():
         raise CannotMeasure(f"{question.key}: none of {len(forms)} answers of {name} is a poem of at least two lines")
-    at_least = len(FORMS) if law is None else np.count_nonzero(law)
+    at_least = len(FORMS) if distribution is None else np.count_nonzero(distribution)
     if len(forms) < at_least:
         raise CannotMeasure(f"{question.key}: {len(forms)} draws for {at_least} forms; raise -n")
     return forms
 
 
 def figures(poems: Poems, rows: np.ndarray) -> dict[str, float]:
-    """Means over questions. `etv` and `entropy_ratio` where people's law is known; `still_rhymes` where rhyme was to be left out."""
+    """Means over questions. `etv` and `entropy_ratio` where people's distribution is known; `still_rhymes` where rhyme was to be left
+    out."""
     found: dict[str, list[float]] = {}
     for i in range(len(poems.questions)):
-        p, q = poems.law(i, rows), poems.laws[i]
+        p, q = poems.distribution(i, rows), poems.distributions[i]
         valid = 1 - p[-1]
         row = {"default_share": float(p[:-1].max()), "valid": float(valid)}
         row["forms"] = float(np.exp(metrics.entropy(p, len(rows))))
@@ -190,8 +191,8 @@ def draw(interview: Interview, samples: dict[str, Poems]) -> dict[str, str]:
 
 def _table(i: int, samples: dict[str, Poems]) -> str:
     """Shares of the forms in per cent, a row a form and a column a model, without the forms that nobody has in one poem of a hundred."""
-    laws = np.stack([poems.law(i, np.arange(poems.rows)) for poems in samples.values()])
-    shown = [k for k in np.argsort(-laws.mean(0), kind="stable") if laws[:, k].max() >= 0.01]
+    distributions = np.stack([poems.distribution(i, np.arange(poems.rows)) for poems in samples.values()])
+    shown = [k for k in np.argsort(-distributions.mean(0), kind="stable") if distributions[:, k].max() >= 0.01]
     shown = [k for k in shown if k < len(FORMS)] + [k for k in shown if k == len(FORMS)]
     labels = [*NAMES, "no poem"]
     left, high = 6 + LETTER * max(len(labels[k]) for k in shown), 22
@@ -199,8 +200,8 @@ def _table(i: int, samples: dict[str, Poems]) -> str:
     figure, (ax,) = canvas(WIDTH, top + high * len(shown) + 6, left, right=34, top=top, bottom=6)
     for x, name in enumerate(samples):
         for y, k in enumerate(shown):
-            ax.add_patch(Rectangle((x, y), 0.94, 0.9, color=policy_colour(name), alpha=0.08 + 0.72 * laws[x, k], linewidth=0))
-            ax.text(x + 0.47, y + 0.47, f"{100 * laws[x, k]:.0f}", ha="center", va="center")
+            ax.add_patch(Rectangle((x, y), 0.94, 0.9, color=policy_colour(name), alpha=0.08 + 0.72 * distributions[x, k], linewidth=0))
+            ax.text(x + 0.47, y + 0.47, f"{100 * distributions[x, k]:.0f}", ha="center", va="center")
         ax.text(x + 0.4, -0.15, policy_name(name), rotation=60, ha="left", va="bottom", rotation_mode="anchor", color=policy_colour(name))
     ax.set(xlim=(0, len(samples)), ylim=(len(shown), 0))
     ax.spines["bottom"].set_visible(False)

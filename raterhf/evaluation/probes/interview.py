@@ -13,16 +13,16 @@ from typing import Protocol
 import numpy as np
 
 from raterhf.data.example import Example
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.raters.pool import Rater
 
 PEOPLE = "population"
-MIN_CAPTURED = 0.9  # of the probability must lie on a question's listed texts for its law to be read off them
+MIN_CAPTURED = 0.9  # of the probability must lie on a question's listed texts for its distribution to be read off them
 
 
 class Question(Protocol):
-    """What a probe asks. `classes` is empty where any answer may be given; `law` [K] is None where nobody knows it.
+    """What a probe asks. `classes` is empty where any answer may be given; `distribution` [K] is None where nobody knows it.
 
     `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
     `topic` is what probes know the question by: numbers, dice, odd, jokes, poems, stories. `framed` are wordings that put it at one remove;
@@ -35,7 +35,7 @@ class Question(Protocol):
     prompts: list[str]
     framed: list[str]
     classes: list[str]
-    law: np.ndarray | None
+    distribution: np.ndarray | None
     texts: list[str]
     class_of: np.ndarray
 
@@ -68,7 +68,7 @@ class Interview:
     drawn.
     """
 
-    subjects: dict[str, Contestant]
+    policies: dict[str, EvaluatedPolicy]
     questions: Sequence[Question]
     people: dict[str, Answers] = field(default_factory=dict)
     draws: int = 1000
@@ -94,14 +94,14 @@ class Interview:
         return [q for q in self.questions if not self.labels or q.key in self.labels]
 
     def without_raters(self, name: str) -> bool:
-        return name != PEOPLE and self.subjects[name].draws == "none"
+        return name != PEOPLE and self.policies[name].draws == "none"
 
     def raters(self, name: str, n: int) -> list[Rater]:
-        return self.subjects[name].raters(n, self.seed)
+        return self.policies[name].raters(n, self.seed)
 
     def prompt(self, name: str, text: str) -> str | list[dict]:
         """The prompt as this model is asked: a conversation where it was trained on conversations."""
-        chat = self.subjects[name].renderer.tokenizer.chat_template
+        chat = self.policies[name].renderer.tokenizer.chat_template
         return [{"role": "user", "content": text}] if chat and not self.verbatim else text
 
     def said(self, name: str, question: Question, framed: bool = False) -> Answers:
@@ -116,29 +116,29 @@ class Interview:
                 raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
             asked = [wordings[i] for i in rng.integers(len(wordings), size=self.draws)]
             prompts = [self.prompt(name, wording) for wording in asked]
-            model = self.subjects[name]
+            model = self.policies[name]
             examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
             texts = model.texts(examples)
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]
 
-    def law(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
-        """Law [K + 1] of a model without raters, the last entry what is invalid, read off the listed texts (EOS included) in all plain
-        wordings. CannotMeasure where less than `captured` of the probability is on listed texts.
+    def distribution(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
+        """Distribution [K + 1] of a model without raters, the last entry what is invalid, read off the listed texts (EOS included) in all
+        plain wordings. CannotMeasure where less than `captured` of the probability is on listed texts.
         """
         if not len(question.texts):
-            raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no law can be read off them")
-        model, k = self.subjects[name], len(question.classes)
+            raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no distribution can be read off them")
+        model, k = self.policies[name], len(question.classes)
         prompts = [self.prompt(name, wording) for wording in plain(question)]
         examples = [model.renderer.example(prompt, text) for prompt in prompts for text in question.texts]
         (nobody,) = model.raters(1, self.seed)
         probability = np.exp(model.log_probs(examples, [nobody] * len(examples), as_sampled=True)) / len(prompts)
         place = np.where(question.class_of < 0, k, question.class_of)
-        law = np.bincount(np.tile(place, len(prompts)), weights=probability, minlength=k + 1)
-        if (listed := law.sum()) < captured:
+        distribution = np.bincount(np.tile(place, len(prompts)), weights=probability, minlength=k + 1)
+        if (listed := distribution.sum()) < captured:
             raise CannotMeasure(f"{question.key}: {name} puts {listed:.2f} of its probability on the listed texts, less than {captured}")
-        law[-1] += max(1 - listed, 0)  # what is not listed is invalid; the sum may be above 1 by rounding
-        return law / law.sum()
+        distribution[-1] += max(1 - listed, 0)  # what is not listed is invalid; the sum may be above 1 by rounding
+        return distribution / distribution.sum()
 
 
 def plain(question: Question) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from raterhf.data import prepare
 from raterhf.errors import UserError
-from raterhf.evaluation.policies import Contestant, load_contestant, of_recipe
+from raterhf.evaluation.policies import EvaluatedPolicy, load_evaluated, of_recipe
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Question
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.recipe import Recipe, load_recipe
@@ -28,24 +28,24 @@ def load_interview(paths: list[str], draws: int, seed: int, questions: Sequence[
     run = Path(paths[0])
     if len(paths) == 1 and (recipe := recipe_of(run)):
         return of_run(recipe, run, draws, seed, questions)
-    subjects = dict(_plain(path) for path in paths)
-    if len(subjects) < len(paths):
-        raise UserError(f"{len(paths)} models have {len(subjects)} names; name each, as in base=FOLDER vanilla=FOLDER")
+    policies = dict(_plain(path) for path in paths)
+    if len(policies) < len(paths):
+        raise UserError(f"{len(paths)} models have {len(policies)} names; name each, as in base=FOLDER vanilla=FOLDER")
     # What models are read under is the first: the one that is called base, wherever it was named.
-    subjects = {name: subjects[name] for name in sorted(subjects, key=lambda name: name != "base")}
-    return Interview(subjects, questions or shipped_questions(), {}, draws, seed), None
+    policies = {name: policies[name] for name in sorted(policies, key=lambda name: name != "base")}
+    return Interview(policies, questions or shipped_questions(), {}, draws, seed), None
 
 
 def of_run(recipe: Recipe, run: Path, draws: int, seed: int, questions: Sequence[Question] = ()) -> tuple[Interview, World | None]:
     """The models of a run folder, asked these questions, or its world's, or those that come with the project."""
-    subjects = subjects_of(recipe, run)
-    if not subjects:
+    policies = policies_of(recipe, run)
+    if not policies:
         raise UserError(f"{run} has no trained model yet; run `raterhf train` or `raterhf compare` with its recipe first")
     if questions or recipe.data.world is None:
-        return Interview(subjects, questions or shipped_questions(), {}, draws, seed, run=run), None
+        return Interview(policies, questions or shipped_questions(), {}, draws, seed, run=run), None
     world = load_world(recipe.data.world)
     people, labels = said_by_people(world, draws, seed), count_labels(recipe, world)
-    return Interview(subjects, world.questions, people, draws, seed, labels, run), world
+    return Interview(policies, world.questions, people, draws, seed, labels, run), world
 
 
 def seeds_of_one_recipe(runs: list[str]) -> None:
@@ -83,7 +83,7 @@ def recipe_of(run: Path) -> Recipe | None:
     return None
 
 
-def subjects_of(recipe: Recipe, run: Path) -> dict[str, Contestant]:
+def policies_of(recipe: Recipe, run: Path) -> dict[str, EvaluatedPolicy]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
     start = run / start_folder(recipe).name
     folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
@@ -111,7 +111,7 @@ def said_by_people(world: World, n: int, seed: int) -> dict[str, Answers]:
     }  # fmt: skip
 
 
-def _plain(path: str) -> tuple[str, Contestant]:
+def _plain(path: str) -> tuple[str, EvaluatedPolicy]:
     # A folder's own name may have an equals sign in it, as a sweep's has.
     name, _, folder = ("", "", path) if Path(path).exists() else path.partition("=")
     folder = Path(folder or name)
@@ -128,7 +128,7 @@ def _plain(path: str) -> tuple[str, Contestant]:
     if not folder.is_dir() and not on_hub:
         raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
     draws = "new" if (folder / "raters.json").is_file() else "none"
-    model = load_contestant(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
+    model = load_evaluated(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
     window = min(MAX_LENGTH, getattr(model.policy.lm.config, "max_position_embeddings", None) or MAX_LENGTH)
     # A prompt and its answer share the window: half of it is enough for either.
     model.max_new_tokens = min(MAX_NEW_TOKENS, window // 2)

@@ -4,8 +4,8 @@ The tree of all answers to one wording of a question is grown with exact probabi
 with fictitious raters their mixture. Its leaves are finished texts. After "loom" of Reynolds and McDonell (2021), Multiversal views on
 language models, and the branching factor of Yang and Holtzman (2025), How alignment shrinks the generative horizon.
 
-Rows are raters; a model without raters has one row, exact. People's tree holds the texts of their answers, with their law where a world
-knows it, else as often as they were said; it is cut into the first model's tokens.
+Rows are raters; a model without raters has one row, exact. People's tree holds the texts of their answers, with their distribution where a
+world knows it, else as often as they were said; it is cut into the first model's tokens.
 """
 
 from dataclasses import dataclass
@@ -74,8 +74,8 @@ def ask(interview: Interview, name: str) -> Leaves:
         reference.append(np.array([against.get(text, 0.0) for text in own]))
         compared.append(min(sum(against.values()), finished[-1].sum(1).mean()) >= ENOUGH)
     one = None
-    if name != PEOPLE and interview.subjects[name].draws == "new":
-        model = interview.subjects[name]
+    if name != PEOPLE and interview.policies[name].draws == "new":
+        model = interview.policies[name]
         one = grow(model, interview.prompt(name, questions[0].prompts[0]), [model.pool.fictitious(SHOWN_RATER)])
     return Leaves(questions, finished, leaves, answers, reference, compared, trees, one)
 
@@ -86,27 +86,27 @@ def _tree(interview: Interview, name: str, question: Question) -> Tree:
 
     key = ("tree", name, question.key)
     if key not in interview.kept:
-        model = interview.subjects[name]
+        model = interview.policies[name]
         raters = interview.raters(name, 1 if model.draws == "none" else RATERS)
         interview.kept[key] = grow(model, interview.prompt(name, question.prompts[0]), raters)
     return interview.kept[key]
 
 
 def _people_tree(interview: Interview, question: Question) -> Tree:
-    """Texts as people put them: with the law of their classes, where it is known, else one row a person."""
+    """Texts as people put them: with the distribution of their classes, where it is known, else one row a person."""
     said = interview.people[question.key]
-    first = next(iter(interview.subjects.values()))
+    first = next(iter(interview.policies.values()))
     head = first.renderer.prompt(question.prompts[0])
     tokens = {text: first.renderer.example(question.prompts[0], text).ids[len(head) : -1] for text in set(said.texts)}
-    if question.law is None:
+    if question.distribution is None:
         return of_endings((tokens[text], row) for text, row in zip(said.texts, np.eye(said.rows)))
     texts = {k: text for k, text in zip(said.classes.tolist(), said.texts) if k >= 0}
-    return of_endings((tokens[text], question.law[k : k + 1]) for k, text in sorted(texts.items()))
+    return of_endings((tokens[text], question.distribution[k : k + 1]) for k, text in sorted(texts.items()))
 
 
 def _by_text(interview: Interview, name: str, tree: Tree) -> dict[str, np.ndarray]:
     """Probabilities [R] of finished texts: one text may be said in several tokenisations, and models differ in their tokens."""
-    model = next(iter(interview.subjects.values())) if name == PEOPLE else interview.subjects[name]
+    model = next(iter(interview.policies.values())) if name == PEOPLE else interview.policies[name]
     found: dict[str, np.ndarray] = {}
     for path, probability in tree.ended.items():
         text = model.renderer.tokenizer.decode(path, skip_special_tokens=True).strip()
@@ -125,7 +125,7 @@ def _by_class(question: Question, texts: list[str], finished: np.ndarray) -> np.
 
 
 def _reference(interview: Interview, question: Question) -> dict[str, float]:
-    name = PEOPLE if question.key in interview.people else next(iter(interview.subjects))
+    name = PEOPLE if question.key in interview.people else next(iter(interview.policies))
     texts = _by_text(interview, name, _tree(interview, name, question))
     return {text: float(probability.mean()) for text, probability in texts.items()}
 
@@ -162,7 +162,7 @@ def draw(interview: Interview, samples: dict[str, Leaves]) -> dict[str, str]:
 
 def boxes(interview: Interview, name: str, tree: Tree) -> list[Box]:
     """Where each stretch of tokens without a branch stands: its column, its top and its height in shares of the whole, and its text."""
-    model = next(iter(interview.subjects.values())) if name == PEOPLE else interview.subjects[name]
+    model = next(iter(interview.policies.values())) if name == PEOPLE else interview.policies[name]
     decode = model.renderer.tokenizer.decode
     mass = {path: float(p.mean()) for path, p in tree.begun.items()}
     ends = {path: float(p.mean()) for path, p in tree.ended.items()}

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from raterhf.evaluation import metrics
-from raterhf.evaluation.probes.distributions import Laws, etv, gamma, laws_of
+from raterhf.evaluation.probes.distributions import Distributions, distributions_of, etv, gamma
 from raterhf.evaluation.probes.interview import PEOPLE, Interview
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.reports.style import WIDTH, canvas, colour, policy_colour, policy_name, svg_text
@@ -13,42 +13,42 @@ FAMOUS = ("42", "97", "37", "7")  # the favourites of language models and of peo
 BAND = 0.95
 
 
-def ask(interview: Interview, name: str) -> Laws:
-    return laws_of(interview, name, interview.about("numbers"))
+def ask(interview: Interview, name: str) -> Distributions:
+    return distributions_of(interview, name, interview.about("numbers"))
 
 
-def figures(laws: Laws, rows: np.ndarray) -> dict[str, float]:
+def figures(distributions: Distributions, rows: np.ndarray) -> dict[str, float]:
     """etv where the population is known; entropy against it, or against even odds where it is not; the shares of the top answer and of
     famous numbers, means over questions.
     """
     found: dict[str, list[float]] = {}
-    for i, question in enumerate(laws.questions):
-        p, k = laws.mean(i, rows), len(question.classes)
-        q = np.full(k, 1 / k) if question.law is None else question.law
-        row = {"etv": etv(laws, i, rows)} if question.law is not None else {}
-        row["entropy_ratio"] = metrics.entropy_ratio(p, q, None if laws.draws is None else len(rows))
+    for i, question in enumerate(distributions.questions):
+        p, k = distributions.mean(i, rows), len(question.classes)
+        q = np.full(k, 1 / k) if question.distribution is None else question.distribution
+        row = {"etv": etv(distributions, i, rows)} if question.distribution is not None else {}
+        row["entropy_ratio"] = metrics.entropy_ratio(p, q, None if distributions.draws is None else len(rows))
         row |= {"top_share": float(p[:-1].max()), "valid": 1 - float(p[-1])}
         row |= {f"share_{n}": float(p[question.classes.index(n)]) for n in FAMOUS if n in question.classes and k > 50}
         for figure, value in row.items():
             found.setdefault(figure, []).append(value)
     means = {figure: float(np.mean(values)) for figure, values in found.items()}
-    return means | {"gamma": gamma(laws, rows)} if "etv" in means else means
+    return means | {"gamma": gamma(distributions, rows)} if "etv" in means else means
 
 
-def draw(interview: Interview, samples: dict[str, Laws]) -> dict[str, str]:
+def draw(interview: Interview, samples: dict[str, Distributions]) -> dict[str, str]:
     """A stem for each number, a row for each model; the band holds 95 % of what as many draws from the population give."""
     questions = next(iter(samples.values())).questions
     return {question.key: _stems(interview, i, samples) for i, question in enumerate(questions)}
 
 
-def _stems(interview: Interview, i: int, samples: dict[str, Laws]) -> str:
+def _stems(interview: Interview, i: int, samples: dict[str, Distributions]) -> str:
     question = next(iter(samples.values())).questions[i]
     k = len(question.classes)
-    q = np.full(k, 1 / k) if question.law is None else question.law
+    q = np.full(k, 1 / k) if question.distribution is None else question.distribution
     figure, axes = canvas(WIDTH, 44 + 66 * len(samples), 34, right=10, top=24, bottom=20, rows=len(samples))
-    laws = {name: s.mean(i, np.arange(s.rows)) for name, s in samples.items()}
-    ceiling = 1.6 * max(q.max(), laws.get(PEOPLE, q)[:-1].max())
-    for ax, (name, p) in zip(axes, laws.items(), strict=True):
+    distributions = {name: s.mean(i, np.arange(s.rows)) for name, s in samples.items()}
+    ceiling = 1.6 * max(q.max(), distributions.get(PEOPLE, q)[:-1].max())
+    for ax, (name, p) in zip(axes, distributions.items(), strict=True):
         n = interview.draws
         drawn = interview.rng(7, i).multinomial(n, q, size=500) / n
         low, high = np.quantile(drawn, [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)

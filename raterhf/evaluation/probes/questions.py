@@ -1,8 +1,8 @@
 """The questions that come with the project for any language model, and how an answer in free text is read.
 
 `data/probes/*.yaml` hold lists of questions: `key`, `topic`, `prompts`, and, where there are any, `framed` wordings, `answers` (a list of
-classes, or `{range: [low, high]}`), `law` of a perfect sampler over them, `pattern` (a regular expression whose first match in the answer
-is the class; without it the class is the first one that stands in the answer as words of its own).
+classes, or `{range: [low, high]}`), `distribution` of a perfect sampler over them, `pattern` (a regular expression whose first match in the
+answer is the class; without it the class is the first one that stands in the answer as words of its own).
 """
 
 import re
@@ -16,7 +16,7 @@ import yaml
 
 from raterhf.errors import UserError
 
-REQUIRED, OPTIONAL = {"key", "topic", "prompts"}, {"framed", "answers", "law", "pattern"}
+REQUIRED, OPTIONAL = {"key", "topic", "prompts"}, {"framed", "answers", "distribution", "pattern"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Asked:
     prompts: list[str]
     framed: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
-    law: np.ndarray | None = None
+    distribution: np.ndarray | None = None
     pattern: str = ""
     kind: str = ""
 
@@ -65,7 +65,7 @@ def shipped_questions() -> list[Asked]:
 
 
 def read_questions(path: Path) -> list[Asked]:
-    """The questions of one file. Raises UserError where it is no list of questions, and for a law or a field that does not fit."""
+    """The questions of one file. Raises UserError where it is no list of questions, and for a distribution or a field that does not fit."""
     try:
         rows = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -91,7 +91,12 @@ def _read(path: Path, number: int, row: dict) -> Asked:
         answers = range(span[0], span[1] + 1)
     if not isinstance(answers, (list, range)):
         raise UserError(f"{path}: {row['key']}: answers is {answers!r}; give a list, or {{range: [low, high]}}")
-    law = np.array(row["law"], float) if "law" in row else None
-    if law is not None and (len(law) != len(answers) or abs(law.sum() - 1) > 1e-6):
-        raise UserError(f"{path}: {row['key']}: the law has {len(law)} entries that sum to {law.sum():.6f}, for {len(answers)} answers")
-    return Asked(row["key"], row["topic"], row["prompts"], row.get("framed", []), [str(a) for a in answers], law, row.get("pattern", ""))
+    distribution = np.array(row["distribution"], float) if "distribution" in row else None
+    if distribution is not None and (len(distribution) != len(answers) or abs(distribution.sum() - 1) > 1e-6):
+        raise UserError(
+            f"{path}: {row['key']}: the distribution has {len(distribution)} entries "
+            f"that sum to {distribution.sum():.6f}, for {len(answers)} answers"
+        )
+    return Asked(
+        row["key"], row["topic"], row["prompts"], row.get("framed", []), [str(a) for a in answers], distribution, row.get("pattern", "")
+    )

@@ -118,8 +118,8 @@ def standing_for(question: Question, answers: Answers) -> list[str]:
 @torch.no_grad()
 def embed(interview: Interview, questions: Sequence[Question], texts: Sequence[list[str]]) -> list[np.ndarray]:
     """Places [U, d] of texts of each question: the first model's mean last hidden states over the completion."""
-    name = next(iter(interview.subjects))
-    model = interview.subjects[name]
+    name = next(iter(interview.policies))
+    model = interview.policies[name]
     examples = []
     for question, said in zip(questions, texts, strict=True):
         head = model.renderer.prompt(interview.prompt(name, question.prompts[0]))

@@ -2,14 +2,14 @@
 
 After Lin et al. (2023), The unlocking spell on base LLMs, who find that alignment changes few tokens, mostly early ones: read what a tuned
 model says under the base model (the first one asked), position by position. A token is unshifted where the base model too thinks it the
-likeliest, shifted where it is not among its three likeliest. All laws here are the models' own, without min_p and temperature.
+likeliest, shifted where it is not among its three likeliest. All distributions here are the models' own, without min_p and temperature.
 
-A model with raters has two laws: that of the rater who speaks (`kl`) and that of a fresh rater who has said the same so far, the mixture of
-raters weighted by how likely each was to say it (`kl_mixture`). A person differs from the base model more than the crowd does.
+A model with raters has two distributions: that of the rater who speaks (`kl`) and that of a fresh rater who has said the same so far, the
+mixture of raters weighted by how likely each was to say it (`kl_mixture`). A person differs from the base model more than the crowd does.
 
 Forced: the base model is given the first tokens of an answer and goes on by itself; the fewest after which more than half of `DRAWS` of its
 texts end in the answer's class. Draws make that a little early, for every model alike; its control is the base model's own answers forced
-on it. People's answers are cut into the base model's tokens; they have ranks and forced tokens, but no law of the next token.
+on it. People's answers are cut into the base model's tokens; they have ranks and forced tokens, but no distribution of the next token.
 
 Rows are raters, or draws, or people, each with one answer to one question of each topic.
 """
@@ -22,12 +22,12 @@ import numpy as np
 from scipy.special import logsumexp
 
 from raterhf.data.example import Example
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.multiverse import TOPICS, one_of_each
 from raterhf.evaluation.probes.probe import Probe
-from raterhf.evaluation.probes.tree import LAW_ENTRIES, Path
+from raterhf.evaluation.probes.tree import DISTRIBUTION_ENTRIES, Path
 from raterhf.raters.pool import Rater
 from raterhf.reports.bands import bands_plot
 
@@ -80,16 +80,16 @@ class Said:
 
 
 def ask(interview: Interview, name: str) -> Read:
-    base_name, base = next(iter(interview.subjects.items()))
+    base_name, base = next(iter(interview.policies.items()))
     questions = one_of_each(interview, TOPICS)
     if name == PEOPLE:
         questions = [q for q in questions if q.key in interview.people]
         if not questions:
             raise CannotMeasure(f"nobody was asked about {', '.join(TOPICS)}")
-    elif interview.subjects[name].renderer.tokenizer.get_vocab() != base.renderer.tokenizer.get_vocab():
+    elif interview.policies[name].renderer.tokenizer.get_vocab() != base.renderer.tokenizer.get_vocab():
         raise CannotMeasure(f"{name}: its tokens are not those of {base_name}, under which they are read")
     answers = [_answers(interview, name, question) for question in questions]
-    read = [read_laws(interview, name, said) for said in answers]
+    read = [read_distributions(interview, name, said) for said in answers]
     forced = [force(interview, question, said) for question, said in zip(questions, answers)]
     length = np.array([[len(tokens) for tokens in said.tokens] for said in answers]).T
     rank, kl, mixture = (None if one[0] is None else np.stack(one, 1) for one in zip(*read))
@@ -102,77 +102,78 @@ def _answers(interview: Interview, name: str, question: Question) -> Said:
     if name != PEOPLE:
         tokens = [example.ids[example.prompt_length :] for example in said.examples[:n]]
         return Said(said.wordings[:n], tokens, said.classes[:n], interview.raters(name, interview.draws)[:n])
-    renderer = next(iter(interview.subjects.values())).renderer
+    renderer = next(iter(interview.policies.values())).renderer
     wordings = [question.prompts[i % len(question.prompts)] for i in range(n)]
     examples = [renderer.example(wording, text) for wording, text in zip(wordings, said.texts)]
     return Said(wordings, [example.ids[example.prompt_length :] for example in examples], said.classes[:n], None)
 
 
-def read_laws(interview: Interview, name: str, said: Said) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Rank of each token under the base model, KL of its speaker's law to the base model's and that of the mixture, each [M, positions]."""
+def read_distributions(interview: Interview, name: str, said: Said) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Rank of each token under the base model, KL of its speaker's distribution to the base model's and that of the mixture, each [M,
+    positions]."""
     places = [(i, p) for i, tokens in enumerate(said.tokens) for p, t in enumerate(POSITIONS) if t < len(tokens)]
     # Answers that have begun alike stand together, so that one pass serves them.
     places.sort(key=lambda at: (POSITIONS[at[1]], said.wordings[at[0]], said.tokens[at[0]][: POSITIONS[at[1]]]))
-    base_name, base = next(iter(interview.subjects.items()))
+    base_name, base = next(iter(interview.policies.items()))
     base = replace(base, min_p=0.0, temperature=1.0)
-    model = None if name == PEOPLE else replace(interview.subjects[name], min_p=0.0, temperature=1.0)
+    model = None if name == PEOPLE else replace(interview.policies[name], min_p=0.0, temperature=1.0)
     mixed = model is not None and model.draws != "none"
     crowd = interview.raters(name, len(said.tokens) + RATERS)[-RATERS:] if mixed else []
     rank, kl, mixture = (np.full((len(said.tokens), len(POSITIONS)), np.nan) for _ in range(3))
-    at_once = max(1, LAW_ENTRIES // (max(1, len(crowd)) * base.policy.lm.config.vocab_size))
+    at_once = max(1, DISTRIBUTION_ENTRIES // (max(1, len(crowd)) * base.policy.lm.config.vocab_size))
     for start in range(0, len(places), at_once):
         part = places[start : start + at_once]
         row, position = np.array(part).T
         begun = [said.tokens[i][: POSITIONS[p]] for i, p in part]
         wordings = [said.wordings[i] for i in row]
-        under = _next_laws(base, [base.renderer.prompt(interview.prompt(base_name, w)) + b for w, b in zip(wordings, begun)], None)
+        under = _next_distributions(base, [base.renderer.prompt(interview.prompt(base_name, w)) + b for w, b in zip(wordings, begun)], None)
         token = [said.tokens[i][POSITIONS[p]] for i, p in part]
         rank[row, position] = 1 + (under > under[np.arange(len(part)), token, None]).sum(1)
         if model is None:
             continue
         who = [said.raters[i] for i in row]
         heads = [model.renderer.prompt(interview.prompt(name, w), rater.text) for w, rater in zip(wordings, who)]
-        kl[row, position] = divergence(_next_laws(model, [head + b for head, b in zip(heads, begun)], who), under)
+        kl[row, position] = divergence(_next_distributions(model, [head + b for head, b in zip(heads, begun)], who), under)
         if mixed:
             prompts = [interview.prompt(name, w) for w in wordings]
-            mixture[row, position] = divergence(mixture_laws(model, prompts, begun, crowd), under)
+            mixture[row, position] = divergence(mixture_distributions(model, prompts, begun, crowd), under)
     return (rank, None, None) if model is None else (rank, kl, mixture if mixed else kl)
 
 
-def _next_laws(model: Contestant, contexts: list[Path], raters: list[Rater] | None) -> np.ndarray:
-    """Log-laws [N, V]; what is asked twice is read once."""
+def _next_distributions(model: EvaluatedPolicy, contexts: list[Path], raters: list[Rater] | None) -> np.ndarray:
+    """Log-distributions [N, V]; what is asked twice is read once."""
     raters = raters or [NOBODY] * len(contexts)
     place: dict[tuple[Path, str], int] = {}
     row = [place.setdefault((context, rater.id), len(place)) for context, rater in zip(contexts, raters)]
     first = np.unique(row, return_index=True)[1]
-    return model.next_laws([contexts[i] for i in first], [raters[i] for i in first])[row]
+    return model.next_distributions([contexts[i] for i in first], [raters[i] for i in first])[row]
 
 
-def mixture_laws(model: Contestant, prompts: list[str | list[dict]], begun: list[Path], crowd: list[Rater]) -> np.ndarray:
-    """Log-laws [N, V] of the next token of a fresh rater who has begun so: raters weigh as they are likely to have."""
+def mixture_distributions(model: EvaluatedPolicy, prompts: list[str | list[dict]], begun: list[Path], crowd: list[Rater]) -> np.ndarray:
+    """Log-distributions [N, V] of the next token of a fresh rater who has begun so: raters weigh as they are likely to have."""
     place: dict[tuple[str, Path], int] = {}
     row = [place.setdefault((str(prompt), b), len(place)) for prompt, b in zip(prompts, begun)]
     first = np.unique(row, return_index=True)[1]
     heads = [model.renderer.prompt(prompts[i], rater.text) for i in first for rater in crowd]
     texts = [Example(head + begun[i], len(head)) for head, i in zip(heads, np.repeat(first, len(crowd)))]
     who = crowd * len(first)
-    laws = model.next_laws([text.ids for text in texts], who).reshape(len(first), len(crowd), -1)
+    distributions = model.next_distributions([text.ids for text in texts], who).reshape(len(first), len(crowd), -1)
     weights = np.zeros(len(texts))
     spoken = [i for i, text in enumerate(texts) if len(text) > text.prompt_length]
     if spoken:
         weights[spoken] = model.log_probs([texts[i] for i in spoken], [who[i] for i in spoken])
     weights = weights.reshape(len(first), len(crowd), 1)
-    return logsumexp(laws + weights - logsumexp(weights, axis=1, keepdims=True), axis=1)[row]
+    return logsumexp(distributions + weights - logsumexp(weights, axis=1, keepdims=True), axis=1)[row]
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """KL(p || q) [N] in nats of log-laws [N, V]."""
+    """KL(p || q) [N] in nats of log-distributions [N, V]."""
     return (np.exp(p) * (p - q)).sum(1)
 
 
 def force(interview: Interview, question: Question, said: Said) -> np.ndarray:
     """The fewest first tokens [M] of each answer after which the base model's texts mostly end in its class; nan where it has none."""
-    base_name, base = next(iter(interview.subjects.items()))
+    base_name, base = next(iter(interview.policies.items()))
     fewest = np.where(said.classes >= 0, [float(len(tokens)) for tokens in said.tokens], np.nan)
     rng = interview.rng("force", question.key)
     waiting = np.flatnonzero(said.classes >= 0)
@@ -217,8 +218,10 @@ def draw(interview: Interview, samples: dict[str, Read]) -> dict[str, str]:
     counted = {t: str(t) for t in shown[::2]}
     numbered = {t: str(t + 1) for t in shown[::2]}
     plots = {"rank": _lines(interview, samples, lambda s: np.log2(s.rank[..., :SHOWN]), numbered, "token of the answer: log2 of its rank")}
-    if laws := {name: s for name, s in samples.items() if s.kl is not None}:
-        plots["kl"] = _lines(interview, laws, lambda s: s.kl[..., :SHOWN], numbered, "token of the answer: nats from the base model")
+    if distributions := {name: s for name, s in samples.items() if s.kl is not None}:
+        plots["kl"] = _lines(
+            interview, distributions, lambda s: s.kl[..., :SHOWN], numbered, "token of the answer: nats from the base model"
+        )
     if closed := {name: s for name, s in samples.items() if "forced" in s.sums}:
         plots["forced"] = _lines(interview, closed, _given, counted, "tokens forced: the base model then says the answer", True)
     return plots
@@ -251,7 +254,8 @@ PROBE = Probe(
     name="substitution",
     title="Which tokens would the base model not have said?",
     caption="What each model says, read under the base model token by token (broken line: the base model's own answers): how far down "
-    "its list the token stands, and how far the two laws of the next token are apart. Peaks show where tuning speaks up, flat stretches "
+    "its list the token stands, and how far the two "
+    "distributions of the next token are apart. Peaks show where tuning speaks up, flat stretches "
     "what it left alone. Forced: how many answers the base model gives once their first tokens are put into its mouth; a line that rises "
     "early says that few tokens make the difference.",
     headline="kl",

@@ -2,8 +2,8 @@
 
 A probe that cannot measure a model says why; the others go on. Nothing here computes a figure (the probes do) or lays one out (`page.py`).
 
-probes.json, schema 1: `schema`, `seed`, `draws`, `runs` [folder] where several were merged, `subjects`, `gold` {model: [value, low,
-high]} where a world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `subjects` {model:
+probes.json, schema 1: `schema`, `seed`, `draws`, `runs` [folder] where several were merged, `policies`, `gold` {model: [value, low,
+high]} where a world knows it; `probes` {name: {`title`, `caption`, `headline`, `apart`, `best` {figure: value}, `policies` {model:
 {figure: [value, low, high]}}, `separation` (vanilla's figure `apart` minus base's), `recovered` (share of vanilla's distance from people
 by `headline` that fictitious raters do not have), `false_alarms` {figure: [rate, low, high]} where asked for, `holes` [text]}}. A figure
 that does not exist is null.
@@ -59,14 +59,14 @@ def chosen(names: str) -> list[Probe]:
 
 def run_probes(interview: Interview, probes: list[Probe], world: World | None = None, repeats: int = 0) -> tuple[dict, dict[str, str]]:
     """Everything that probes.json holds, and the SVG texts by name. `repeats` > 0 counts false alarms over so many pairs of halves."""
-    broken = {name: why for name in interview.subjects if (why := _fault(interview, name))}
+    broken = {name: why for name in interview.policies if (why := _fault(interview, name))}
     found, drawn = {}, {}
     for probe in probes:
         print(f"  {probe.name}", flush=True)
         found[probe.name], plots = _run(interview, probe, broken, repeats)
         drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
-    header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "subjects": list(interview.subjects)}
-    gold = {name: _gold(interview, world, name) for name in interview.subjects if world and name not in broken}
+    header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "policies": list(interview.policies)}
+    gold = {name: _gold(interview, world, name) for name in interview.policies if world and name not in broken}
     return header | {"gold": gold, "probes": found}, drawn
 
 
@@ -74,16 +74,16 @@ def merge_runs(runs: dict[str, dict]) -> dict:
     """probes.json of several runs, seeds of one recipe, by their folders, as one. Models that some run lacks are holes."""
     if len(runs) == 1:
         return next(iter(runs.values()))
-    every = list(dict.fromkeys(name for run in runs.values() for name in run["subjects"]))
-    absent = [f"{name}: not in {folder}" for name in every for folder, run in runs.items() if name not in run["subjects"]]
-    shared = [name for name in every if all(name in run["subjects"] for run in runs.values())]
+    every = list(dict.fromkeys(name for run in runs.values() for name in run["policies"]))
+    absent = [f"{name}: not in {folder}" for name in every for folder, run in runs.items() if name not in run["policies"]]
+    shared = [name for name in every if all(name in run["policies"] for run in runs.values())]
     first, *_ = several = list(runs.values())
     gold = {name: _over_seeds([run["gold"].get(name) for run in several]) for name in shared if name in first["gold"]}
     probes = merge_probes([run["probes"] for run in several])
     for probe in probes.values():
         probe["holes"] = absent + probe["holes"]
-        probe["subjects"] = {name: row for name, row in probe["subjects"].items() if name in (*shared, PEOPLE)}
-    return first | {"runs": list(runs), "subjects": shared, "gold": gold, "probes": probes}
+        probe["policies"] = {name: row for name, row in probe["policies"].items() if name in (*shared, PEOPLE)}
+    return first | {"runs": list(runs), "policies": shared, "gold": gold, "probes": probes}
 
 
 def _over_seeds(rows: list) -> tuple | None:
@@ -98,14 +98,14 @@ def merge_probes(seeds: list[dict]) -> dict:
     merged = {}
     for name, first in seeds[0].items():
         parts = [found[name] for found in seeds]
-        subjects = {
-            subject: {figure: _over_seeds([part["subjects"].get(subject, {}).get(figure) for part in parts]) for figure in row}
-            for subject, row in first["subjects"].items()
+        policies = {
+            policy: {figure: _over_seeds([part["policies"].get(policy, {}).get(figure) for part in parts]) for figure in row}
+            for policy, row in first["policies"].items()
         }
         best = {figure: float(np.mean([part["best"][figure] for part in parts])) for figure in first["best"]}
         verdicts = {key: _over_seeds([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
         holes = list(dict.fromkeys(hole for part in parts for hole in part["holes"]))
-        merged[name] = first | {"subjects": subjects, "best": best, "holes": holes} | verdicts
+        merged[name] = first | {"policies": policies, "best": best, "holes": holes} | verdicts
     return merged
 
 
@@ -114,7 +114,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
     measured: dict[str, Measured] = {}
     why: dict[str, list[str]] = {}
     plots, alarms = {}, {}
-    for name in [*interview.subjects, *([PEOPLE] if interview.people else [])]:
+    for name in [*interview.policies, *([PEOPLE] if interview.people else [])]:
         if probe.about is not None and name not in probe.about:
             continue
         try:
@@ -124,7 +124,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
             figures = partial(probe.figures, sample)
             measured[name] = measure(figures, sample.rows, interview.rng(probe.name, name))
             samples[name] = sample
-            if repeats and name == next(model for model in (*HALVES_OF, *interview.subjects) if model in interview.subjects):
+            if repeats and name == next(model for model in (*HALVES_OF, *interview.policies) if model in interview.policies):
                 alarms = false_alarms(figures, sample.rows, interview.rng(probe.name, "halves"), repeats)
         except (CannotMeasure, UserError) as reason:  # a prompt may be longer than this model's window
             if name != PEOPLE or probe.best[probe.headline] is None:  # people need not be measured where a perfect sampler's value is known
@@ -144,7 +144,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
         "best": _best(probe, measured),
     }
     rows = {name: {figure: one.interval(figure) for figure in one.values} for name, one in measured.items()}
-    return about | {"subjects": rows, "false_alarms": alarms, "holes": holes} | _verdicts(probe, measured), plots
+    return about | {"policies": rows, "false_alarms": alarms, "holes": holes} | _verdicts(probe, measured), plots
 
 
 def _best(probe: Probe, measured: dict[str, Measured]) -> dict[str, float]:
@@ -168,11 +168,11 @@ def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
 
 def _fault(interview: Interview, name: str) -> str | None:
     """Why nothing can be measured of this model, or None."""
-    model = interview.subjects[name]
+    model = interview.policies[name]
     prompt = interview.prompt(name, "?")
     (rater,) = interview.raters(name, 1)
-    law = model.next_laws([model.renderer.prompt(prompt, rater.text)], [rater])
-    return None if not np.isnan(law).any() else "its log-probabilities are not numbers (NaN); its weights are damaged"
+    distribution = model.next_distributions([model.renderer.prompt(prompt, rater.text)], [rater])
+    return None if not np.isnan(distribution).any() else "its log-probabilities are not numbers (NaN); its weights are damaged"
 
 
 def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:

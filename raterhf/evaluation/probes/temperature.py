@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.sparse import csr_matrix, hstack
 
-from raterhf.evaluation.probes.distributions import laws_of
+from raterhf.evaluation.probes.distributions import distributions_of
 from raterhf.evaluation.probes.interview import Interview, Question
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
@@ -21,7 +21,8 @@ TEMPERATURES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 @dataclass(frozen=True)
 class Sweep:
-    """Laws `p` [R, T * Q * (K + 1)] of R rows (invalid last) of Q questions at T temperatures, true laws `q` [Q, K + 1], and `floor` [Q].
+    """Distributions `p` [R, T * Q * (K + 1)] of R rows (invalid last) of Q questions at T temperatures, true distributions `q` [Q, K + 1],
+    and `floor` [Q].
 
     Sparse, since rows that are draws are nearly empty.
     """
@@ -43,19 +44,21 @@ class Sweep:
 
 
 def ask(interview: Interview, name: str) -> Sweep:
-    """All questions of a known law that the models were trained on, where it is known on which they were."""
-    asked = [q for q in interview.trained_on() if q.law is not None]
+    """All questions of a known distribution that the models were trained on, where it is known on which they were."""
+    asked = [q for q in interview.trained_on() if q.distribution is not None]
     if len(asked) < 2:
-        raise CannotMeasure(f"{len(asked)} questions have a law that is known; choosing a temperature on other questions needs two")
+        raise CannotMeasure(
+            f"{len(asked)} questions have a distribution that is known; choosing a temperature on other questions needs two"
+        )
     alone = interview.without_raters(name)
-    laws = laws_of(interview, name, asked)
-    p = [laws.p]
+    distributions = distributions_of(interview, name, asked)
+    p = [distributions.p]
     if alone:
-        p = [laws.p if t == 1 else _at(interview, name, asked, t, exact=laws.draws is None) for t in TEMPERATURES]
+        p = [distributions.p if t == 1 else _at(interview, name, asked, t, exact=distributions.draws is None) for t in TEMPERATURES]
     width = max(len(q.classes) for q in asked)
-    q = np.stack([_padded(np.append(q.law, 0.0), width) for q in asked])
+    q = np.stack([_padded(np.append(q.distribution, 0.0), width) for q in asked])
     tables = hstack([csr_matrix(_padded(one, width)) for at in p for one in at], format="csr")
-    return Sweep(TEMPERATURES if alone else (1.0,), tables, q, np.array(laws.floors, float))
+    return Sweep(TEMPERATURES if alone else (1.0,), tables, q, np.array(distributions.floors, float))
 
 
 def _at(interview: Interview, name: str, asked: list[Question], temperature: float, exact: bool) -> list[np.ndarray]:
@@ -63,15 +66,15 @@ def _at(interview: Interview, name: str, asked: list[Question], temperature: flo
 
     Hot, little of the probability is on listed texts; what is not listed is no answer there, and nothing valid is a finding, not a hole.
     """
-    model = replace(interview.subjects[name], temperature=temperature)
-    other = replace(interview, subjects={name: model}, kept={})
+    model = replace(interview.policies[name], temperature=temperature)
+    other = replace(interview, policies={name: model}, kept={})
     if exact:
-        return [other.law(name, q, captured=0.0)[None] for q in asked]
+        return [other.distribution(name, q, captured=0.0)[None] for q in asked]
     return [np.eye(len(q.classes) + 1)[other.said(name, q).classes] for q in asked]
 
 
 def _padded(p: np.ndarray, width: int) -> np.ndarray:
-    """Laws [..., K + 1] with zeros before the last, as wide as the widest."""
+    """Distributions [..., K + 1] with zeros before the last, as wide as the widest."""
     return np.concatenate([p[..., :-1], np.zeros((*p.shape[:-1], width + 1 - p.shape[-1])), p[..., -1:]], -1)
 
 

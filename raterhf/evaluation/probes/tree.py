@@ -1,11 +1,11 @@
 """Everything a model may say to a prompt, as a tree of tokens with exact probabilities, down to a least probability. Nothing is drawn.
 
 A text is begun (token ids so far, its end open) or ended (by EOS, which is not among its ids). Under a mixture over raters a text has the
-mean of its probabilities under each of them; the mixture's law of the next token then weighs each rater by what they would have said so
-far, as a fresh rater's tokens have it, and is not the mean of the raters' laws.
+mean of its probabilities under each of them; the mixture's distribution of the next token then weighs each rater by what they would have
+said so far, as a fresh rater's tokens have it, and is not the mean of the raters' distributions.
 
-Raters answer afresh at every token, without own noise: the mixture is the law of fresh raters' answers, while one rater's tree is what
-people of that taste say, more than one person does.
+Raters answer afresh at every token, without idiosyncratic taste: the mixture is the distribution of fresh raters' answers, while one
+rater's tree is what people of that taste say, more than one person does.
 
 Notation: R raters (one for a model without), V tokens of the vocabulary.
 """
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raterhf.evaluation.policies import Contestant
+from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.raters.pool import Rater
 
 LEAST = 0.002  # probability of a begun text, below which it is not followed
 MOST_NODES = 3000  # that are followed
 FORGOTTEN = 1e-6  # a rater who says a begun text with less than this is not asked how it goes on
-LAW_ENTRIES = 2**25  # log-probabilities of laws [N, V] that are held at once
+DISTRIBUTION_ENTRIES = 2**25  # log-probabilities of distributions [N, V] that are held at once
 
 Path = tuple[int, ...]
 
@@ -38,12 +38,12 @@ class Tree:
     open: list[Path]
 
 
-def grow(model: Contestant, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
+def grow(model: EvaluatedPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
     """The tree of a prompt's answers under the mixture of these raters; the likeliest `most` texts are followed, level by level."""
     tokenizer = model.renderer.tokenizer
     heads = [model.renderer.prompt(prompt, rater.text) for rater in raters]
     depth = min(model.max_new_tokens, model.renderer.max_length - max(map(len, heads)))
-    at_once = max(1, LAW_ENTRIES // (len(raters) * model.policy.lm.config.vocab_size))
+    at_once = max(1, DISTRIBUTION_ENTRIES // (len(raters) * model.policy.lm.config.vocab_size))
     begun: dict[Path, np.ndarray] = {(): np.ones(len(raters))}
     ended: dict[Path, np.ndarray] = {}
     left_open: list[Path] = []
@@ -58,9 +58,9 @@ def grow(model: Contestant, prompt: str | list[dict], raters: Sequence[Rater], l
             part = level[start : start + at_once]
             who = [np.flatnonzero(begun[path] > FORGOTTEN) for path in part]
             contexts = [heads[r] + path for path, rows in zip(part, who) for r in rows]
-            laws = model.next_laws(contexts, [raters[r] for rows in who for r in rows])
-            for path, rows, law in zip(part, who, np.split(laws, np.cumsum([len(rows) for rows in who])[:-1])):
-                said = begun[path][rows, None] * np.exp(law, dtype=np.float64)
+            distributions = model.next_distributions(contexts, [raters[r] for rows in who for r in rows])
+            for path, rows, distribution in zip(part, who, np.split(distributions, np.cumsum([len(rows) for rows in who])[:-1])):
+                said = begun[path][rows, None] * np.exp(distribution, dtype=np.float64)
                 total = said.sum(0) / len(raters)
                 for token in np.flatnonzero(total >= least):
                     if token != tokenizer.eos_token_id:

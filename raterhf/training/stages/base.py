@@ -19,6 +19,6 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = Policy(lm, 0, 0)
-    probes = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
-    fit_imitation(recipe, folder, policy, recipe.base, lambda rows, step: plain(examples, rows), len(examples), probes)
+    monitor = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
+    fit_imitation(recipe, folder, policy, recipe.base, lambda rows, step: plain(examples, rows), len(examples), monitor)
     checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

@@ -1,4 +1,4 @@
-"""The stage `policy`: optimise the imitating policy for the reward, by imitation of choices or on policy; and its own noise.
+"""The stage `policy`: optimise the imitating policy for the reward, by imitation of choices or on policy; and its idiosyncratic taste.
 
 Both algorithms give a module and a function from step to batch, all that `fit` asks for.
 """
@@ -43,8 +43,8 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
     renderer = Renderer(tokenizer, recipe.model.max_length)
     labels = prepare.read_data(recipe)
     prompts = [renderer.prompt(text) for text in sorted({renderer.prompt_text(p) for p in all_prompts(labels)})]
-    own_noise = settings.own_noise and soft and raters.own_dim > 0
-    judge = Judge(Scorer(reward), reference, pool if soft else None, own_noise, recipe.seed)
+    idiosyncratic = settings.idiosyncratic and soft and raters.idiosyncratic_dim > 0
+    judge = Judge(Scorer(reward), reference, pool if soft else None, idiosyncratic, recipe.seed)
     sampler = Sampler(
         reference if settings.algorithm == "forward_kl" else policy,
         tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens,
@@ -61,9 +61,9 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
         return progress(policy, judge, settings.min_p, examples, vectors, null)
 
     who = pool if raters.encoding != "none" else None
-    probes = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
-    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, probes)
-    carry_own_noise(recipe, policy, tokenizer, labels, pool)
+    monitor = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
+    fit(module, batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor)
+    carry_idiosyncratic(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
@@ -107,16 +107,17 @@ def progress(policy: Policy, judge: Judge, min_p: float, examples: list[Example]
     return {"reward": float(judge.scores(examples, vectors, null).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
 
 
-def carry_own_noise(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, pool: RaterPool) -> None:
-    """Teach the policy's features of prompts what the reward model's say of own noise: how much persists, and which question it is."""
-    if policy.own_noise is None:
+def carry_idiosyncratic(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, pool: RaterPool) -> None:
+    """Teach the policy's features of prompts what the reward model's say of idiosyncratic taste: how much persists, and which question it
+    is."""
+    if policy.idiosyncratic is None:
         return
     reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
-    policy.own_noise.weight.copy_(reward.own_noise.weight)
+    policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     with torch.no_grad():
-        prompts, answers = mean_answers(policy.own_noise, prepare.comparison_data(labels, window, pool.ids, {}))
-        share = reward.own_noise.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
+        prompts, answers = mean_answers(policy.idiosyncratic, prepare.comparison_data(labels, window, pool.ids, {}))
+        share = reward.idiosyncratic.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
         features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
-    policy.own_noise.persistence.copy_(persistence_weights(features, share))
-    policy.own_noise.question.copy_(linear_weights(features, answers))
+    policy.idiosyncratic.persistence.copy_(persistence_weights(features, share))
+    policy.idiosyncratic.question.copy_(linear_weights(features, answers))

@@ -19,7 +19,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
-from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
@@ -77,11 +77,11 @@ def make_training(recipe: Recipe) -> RewardTraining:
     train_rows, held_rows = held_out_rows(known, recipe)
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
-    own_noise = make_own_noise(raters.own_dim if soft else 0, lm, tokenizer)
-    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.site, own_noise)
+    idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
-    module = RewardModule(model, space, raters.null_share, settings.slip_rate, recipe.seed, weights)
+    module = RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights)
     train = known.rows(train_rows)
     answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
@@ -117,37 +117,39 @@ def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np
 
 
 def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
-    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of own noise. Returns what was found."""
+    """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of idiosyncratic taste. Returns what was
+    found."""
     report: dict = {}
     soft = module.space is not None
     if len(held):
         vectors = module.space.vectors.detach()[held.rater] if soft else None
         margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
         report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
-    theta, slip = (float(p.detach()) for p in module.noise_parameters())
-    report |= {"tie_width": theta, "slip_rate": slip}
-    if not soft or recipe.raters.own_dim == 0:
+    theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
+    report |= {"tie_width": theta, "label_noise": label_noise}
+    if not soft or recipe.raters.idiosyncratic_dim == 0:
         return report
-    own_noise, scorer = module.model.own_noise, Scorer(module.model)
-    own_noise.weigh(train_data.examples)
+    idiosyncratic, scorer = module.model.idiosyncratic, Scorer(module.model)
+    idiosyncratic.weigh(train_data.examples)
     with torch.no_grad():
-        asked, answers = mean_answers(own_noise, train_data)
-        own_noise.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
+        asked, answers = mean_answers(idiosyncratic, train_data)
+        idiosyncratic.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
     pairs, agree = repeated_pairs(train_data)
     report["repeated_comparisons"] = len(pairs)
     if recipe.raters.persistence is not None:
         given = min(max(recipe.raters.persistence, 1e-4), 1 - 1e-4)
-        own_noise.persistence[-1] = float(np.log(given / (1 - given)))
+        idiosyncratic.persistence[-1] = float(np.log(given / (1 - given)))
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
         margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
         with torch.no_grad():
             prompts = scorer.prompt_features([train_data.examples[i] for i in first.a])
-        own_noise.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(slip)))
+        idiosyncratic.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(label_noise)))
     else:
-        own_noise.persistence[-1] = -10.0
+        idiosyncratic.persistence[-1] = -10.0
         print(
-            "  reward: nobody judged the same pair twice, so own noise is taken as drawn again; set raters.persistence to change it",
+            "  reward: nobody judged the same pair twice, "
+            "so idiosyncratic taste is taken as drawn again; set raters.persistence to change it",
             flush=True,
         )
     return report
@@ -160,10 +162,12 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
         return pool
     pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
     # Where the trunk reads the rater, every draw of every candidate would cost a pass of all completions.
-    cheap = module.model.site == "head"
+    cheap = module.model.conditioning == "head"
     if len(validate) and not cheap:
         print(
-            f"  reward: the population is chosen by the vectors' density, since site {module.model.site} reads every draw anew", flush=True
+            f"  reward: the population is chosen by the vectors' density, "
+            f"since conditioning {module.model.conditioning} reads every draw anew",
+            flush=True,
         )
     judge = marginal_likelihood(module, validate) if len(validate) and cheap else None
     report["population"] = fit_populations(recipe, pool, judge)

@@ -8,13 +8,13 @@ import torch
 from raterhf.data import prepare
 from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
-from raterhf.models.idiosyncratic import make_own_noise
+from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.policy import Policy
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe
 from raterhf.training.imitation import fit_imitation, plain
 from raterhf.training.rollouts import Imitation
-from raterhf.training.stages.policy import carry_own_noise
+from raterhf.training.stages.policy import carry_idiosyncratic
 from raterhf.training.stages.reward import fit_populations
 from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
 
@@ -29,7 +29,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
-    policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_own_noise(pool.own_dim if soft else 0, lm, tokenizer))
+    policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer))
     vectors = torch.tensor(pool.vectors)
     noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
 
@@ -49,10 +49,10 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
         space.vectors.data.copy_(vectors)
     watched = pool if raters.encoding != "none" else None
     trained = bool(recipe.base or recipe.model.path)
-    probes = watch(recipe, folder, recipe.sft.steps, policy, window.renderer, watched, all_prompts(labels), trained=trained)
-    fit_imitation(recipe, folder, policy, recipe.sft, batch, len(examples), probes, space)
+    monitor = watch(recipe, folder, recipe.sft.steps, policy, window.renderer, watched, all_prompts(labels), trained=trained)
+    fit_imitation(recipe, folder, policy, recipe.sft, batch, len(examples), monitor, space)
     if space is not None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(recipe, pool)
-    carry_own_noise(recipe, policy, tokenizer, labels, pool)
+    carry_idiosyncratic(recipe, policy, tokenizer, labels, pool)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
