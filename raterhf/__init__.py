@@ -1,7 +1,56 @@
 """raterhf: preference training that keeps the raters apart.
 
 Reward models and policies are conditioned on who judged; a fictitious rater, drawn from the learned population, answers as a person who
-never existed. `raterhf --help` lists the verbs. Importing this package imports nothing else.
+never existed. `raterhf --help` lists the verbs; in Python, `raterhf.open`, `train`, `compare` and `load_recipe` are what they call.
+Importing this package imports nothing else.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raterhf.api import compare as compare
+    from raterhf.api import train as train
+    from raterhf.data.show import check_data as check_data
+    from raterhf.errors import UserError as UserError
+    from raterhf.evaluation import metrics as metrics
+    from raterhf.recipe import Recipe as Recipe
+    from raterhf.recipe import load_recipe as load_recipe
+    from raterhf.run import Answer as Answer
+    from raterhf.run import Run as Run
+    from raterhf.run import open_run as open
+    from raterhf.worlds.world import load_world as load_world
+
 __version__ = "0.1.0"
+
+# Imported when they are first used.
+__all__ = ["Answer", "Recipe", "Run", "UserError", "check_data", "compare", "load_recipe", "load_world", "metrics", "open", "train"]
+
+_HOMES = {
+    "Answer": "raterhf.run:Answer",
+    "Recipe": "raterhf.recipe:Recipe",
+    "Run": "raterhf.run:Run",
+    "UserError": "raterhf.errors:UserError",
+    "check_data": "raterhf.data.show:check_data",
+    "compare": "raterhf.api:compare",
+    "load_recipe": "raterhf.recipe:load_recipe",
+    "load_world": "raterhf.worlds.world:load_world",
+    "metrics": "raterhf.evaluation:metrics",
+    "open": "raterhf.run:open_run",
+    "train": "raterhf.api:train",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when they are first used: torch takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'raterhf' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    from importlib import import_module
+
+    module, _, attribute = _HOMES[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -224,6 +224,8 @@ class CompareSettings(Section):
 
 
 class Recipe(Section):
+    """A whole recipe, checked: what `load_recipe` gives. Its keys are listed by `raterhf recipes keys`."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     """Name of the run: everything is written into runs/NAME."""
     seed: int = Field(0, ge=0)

@@ -1,11 +1,16 @@
-"""What `raterhf sample` and `raterhf score` ask of a run: a SPEC, texts and a seed in, rows out.
+"""An opened run: its models and raters, loaded once, and what they answer and score.
 
-RUN is a run folder (runs/dice) or the folder of one stage (runs/dice/sft). Everything that comes out is a function of the arguments and
-the folder. Nothing here generates or scores by itself; `sampler.py` and `scorer.py` do.
+    run = raterhf.open("runs/dice")
+    run.sample("Pick a number from 1 to 10.", rater="new", n=5)
+    run.score([("Roll a die.", "6")], raters="new:64x")
+
+RUN is a run folder (runs/dice) or the folder of one stage (runs/dice/sft). Models are loaded when they are first needed and kept. What
+comes out is a function of the arguments and the folder. Nothing here generates or scores by itself; `engine` does.
 """
 
-import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +18,204 @@ import pandas as pd
 import torch
 import yaml
 
-from raterhf.data.checks import Problems, answer_fault, prompt_fault
+from raterhf.data.checks import answer_fault, prompt_fault
 from raterhf.data.example import Example
-from raterhf.data.files import Rows, read_rows
 from raterhf.data.renderer import Renderer
+from raterhf.data.requests import Prompt
 from raterhf.engine.checks import example_fault
-from raterhf.engine.sampler import Sampler, completion_text
-from raterhf.engine.scorer import Scorer, completion_log_probs
+from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
+from raterhf.io import read_json
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward
 from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.reward import RewardModel
-from raterhf.raters.pool import Rater, RaterPool, stack_vectors
+from raterhf.raters.batch import RaterBatch
+from raterhf.raters.pool import Rater, RaterPool
 from raterhf.recipe import PolicySettings
 
 SAMPLED_FROM = ("policy", "sft", "base")
 SCORED_BY = ("reward",)
 
-Prompt = str | list[dict]
+Pairs = pd.DataFrame | Sequence[tuple[Prompt, str] | dict]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completion by a rater. `log_prob` is in nats, under that rater at temperature 1; `finished` is False where it was cut."""
+
+    prompt: Prompt
+    completion: str
+    rater: str
+    log_prob: float
+    finished: bool
+
+
+@dataclass(frozen=True)
+class _Jury:
+    """What scores: a reward model, who may judge, and how texts are rendered for it."""
+
+    folder: Path
+    model: RewardModel
+    pool: RaterPool
+    renderer: Renderer
+
+
+def open_run(folder: str | Path, device: str | torch.device | None = None, dtype: str = "float32") -> "Run":
+    """Open a run folder or one stage's folder.
+
+    `device` is the GPU where there is one, else the CPU; `dtype` (float32, bfloat16, auto) is that of the reward model's trunk. Raises
+    UserError where nothing there is trained.
+    """
+    return Run(Path(folder), torch.device(device) if device is not None else pick_device(), dtype)
+
+
+class Run:
+    """See `open_run`, which makes one."""
+
+    def __init__(self, folder: Path, device: torch.device, dtype: str):
+        self.folder, self.device, self.dtype = folder, device, dtype
+        find_stage(folder, (*SAMPLED_FROM, *SCORED_BY))
+
+    @cached_property
+    def raters(self) -> RaterPool:
+        """Who answers and judges: known raters, personas, groups, and the population that fictitious ones are drawn from."""
+        return _read_pool(find_stage(self.folder, ("policy", "sft", "reward", "base")))
+
+    def sample(
+        self, prompts: Prompt | Sequence[Prompt], rater: str = "new", n: int = 1, seed: int = 0, group: str | None = None,
+        temperature: float = 1.0, max_new_tokens: int | None = None,
+    ) -> list[Answer]:  # fmt: skip
+        """Answers, by prompt and then by rater. A prompt is text or a list of messages; several are a list of them.
+
+        With `new` and personas n fresh raters answer, the same n every prompt; other SPECs give n answers of each rater. Temperature 0
+        is greedy. Raises UserError for a prompt or rater that cannot be asked.
+        """
+        prompts = _as_list(prompts)
+        for prompt in prompts:
+            if fault := prompt_fault(prompt):
+                raise UserError(f"prompt {str(prompt)[:60]!r} {fault}")
+        pool = self._policy_pool
+        _check_group(pool, rater, group)
+        people = pool.resolve(rater, n, seed, group)
+        repeats = 1 if pool.check_spec(rater) in ("fresh", "persona") else n
+        asked = [(prompt, person) for prompt in prompts for person in people for _ in range(repeats)]
+        policy = self._policy.with_limits(max_new_tokens, temperature)
+        texts, who = [prompt for prompt, _ in asked], [person for _, person in asked]
+        completions = policy.answer(texts, who, seed)
+        log_probs = policy.log_probs(completions, who)
+        end = policy.renderer.tokenizer.eos_token_id
+        return [
+            Answer(prompt, text, person.id, float(log_prob), example.ids[-1] == end)
+            for (prompt, person), text, log_prob, example in zip(asked, policy.texts(completions), log_probs, completions)
+        ]
+
+    def log_probs(self, pairs: Pairs, rater: str = "none", seed: int = 0, group: str | None = None) -> np.ndarray:
+        """Log-probability [N] of each (prompt, completion), its end included, under one rater, in nats."""
+        pool, rows = self._policy_pool, _as_rows(pairs)
+        _check_group(pool, rater, group)
+        people = pool.resolve(rater, 1, seed, group)
+        if len(people) != 1:
+            raise UserError(f"rater {rater!r} stands for {len(people)} raters, log_probs asks one; give an ID, new:7 or none")
+        examples = [self._policy.renderer.example(prompt, text, people[0].text) for prompt, text in rows.values()]
+        return self._policy.log_probs(examples, people * len(examples))
+
+    def score(
+        self, pairs: Pairs, raters: str | Sequence[str] = "new:16x", seed: int = 0, group: str | None = None, idiosyncratic: bool = False
+    ) -> pd.DataFrame:  # fmt: skip
+        """Scores, a row for each rater (by ID) and a column for each (prompt, completion), in units of Bradley-Terry noise.
+
+        A rater that several SPECs name has one row. With `idiosyncratic` the raters' whole utilities: the score plus taste that hangs
+        together with nothing else. Raises UserError that names the first pair that cannot be scored.
+        """
+        table, rejects = self.score_where_possible(_as_rows(pairs), raters, seed, group, idiosyncratic)
+        if rejects:
+            row, why = next(iter(rejects.items()))
+            raise UserError(f"pair {row} (counted from 0) {why}; {len(rejects)} of {len(rejects) + table.shape[1]} cannot be scored")
+        return table
+
+    def score_where_possible(
+        self, rows: dict[int, tuple[Prompt, str]], raters: str | Sequence[str], seed: int = 0, group: str | None = None,
+        idiosyncratic: bool = False,
+    ) -> tuple[pd.DataFrame, dict[int, str]]:  # fmt: skip
+        """As `score`, for numbered pairs; those that do not fit the model are left out, and come back with the reason."""
+        jury, people = self._jury, {}
+        for spec in [raters] if isinstance(raters, str) else raters:
+            _check_group(jury.pool, spec, group)
+            people |= {person.id: person for person in jury.pool.resolve(spec, 1, seed, group, counted=True)}
+        if idiosyncratic and jury.model.idiosyncratic is None:
+            raise UserError(
+                f"{jury.folder} was trained without idiosyncratic taste (raters.idiosyncratic_dim 0, or an encoding without vectors); "
+                "leave out --idiosyncratic"
+            )
+        by_text = jury.pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
+        examples, rejects = _rendered(jury, rows, [person.text for person in people.values()] if by_text else [""])
+        kept = [row for row in rows if row not in rejects]
+        scores = self._scores(list(people.values()), examples, idiosyncratic) if kept else np.zeros((len(people), 0), np.float32)
+        return pd.DataFrame(scores, index=pd.Index(people, name="rater"), columns=kept), rejects
+
+    def reward_function(self, rater: str = "new", seed: int = 0, group: str | None = None, idiosyncratic: bool = False) -> Callable:
+        """A reward function as TRL's trainers take them: `GRPOTrainer(reward_funcs=run.reward_function())`.
+
+        All completions of a prompt in a call are scored for one rater: that of the data's column `rater_id` where it has one, else
+        `rater`; with `new` a fresh fictitious rater for each prompt and call. Raises UserError for texts that do not fit the model.
+        """
+        calls = 0
+
+        def raterhf_reward(prompts: list, completions: list, rater_id: list[str] | None = None, **_: object) -> list[float]:
+            nonlocal calls
+            calls += 1
+            jury, judges = self._jury, {}
+            for i, prompt in enumerate(prompts):
+                key = (str(prompt), rater_id[i] if rater_id else None)
+                if key not in judges:
+                    draw = int(np.random.SeedSequence([seed, calls, len(judges)]).generate_state(1)[0])
+                    (judges[key],) = jury.pool.resolve(key[1] or rater, 1, draw, group)
+            who = [judges[str(prompt), rater_id[i] if rater_id else None] for i, prompt in enumerate(prompts)]
+            texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
+            examples = [jury.renderer.example(prompt, text, person.text) for prompt, text, person in zip(prompts, texts, who)]
+            different = list({person.id: person for person in who}.values())
+            place = {person.id: i for i, person in enumerate(different)}
+            batch = _batch(jury, different, self.device)
+            with torch.no_grad():
+                rows = torch.tensor([place[person.id] for person in who])
+                if idiosyncratic:
+                    return Scorer(jury.model).utility(examples, batch)[rows, torch.arange(len(rows))].tolist()
+                return Scorer(jury.model).pairs(examples, batch, rows).tolist()
+
+        return raterhf_reward
+
+    def _scores(self, people: list[Rater], examples: list[list[Example]], idiosyncratic: bool) -> np.ndarray:
+        """Scores [K, N]: of one list of examples for everybody, or of each rater's own list."""
+        scorer, nobody = Scorer(self._jury.model), RaterBatch.nobody(1, self.device)
+        with torch.no_grad():
+            if self._jury.pool.encoding == "text":
+                return torch.cat([scorer.matrix(mine, nobody) for mine in examples]).cpu().numpy()
+            batch = _batch(self._jury, people, self.device)
+            return (scorer.utility if idiosyncratic else scorer.matrix)(examples[0], batch).cpu().numpy()
+
+    @cached_property
+    def _policy_pool(self) -> RaterPool:
+        """Read before the model, so that a rater who is not known is said at once."""
+        return _read_pool(find_stage(self.folder, SAMPLED_FROM))
+
+    @cached_property
+    def _policy(self) -> RaterPolicy:
+        folder = find_stage(self.folder, SAMPLED_FROM)
+        policy, tokenizer, header = load_policy(folder)
+        settings = _policy_settings(folder)
+        renderer = Renderer(tokenizer, header["max_length"])
+        return RaterPolicy(
+            folder.name, policy.to(self.device), renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p
+        )  # fmt: skip
+
+    @cached_property
+    def _jury(self) -> _Jury:
+        folder = find_stage(self.folder, SCORED_BY)
+        pool = load_pool(folder)
+        model, tokenizer, header = load_reward(folder)
+        model.to(self.device).backbone.to(pick_dtype(self.dtype, self.device))
+        return _Jury(folder, model, pool, Renderer(tokenizer, header["max_length"]))
 
 
 def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
@@ -55,175 +240,51 @@ def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
     raise UserError(f"run {run} {what}{near}; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
 
 
-def read_prompts(texts: list[str], file: Path | None) -> list[Prompt]:
-    """The prompts given as text, then those of a file's `prompt` column."""
-    for text in texts:
-        if fault := prompt_fault(text):
-            raise UserError(f"--prompt {text!r} {fault}")
-    read, problems = [], Problems()
-    if file:
-        rows = _with_columns(file, ["prompt"])
-        problems.check(rows, rows.frame["prompt"], "prompt", prompt_fault)
-        problems.raise_above()
-        read = list(rows.frame["prompt"])
-    if not texts and not read:
-        raise UserError("no prompt; give --prompt TEXT (once or more) or --prompts FILE with a column `prompt`")
-    return texts + read
+def _read_pool(folder: Path) -> RaterPool:
+    """The raters of a model folder; the base model, which nobody rates, has none."""
+    knows = (folder / "raters.json").is_file() or read_json(folder / "raterhf.json").get("dim", 0) > 0
+    return load_pool(folder) if knows else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
 
 
-@dataclass
-class Completions:
-    """Rows of a file to score: number (from 1) -> prompt and completion; and what cannot be scored, number -> why."""
-
-    rows: dict[int, tuple[Prompt, str]]
-    rejects: dict[int, str]
-
-    def reject(self, row: int, why: str) -> None:
-        del self.rows[row]
-        self.rejects[row] = why
+def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """One prompt, as text or as messages, or several."""
+    if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], dict)):
+        return [prompts]
+    return list(prompts)
 
 
-def read_completions(file: Path) -> Completions:
-    """The rows `prompt, completion` of a file; an assistant's message becomes its text. Bad rows are set apart with the reason."""
-    rows = _with_columns(file, ["prompt", "completion"])
-    found = Completions({}, {})
-    for i, (prompt, answer) in enumerate(zip(rows.frame["prompt"], rows.frame["completion"])):
+def _as_rows(pairs: Pairs) -> dict[int, tuple[Prompt, str]]:
+    """Pairs by their position. Raises UserError for one that is no prompt with a completion."""
+    rows: Iterable = pairs.to_dict("records") if isinstance(pairs, pd.DataFrame) else pairs
+    if isinstance(pairs, str):
+        raise UserError(f"pairs are {pairs[:60]!r}; give a list of (prompt, completion)")
+    found = {}
+    for i, row in enumerate(rows):
+        try:
+            prompt, answer = (row["prompt"], row["completion"]) if isinstance(row, dict) else row
+        except (KeyError, ValueError, TypeError):
+            raise UserError(f"pair {i} is {str(row)[:60]!r}; give (prompt, completion), or a dict or columns of these names") from None
         faults = (("prompt", prompt_fault(prompt)), ("completion", answer_fault(answer)))
         if why := "; ".join(f"{name} {fault}" for name, fault in faults if fault):
-            found.rejects[i + 1] = why
-        else:
-            found.rows[i + 1] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
+            raise UserError(f"pair {i}: {why}")
+        found[i] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
     return found
 
 
-def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
-    """The rejected rows of a file as CSV, in its order: row, reason, and the row's own columns; messages as JSON."""
-    frame, numbers = read_rows(file).frame, sorted(rejects)
-    columns = {"row": numbers, "reason": [rejects[row] for row in numbers]}
-    for name in frame:
-        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _cell(str(name))
-        while own in columns:  # as in a rejects file that was mended and is scored again
-            own += "_before"
-        columns[own] = pd.Series([_cell(cell) for cell in cells], dtype=object)
-    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
-
-
-def _cell(value: object) -> object:
-    """Messages as JSON; half a character, for which a row may be rejected, by its number: it has no UTF-8."""
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
-
-
-def _with_columns(file: Path, names: list[str]) -> Rows:
-    rows = read_rows(file)
-    if missing := [name for name in names if name not in rows.frame]:
-        raise UserError(f"{file}: no column {', '.join(missing)}; it has {', '.join(map(str, rows.frame.columns))}: add or rename columns")
-    return rows
-
-
-def sample(
-    run: Path, prompts: list[Prompt], spec: str, n: int, seed: int, group: str | None = None, temperature: float = 1.0,
-    max_new_tokens: int | None = None,
-) -> list[dict]:  # fmt: skip
-    """Rows `prompt, completion, rater, log_prob, finished`, by prompt and then by rater.
-
-    `new` and personas: n fresh raters give one answer each, the same n to every prompt. Other SPECs: n answers of each rater. `log_prob`
-    (nats) is the completion's under its rater at temperature 1, recomputed; `finished` is False where it was cut at `max_new_tokens`.
-    """
-    folder = find_stage(run, SAMPLED_FROM)
-    # The base model, which nobody rates, has no raters.
-    knows = (folder / "raters.json").is_file() or read_header(folder, "policy")["dim"] > 0
-    pool = load_pool(folder) if knows else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
-    _check_group(pool, spec, group)
-    raters = pool.resolve(spec, n, seed, group)
-    repeats = 1 if pool.check_spec(spec) in ("fresh", "persona") else n
-    policy, tokenizer, header = load_policy(folder)
-    policy, device = _placed(policy)
-
-    asked = [(prompt, rater) for prompt in prompts for rater in raters for _ in range(repeats)]
-    renderer = Renderer(tokenizer, header["max_length"])
-    heads = [renderer.prompt(prompt, rater.text) for prompt, rater in asked]
-    vectors, null = _on(device, [rater for _, rater in asked], header["dim"] + header["idiosyncratic_dim"])
-    trained = _policy_stage(folder)
-    sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, max_new_tokens or trained.max_new_tokens, trained.min_p)
-    answers = sampler.generate(heads, vectors, null, seed, temperature, own=True)
-    with torch.no_grad():
-        log_probs, _ = completion_log_probs(policy, answers, vectors, null)
-    return [
-        {
-            "prompt": prompt, "completion": completion_text(tokenizer, answer), "rater": rater.id, "log_prob": log_prob,
-            "finished": answer.ids[-1] == tokenizer.eos_token_id,
-        }
-        for (prompt, rater), answer, log_prob in zip(asked, answers, log_probs.tolist())
-    ]  # fmt: skip
-
-
-def score(
-    run: Path,
-    asked: Completions,
-    specs: list[str],
-    seed: int,
-    group: str | None = None,
-    idiosyncratic: bool = False,
-    dtype: str = "float32",
-) -> tuple[list[str], np.ndarray]:
-    """Raters' IDs [K] and their scores [K, N] of the N completions of `asked`, in units of Bradley-Terry noise.
-
-    Completions that do not fit the model's window are moved to `asked.rejects`. With `idiosyncratic` the raters' whole utilities: the score
-    plus taste that hangs together with nothing else. A rater that several SPECs name has one row. The trunk computes in `dtype`.
-    """
-    folder = find_stage(run, SCORED_BY)
-    pool = load_pool(folder)
-    raters: dict[str, Rater] = {}
-    for spec in specs:
-        _check_group(pool, spec, group)
-        raters |= {rater.id: rater for rater in pool.resolve(spec, 1, seed, group, counted=True)}
-    people = list(raters.values())
-    model, tokenizer, header = load_reward(folder)
-    if idiosyncratic and not header["idiosyncratic_dim"]:
-        raise UserError(
-            f"{folder} was trained without idiosyncratic taste "
-            f"(raters.idiosyncratic_dim 0, or an encoding without vectors); leave out --idiosyncratic"
-        )
-    model, device = _placed(model)
-    model.backbone.to(pick_dtype(dtype, device))
-
-    renderer, scorer = Renderer(tokenizer, header["max_length"]), Scorer(model)
-    by_text = pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
-    examples = _rendered(model, renderer, asked, [rater.text for rater in people] if by_text else [""])
-    if not asked.rows:
-        return list(raters), np.zeros((len(people), 0), np.float32)
-    with torch.no_grad():
-        if by_text:
-            return list(raters), torch.cat([scorer.matrix(mine, None, None) for mine in examples]).cpu().numpy()
-        (examples,) = examples
-        vectors, null = _on(device, people, header["dim"] + header["idiosyncratic_dim"])
-        if idiosyncratic:
-            return list(raters), scorer.utility(examples, vectors, null).cpu().numpy()
-        return list(raters), scorer.matrix(examples, vectors, null, len(people)).cpu().numpy()
-
-
-def _rendered(model: RewardModel, renderer: Renderer, asked: Completions, texts: list[str]) -> list[list[Example]]:
-    """The completions after each rater text, by text; those that do not fit after one of them are rejected."""
-    examples = []
-    for row, (prompt, answer) in list(asked.rows.items()):
+def _rendered(jury: _Jury, rows: dict[int, tuple[Prompt, str]], texts: list[str]) -> tuple[list[list[Example]], dict[int, str]]:
+    """The completions after each rater text, by text; and those that do not fit after one of them, with the reason."""
+    examples, rejects = [], {}
+    for row, (prompt, answer) in rows.items():
         try:
-            column = [renderer.example(prompt, answer, text) for text in texts]
-            fault = next(filter(None, (example_fault(model, example) for example in column)), "")
+            column = [jury.renderer.example(prompt, answer, text) for text in texts]
+            fault = next(filter(None, (example_fault(jury.model, example) for example in column)), "")
         except UserError as error:
             fault = str(error)
         if fault:
-            asked.reject(row, fault)
+            rejects[row] = fault
         else:
             examples.append(column)
-    return [list(column) for column in zip(*examples)]
-
-
-def matrix_csv(ids: list[str], rows: list[int], scores: np.ndarray) -> str:
-    """The matrix as CSV with the header `rater,1,2,...`: a column is the row number of its completion's file."""
-    table = pd.DataFrame(scores, columns=rows)
-    table.insert(0, "rater", ids)
-    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    return [list(column) for column in zip(*examples)], rejects
 
 
 def _check_group(pool: RaterPool, spec: str, group: str | None) -> None:
@@ -237,17 +298,13 @@ def _check_group(pool: RaterPool, spec: str, group: str | None) -> None:
         raise UserError(f"--group {group!r}: this run knows raters by text, which has no groups to draw from; leave it out")
 
 
-def _placed(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.device]:
-    device = pick_device()
-    return model.to(device), device
+def _batch(jury: _Jury, people: list[Rater], device: torch.device) -> RaterBatch:
+    if jury.model.reader is None:
+        return RaterBatch.nobody(len(people), device)
+    return RaterBatch.of(people, jury.pool.dim + jury.pool.idiosyncratic_dim, device)
 
 
-def _on(device: torch.device, raters: list[Rater], width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    vectors, null = stack_vectors(raters, width)
-    return torch.from_numpy(vectors).to(device), torch.from_numpy(null).to(device)
-
-
-def _policy_stage(folder: Path) -> PolicySettings:
+def _policy_settings(folder: Path) -> PolicySettings:
     """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
     path = folder / "recipe.resolved.yaml"
     stage = yaml.safe_load(path.read_text("utf-8")).get("policy") if path.is_file() else None

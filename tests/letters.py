@@ -29,7 +29,7 @@ class Letters:
 
 @dataclass
 class Scripted:
-    """What a EvaluatedPolicy is asked, answered from `table(rater id, what was said)`, distributions {letter: probability}; the prompt is
+    """What a RaterPolicy is asked, answered from `table(rater id, what was said)`, distributions {letter: probability}; the prompt is
     `?`."""
 
     name: str

@@ -6,7 +6,7 @@ import numpy as np
 from small_run import CONFIG
 
 from raterhf.data.renderer import Renderer
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.interview import Answers, Interview
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
@@ -46,16 +46,16 @@ class Said:
         return self.classes.index(completion) if completion in self.classes else -1
 
 
-def tiny(name: str, seed: int, soft: bool = False) -> EvaluatedPolicy:
+def tiny(name: str, seed: int, soft: bool = False) -> RaterPolicy:
     """An untrained model; with `soft`, of fictitious raters."""
     tokenizer = train_tokenizer([f"Say a letter. A letter? {LETTERS}"], 300)
     lm = build_model(CONFIG, tokenizer, 48, seed)
     if not soft:
-        return EvaluatedPolicy(name, Policy(lm, 0, 0).eval(), Renderer(tokenizer, 48), None, "none", 3)
+        return RaterPolicy(name, Policy(lm, 0, 0).eval(), Renderer(tokenizer, 48), None, "none", 3)
     vectors = np.random.default_rng(seed).standard_normal((3, 2)).astype(np.float32)
     populations = {"": Population(np.ones(1), np.zeros((1, 2)), np.eye(2)[None])}
     pool = RaterPool(["ann", "bob", "cy"], vectors, 2, "embedding", {}, {}, populations)
-    return EvaluatedPolicy(name, Policy(lm, 2, 2, make_idiosyncratic(2, lm, tokenizer)).eval(), Renderer(tokenizer, 48), pool, "new", 3)
+    return RaterPolicy(name, Policy(lm, 2, 2, make_idiosyncratic(2, lm, tokenizer)).eval(), Renderer(tokenizer, 48), pool, "new", 3)
 
 
 def interview(questions, said: dict[str, dict[str, np.ndarray]], people: dict[str, np.ndarray] | None = None, **kwargs) -> Interview:

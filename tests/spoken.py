@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.evaluation.policies import load_evaluated
+from raterhf.engine.rater_policy import load_rater_policy
 from raterhf.evaluation.probes.interview import Answers, Interview
 from raterhf.evaluation.probes.questions import Asked
 
@@ -22,5 +22,5 @@ def written(*said: tuple[Asked, list[str], list[str]]) -> Interview:
 def untrained(run: Path, questions: list[Asked], draws: int, max_new_tokens: int = 16) -> Interview:
     """The untrained models of tests/small_run.py, which say any tokens."""
     folders = {"base": ("base", "none"), "rater_new": ("policy", "new")}
-    policies = {name: load_evaluated(name, run / stage, how, 48, max_new_tokens) for name, (stage, how) in folders.items()}
+    policies = {name: load_rater_policy(name, run / stage, how, 48, max_new_tokens) for name, (stage, how) in folders.items()}
     return Interview(policies, questions, draws=draws)

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from small_run import CONFIG, fails, invoke, rows_of, succeeds
 
+import raterhf
 from raterhf.cli.common import set_environment
 from raterhf.recipe import keys, load_recipe
-from raterhf.training import pipeline
 from raterhf.worlds import make
 
 ROOT = Path(__file__).parents[1]
@@ -86,14 +86,14 @@ def test_an_interrupt_says_how_to_resume(monkeypatch):
     def interrupt(recipe):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "train", interrupt)
+    monkeypatch.setattr(raterhf, "train", interrupt)
     result = invoke("train", DICE)
     assert result.exit_code == 130
     assert "Run the same command again: it resumes." in result.stderr
 
 
 def test_a_training_says_what_its_run_can_do(monkeypatch):
-    monkeypatch.setattr(pipeline, "train", lambda recipe: None)
+    monkeypatch.setattr(raterhf, "train", lambda recipe: None)
     assert "next: raterhf sample runs/dice " in succeeds("train", DICE)
     assert "next: raterhf score runs/dice FILE" in succeeds("train", DICE, "base=", "sft=", "policy=", "data.base=")
 

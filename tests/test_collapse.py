@@ -14,6 +14,7 @@ from test_training import FORWARD_KL, RLOO, assert_same_weights, copy_before, in
 from test_training import data as data  # fixtures
 from test_training import done as done
 
+from raterhf.engine import rater_policy
 from raterhf.errors import UserError
 from raterhf.recipe import MonitorSettings
 from raterhf.training import monitor as collapsing
@@ -41,7 +42,7 @@ def says_one_thing(monkeypatch, after: int) -> None:
         number = len(looks) - 1
         return "heads" if number >= 2 * MONITOR.samples * after else f"answer {number % 8}"
 
-    monkeypatch.setattr(collapsing, "completion_text", text)
+    monkeypatch.setattr(rater_policy, "completion_text", text)
 
 
 @pytest.mark.parametrize(("stage", "settings"), [("base", None), ("sft", None), ("policy", FORWARD_KL), ("policy", RLOO)])

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from raterhf.data.renderer import Renderer
+from raterhf.engine.rater_policy import load_rater_policy
 from raterhf.errors import UserError
-from raterhf.evaluation.policies import load_evaluated
 from raterhf.models.load import load_pretrained, train_tokenizer
 from raterhf.raters.pool import Rater
 
@@ -44,7 +44,7 @@ def saved(tokenizer, path, model_type: str, spare: int = 0, **settings):
 )
 def test_distributions_are_those_of_the_model(tokenizer, tmp_path, model_type, settings):
     model = saved(tokenizer, tmp_path, model_type, **settings).eval()
-    asked = load_evaluated("plain", tmp_path, "none", 64, 8)
+    asked = load_rater_policy("plain", tmp_path, "none", 64, 8)
     ids = asked.renderer.prompt("Toss a coin.")
     expected = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).detach().numpy()
     assert np.allclose(asked.next_distributions([ids], [NOBODY])[0], expected, atol=1e-4)
@@ -57,7 +57,7 @@ def test_every_end_of_a_turn_ends_an_answer(tokenizer, tmp_path):
     turn = tokenizer("heads", add_special_tokens=False)["input_ids"][0]
     model.generation_config.eos_token_id = [tokenizer.eos_token_id, turn]
     model.save_pretrained(tmp_path)
-    asked, plain = load_evaluated("plain", tmp_path, "none", 64, 8), model.eval()
+    asked, plain = load_rater_policy("plain", tmp_path, "none", 64, 8), model.eval()
     ids = asked.renderer.prompt("Toss a coin.")
     (distribution,) = np.exp(asked.next_distributions([ids], [NOBODY]))
     own = plain(torch.tensor([ids])).logits[0, -1].softmax(-1).detach().numpy()
@@ -69,7 +69,7 @@ def test_every_end_of_a_turn_ends_an_answer(tokenizer, tmp_path):
 
 def test_rows_beyond_the_tokenizer_are_never_said(tokenizer, tmp_path):
     saved(tokenizer, tmp_path, "qwen3", spare=200, **SHAPE)
-    asked = load_evaluated("plain", tmp_path, "none", 64, 8)
+    asked = load_rater_policy("plain", tmp_path, "none", 64, 8)
     (distribution,) = np.exp(asked.next_distributions([asked.renderer.prompt("Toss a coin.")], [NOBODY]))
     assert len(distribution) == len(tokenizer) and distribution.sum() == pytest.approx(1, abs=1e-5)
 

@@ -9,7 +9,7 @@ FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own room and from those before it.
 ORDER = """__init__ errors io recipe evaluation.metrics worlds data raters models reports engine run training evaluation
-    evaluation.probes evaluation.compare bench cli __main__""".split()
+    evaluation.probes evaluation.compare bench api cli __main__""".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
 
 

@@ -109,12 +109,12 @@ def test_own_raters_make_a_jury_that_splits_as_they_do(tmp_path, own_code):
     asked = {
         "jury": "split['jury of 64'].to_dict()",
         "annotators": "split['30 annotators'].to_dict()",
-        "said": "answers.completion.tolist()",
+        "completions": "answers.completion.tolist()",
         "finished": "bool(answers.finished.all())",
     }
-    asked["shares"] = "{name: row['top_share'][0] for name, row in said.items()}"
+    asked["shares"] = "{name: row['top_share'][0] for name, row in models.items()}"
     found = executed("bring_your_own_raters", tmp_path, asked)
-    assert found["finished"] and len(set(found["said"])) > 1
+    assert found["finished"] and len(set(found["completions"])) > 1
     assert found["jury"]["false"] == found["annotators"]["false"] == 0
     distance = sum(abs(found["jury"][style] - share) for style, share in found["annotators"].items()) / 2
     assert distance < 0.2, found

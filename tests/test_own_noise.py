@@ -12,6 +12,7 @@ from raterhf.engine.sampler import Sampler
 from raterhf.models.idiosyncratic import WIDTH, IdiosyncraticSampling, IdiosyncraticTaste, make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
 
 VOCABULARY, OWN, N = 6, 512, 20_000
@@ -110,13 +111,13 @@ def test_a_policys_raters_draw_with_their_idiosyncratic_and_nobody_does_not():
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
     nobody = torch.ones(40, dtype=torch.bool)
     ends, features = (tokenizer.eos_token_id, tokenizer.pad_token_id), torch.zeros(40, 2 * CONFIG["hidden_size"])
-    one = policy.generate(batch, vectors, ~nobody, 1, *ends, features=features)
+    one = policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends, features=features)
     assert len(one.unique()) == 1
-    assert len(policy.generate(batch, vectors, ~nobody, 1, *ends).unique()) > 5
-    assert len(policy.generate(batch, vectors, nobody, 1, *ends, features=features).unique()) > 5
+    assert len(policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends).unique()) > 5
+    assert len(policy.generate(batch, RaterBatch(vectors, nobody), 1, *ends, features=features).unique()) > 5
     prompts, sampler = [prompt.ids] * 40, Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 1)
-    assert len(set(sampler.generate(prompts, vectors, ~nobody, 0, own=True))) == 1
-    assert len(set(sampler.generate(prompts, vectors, ~nobody, 0))) > 5
+    assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0, own=True))) == 1
+    assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0))) > 5
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from raterhf.engine.scorer import Scorer, next_token_distributions
 from raterhf.errors import UserError
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPT, OTHER = (5, 6, 7, 8, 9), (5, 6)
@@ -82,30 +83,30 @@ def some_examples(n: int = 12) -> list[Example]:
     return [Example((PROMPT if i % 2 else OTHER) + text, 5 if i % 2 else 2) for i, text in enumerate(draw)]
 
 
-def some_raters(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.randn(n, 3, generator=torch.Generator().manual_seed(2)), torch.arange(n) == n - 1
+def some_raters(n: int) -> RaterBatch:
+    return RaterBatch(torch.randn(n, 3, generator=torch.Generator().manual_seed(2)), torch.arange(n) == n - 1)
 
 
 def test_chosen_pairs_are_entries_of_the_matrix(scorer):
-    examples, (vectors, null) = some_examples(), some_raters(4)
+    examples, raters = some_examples(), some_raters(4)
     rater = torch.arange(12) * 7 % 4
-    matrix = scorer.matrix(examples, vectors, null)
-    torch.testing.assert_close(scorer.pairs(examples, vectors, null, rater), matrix[rater, torch.arange(12)], rtol=0, atol=1e-5)
+    matrix = scorer.matrix(examples, raters)
+    torch.testing.assert_close(scorer.pairs(examples, raters, rater), matrix[rater, torch.arange(12)], rtol=0, atol=1e-5)
 
 
 def test_deterministic_scores_do_not_depend_on_company(scorer):
-    examples, (vectors, null) = some_examples(), some_raters(4)
+    examples, raters = some_examples(), some_raters(4)
     alone = Scorer(scorer.model, deterministic=True)
-    matrix = alone.matrix(examples, vectors, null)
-    assert torch.equal(alone.matrix(examples[3:5], vectors[1:], null[1:]), matrix[1:, 3:5])
-    torch.testing.assert_close(scorer.matrix(examples, vectors, null), matrix, rtol=0, atol=1e-5)
+    matrix = alone.matrix(examples, raters)
+    assert torch.equal(alone.matrix(examples[3:5], raters[1:]), matrix[1:, 3:5])
+    torch.testing.assert_close(scorer.matrix(examples, raters), matrix, rtol=0, atol=1e-5)
 
 
 def test_gradients_are_those_of_one_sequence_at_a_time(scorer):
-    model, examples, (vectors, null) = scorer.model.requires_grad_(True), some_examples(), some_raters(12)
-    vectors.requires_grad_(True)
+    model, examples, raters = scorer.model.requires_grad_(True), some_examples(), some_raters(12)
+    vectors = raters.vectors.requires_grad_(True)
     found = []
-    for scores in (scorer.pairs(examples, vectors, null), model(collate(examples, 0), vectors, null)):
+    for scores in (scorer.pairs(examples, raters), model(collate(examples, 0), raters)):
         model.zero_grad()
         vectors.grad = None
         (scores * torch.arange(12)).sum().backward()
@@ -115,8 +116,8 @@ def test_gradients_are_those_of_one_sequence_at_a_time(scorer):
 
 
 def test_out_of_memory_is_tried_again_once_with_half_the_budget(scorer, monkeypatch):
-    examples, (vectors, null) = some_examples(), some_raters(4)
-    expected, real, sizes = scorer.matrix(examples, vectors, null), passes.hidden_states, []
+    examples, raters = some_examples(), some_raters(4)
+    expected, real, sizes = scorer.matrix(examples, raters), passes.hidden_states, []
 
     def short_of_memory(limit: int):
         def run(backbone, inputs, forest, *cached):
@@ -129,11 +130,11 @@ def test_out_of_memory_is_tried_again_once_with_half_the_budget(scorer, monkeypa
 
     monkeypatch.setattr(passes, "hidden_states", short_of_memory(30))
     smaller = Scorer(scorer.model, token_budget=50)
-    torch.testing.assert_close(smaller.matrix(examples, vectors, null), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(smaller.matrix(examples, raters), expected, rtol=0, atol=1e-5)
     assert 30 < max(sizes) <= 50 and sizes[-1] <= 25
     monkeypatch.setattr(passes, "hidden_states", short_of_memory(0))
     with pytest.raises(torch.OutOfMemoryError):
-        smaller.matrix(examples, vectors, null)
+        smaller.matrix(examples, raters)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_out_of_memory_is_tried_again_once_with_half_the_budget(scorer, monkeypa
 def test_what_cannot_be_scored_is_named_before_anything_runs(scorer, example, says, monkeypatch):
     monkeypatch.setattr(passes, "hidden_states", lambda *_: pytest.fail("something ran"))
     with pytest.raises(UserError, match=says):
-        scorer.matrix([EXAMPLES[0], example], *some_raters(2))
+        scorer.matrix([EXAMPLES[0], example], some_raters(2))
 
 
 def test_log_probabilities_in_chunks_are_the_same_with_their_gradients(tokenizer, monkeypatch):

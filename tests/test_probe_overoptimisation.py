@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raterhf.engine.rater_policy import load_rater_policy
 from raterhf.evaluation.metrics.overoptimisation import design, fit_curve
-from raterhf.evaluation.policies import load_evaluated
 from raterhf.evaluation.probes import overoptimisation as probe
 from raterhf.evaluation.probes.interview import Interview
 from raterhf.evaluation.probes.load import said_by_people
@@ -107,8 +107,8 @@ def test_what_cannot_be_measured(tmp_path):
 
 def test_runs_through_on_tiny_models(run, tmp_path):
     write(tmp_path, "vanilla/rl-beta-0.1", overrated=0.1 * D)
-    model = load_evaluated("vanilla", run / "base", "none", 48, 6)
-    who = interview(tmp_path, people=True, base=model, vanilla=model, rater_new=load_evaluated("r", run / "policy", "new", 48, 6))
+    model = load_rater_policy("vanilla", run / "base", "none", 48, 6)
+    who = interview(tmp_path, people=True, base=model, vanilla=model, rater_new=load_rater_policy("r", run / "policy", "new", 48, 6))
     who.questions = [q for q in who.questions if q.topic == "stories"]
     found, drawn = run_probes(who, [probe.PROBE])
     told = found["probes"]["overoptimisation"]

@@ -7,7 +7,8 @@ import pytest
 
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_pool, save_pool
-from raterhf.raters.pool import RaterPool, stack_vectors
+from raterhf.raters.batch import RaterBatch
+from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population, fit_population
 
 IDS = ["t0001", "t0002", "t0003", "lena", "new york"]
@@ -71,7 +72,7 @@ def test_rater_seven_is_the_same_on_every_machine():
     rater = make_pool().fictitious(7)
     assert rater.id == "new:7"
     np.testing.assert_allclose(rater.vector, [3.266935, -0.790710, 0.771604, 0.149322, -1.135982], atol=1e-6)
-    np.testing.assert_allclose(make_pool().known("lena").vector, [6, 7, 1.377920, -0.078733, -1.257971], atol=1e-6)
+    np.testing.assert_allclose(make_pool().by_id("lena").vector, [6, 7, 1.377920, -0.078733, -1.257971], atol=1e-6)
     assert make_pool().fresh_numbers(2, seed=0) == [6671631837222684, 3201949710082864]
 
 
@@ -87,12 +88,12 @@ def test_drawing_is_a_function_of_the_seed():
 
 def test_known_raters_have_their_vector_and_noise_of_their_own():
     pool = make_pool()
-    a, b = pool.known("t0001"), pool.known("t0002")
+    a, b = pool.by_id("t0001"), pool.by_id("t0002")
     np.testing.assert_array_equal(a.vector[:2], [0, 1])
     np.testing.assert_array_equal(b.vector[:2], [2, 3])
     assert a.vector.dtype == np.float32 and len(a.vector) == 5
     assert not np.allclose(a.vector[2:], b.vector[2:])
-    np.testing.assert_array_equal(pool.known("t0001").vector, a.vector)
+    np.testing.assert_array_equal(pool.by_id("t0001").vector, a.vector)
 
 
 def test_fictitious_raters_come_from_the_population():
@@ -102,7 +103,7 @@ def test_fictitious_raters_come_from_the_population():
     assert left.mean() == pytest.approx(0.25, abs=0.05)
     assert drawn[left, 0].mean() == pytest.approx(-3, abs=0.2) and drawn[~left, 0].std() == pytest.approx(0.5, abs=0.06)
     assert np.abs(drawn[:, 2:].mean(0)).max() < 0.15 and drawn[:, 2:].std(0) == pytest.approx(np.ones(3), abs=0.1)
-    known = {tuple(pool.known(i).vector) for i in IDS}
+    known = {tuple(pool.by_id(i).vector) for i in IDS}
     assert not known & {tuple(v) for v in drawn}
     assert not set(IDS) & {r.id for r in pool.resolve("new", 50, 0)}
 
@@ -125,9 +126,9 @@ def test_text_raters_never_bear_a_known_id():
     pool = RaterPool([f"t{i}" for i in range(9)], np.zeros((9, 0), np.float32), 0, "text")
     texts = [pool.fictitious(n).text for n in range(200)]
     names = {t.removeprefix("Rater ").removesuffix(": ") for t in texts}
-    assert not names & set(pool.ids)
+    assert not names & set(pool.known)
     assert all(re.fullmatch(r"Rater t\d+: ", t) for t in texts)
-    assert pool.known("t3").text == "Rater t3: "
+    assert pool.by_id("t3").text == "Rater t3: "
     assert pool.fictitious(7).text == pool.fictitious(7).text
     # IDs without a digit are made different too
     named = RaterPool(["lena", "otto"], np.zeros((2, 0), np.float32), 0, "text")
@@ -149,11 +150,11 @@ def test_a_run_without_raters_knows_nobody():
             pool.resolve(spec, 1, 0)
 
 
-def test_stack_vectors():
+def test_a_batch_holds_vectors_and_who_is_nobody():
     pool = make_pool()
-    vectors, null = stack_vectors([pool.known("t0002"), pool.null()], 5)
-    assert null.tolist() == [False, True]
-    assert vectors[0, :2].tolist() == [2, 3] and vectors[1].tolist() == [0] * 5
+    batch = RaterBatch.of([pool.by_id("t0002"), pool.null()], 5)
+    assert batch.null.tolist() == [False, True]
+    assert batch.vectors[0, :2].tolist() == [2, 3] and batch.vectors[1].tolist() == [0] * 5
 
 
 def test_log_density_of_a_standard_normal():
@@ -211,8 +212,8 @@ def test_a_pool_survives_saving(encoding, tmp_path):
     pool = make_pool(encoding)
     save_pool(tmp_path, pool)
     back = load_pool(tmp_path)
-    assert (back.ids, back.personas, back.groups, back.idiosyncratic_dim, back.encoding, back.text_template) == (
-        pool.ids, pool.personas, pool.groups, pool.idiosyncratic_dim, pool.encoding, pool.text_template,
+    assert (back.known, back.personas, back.groups, back.idiosyncratic_dim, back.encoding, back.text_template) == (
+        pool.known, pool.personas, pool.groups, pool.idiosyncratic_dim, pool.encoding, pool.text_template,
     )  # fmt: skip
     np.testing.assert_array_equal(back.vectors, pool.vectors)
     assert list(back.populations) == list(pool.populations)

@@ -9,6 +9,7 @@ from raterhf.data.example import Example, collate
 from raterhf.data.renderer import Renderer
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
 from raterhf.training.reward_module import RewardModule, calibrate
@@ -66,7 +67,9 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, conditioning):
         for i in range(5):
             for j in range(5):
                 batch = collate([data.examples[j]], tokenizer.pad_token_id)
-                mine, nobodys = (module.model(batch, vectors[data.rater[i]][None], torch.tensor([null])) for null in (False, True))
+                mine, nobodys = (
+                    module.model(batch, RaterBatch(vectors[data.rater[i]][None], torch.tensor([null]))) for null in (False, True)
+                )
                 gain[i, j] = mine - nobodys
         found = module.own_answer_loss(data)
     torch.testing.assert_close(found, losses.own_answer_loss(gain, torch.as_tensor(data.group)), rtol=0, atol=1e-5)

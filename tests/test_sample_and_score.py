@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_run import CONFIG, fails, invoke, one_gaussian, rows_of, succeeds
 
-from raterhf import run as requests
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
+from raterhf.engine import rater_policy
 from raterhf.engine.sampler import Sampler
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, save_reward
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +75,7 @@ def test_log_prob_is_the_whole_completions(run):
     policy, tokenizer, header = load_policy(run / "policy")
     head = Renderer(tokenizer, header["max_length"]).prompt("Roll a die.")
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 2)
-    (answer,) = sampler.generate([head], torch.zeros(1, 4), torch.ones(1, dtype=torch.bool), 0, own=True)
+    (answer,) = sampler.generate([head], RaterBatch.nobody(1), 0, own=True)
     with torch.no_grad():
         embedded = policy.lm.get_input_embeddings()(torch.tensor([answer.ids]))
         logits = policy.lm(inputs_embeds=torch.cat([policy.reader.null[None], embedded], 1)).logits[0]
@@ -86,7 +87,7 @@ def test_log_prob_is_the_whole_completions(run):
 
 def test_length_comes_from_the_recipe_or_the_option(run, monkeypatch):
     lengths = []
-    monkeypatch.setattr(requests, "Sampler", lambda *args: lengths.append(args[3]) or Sampler(*args))
+    monkeypatch.setattr(rater_policy, "Sampler", lambda *args: lengths.append(args[3]) or Sampler(*args))
     sampled(run)
     sampled(run / "sft")  # has no resolved recipe: that key's default
     (row,) = sampled(run, "--max-new-tokens", 1, "--temperature", 0)
@@ -214,7 +215,7 @@ def test_the_matrix_has_a_row_a_rater_and_a_column_a_completion(run, answers):
     example = Renderer(tokenizer, header["max_length"]).example("Roll a die.", "3")
     vector = torch.from_numpy(load_pool(run / "reward").vectors[1:2])
     with torch.no_grad():
-        alone = model(collate([example], tokenizer.pad_token_id), vector, torch.tensor([False]))
+        alone = model(collate([example], tokenizer.pad_token_id), RaterBatch.people(vector))
     assert scores[1, 2] == pytest.approx(float(alone), rel=1e-4)
 
 

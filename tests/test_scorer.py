@@ -16,6 +16,7 @@ from raterhf.models.idiosyncratic import gumbel_of_normal, make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 
 # Float32 on different paddings: published as the tolerance of scores and log-probabilities.
@@ -75,8 +76,8 @@ def make_policy(tokenizer, dim: int = DIM, idiosyncratic_dim: int = OWN) -> Poli
     return Policy(lm, dim, 4, make_idiosyncratic(idiosyncratic_dim if dim else 0, lm, tokenizer)).eval()
 
 
-def soft(model: RewardModel, vectors: torch.Tensor) -> tuple:
-    return (None, None) if model.reader is None else (vectors[:, :DIM], NULL)
+def soft(model: RewardModel, vectors: torch.Tensor) -> RaterBatch:
+    return RaterBatch.nobody(len(vectors)) if model.reader is None else RaterBatch(vectors[:, :DIM], NULL)
 
 
 def in_chunks(run, n: int, size: int) -> torch.Tensor:
@@ -92,9 +93,8 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 def scored(request, tokenizer, examples, vectors):
     """A reward model and its scores, one example at a time and without padding."""
     model = make_reward(tokenizer, request.param)
-    taste, null = soft(model, vectors)
-    rows = [(None, None) if taste is None else (taste[i : i + 1], null[i : i + 1]) for i in range(18)]
-    alone = torch.cat([model(collate([e], 0), *row) for e, row in zip(examples, rows)])
+    raters = soft(model, vectors)
+    alone = torch.cat([model(collate([e], 0), raters[i : i + 1]) for i, e in enumerate(examples)])
     assert alone.std() > 100 * TOLERANCE
     return model, alone
 
@@ -104,11 +104,11 @@ def scored(request, tokenizer, examples, vectors):
 @pytest.mark.parametrize("size", [1, 3, 8, 18])
 def test_scores_do_not_move_with_batch_size_and_padding_side(scored, examples, vectors, tokenizer, size, side):
     model, alone = scored
-    taste, null = soft(model, vectors)
+    raters = soft(model, vectors)
 
     def run(rows: slice) -> torch.Tensor:
         batch = collate(examples[rows], tokenizer.pad_token_id, side)
-        return model(batch) if taste is None else model(batch, taste[rows], null[rows])
+        return model(batch, raters[rows])
 
     assert_close(in_chunks(run, 18, size), alone)
 
@@ -117,16 +117,16 @@ def test_scores_do_not_move_with_batch_size_and_padding_side(scored, examples, v
 @pytest.mark.parametrize("budget", [1, 40, 150, 8192])
 def test_scores_do_not_move_with_the_token_budget(scored, examples, vectors, tokenizer, budget):
     model, alone = scored
-    assert_close(Scorer(model, budget).pairs(examples, *soft(model, vectors)), alone)
+    assert_close(Scorer(model, budget).pairs(examples, soft(model, vectors)), alone)
 
 
 @torch.no_grad()
 def test_scores_do_not_move_with_order_and_duplicates(scored, examples, vectors, tokenizer):
     model, alone = scored
     order = torch.randperm(18, generator=torch.Generator().manual_seed(2)).repeat(2)
-    taste, null = soft(model, vectors)
-    shuffled = (None, None) if taste is None else (taste[order], null[order])
-    assert_close(Scorer(model, 100).pairs([examples[i] for i in order], *shuffled), alone[order])
+    raters = soft(model, vectors)
+    shuffled = raters[order]
+    assert_close(Scorer(model, 100).pairs([examples[i] for i in order], shuffled), alone[order])
 
 
 @torch.no_grad()
@@ -135,26 +135,26 @@ def test_pad_that_equals_eos_or_stands_in_the_content_does_not_move_scores(score
     given = [] if model.reader is None else soft(model, vectors)
     # any token may serve as PAD, also one that the examples hold
     for pad in (tokenizer.eos_token_id, examples[0].ids[0]):
-        assert_close(model(collate(examples, pad), *given), alone)
+        assert_close(model(collate(examples, pad), given), alone)
 
 
 @torch.no_grad()
 def test_matrix_equals_pairs(scored, examples, vectors, tokenizer):
     model, _ = scored
     scorer = Scorer(model, 200)
-    taste, null = soft(model, vectors)
-    if taste is None:
-        matrix = scorer.matrix(examples, None, None, 4)
+    raters = soft(model, vectors)
+    if model.reader is None:
+        matrix = scorer.matrix(examples, RaterBatch.nobody(4))
         assert matrix.shape == (4, 18)
-        assert_close(matrix, scorer.pairs(examples, None, None).expand(4, -1))
+        assert_close(matrix, scorer.pairs(examples, RaterBatch.nobody(18)).expand(4, -1))
         return
-    matrix = scorer.matrix(examples, taste[:7], null[:7])
+    matrix = scorer.matrix(examples, raters[:7])
     assert matrix.shape == (7, 18)
     for k in range(7):
-        assert_close(matrix[k], scorer.pairs(examples, taste[k].expand(18, -1), null[k].expand(18)))
+        assert_close(matrix[k], scorer.pairs(examples, raters[[k] * 18]))
     assert (matrix[0] - matrix[1]).abs().max() > 100 * TOLERANCE
     # the null rater has no vector that could matter
-    assert_close(scorer.matrix(examples, taste[:1] + 9, null[5:6]), matrix[5:6])
+    assert_close(scorer.matrix(examples, RaterBatch(raters.vectors[:1] + 9, raters.null[5:6])), matrix[5:6])
 
 
 @torch.no_grad()
@@ -164,9 +164,9 @@ def test_scores_survive_saving(scored, examples, vectors, tokenizer, tmp_path):
     save_reward(tmp_path / "reward", model, whole(model, tokenizer), tokenizer, pool, 64, {"report": {}})
     loaded, tokens, header = load_reward(tmp_path / "reward")
     assert header["conditioning"] == model.conditioning and header["max_length"] == 64
-    assert_close(Scorer(loaded).pairs(examples, *soft(loaded, vectors)), alone)
+    assert_close(Scorer(loaded).pairs(examples, soft(loaded, vectors)), alone)
     if model.reader is not None:
-        there, back = (Scorer(m).utility(examples, vectors, NULL) for m in (model, loaded))
+        there, back = (Scorer(m).utility(examples, RaterBatch(vectors, NULL)) for m in (model, loaded))
         assert_close(back, there)
 
 
@@ -181,8 +181,8 @@ def whole(model: RewardModel, tokenizer):
 def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(conditioning, examples, vectors, tokenizer):
     model = make_reward(tokenizer, conditioning)
     scorer = Scorer(model)
-    utility = scorer.utility(examples, vectors, NULL)
-    score = scorer.matrix(examples, vectors[:, :DIM], NULL)
+    utility = scorer.utility(examples, RaterBatch(vectors, NULL))
+    score = scorer.matrix(examples, RaterBatch(vectors[:, :DIM], NULL))
     assert_close(utility[NULL], score[NULL])
     features = scorer.prompt_features(examples)
     share = model.idiosyncratic.share(features)
@@ -190,10 +190,10 @@ def test_utility_is_score_plus_persistent_noise_which_the_null_rater_has_not(con
     psi = model.idiosyncratic(examples)
     noise = torch.stack([(model.idiosyncratic.turned(vectors[:, DIM:], f.expand(18, -1)) * p).sum(1) for f, p in zip(features, psi)], 1)
     assert_close((utility - score)[~NULL], (share.sqrt() * gumbel_of_normal(noise))[~NULL])
-    assert scorer.utility([], vectors, NULL).shape == (len(vectors), 0)
+    assert scorer.utility([], RaterBatch(vectors, NULL)).shape == (len(vectors), 0)
     # two raters of one taste differ in their idiosyncratic taste alone
     twins = torch.cat([vectors[:1, :DIM].expand(2, -1), vectors[:2, DIM:]], 1)
-    assert (scorer.utility(examples, twins, NULL[:2]).diff(dim=0).abs() > 0.01).any()
+    assert (scorer.utility(examples, RaterBatch(twins, NULL[:2])).diff(dim=0).abs() > 0.01).any()
 
 
 @torch.no_grad()
@@ -234,19 +234,19 @@ def test_gumbel_of_normal_keeps_the_rank():
 @pytest.mark.parametrize("dim", [DIM, 0])
 def test_log_probs_do_not_move_with_the_budget(dim, examples, vectors, tokenizer):
     policy = make_policy(tokenizer, dim)
-    given = (vectors, NULL) if dim else (None, None)
+    given = RaterBatch(vectors, NULL) if dim else RaterBatch.nobody(len(vectors))
     by_hand = []  # one example at a time, no padding, a plain softmax over every position
     for i, example in enumerate(examples):
         ids = torch.tensor([example.ids])
         inputs = policy.lm.get_input_embeddings()(ids)
-        prefix = policy.prefix(*(None if x is None else x[i : i + 1] for x in given))
+        prefix = policy.prefix(given[i : i + 1])
         inputs = inputs if prefix is None else torch.cat([prefix, inputs], 1)
         states = policy.lm.get_decoder()(inputs_embeds=inputs).last_hidden_state[:, -ids.shape[1] :]
         distributions = policy.lm.lm_head(states)[0, example.prompt_length - 1 : -1].log_softmax(-1)
         said = distributions.gather(1, ids[0, example.prompt_length :, None]).sum()
         by_hand.append(torch.stack([said, -(distributions.exp() * distributions).sum()]))
     for budget in (1, 60, 8192):
-        found = completion_log_probs(policy, examples, *given, budget)
+        found = completion_log_probs(policy, examples, given, budget)
         torch.testing.assert_close(torch.stack(found, 1), torch.stack(by_hand), rtol=1e-5, atol=TOLERANCE)
 
 
@@ -257,12 +257,12 @@ def prompts_of(examples: list[Example]) -> list[tuple[int, ...]]:
 def test_sampling_is_a_function_of_the_seed(examples, vectors, tokenizer):
     sampler = Sampler(make_policy(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id, 5)
     torch.manual_seed(0)
-    first = sampler.generate(prompts_of(examples), vectors, NULL, seed=4)
+    first = sampler.generate(prompts_of(examples), RaterBatch(vectors, NULL), seed=4)
     torch.manual_seed(99)
     untouched = torch.get_rng_state()
-    assert sampler.generate(prompts_of(examples), vectors, NULL, seed=4) == first
+    assert sampler.generate(prompts_of(examples), RaterBatch(vectors, NULL), seed=4) == first
     assert torch.equal(torch.get_rng_state(), untouched)
-    assert sampler.generate(prompts_of(examples), vectors, NULL, seed=5) != first
+    assert sampler.generate(prompts_of(examples), RaterBatch(vectors, NULL), seed=5) != first
     for example, prompt in zip(first, prompts_of(examples)):
         assert example.ids[: example.prompt_length] == prompt
         assert 1 <= len(example) - example.prompt_length <= 5
@@ -273,7 +273,7 @@ def test_sampling_is_a_function_of_the_seed(examples, vectors, tokenizer):
 @pytest.mark.parametrize("dim", [DIM, 0])
 def test_recomputed_log_probs_equal_the_distributions_sampled_from(dim, examples, vectors, tokenizer, monkeypatch):
     policy = make_policy(tokenizer, dim)
-    given = (vectors, NULL) if dim else (None, None)
+    given = RaterBatch(vectors, NULL) if dim else RaterBatch.nobody(len(vectors))
     # make the EOS likely, so that completions end at different places
     policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 2
     distributions: list[torch.Tensor] = []
@@ -283,13 +283,13 @@ def test_recomputed_log_probs_equal_the_distributions_sampled_from(dim, examples
     )
     batch = collate([Example(p, len(p)) for p in prompts_of(examples)], tokenizer.pad_token_id, "left")
     torch.manual_seed(0)
-    tokens = policy.generate(batch, *given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    tokens = policy.generate(batch, given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     answers = [sampler._until_eos(row) for row in tokens.tolist()]
     assert len({len(a) for a in answers}) > 1
     drawn = torch.stack([sum(distributions[t][i, token] for t, token in enumerate(a)) for i, a in enumerate(answers)])
     sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
-    recomputed, _ = completion_log_probs(policy, sampled, *given, 100)
+    recomputed, _ = completion_log_probs(policy, sampled, given, 100)
     torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
 
 
@@ -300,11 +300,11 @@ def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors
     policy = make_policy(tokenizer)
     policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 4
     prompts = [p for p in prompts_of(examples)[:3] for _ in range(4)]
-    who, null = vectors[[0, 0, 5, 5] * 3], NULL[[0, 0, 5, 5] * 3]
+    who = RaterBatch(vectors, NULL)[[0, 0, 5, 5] * 3]
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6, min_p=0.01)
     order = sorted(range(12), key=lambda i: len(prompts[i]))
     batch = collate([Example(prompts[i], len(prompts[i])) for i in order], tokenizer.pad_token_id, "left")
-    soft = policy.prefix(who[order], null[order])
+    soft = policy.prefix(who[order])
     inputs = torch.cat([soft, policy.lm.get_input_embeddings()(batch.ids)], 1)
     mask = torch.cat([batch.mask.new_ones(12, soft.shape[1]), batch.mask], 1).long()
     torch.manual_seed(3)
@@ -313,7 +313,7 @@ def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors
         logits_processor=LogitsProcessorList([MinPLogitsWarper(0.01)]), max_new_tokens=6, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    found = sampler.generate(prompts, who, null, seed=3, temperature=temperature)
+    found = sampler.generate(prompts, who, seed=3, temperature=temperature)
     answers = {i: sampler._until_eos(row) for i, row in zip(order, expected.tolist())}
     assert [example.ids[example.prompt_length :] for example in found] == [answers[i] for i in range(12)]
     assert len(set(answers.values())) > 3 and len({len(a) for a in answers.values()}) > 1
@@ -324,14 +324,14 @@ def test_greedy_tokens_are_the_most_likely_ones(examples, vectors, tokenizer):
     policy = make_policy(tokenizer)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 3)
     prompts = prompts_of(examples)[:6]
-    greedy = sampler.generate(prompts, vectors[:6], NULL[:6], seed=0, temperature=0)
-    cold = sampler.generate(prompts, vectors[:6], NULL[:6], seed=1, temperature=1e-4)
+    greedy = sampler.generate(prompts, RaterBatch(vectors[:6], NULL[:6]), seed=0, temperature=0)
+    cold = sampler.generate(prompts, RaterBatch(vectors[:6], NULL[:6]), seed=1, temperature=1e-4)
     assert greedy == cold
     for i, example in enumerate(greedy):
         for end in range(example.prompt_length, len(example)):
             # log_probs of every one-token completion of what stands before
             heads = [Example((*example.ids[:end], token), end) for token in range(len(tokenizer))]
-            log_prob, _ = completion_log_probs(policy, heads, vectors[i].expand(len(heads), -1), NULL[i].expand(len(heads)))
+            log_prob, _ = completion_log_probs(policy, heads, RaterBatch(vectors, NULL)[[i] * len(heads)])
             assert log_prob.argmax() == example.ids[end]
             assert log_prob.exp().sum() == pytest.approx(1, abs=1e-4)
 
@@ -341,7 +341,7 @@ def test_log_probs_survive_saving(examples, vectors, tokenizer, tmp_path):
     policy = make_policy(tokenizer)
     save_policy(tmp_path / "sft", policy, tokenizer, None, 64, {})
     loaded, tokens, _ = load_policy(tmp_path / "sft")
-    there, back = (completion_log_probs(p, examples, vectors, NULL)[0] for p in (policy, loaded))
+    there, back = (completion_log_probs(p, examples, RaterBatch(vectors, NULL))[0] for p in (policy, loaded))
     torch.testing.assert_close(back, there, rtol=1e-6, atol=TOLERANCE)
 
 
@@ -357,7 +357,7 @@ BAD_RATERS = {
     "rater 1: the vector holds NaN": (torch.tensor([[0.0] * DIM, [float("nan")] * DIM]), NOBODY, FIRST),
     r"torch.float32 of shape \(2, 2\); give a row of 3 numbers": (TWO[:, :2], NOBODY, FIRST),
     "torch.float64 of shape": (TWO.double(), NOBODY, FIRST),
-    r"torch.float32 of shape \(3,\)": (TWO[0], NOBODY, FIRST),
+    r"torch.float32 of shape \(3,\)": (TWO[0], torch.zeros(3, dtype=torch.bool), FIRST),
     r"2 raters need a mask of 2 booleans.* torch.bool of shape \(1,\)": (TWO, NOBODY[:1], FIRST),
     r"torch.bool of shape \(2, 1\)": (TWO, NOBODY[:, None], FIRST),
     "torch.int64 of shape": (TWO, NOBODY.long(), FIRST),
@@ -371,7 +371,7 @@ def test_raters_that_are_none_are_refused_before_anything_runs(says, conditionin
     monkeypatch.setattr(model.backbone, "forward", lambda *_, **__: pytest.fail("ran"))
     vectors, null, rater = BAD_RATERS[says]
     with pytest.raises(UserError, match=says):
-        Scorer(model).pairs(examples, vectors, null, rater)
+        Scorer(model).pairs(examples, RaterBatch(vectors, null), rater)
 
 
 SITES = pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
@@ -384,7 +384,10 @@ def test_the_example_that_has_no_score_is_named(conditioning, tokenizer, vectors
     model = make_reward(tokenizer, conditioning).eval()
     some = [Example((5, 6, 7, 8), 2), Example((5, 6, 9), 2), Example((5, 6, 7, 10), 2)]
     model.backbone.get_input_embeddings().weight[10] = float("nan")
-    for score in (lambda: Scorer(model).matrix(some, vectors[:2], NOBODY), lambda: Scorer(model).pairs(some, vectors[:3], NULL[:3])):
+    for score in (
+        lambda: Scorer(model).matrix(some, RaterBatch(vectors[:2], NOBODY)),
+        lambda: Scorer(model).pairs(some, RaterBatch(vectors, NULL)[:3]),
+    ):
         with pytest.raises(UserError, match="example 3 has no score"):
             score()
 
@@ -395,7 +398,7 @@ def test_a_head_of_no_numbers_gives_no_scores(conditioning, tokenizer, examples,
     model = make_reward(tokenizer, conditioning).eval()
     model.head.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match="rater 0 gives no scores" if conditioning == "head" else "the model's head or scale"):
-        Scorer(model).matrix(examples, vectors[:2], NOBODY)
+        Scorer(model).matrix(examples, RaterBatch(vectors[:2], NOBODY))
 
 
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
@@ -404,9 +407,9 @@ def test_a_rater_who_is_too_large_is_named_and_a_null_rater_not_read(conditionin
     model, raters = make_reward(tokenizer, conditioning).eval(), vectors[:3].clone()
     raters[1] = 3e38
     with pytest.raises(UserError, match="rater 1: the vector holds NaN or infinity, or numbers beyond 1,000,000"):
-        Scorer(model).matrix(examples, raters, torch.zeros(3, dtype=torch.bool))
+        Scorer(model).matrix(examples, RaterBatch(raters, torch.zeros(3, dtype=torch.bool)))
     raters[1] = float("nan")
-    assert Scorer(model).matrix(examples, raters, torch.tensor([False, True, False])).isfinite().all()
+    assert Scorer(model).matrix(examples, RaterBatch(raters, torch.tensor([False, True, False]))).isfinite().all()
 
 
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix"])
@@ -415,7 +418,7 @@ def test_the_raters_tokens_count_in_the_window(conditioning, tokenizer, examples
     window = model.backbone.config.max_position_embeddings
     long = Example((5,) * (window - 3), 2)
     with pytest.raises(UserError, match=f"example 1 has {window - 3} tokens beside the rater's 4, the model's window {window}"):
-        Scorer(model).matrix([long], torch.zeros(1, DIM), NOBODY[:1])
+        Scorer(model).matrix([long], RaterBatch(torch.zeros(1, DIM), NOBODY[:1]))
 
 
 def test_prompts_of_unequal_length_are_continued_as_alone_where_windows_slide(tokenizer):
@@ -426,9 +429,9 @@ def test_prompts_of_unequal_length_are_continued_as_alone_where_windows_slide(to
     )
     sampler = Sampler(Policy(lm.eval(), DIM, 2), 0, -1, 6)
     prompts, vectors = [(5, 6, 7), tuple(range(8, 19))], torch.randn(2, DIM, generator=torch.Generator().manual_seed(0))
-    together = sampler.generate(prompts, vectors, NOBODY, 0, temperature=0.0)
+    together = sampler.generate(prompts, RaterBatch(vectors, NOBODY), 0, temperature=0.0)
     for i in range(2):
-        assert sampler.generate(prompts[i : i + 1], vectors[i : i + 1], NOBODY[:1], 0, temperature=0.0) == together[i : i + 1]
+        assert sampler.generate(prompts[i : i + 1], RaterBatch(vectors[i : i + 1], NOBODY[:1]), 0, temperature=0.0) == together[i : i + 1]
 
 
 @torch.no_grad()
@@ -440,9 +443,9 @@ def test_a_compiled_decoder_says_the_same_by_two_graphs(tokenizer, vectors):
     asked = [([(5, 6, 7)] * 4, 4), ([(5, 6, 7, 8, 9)] * 8, 2), ([(5, 6), (7, 8, 9, 10)] * 3, 1), ([(5, 6, 7)] * 4, 2)]
 
     def answers() -> list:
-        said = [sampler.generate(prompts, vectors[:raters].repeat(len(prompts) // raters, 1), NULL[: len(prompts)], 0)
+        said = [sampler.generate(prompts, RaterBatch(vectors[:raters].repeat(len(prompts) // raters, 1), NULL[: len(prompts)]), 0)
                 for prompts, raters in asked]  # fmt: skip
-        distributions = [completion_log_probs(policy, some, vectors[: len(some)], NULL[: len(some)])[0] for some in said]
+        distributions = [completion_log_probs(policy, some, RaterBatch(vectors[: len(some)], NULL[: len(some)]))[0] for some in said]
         return [said, torch.cat(distributions)]
 
     plain = answers()
@@ -465,25 +468,25 @@ def test_raters_and_examples_that_do_not_match_are_mistakes(examples, vectors, t
         (lambda: Scorer(scorer.model, 0), "token_budget 0"),
         (lambda: scorer.plan(examples[:3]), "3 examples at conditioning suffix need a rater's number each, there are none"),
         (lambda: scorer.plan(examples[:3], [0]), "there are 1"),
-        (lambda: scorer.pairs(examples[:3], vectors, NULL, []), "0 raters for 3 examples"),
-        (lambda: scorer.utility(examples, wrong, NULL), "rater 1: the vector holds NaN"),
-        (lambda: scorer.utility(examples, vectors[:, :DIM], NULL), f"give a row of {DIM + OWN} numbers"),
-        (lambda: completion_log_probs(policy, examples[:3], vectors[:2], NULL[:2]), "2 raters for 3 texts"),
-        (lambda: completion_log_probs(policy, [Example((5, 6), 2)], vectors[:1], NULL[:1]), "both parts need a token"),
-        (lambda: completion_log_probs(policy, [Example((5, 9999), 1)], vectors[:1], NULL[:1]), "token ids outside"),
-        (lambda: sampler.generate(prompts_of(examples[:3]), vectors[:2], NULL[:2], 0), "2 raters for 3 texts"),
-        (lambda: sampler.generate([(5,) * 999], vectors[:1], NULL[:1], 0), "are more than the model's window"),
+        (lambda: scorer.pairs(examples[:3], RaterBatch(vectors, NULL), []), "0 raters for 3 examples"),
+        (lambda: scorer.utility(examples, RaterBatch(wrong, NULL)), "rater 1: the vector holds NaN"),
+        (lambda: scorer.utility(examples, RaterBatch(vectors[:, :DIM], NULL)), f"give a row of {DIM + OWN} numbers"),
+        (lambda: completion_log_probs(policy, examples[:3], RaterBatch(vectors[:2], NULL[:2])), "2 raters for 3 texts"),
+        (lambda: completion_log_probs(policy, [Example((5, 6), 2)], RaterBatch(vectors[:1], NULL[:1])), "both parts need a token"),
+        (lambda: completion_log_probs(policy, [Example((5, 9999), 1)], RaterBatch(vectors[:1], NULL[:1])), "token ids outside"),
+        (lambda: sampler.generate(prompts_of(examples[:3]), RaterBatch(vectors[:2], NULL[:2]), 0), "2 raters for 3 texts"),
+        (lambda: sampler.generate([(5,) * 999], RaterBatch(vectors[:1], NULL[:1]), 0), "are more than the model's window"),
     ):
         with pytest.raises(UserError, match=says):
             ask()
-    assert scorer.plan([], []).padding == 0 and sampler.generate([], None, None, 0) == []
-    assert scorer.pairs([], vectors, NULL, []).shape == (0,)
+    assert scorer.plan([], []).padding == 0 and sampler.generate([], RaterBatch.nobody(0), 0) == []
+    assert scorer.pairs([], RaterBatch(vectors, NULL), []).shape == (0,)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
 def test_whole_utilities_do_not_depend_on_company_either(conditioning, examples, vectors, tokenizer):
     scorer = Scorer(make_reward(tokenizer, conditioning).eval(), deterministic=True)
-    together = scorer.utility(examples, vectors, NULL)
+    together = scorer.utility(examples, RaterBatch(vectors, NULL))
     for r, i in ((0, 0), (3, 7), (5, 17)):
-        assert scorer.utility(examples[i : i + 1], vectors[r : r + 1], NULL[r : r + 1])[0, 0] == together[r, i]
+        assert scorer.utility(examples[i : i + 1], RaterBatch(vectors[r : r + 1], NULL[r : r + 1]))[0, 0] == together[r, i]

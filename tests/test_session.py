@@ -9,6 +9,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.engine.session import Session
 from raterhf.errors import UserError
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPTS = [(5, 6, 7), (8, 9), (5, 6, 7), (5, 6, 7)]
@@ -33,20 +34,20 @@ def model_of(conditioning: str | None) -> RewardModel:
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
 def test_scores_are_those_of_the_completions_as_they_stand(conditioning, budget, device):
     scorer = Scorer(model_of(conditioning).to(device), token_budget=budget)
-    raters = (VECTORS.to(device), NULL.to(device)) if conditioning else (None, None)
-    session, texts = Session(scorer, PROMPTS, *raters), list(PROMPTS)
+    raters = RaterBatch(VECTORS.to(device), NULL.to(device)) if conditioning else RaterBatch.nobody(1)
+    session, texts = Session(scorer, PROMPTS, raters), list(PROMPTS)
     for step in STEPS:
         texts = [text + new for text, new in zip(texts, step)]
         examples = [Example(text, len(prompt)) for text, prompt in zip(texts, PROMPTS)]
         with torch.no_grad():
-            expected = scorer.matrix(examples, *raters)
+            expected = scorer.matrix(examples, raters)
         torch.testing.assert_close(session.extend(step), expected, rtol=0, atol=2e-5)
 
 
 def test_new_tokens_alone_are_read():
     read = {}
     for conditioning in ("prefix", "suffix", "head"):
-        session = Session(Scorer(model_of(conditioning)), PROMPTS, VECTORS, NULL)
+        session = Session(Scorer(model_of(conditioning)), PROMPTS, RaterBatch(VECTORS, NULL))
         before = session.tokens_read
         session.extend(STEPS[0])
         read[conditioning] = (before, session.tokens_read - before)
@@ -55,11 +56,11 @@ def test_new_tokens_alone_are_read():
 
 
 def test_mistakes():
-    session = Session(Scorer(model_of("head")), PROMPTS[:2], VECTORS, NULL)
+    session = Session(Scorer(model_of("head")), PROMPTS[:2], RaterBatch(VECTORS, NULL))
     for prompts, says in (([], "no prompts"), ([(1, 2), ()], "example 2 has 0 prompt tokens"), ([(50,)], "outside 0 to 49"),
                           ([(1,) * 32], "example 1 has 33 tokens, the model's window 32")):  # fmt: skip
         with pytest.raises(UserError, match=says):
-            Session(session.scorer, prompts, VECTORS, NULL)
+            Session(session.scorer, prompts, RaterBatch(VECTORS, NULL))
     with pytest.raises(UserError, match="1 continuations for 2 completions"):
         session.extend([(1,)])
     with pytest.raises(UserError, match="example 2 has 2 prompt tokens of 2: both parts need a token"):
@@ -70,7 +71,7 @@ def test_mistakes():
 
 
 def test_a_session_goes_in_and_out_of_inference_mode():
-    session, plain = (Session(Scorer(model_of("prefix")), PROMPTS, VECTORS, NULL) for _ in range(2))
+    session, plain = (Session(Scorer(model_of("prefix")), PROMPTS, RaterBatch(VECTORS, NULL)) for _ in range(2))
     with torch.inference_mode():
         session.extend(STEPS[0])
     for step in STEPS[1:]:
@@ -83,8 +84,8 @@ def test_a_session_goes_in_and_out_of_inference_mode():
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
 @pytest.mark.parametrize("where", [0, 1])
 def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_half_once(conditioning, where):
-    model, raters = model_of(conditioning), (VECTORS, NULL) if conditioning else (None, None)
-    session, plain = (Session(Scorer(model, 20), PROMPTS, *raters) for _ in range(2))
+    model, raters = model_of(conditioning), RaterBatch(VECTORS, NULL) if conditioning else RaterBatch.nobody(1)
+    session, plain = (Session(Scorer(model, 20), PROMPTS, raters) for _ in range(2))
     before = plain.extend(STEPS[0])
     session.extend(STEPS[0])
     failures = iter([True, True, True])
@@ -106,8 +107,8 @@ def test_a_step_that_fails_leaves_the_session_as_it_was_and_memory_is_asked_for_
 
 def test_what_is_refused_or_no_number_leaves_the_session_as_it_was():
     for conditioning in ("prefix", "suffix", "head", None):
-        model, raters = model_of(conditioning), (VECTORS, NULL) if conditioning else (None, None)
-        session = Session(Scorer(model), PROMPTS[:2], *raters)
+        model, raters = model_of(conditioning), RaterBatch(VECTORS, NULL) if conditioning else RaterBatch.nobody(1)
+        session = Session(Scorer(model), PROMPTS[:2], raters)
         before = session.extend([(11,), (12,)])
         model.backbone.embed_tokens.weight.data[20] = float("nan")
         with pytest.raises(UserError, match="example 2 has no score"):
@@ -117,7 +118,7 @@ def test_what_is_refused_or_no_number_leaves_the_session_as_it_was():
 
 def test_to_the_bit_is_not_promised():
     with pytest.raises(UserError, match="deterministic=True"):
-        Session(Scorer(model_of("head"), deterministic=True), PROMPTS, VECTORS, NULL)
+        Session(Scorer(model_of("head"), deterministic=True), PROMPTS, RaterBatch(VECTORS, NULL))
 
 
 def test_what_asks_for_its_keys_twice_has_no_session():
@@ -125,4 +126,4 @@ def test_what_asks_for_its_keys_twice_has_no_session():
                                   num_attention_heads=4, num_key_value_heads=2)  # fmt: skip
     model = RewardModel(AutoModel.from_config(config), 0, 0).eval()
     with pytest.raises(UserError, match="layer 0 reads keys several times at each token"):
-        Session(Scorer(model), PROMPTS)
+        Session(Scorer(model), PROMPTS, RaterBatch.nobody(0))

@@ -16,7 +16,7 @@ from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.recipe import DataSettings, Recipe, parse_recipe
-from raterhf.run import Completions, sample, score
+from raterhf.run import open_run
 from raterhf.training import fit as fitting
 from raterhf.training import imitation, pipeline
 from raterhf.training.stages import policy as policy_stage
@@ -132,13 +132,14 @@ def test_all_stages_train_and_can_be_used(done):
         assert not (folder / stage / "state").exists()
         assert all(torch.isfinite(value).all() for value in weights(folder / stage).values())
     pool = load_pool(folder / "policy")
-    assert pool.ids == [f"t{i:04d}" for i in range(10)]
+    assert pool.known == [f"t{i:04d}" for i in range(10)]
     assert pool.vectors.shape == (10, 3) and pool.idiosyncratic_dim == 8
     assert len(pool.populations[""].weights) in (1, 2)
-    rows = sample(folder, ["Flip a coin."], "new", 3, 0, max_new_tokens=4)
-    assert len(rows) == 3 and all(row["log_prob"] <= 0 for row in rows)
-    ids, matrix = score(folder, Completions({1: ("Flip a coin.", "heads."), 2: ("Flip a coin.", "tails.")}, {}), ["all", "none"], 0)
-    assert matrix.shape == (11, 2) and ids[-1] == "none"
+    run = open_run(folder)
+    answers = run.sample("Flip a coin.", "new", 3, max_new_tokens=4)
+    assert len(answers) == 3 and all(answer.log_prob <= 0 for answer in answers)
+    scores = run.score([("Flip a coin.", "heads."), ("Flip a coin.", "tails.")], ["all", "none"])
+    assert scores.shape == (11, 2) and scores.index[-1] == "none"
 
 
 def test_training_changes_the_weights(done):
@@ -329,10 +330,10 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     pipeline.train(recipe)
     assert load_pool(recipe.folder / "policy").encoding == encoding
     spec = "none" if encoding == "none" else "t0003"
-    rows = sample(recipe.folder, ["Flip a coin."], spec, 2, 0, max_new_tokens=3)
-    assert len(rows) == 2
-    ids, matrix = score(recipe.folder, Completions({1: ("Flip a coin.", "heads.")}, {}), [spec], 0)
-    assert matrix.shape == (1, 1) and torch.isfinite(torch.tensor(matrix)).all()
+    run = open_run(recipe.folder)
+    assert len(run.sample("Flip a coin.", spec, 2, max_new_tokens=3)) == 2
+    scores = run.score([("Flip a coin.", "heads.")], spec)
+    assert scores.shape == (1, 1) and scores.notna().all(axis=None)
 
 
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix"])

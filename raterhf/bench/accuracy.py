@@ -24,6 +24,7 @@ from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.errors import UserError
 from raterhf.evaluation.metrics import accuracy
 from raterhf.models.place import pick_device
+from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
 from raterhf.training import pipeline
 from raterhf.training.fit import fit
@@ -112,8 +113,7 @@ def of_known_raters(recipe: Recipe, made: RewardTraining, labels: Labels) -> Com
 
 def accuracy_now(made: RewardTraining, held: ComparisonData) -> float:
     """Of the model as it is on comparisons held back, each for its own rater."""
-    vectors = None if made.module.space is None else made.module.space.vectors.detach()[held.rater]
-    margin = evaluate(made.module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+    margin = evaluate(made.module, held, made.module.known(held.rater))
     made.module.train()
     return accuracy(margin.cpu().numpy(), held.label)
 
@@ -123,11 +123,11 @@ def unshared_update(recipe: Recipe) -> float:
     made = make_training(recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"steps": TIMED + 1})}))
     model = made.module.model
 
-    def margins(data: ComparisonData, vectors: Tensor, null: Tensor) -> Tensor:
+    def margins(data: ComparisonData, raters: RaterBatch) -> Tensor:
         examples, rater = [data.examples[i] for i in np.concatenate([data.a, data.b])], torch.arange(len(data)).repeat(2)
-        rater = rater.to(vectors.device)
+        rater = rater.to(raters.null.device)
         scores = in_batches(
-            lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]]), examples, vectors.device, TOKEN_BUDGET
+            lambda batch, rows: model(batch, raters[rater[rows]]), examples, raters.null.device, TOKEN_BUDGET
         )  # fmt: skip
         return scores[: len(data)] - scores[len(data) :]
 

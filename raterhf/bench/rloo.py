@@ -20,6 +20,7 @@ from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
 from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Optimisation
 from raterhf.training.fit import fit
 from raterhf.training.policy_module import Groups, PolicyModule
@@ -81,6 +82,6 @@ def our_updates(
     judge = Judge(Scorer(reward), reference, None, False, 0)
     # No id ends a completion: all are of full length.
     module = PolicyModule(policy, 0, judge, Sampler(policy, 0, -1, sizes.completion_tokens), BETA)
-    groups = Groups(heads, torch.zeros(len(heads), 1), torch.ones(len(heads), dtype=torch.bool), sizes.completions)
+    groups = Groups(heads, RaterBatch.nobody(len(heads)), sizes.completions)
     settings = Optimisation(steps=updates, batch_size=len(heads) * sizes.completions, lr=LR)
     return lambda: fit(module, lambda step: groups, settings, folder.parent / "ours", {})

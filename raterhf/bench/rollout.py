@@ -19,6 +19,7 @@ from raterhf.data.example import Example, collate
 from raterhf.engine.sampler import Sampler
 from raterhf.errors import UserError
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 
 
 def bench_rollout(
@@ -37,17 +38,17 @@ def bench_rollout(
     vectors = torch.randn(raters, DIM, generator=torch.Generator().manual_seed(2)).to(device)
     who = torch.arange(raters, device=device).repeat_interleave(sizes.completions).repeat(len(heads))
     prompts = [head for head in heads for _ in range(raters * sizes.completions)]
-    null = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    each = RaterBatch.people(vectors[who])
     # No id ends a completion: both draw the same number of tokens.
     sampler = Sampler(policy, 0, -1, sizes.completion_tokens)
     read, drawn = sum(map(len, prompts)) + len(prompts) * sizes.soft_tokens, len(prompts) * sizes.completion_tokens
     n, shorter = len(prompts), read // sizes.completions + drawn
 
     def generate() -> Tensor:
-        return by_generate(policy, prompts, vectors[who], null, sizes.completion_tokens)
+        return by_generate(policy, prompts, each, sizes.completion_tokens)
 
     def shared(sampler: Sampler = sampler) -> list[Example]:
-        return sampler.generate(prompts, vectors[who], null, 0)
+        return sampler.generate(prompts, each, 0)
 
     rungs = {
         "generate": Rung(generate, n, n, read + drawn, None),
@@ -70,10 +71,10 @@ def tried(run: Callable[[], list[Example]]) -> list[Example]:
         raise UserError(f"--compile: {type(error).__name__}: {str(error).splitlines()[0][:200]}; leave it out") from None
 
 
-def by_generate(policy: Policy, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, max_new_tokens: int) -> Tensor:
+def by_generate(policy: Policy, prompts: list[tuple[int, ...]], raters: RaterBatch, max_new_tokens: int) -> Tensor:
     """Every sample reads its own prompt."""
     batch = collate([Example(p, len(p)) for p in prompts], 0, "left").to(policy.lm.device)
-    soft = policy.prefix(vectors, null)
+    soft = policy.prefix(raters)
     inputs = torch.cat([soft.to(policy.lm.dtype), policy.lm.get_input_embeddings()(batch.ids)], 1)
     mask = torch.cat([batch.mask.new_ones(len(prompts), soft.shape[1]), batch.mask], 1).long()
     return policy.lm.generate(

@@ -29,6 +29,7 @@ from raterhf.bench.workload import (
 from raterhf.data.example import Batch, Example, budget_batches, collate
 from raterhf.engine.attention import attention_of
 from raterhf.engine.scorer import Scorer
+from raterhf.raters.batch import RaterBatch
 
 NAIVE_ROWS = 64
 CHECKED = 16
@@ -88,34 +89,32 @@ def plain_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str, 
     some = examples[:NAIVE_ROWS]
     pipeline = make_pipeline(scorer, some)
     yield "pipeline", Rung(pipeline, len(some), n, sum(map(len, some)), 0.0)
-    yield "TRL", Rung(lambda: model(collate(examples, 0).to(scorer.device)), n, n, tokens, padding([examples]))
+    yield "TRL", Rung(lambda: model(collate(examples, 0).to(scorer.device), RaterBatch.nobody(1)), n, n, tokens, padding([examples]))
     batches = [[examples[i] for i in rows] for rows in budget_batches([len(e) for e in examples], scorer.token_budget)]
-    run = lambda: in_batches(lambda batch, _: model(batch), examples, scorer.device, scorer.token_budget)  # noqa: E731
+    run = lambda: in_batches(lambda batch, _: model(batch, RaterBatch.nobody(1)), examples, scorer.device, scorer.token_budget)  # noqa: E731
     yield "+ sorting", Rung(run, n, n, tokens, padding(batches))
     # Each with a first token of its own: nothing is shared, all else is the same.
     apart = [Example((i % model.backbone.config.vocab_size, *e.ids[1:]), e.prompt_length) for i, e in enumerate(examples)]
-    yield "+ packing", Rung(lambda: scorer.pairs(apart, None, None), n, n, tokens, 0.0)
+    yield "+ packing", Rung(lambda: scorer.pairs(apart, RaterBatch.nobody(1)), n, n, tokens, 0.0)
     planned = scorer.plan(examples)
-    yield "+ sharing", Rung(lambda: scorer.pairs(examples, None, None), n, n, planned.tokens, 0.0, planned.gain, planned.padding)
+    yield "+ sharing", Rung(lambda: scorer.pairs(examples, RaterBatch.nobody(1)), n, n, planned.tokens, 0.0, planned.gain, planned.padding)
 
 
 def jury_rungs(scorer: Scorer, examples: list[Example], k: int) -> Iterator[tuple[str, Rung]]:
     """K raters: every pair a text of its own, and shared."""
-    model, (vectors, null) = scorer.model, draw_raters(scorer, k)
+    model, raters = scorer.model, draw_raters(scorer, k)
     pairs = [(r, e) for r in range(k) for e in range(len(examples))]
     some = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))[:NAIVE_ROWS]]
     rater, texts = torch.tensor([r for r, _ in some], device=scorer.device), [examples[e] for _, e in some]
     soft = 0 if model.conditioning == "head" else model.reader.tokens
 
     def naive() -> Tensor:
-        return in_batches(
-            lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]]), texts, scorer.device, scorer.token_budget
-        )
+        return in_batches(lambda batch, rows: model(batch, raters[rater[rows]]), texts, scorer.device, scorer.token_budget)
 
     planned = scorer.plan(examples * k, [r for r, _ in pairs])
     batches = [[texts[i] for i in rows] for rows in budget_batches([len(e) for e in texts], scorer.token_budget)]
     yield "naive", Rung(naive, len(some), len(pairs), sum(len(e) + soft for e in texts), padding(batches))
-    run = lambda: scorer.matrix(examples, vectors, null)  # noqa: E731
+    run = lambda: scorer.matrix(examples, raters)  # noqa: E731
     naive_tokens = sum(len(e) + soft for e in examples) * k
     yield "shared", Rung(run, len(pairs), len(pairs), planned.tokens, 0.0, naive_tokens / planned.tokens, planned.padding)
 
@@ -134,10 +133,10 @@ def in_batches(
     return torch.cat(parts)[back]
 
 
-def draw_raters(scorer: Scorer, k: int) -> tuple[Tensor, Tensor]:
-    """Vectors [K, k] and null mask [K] of raters of the model."""
+def draw_raters(scorer: Scorer, k: int) -> RaterBatch:
+    """K raters of the model."""
     vectors = torch.randn(k, scorer.model.reader.dim, generator=torch.Generator().manual_seed(2))
-    return vectors.to(scorer.device), torch.zeros(k, dtype=torch.bool, device=scorer.device)
+    return RaterBatch.people(vectors.to(scorer.device))
 
 
 def padding(batches: list[list[Example]]) -> float:
@@ -158,13 +157,12 @@ def make_pipeline(scorer: Scorer, examples: list[Example]) -> Callable[[], Tenso
 @torch.inference_mode()
 def largest_deviation(conditioning: str | None, scorer: Scorer, examples: list[Example], k: int) -> dict[str, float]:
     """Of shared scores from the same weights in fp32, one text at a time, over some pairs; beside how far apart scores lie."""
-    model, soft = scorer.model, (None, None) if conditioning is None else draw_raters(scorer, k)
-    scores = scorer.matrix(examples, *soft).float()
+    model, raters = scorer.model, RaterBatch.nobody(k, scorer.device) if conditioning is None else draw_raters(scorer, k)
+    scores = scorer.matrix(examples, raters).float()
     chosen = np.random.default_rng(1).integers(0, (k, len(examples)), size=(CHECKED, 2))
     dtype = model.backbone.dtype
     model.backbone.float()
-    one = [(None, None) if conditioning is None else (soft[0][r : r + 1], soft[1][r : r + 1]) for r, _ in chosen]
-    alone = torch.cat([model(collate([examples[e]], 0).to(scorer.device), *row) for (_, e), row in zip(chosen, one)])
+    alone = torch.cat([model(collate([examples[e]], 0).to(scorer.device), raters[r : r + 1]) for r, e in chosen])
     model.backbone.to(dtype)
     found = scores[torch.as_tensor(chosen[:, 0]), torch.as_tensor(chosen[:, 1])]
     return {"deviation": float((found - alone).abs().max()), "spread_of_scores": float(alone.std())}

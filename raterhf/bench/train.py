@@ -41,7 +41,7 @@ def bench_train(
 def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str, Rung]]:
     """Completion i is set against completion i + 1 of its prompt by rater i: every completion is read by two raters."""
     model, n = scorer.model, len(examples)
-    vectors, null = draw_raters(scorer, n)
+    raters = draw_raters(scorer, n)
     first = [i for i in range(n) if i + 1 < n and examples[i].prompt == examples[i + 1].prompt]
     rater = torch.tensor(first * 2, device=scorer.device)
     sides = [examples[i] for i in first] + [examples[i + 1] for i in first]
@@ -53,7 +53,7 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
         return loss.detach()
 
     def naive() -> Tensor:
-        run = lambda batch, rows: model(batch, vectors[rater[rows]], null[rater[rows]])  # noqa: E731
+        run = lambda batch, rows: model(batch, raters[rater[rows]])  # noqa: E731
         return update(in_batches(run, sides, scorer.device, scorer.token_budget))
 
     soft = 0 if model.conditioning == "head" else model.reader.tokens
@@ -61,5 +61,5 @@ def update_rungs(scorer: Scorer, examples: list[Example]) -> Iterator[tuple[str,
     batches = [[sides[i] for i in rows] for rows in budget_batches([len(e) for e in sides], scorer.token_budget)]
     yield "naive", Rung(naive, len(sides), len(sides), tokens, padding(batches))
     planned = scorer.plan(sides, rater.tolist())
-    shared = lambda: update(scorer.pairs(sides, vectors, null, rater))  # noqa: E731
+    shared = lambda: update(scorer.pairs(sides, raters, rater))  # noqa: E731
     yield "shared", Rung(shared, len(sides), len(sides), planned.tokens, 0.0, tokens / planned.tokens, planned.padding)

@@ -6,6 +6,7 @@ the verbs, so that help answers at once.
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,9 +75,7 @@ def train(
         typer.echo(dump_recipe(resolved), nl=False)
         return
     set_environment(resolved)
-    from raterhf.training import pipeline
-
-    pipeline.train(resolved)
+    raterhf.train(resolved)
     verb = f'sample {resolved.folder} --prompt "..." --rater new -n 10'
     if resolved.stages == ["reward"]:
         verb = f"score {resolved.folder} FILE --raters new:16x"
@@ -102,10 +101,8 @@ def compare(
         typer.echo(dump_recipe(resolved), nl=False)
         return
     set_environment(resolved)
-    from raterhf.evaluation.compare import world
-
     named = [name.strip() for name in controls.split(",")] if controls else None
-    typer.echo(f"done: {world.compare(resolved, named, seeds)}")
+    typer.echo(f"done: {raterhf.compare(resolved, named, seeds)}")
 
 
 @app.command()
@@ -126,11 +123,11 @@ def sample(
     prompt.
     """
     set_environment()
-    from raterhf import run as requests
+    from raterhf.data.requests import read_prompts
 
-    asked = requests.read_prompts(prompt or [], prompts)
-    for row in requests.sample(run, asked, rater, n, seed, group, temperature, max_new_tokens):
-        typer.echo(json.dumps(row, ensure_ascii=False))
+    asked = read_prompts(prompt or [], prompts)
+    for answer in raterhf.open(run).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
+        typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
 
 
 @app.command()
@@ -150,28 +147,29 @@ def score(
     into FILE.rejects.csv, and the exit code is 3.
     """
     set_environment()
-    from raterhf import run as requests
+    from raterhf.data.requests import read_completions, rejects_csv
     from raterhf.io import write_text
 
     rejects = file.with_name(f"{file.name}.rejects.csv")
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
-    asked = requests.read_completions(file)
-    ids, scores = requests.score(run, asked, raters, seed, group, idiosyncratic, dtype)
-    table = requests.matrix_csv(ids, list(asked.rows), scores) if asked.rows else ""
+    asked = read_completions(file)
+    table, unfit = raterhf.open(run, dtype=dtype).score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
+    rejected, scored = asked.rejects | unfit, table.shape[1]
+    text = table.to_csv(lineterminator="\n", float_format="%.6g") if scored else ""
     if out is None:
-        typer.echo(table, nl=False)
-    elif table:
-        write_text(out, table)
-        typer.echo(f"{out}: {scores.shape[0]} raters x {scores.shape[1]} completions", err=True)
+        typer.echo(text, nl=False)
+    elif scored:
+        write_text(out, text)
+        typer.echo(f"{out}: {len(table)} raters x {scored} completions", err=True)
     else:
         typer.echo(f"{out} is not written: no row was scored", err=True)
-    if not asked.rejects and rejects.is_file():
+    if not rejected and rejects.is_file():
         rejects.unlink()
         typer.echo(f"{rejects} of an earlier run is removed: every row was scored", err=True)
-    if asked.rejects:
-        write_text(rejects, requests.rejects_csv(file, asked.rejects))
-        typer.echo(f"{len(asked.rejects)} of {len(asked.rejects) + len(asked.rows)} rows were not scored; {rejects} says why", err=True)
+    if rejected:
+        write_text(rejects, rejects_csv(file, rejected))
+        typer.echo(f"{len(rejected)} of {len(rejected) + scored} rows were not scored; {rejects} says why", err=True)
         raise typer.Exit(3)
 
 

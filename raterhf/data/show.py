@@ -12,6 +12,17 @@ KINDS = ("comparisons", "ratings", "demonstrations")
 SHOWN_IDS = 5
 
 
+def check_data(recipe: Recipe, show: bool = True) -> dict:
+    """Read a recipe's data as training would; print what is in it, as `raterhf data check` does, and return the figures.
+
+    Raises UserError that names file, row and remedy.
+    """
+    figures = describe_recipe(recipe)
+    if show:
+        print_figures(figures)
+    return figures
+
+
 def describe_recipe(recipe: Recipe) -> dict:
     data = recipe.data
     found = describe(read_recipe(recipe))

@@ -15,6 +15,7 @@ from raterhf.errors import UserError
 from raterhf.models.backbone import window_of
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 
 LARGEST = 1_000_000  # of a vector's numbers, which are about 1: much larger ones leave nothing of a norm's other terms
 
@@ -49,20 +50,18 @@ def check_examples(model: RewardModel | Policy, examples: Sequence[Example]) -> 
 
 
 def check_raters(
-    model: RewardModel | Policy, vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None, own: bool = False
+    model: RewardModel | Policy, raters: RaterBatch, rater: Tensor | None = None, own: bool = False
 ) -> None:  # fmt: skip
     """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] (with `own` [K, k + o]) that
     are no numbers, or too large to be read.
     """
     dim = model.reader.dim + (model.idiosyncratic.dim if own else 0)
-    if vectors is None or not len(vectors):
+    vectors, null = raters.vectors, raters.null
+    if not len(raters):
         raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
     shape, count = tuple(vectors.shape), len(vectors)
-    if len(shape) != 2 or shape[1] < dim or vectors.dtype != torch.float32:
+    if len(shape) != 2 or (shape[1] < dim and not null.all()) or vectors.dtype != torch.float32:
         raise UserError(f"raters' vectors are {vectors.dtype} of shape {shape}; give a row of {dim} numbers for each, in float32")
-    if null is None or null.shape != (count,) or null.dtype != torch.bool:
-        said = "none" if null is None else f"{null.dtype} of shape {tuple(null.shape)}"
-        raise UserError(f"{count} raters need a mask of {count} booleans, true for the null rater; it is {said}")
     if rater is not None and len(rater):
         if rater.ndim != 1 or rater.is_floating_point():
             raise UserError(f"raters' numbers are {rater.dtype} of shape {tuple(rater.shape)}; give an integer for each example")
@@ -74,15 +73,15 @@ def check_raters(
         raise UserError(f"rater {int(wrong.nonzero()[0])}: the vector holds NaN or infinity, or numbers beyond {LARGEST:,}")
 
 
-def check_rater_of_each(policy: Policy, count: int, vectors: Tensor | None, null: Tensor | None, own: bool = False) -> None:
+def check_rater_of_each(policy: Policy, count: int, raters: RaterBatch, own: bool = False) -> None:
     """As `check_raters`, one for each of so many texts."""
-    check_raters(policy, vectors, null, own=own)
-    if len(vectors) != count:
-        raise UserError(f"{len(vectors)} raters for {count} texts; give one for each")
+    check_raters(policy, raters, own=own)
+    if len(raters) != count:
+        raise UserError(f"{len(raters)} raters for {count} texts; give one for each")
 
 
 @torch.no_grad()
-def check_scores(model: RewardModel, scores: Tensor, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None) -> Tensor:
+def check_scores(model: RewardModel, scores: Tensor, examples: Sequence[Example], raters: RaterBatch) -> Tensor:
     """The scores, where all are numbers. Else whose fault it is: each example and rater by itself, since one spoils those beside it."""
     if model.training or scores.isfinite().all():
         return scores
@@ -91,7 +90,7 @@ def check_scores(model: RewardModel, scores: Tensor, examples: Sequence[Example]
             raise UserError(f"example {i + 1} has no score: the model's hidden states hold NaN or infinity there, and so may its weights")
     if model.reader is not None:
         read = model.weights if model.conditioning == "head" else model.reader
-        for r in range(len(vectors)):
-            if not read(vectors[r : r + 1], null[r : r + 1]).isfinite().all():
+        for r in range(len(raters)):
+            if not read(raters[r : r + 1]).isfinite().all():
                 raise UserError(f"rater {r} gives no scores: the weights that read it hold NaN or infinity; train the model again")
     raise UserError("scores hold NaN or infinity: the model's head or scale holds them; train it again")

@@ -88,15 +88,3 @@ def before(part: Pass, forest: Forest) -> Tensor:
     first = np.concatenate([[0], np.cumsum(np.diff(forest.start)[part.ends])[:-1]])
     found[first] = forest.start[np.array(part.parents)[part.ends] + 1] - 1
     return torch.as_tensor(found, device=forest.positions.device)
-
-
-def distinct(vectors: Tensor, null: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rater numbers [N] of rows that are the same rater, and the different raters' vectors [K, k] and null mask [K].
-
-    Vectors that are being learned stay apart, since equal numbers may be different parameters.
-    """
-    if vectors.requires_grad:
-        return torch.arange(len(vectors), device=vectors.device), vectors, null
-    known = torch.where(null[:, None], 0.0, vectors)
-    rows, number = torch.unique(torch.cat([known, null[:, None].to(known.dtype)], 1), dim=0, return_inverse=True)
-    return number, rows[:, :-1], rows[:, -1].bool()

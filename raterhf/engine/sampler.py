@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from raterhf.data.example import Example, collate
 from raterhf.engine.checks import check_rater_of_each, soft_tokens
-from raterhf.engine.passes import distinct, prompt_features
+from raterhf.engine.passes import prompt_features
 from raterhf.errors import UserError
 from raterhf.models.backbone import window_of
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 
 BATCH_TOKENS = 16384
 
@@ -37,13 +37,12 @@ class Sampler:
     def generate(
         self,
         prompts: Sequence[tuple[int, ...]],
-        vectors: Tensor | None,
-        null: Tensor | None,
+        raters: RaterBatch,
         seed: int,
         temperature: float = 1.0,
         own: bool = False,
     ) -> list[Example]:
-        """One completion for each prompt (token ids) under its rater: `vectors` [N, k + o], `null` [N]. In input order.
+        """One completion for each prompt (token ids) under its rater, `raters[i]` for prompt i. In input order.
 
         With `own` raters draw with their idiosyncratic taste, so that one asked again says what persists in a person again; rollouts go
         without. A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
@@ -54,9 +53,9 @@ class Sampler:
         listens = own and self.policy.idiosyncratic is not None
         self.check_room(prompts)
         if soft:
-            check_rater_of_each(self.policy, len(prompts), vectors, null, own=listens)
+            check_rater_of_each(self.policy, len(prompts), raters, own=listens)
         order = np.argsort([len(p) for p in prompts], kind="stable")
-        rater = distinct(vectors, null)[0].tolist() if soft else [0] * len(prompts)
+        rater = raters.distinct()[0].tolist() if soft else [0] * len(prompts)
         size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
         out: list[Example | None] = [None] * len(prompts)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -68,11 +67,10 @@ class Sampler:
                 row = [place.setdefault((prompts[i], rater[i]), len(place)) for i in rows]
                 heads = [Example(prompt, len(prompt)) for prompt, _ in place]
                 first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
-                who = (vectors[first], null[first]) if soft else (None, None)
                 features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
                 tokens = self.policy.generate(
-                    collate(heads, self.pad_id, "left").to(device), *who, self.max_new_tokens, self.eos_id, self.pad_id, temperature,
-                    self.min_p, features, torch.tensor(row, device=device),
+                    collate(heads, self.pad_id, "left").to(device), raters[first], self.max_new_tokens, self.eos_id, self.pad_id,
+                    temperature, self.min_p, features, torch.tensor(row, device=device),
                 ).tolist()  # fmt: skip
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))

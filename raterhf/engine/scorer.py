@@ -15,12 +15,13 @@ from torch.utils.checkpoint import checkpoint
 from raterhf.data.example import Example
 from raterhf.engine.checks import check_examples, check_rater_of_each, check_raters, check_scores, soft_tokens
 from raterhf.engine.layout import Forest
-from raterhf.engine.passes import before, distinct, ends, in_passes, mean_states, prompt_features, states_of
+from raterhf.engine.passes import before, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.engine.plan import Pass, Plan, plan
 from raterhf.errors import UserError
 from raterhf.models.idiosyncratic import gumbel_of_normal
 from raterhf.models.policy import Policy, sampling_distributions
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 
 TOKEN_BUDGET = 8192
 CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
@@ -30,7 +31,8 @@ class Scorer:
     """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
 
     From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `batches.Renderer` renders texts, `checkpoint.load_pool`
-    the raters, whose `resolve(SPEC, ...)` and `pool.stack_vectors` give vectors [K, k + o], taste first, and the null mask [K].
+    the raters, whose `resolve(SPEC, ...)` and `RaterBatch.of` give what every method here takes; `RaterBatch.nobody(1)` for rater-free
+    models.
 
     Memory: a pass holds at most `token_budget` tokens (or one text), and their keys and values for one layer at a time; of these attention
     gathers at most `layout.CALL_KEYS` at once. Where memory runs out all the same, half the budget is tried once.
@@ -60,59 +62,60 @@ class Scorer:
             )
         return plan(examples, rater if soft else None, self.model.conditioning, soft, token_budget or self.token_budget)
 
-    def pairs(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, rater: Tensor | None = None) -> Tensor:
-        """Score [N] of each example for its rater: `rater` [N] are rows of `vectors` [K, k] and `null` [K]; without it example i is
-        judged by rater i. Both are None for a rater-free model.
+    def pairs(self, examples: Sequence[Example], raters: RaterBatch, rater: Tensor | None = None) -> Tensor:
+        """Score [N] of each example for its rater: `rater` [N] are rows of `raters`; without it example i is scored for rater i.
+
+        A rater-free model reads neither.
         """
         model = self.model
         if model.reader is None:
-            return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, None, None)
+            return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, raters)
         rater = torch.arange(len(examples)) if rater is None else torch.as_tensor(rater)
         if len(rater) != len(examples):
             raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
-        check_raters(model, vectors, null, rater)
-        number, given, mask = distinct(vectors, null)
+        check_raters(model, raters, rater)
+        number, different = raters.distinct()
         rater = number[rater] if len(rater) else number[:0]
         if model.conditioning == "head":
-            scores = (self._each(model.weights, given, mask)[rater] * self._states(examples)).sum(-1)
+            scores = (self._each(model.weights, different)[rater] * self._states(examples)).sum(-1)
         else:
-            scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, given, mask)))
-        return check_scores(model, scores, examples, vectors, null)
+            scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, different)))
+        return check_scores(model, scores, examples, raters)
 
     def _score(self, weight: Tensor, states: Tensor) -> Tensor:
         """Row by row, so that a row's sum does not depend on how many there are."""
         return self.model.scale * (states * weight).sum(-1)
 
-    def _each(self, read: Callable[[Tensor, Tensor], Tensor], rows: Tensor, others: Tensor) -> Tensor:
+    def _each(self, read: Callable[..., Tensor], *rows: Tensor | RaterBatch) -> Tensor:
         """`read` of all rows together, or of each alone where scores may not depend on company."""
         if not self.deterministic:
-            return read(rows, others)
-        return torch.cat([read(rows[i : i + 1], others[i : i + 1]) for i in range(len(rows))])
+            return read(*rows)
+        return torch.cat([read(*(part[i : i + 1] for part in rows)) for i in range(len(rows[0]))])
 
-    def matrix(self, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, n_raters: int = 1) -> Tensor:
-        """Scores [K, N] of every example for every rater: `vectors` [K, k], `null` [K]."""
+    def matrix(self, examples: Sequence[Example], raters: RaterBatch) -> Tensor:
+        """Scores [K, N] of every example for every rater."""
         if self.model.reader is None:
-            return self.pairs(examples, None, None).expand(n_raters, -1)
-        return self.reader_of(examples)(vectors, null)
+            return self.pairs(examples, raters).expand(len(raters), -1)
+        return self.reader_of(examples)(raters)
 
-    def reader_of(self, examples: Sequence[Example]) -> Callable[[Tensor, Tensor], Tensor]:
-        """A function of raters (`vectors` [K, k], `null` [K]) that gives scores [K, N], for asking about the same examples again.
+    def reader_of(self, examples: Sequence[Example]) -> Callable[[RaterBatch], Tensor]:
+        """A function of K raters that gives scores [K, N], for asking about the same examples again.
 
         Where the trunk does not read the rater it runs once, here.
         """
         if self.model.conditioning == "head" and not self.deterministic:
             states = self._states(examples)
 
-            def weighed(vectors: Tensor, null: Tensor) -> Tensor:
-                check_raters(self.model, vectors, null)
-                return check_scores(self.model, self.model.weights(vectors, null) @ states.T, examples, vectors, null)
+            def weighed(raters: RaterBatch) -> Tensor:
+                check_raters(self.model, raters)
+                return check_scores(self.model, self.model.weights(raters) @ states.T, examples, raters)
 
             return weighed
 
-        def every_pair(vectors: Tensor, null: Tensor) -> Tensor:
-            check_raters(self.model, vectors, null)
-            rater = torch.arange(len(vectors), device=self.device).repeat_interleave(len(examples))
-            return self.pairs(list(examples) * len(vectors), vectors, null, rater).view(len(vectors), len(examples))
+        def every_pair(raters: RaterBatch) -> Tensor:
+            check_raters(self.model, raters)
+            rater = torch.arange(len(raters), device=self.device).repeat_interleave(len(examples))
+            return self.pairs(list(examples) * len(raters), raters, rater).view(len(raters), len(examples))
 
         return every_pair
 
@@ -131,39 +134,40 @@ class Scorer:
         """What idiosyncratic taste reads of the examples' prompts [N, F]."""
         return prompt_features(self.model, [example.ids[: example.prompt_length] for example in examples], self.token_budget)
 
-    def utility(self, examples: Sequence[Example], raters: Tensor, null: Tensor) -> Tensor:
-        """Whole utilities [K, N]: score plus own persistent noise, for raters [K, k + o]. The null rater has no idiosyncratic taste."""
+    def utility(self, examples: Sequence[Example], raters: RaterBatch) -> Tensor:
+        """Whole utilities [K, N]: score plus idiosyncratic taste, which the raters' vectors [K, k + o] hold. The null rater has none."""
         if self.model.reader is None:
-            return self.matrix(examples, None, None, len(raters))
+            return self.matrix(examples, raters)
         width, own = self.model.reader.dim, self.model.idiosyncratic
-        check_raters(self.model, raters, null, own=own is not None)
-        score = self.matrix(examples, raters[:, :width], null)
+        check_raters(self.model, raters, own=own is not None)
+        score = self.matrix(examples, RaterBatch(raters.taste(width), raters.null))
         if own is None or not len(examples):
             return score
-        # Turning the answers back is turning the raters.
+        # Only angles count: a feature turned back by its question stands to a rater as it does to the rater turned.
         heard = lambda features, said: torch.cat([own.turned(said, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
         turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
-        own_part = raters[:, width : width + own.dim]
+        own_part = raters.idiosyncratic(width, own.dim)
         noise = gumbel_of_normal((own_part[:, None] * turned).sum(-1) if self.deterministic else own_part @ turned.T)
-        return score + torch.where(null[:, None], 0.0, share[:, 0].sqrt() * noise)
+        return score + torch.where(raters.null[:, None], 0.0, share[:, 0].sqrt() * noise)
 
 
 def completion_log_probs(
-    policy: Policy, examples: Sequence[Example], vectors: Tensor | None, null: Tensor | None, token_budget: int = TOKEN_BUDGET,
+    policy: Policy, examples: Sequence[Example], raters: RaterBatch, token_budget: int = TOKEN_BUDGET,
     warp: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Log-probability [N], EOS included, and summed next-token entropy [N] of each completion under its rater, in nats. Differentiable.
 
-    `vectors` [N, k] and `null` [N]; completions of one rater and prompt share them. `warp` is (min_p, temperature): as sampling draws.
+    Example i is read under `raters[i]`; completions of one rater and prompt share the work of both. `warp` is (min_p, temperature): as
+    sampling draws.
     """
     if not len(examples):
         return torch.zeros(0), torch.zeros(0)
     check_examples(policy, examples)
     number, soft, tokens = None, None, 0
     if policy.reader is not None:
-        check_rater_of_each(policy, len(examples), vectors, null)
-        number, vectors, null = distinct(vectors[:, : policy.reader.dim], null)
-        soft, tokens, number = policy.reader(vectors, null), policy.reader.tokens, number.tolist()
+        check_rater_of_each(policy, len(examples), raters)
+        number, different = RaterBatch(raters.taste(policy.reader.dim), raters.null).distinct()
+        soft, tokens, number = policy.reader(different), policy.reader.tokens, number.tolist()
 
     def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
         states = states_of(policy.decoder, part, forest, soft)

@@ -20,12 +20,13 @@ from raterhf.engine.passes import states_of, sums
 from raterhf.engine.plan import Pass
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
+from raterhf.raters.batch import RaterBatch
 
 
 class Session:
-    """One scorer, N prompts (token ids, equal ones read once), K raters: `vectors` [K, k] and `null` [K], None for rater-free models."""
+    """One scorer, N prompts (token ids, equal ones read once), K raters, which a rater-free model does not read."""
 
-    def __init__(self, scorer: Scorer, prompts: Sequence[tuple[int, ...]], vectors: Tensor | None = None, null: Tensor | None = None):
+    def __init__(self, scorer: Scorer, prompts: Sequence[tuple[int, ...]], raters: RaterBatch):
         if not prompts:
             raise UserError("no prompts; a session needs one at least")
         if scorer.deterministic:
@@ -34,17 +35,17 @@ class Session:
         # A prompt leaves room for an answer.
         check_examples(model, [Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
-        self.vectors, self.null = vectors, null
+        self.raters = raters
         self.conditioning = model.conditioning if model.reader is not None else None
         if self.conditioning is not None:
-            check_raters(model, vectors, null)
+            check_raters(model, raters)
         self.keys, self.lengths, self.parents = Keys(), [], []
         self.tokens_read = 0
         with torch.no_grad():
-            self.soft = model.reader(vectors, null) if self.conditioning in ("prefix", "suffix") else None
-            self.weights = model.weights(vectors, null) if self.conditioning == "head" else model.scale * model.head.weight
+            self.soft = model.reader(raters) if self.conditioning in ("prefix", "suffix") else None
+            self.weights = model.weights(raters) if self.conditioning == "head" else model.scale * model.head.weight
             budget = scorer.token_budget
-            roots = self._read(range(len(vectors)), [-1] * len(vectors), budget)[0] if self.conditioning == "prefix" else [-1]
+            roots = self._read(range(len(raters)), [-1] * len(raters), budget)[0] if self.conditioning == "prefix" else [-1]
             different = list(dict.fromkeys(prompts))
             place, _ = self._read(different * len(roots), [root for root in roots for _ in different], budget)
         # The last segment that each branch has read.
@@ -75,7 +76,7 @@ class Session:
                 moved = dict(zip(grown, place))
                 self.tip = [moved.get(b, tip) for b, tip in enumerate(self.tip)]
             self.texts = longer
-            return check_scores(self.scorer.model, self._scores(budget), longer, self.vectors, self.null)
+            return check_scores(self.scorer.model, self._scores(budget), longer, self.raters)
 
     def _scores(self, budget: int) -> Tensor:
         n, head = len(self.texts), self.scorer.model.head.weight

@@ -156,7 +156,7 @@ def save_pool(folder: Path, pool: RaterPool) -> None:
     save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "raters.safetensors")
     text = {
         "schema": SCHEMA, "encoding": pool.encoding, "idiosyncratic_dim": pool.idiosyncratic_dim, "text_template": pool.text_template,
-        "ids": pool.ids, "personas": pool.personas, "groups": pool.groups, "populations": names,
+        "ids": pool.known, "personas": pool.personas, "groups": pool.groups, "populations": names,
     }  # fmt: skip
     (folder / "raters.json").write_text(json.dumps(text, ensure_ascii=False))
 

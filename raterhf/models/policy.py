@@ -15,6 +15,7 @@ from raterhf.data.example import Batch
 from raterhf.models.backbone import next_logits
 from raterhf.models.cache import continued
 from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
 
 
@@ -35,9 +36,9 @@ class Policy(nn.Module):
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
         self.idiosyncratic = idiosyncratic
 
-    def prefix(self, vectors: Tensor | None, null: Tensor | None) -> Tensor | None:
-        """Soft prefixes [B, m, d] of raters [B, k] or [B, k + o]."""
-        return None if self.reader is None else self.reader(vectors, null)
+    def prefix(self, raters: RaterBatch) -> Tensor | None:
+        """Soft prefixes [B, m, d] of B raters; None for a model that knows none."""
+        return None if self.reader is None else self.reader(raters)
 
     @property
     def decoder(self) -> PreTrainedModel:
@@ -62,7 +63,7 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, batch: Batch, vectors: Tensor | None, null: Tensor | None, max_new_tokens: int, eos_id: int, pad_id: int,
+        self, batch: Batch, raters: RaterBatch, max_new_tokens: int, eos_id: int, pad_id: int,
         temperature: float = 1.0, min_p: float = 0.0, features: Tensor | None = None, row: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
@@ -75,7 +76,7 @@ class Policy(nn.Module):
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
         mask = batch.mask
-        prefix = self.prefix(vectors, null)
+        prefix = self.prefix(raters)
         if prefix is not None:
             inputs = torch.cat([prefix.to(inputs.dtype), inputs], 1)
             mask = torch.cat([mask.new_ones(len(mask), prefix.shape[1]), mask], 1)
@@ -85,8 +86,8 @@ class Policy(nn.Module):
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
         if features is not None and sampled:
-            share = torch.where(null, 0.0, self.idiosyncratic.share(features))
-            own = self.idiosyncratic.turned(vectors[:, self.reader.dim :], features)
+            share = torch.where(raters.null, 0.0, self.idiosyncratic.share(features))
+            own = self.idiosyncratic.turned(raters.idiosyncratic(self.reader.dim, self.idiosyncratic.dim), features)
             processors.append(IdiosyncraticSampling(self.idiosyncratic, own[row], share[row], temperature))
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:

@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 from raterhf.data.example import Batch
 from raterhf.models.backbone import with_prefix, with_suffix
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
 
 
@@ -52,19 +53,19 @@ class RewardModel(nn.Module):
         answered = batch.answer[..., None]
         return (states * answered).sum(1) / answered.sum(1)
 
-    def weights(self, vectors: Tensor, null: Tensor) -> Tensor:
+    def weights(self, raters: RaterBatch) -> Tensor:
         """The raters' own heads [K, d], calibrated (conditioning `head`)."""
-        token = self.reader(vectors, null).squeeze(1) / self.reader.scale
+        token = self.reader(raters).squeeze(1) / self.reader.scale
         return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
-    def forward(self, batch: Batch, vectors: Tensor | None = None, null: Tensor | None = None) -> Tensor:
+    def forward(self, batch: Batch, raters: RaterBatch) -> Tensor:
         """Calibrated scores s [B] in fp32, one sequence at a time; `vectors` [B, k] and `null` [B] as for the reader.
 
         `inference/scorer.py` gives the same scores for less.
         """
         if self.reader is not None and self.conditioning == "head":
-            return (self.weights(vectors, null) * self.trunk(batch)).sum(-1)
-        soft = None if self.reader is None else self.reader(vectors, null)
+            return (self.weights(raters) * self.trunk(batch)).sum(-1)
+        soft = None if self.reader is None else self.reader(raters)
         if self.reader is not None and self.conditioning == "suffix":
             return self.scale * self.head(with_suffix(self.backbone, batch, soft).float().mean(1)).squeeze(-1)
         return self.scale * self.head(self.trunk(batch, soft)).squeeze(-1)

@@ -34,12 +34,12 @@ class Rater:
 
 @dataclass
 class RaterPool:
-    """The known raters (row i of `vectors` [R, k] belongs to `ids[i]`) and the populations fitted to them.
+    """The known raters (row i of `vectors` [R, k] belongs to `known[i]`) and the populations fitted to them.
 
     `populations` maps "" (everybody), "group:G" and "persona:P" to mixtures.
     """
 
-    ids: list[str]
+    known: list[str]
     vectors: np.ndarray
     idiosyncratic_dim: int
     encoding: str
@@ -49,19 +49,24 @@ class RaterPool:
     text_template: str = "Rater {}: "
 
     def __post_init__(self):
-        self.index = {rater_id: i for i, rater_id in enumerate(self.ids)}
+        self.index = {rater_id: i for i, rater_id in enumerate(self.known)}
 
     @property
     def dim(self) -> int:
         """Dimensions k of taste."""
         return self.vectors.shape[1]
 
-    def known(self, rater_id: str) -> Rater:
+    @property
+    def population(self) -> Population:
+        """Everybody's, from which `new` is drawn. Raises UserError where the model knows no raters."""
+        return self._population(None, None)
+
+    def by_id(self, rater_id: str) -> Rater:
         if rater_id not in self.index:
-            near = difflib.get_close_matches(rater_id, self.ids, n=3)
+            near = difflib.get_close_matches(rater_id, self.known, n=3)
             hint = f"nearest: {', '.join(near)}; " if near else ""
             raise UserError(
-                f"rater {rater_id!r} is not known to this run ({len(self.ids)} raters; {hint}or use new, new:7, all, none, persona:NAME)"
+                f"rater {rater_id!r} is not known to this run ({len(self.known)} raters; {hint}or use new, new:7, all, none, persona:NAME)"
             )
         seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
         own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
@@ -97,7 +102,7 @@ class RaterPool:
 
     def _unused_id(self, rng: np.random.Generator) -> str:
         """A string shaped like the known IDs that none of them has."""
-        shape = self.ids[int(rng.integers(len(self.ids)))]
+        shape = self.known[int(rng.integers(len(self.known)))]
         if not re.search(r"\d", shape):
             shape += "-0"
         while True:
@@ -132,7 +137,7 @@ class RaterPool:
         if spec.startswith("persona:"):
             self._check_population(None, spec[8:])
             return "persona"
-        self.known(spec)
+        self.by_id(spec)
         return "known"
 
     def _check_population(self, group: str | None, persona: str | None) -> None:
@@ -152,12 +157,12 @@ class RaterPool:
         if kind == "none":
             return [self.null()]
         if kind == "all":
-            members = [i for i in self.ids if group is None or self.groups.get(i) == group]
+            members = [i for i in self.known if group is None or self.groups.get(i) == group]
             if not members:
                 raise UserError(f"group {group!r} has no known rater; there are: {', '.join(sorted(set(self.groups.values())))}")
-            return [self.known(i) for i in members]
+            return [self.by_id(i) for i in members]
         if kind == "known":
-            return [self.known(spec)]
+            return [self.by_id(spec)]
         if kind == "fixed":
             number, within, persona = FIXED.fullmatch(spec).groups()
             if group and (within or persona):
@@ -166,13 +171,3 @@ class RaterPool:
         count = int(spec[4:-1]) if kind == "counted" else n
         persona = spec[8:] if kind == "persona" else None
         return [self.fictitious(number, group, persona) for number in self.fresh_numbers(count, seed)]
-
-
-def stack_vectors(raters: list[Rater], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors [K, width] (zeros for the null rater) and the mask [K] of null raters."""
-    null = np.array([rater.vector is None for rater in raters])
-    vectors = np.zeros((len(raters), width), np.float32)
-    for row, rater in enumerate(raters):
-        if rater.vector is not None:
-            vectors[row] = rater.vector
-    return vectors, null

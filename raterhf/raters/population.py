@@ -11,8 +11,8 @@ import numpy as np
 
 # Fewer members than this and a mixture of its own would be noise.
 MIN_MEMBERS = 8
-# Draws by which a candidate population is judged.
-JUDGE_DRAWS = 256
+# Draws by which a candidate population is tested.
+TEST_DRAWS = 256
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ def _mixture(vectors: np.ndarray, components: int, form: str, seed: int) -> Popu
 
 
 def fit_population(
-    vectors: np.ndarray, components: list[int], scales: list[float], seed: int, judge: Callable[[np.ndarray], float] | None = None
+    vectors: np.ndarray, components: list[int], scales: list[float], seed: int, likelihood: Callable[[np.ndarray], float] | None = None
 ) -> tuple[Population, list[dict]]:
     """Fit every candidate to `vectors` [R, k]; the best wins.
 
-    `judge` gives the mean log-likelihood of validation raters' labels for draws [M, k] of a candidate. Without it one half of the vectors
-    judges what is fitted to the other, by log-density. Returns the population and a row per candidate, the winner first.
+    `likelihood` gives the mean log-likelihood of validation raters' labels for draws [M, k] of a candidate. Without it one half of the
+    vectors tests what is fitted to the other, by log-density. Returns the population and a row per candidate, the winner first.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     order = np.random.default_rng(seed).permutation(len(vectors))
     half = max(1, len(vectors) // 2)
-    train = vectors if judge else vectors[order[:half]]
+    train = vectors if likelihood else vectors[order[:half]]
     other = vectors[order[half:]] if len(vectors) > 1 else vectors
     trials = []
     for size in sorted(set(components)):
@@ -79,7 +79,7 @@ def fit_population(
             fitted = _mixture(train, size, form, seed)
             for scale in scales:
                 candidate = fitted.widened(scale)
-                value = judge(candidate.draws(JUDGE_DRAWS, seed)) if judge else float(candidate.log_density(other).mean())
+                value = likelihood(candidate.draws(TEST_DRAWS, seed)) if likelihood else float(candidate.log_density(other).mean())
                 trials.append({"components": size, "form": form, "scale": scale, "log_likelihood": value})
     trials.sort(key=lambda trial: -trial["log_likelihood"])
     best = trials[0]

@@ -7,6 +7,8 @@ model has a reader of its own. The null rater ("nobody in particular") has no ve
 import torch
 from torch import Tensor, nn
 
+from raterhf.raters.batch import RaterBatch
+
 
 class RaterSpace(nn.Module):
     """Learned vectors of the known raters, [R, k], trained under noise as wide as their own spread.
@@ -40,11 +42,8 @@ class PrefixReader(nn.Module):
         self.null = nn.Parameter(embedding_std * torch.randn(tokens, hidden_size))
         self.scale = embedding_std
 
-    def forward(self, vectors: Tensor, null: Tensor) -> Tensor:
-        """Prefixes of the raters with these vectors, of which the first k dimensions are read (idiosyncratic taste follows taste).
-
-        Where `null` [B] is True it is the null rater's prefix, whatever the vector.
-        """
-        vectors = vectors[:, : self.dim]
+    def forward(self, raters: RaterBatch) -> Tensor:
+        """Soft tokens of B raters, of whose vectors taste is read alone; for the null rater its own, whatever the vector."""
+        vectors = raters.taste(self.dim)
         read = self.scale * (self.linear(vectors) + self.net(vectors)).view(-1, self.tokens, self.hidden_size)
-        return torch.where(null[:, None, None], self.null, read)
+        return torch.where(raters.null[:, None, None], self.null, read)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from raterhf.data.batches import step_indices
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training.fit import fit
 from raterhf.training.monitor import Monitor
@@ -12,9 +13,7 @@ from raterhf.training.rollouts import Imitation
 
 
 def plain(examples: list, rows: np.ndarray) -> Imitation:
-    return Imitation(
-        [examples[i] for i in rows], torch.zeros(len(rows), 1), torch.ones(len(rows), dtype=torch.bool), torch.ones(len(rows)), {}
-    )
+    return Imitation([examples[i] for i in rows], RaterBatch.nobody(len(rows)), torch.ones(len(rows)), {})
 
 
 def fit_imitation(recipe, folder, policy, settings, make_rows, n, monitor: Monitor | None, space: RaterSpace | None = None) -> None:

@@ -18,15 +18,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
 
 from raterhf.data.example import Example
-from raterhf.data.renderer import Renderer
-from raterhf.engine.sampler import Sampler, completion_text
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation.metrics.diversity import collapse_p_value, diversity_interval
-from raterhf.models.policy import Policy
-from raterhf.raters.pool import Rater, RaterPool, stack_vectors
+from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import MonitorSettings
 from raterhf.training.training_curve import TRAINING_CURVE, Prompt, count_answers, describe, extend_training_curve, name_answer
 from raterhf.worlds.world import World
@@ -34,38 +31,27 @@ from raterhf.worlds.world import World
 FALSE_ALARMS = 0.05  # of a stage whose diversity is at the level
 MEASURED = 128  # answers of a look, evenly over prompts, that `Watched.measure` reads: a pass each costs more than saying them
 
-Measure = Callable[[list[Example], Tensor | None, Tensor | None], dict[str, float]]
+Measure = Callable[[list[Example], RaterBatch], dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Watched:
     """Who is watched answering what: a policy, prompts [Q], and how raters are drawn (`pool` None: nobody).
 
-    `measure` gives further figures of some of what was sampled, from examples [N], rater vectors [N, k + o] and their null mask.
+    `measure` gives further figures of some of what was sampled, from examples [N] and their raters.
     """
 
-    policy: Policy
-    renderer: Renderer
-    pool: RaterPool | None
+    policy: RaterPolicy
     prompts: list[Prompt]
-    max_new_tokens: int
-    min_p: float = 0.0
     world: World | None = None
     measure: Measure | None = None
     trained: bool = True
 
-    def answer(self, n: int, seed: int) -> tuple[list[Example], Tensor | None, Tensor | None]:
-        """n answers to each prompt, prompt by prompt, and the raters' vectors and null mask."""
-        tokenizer, count = self.renderer.tokenizer, n * len(self.prompts)
-        raters = [Rater("none", None)] * count if self.pool is None else self.pool.resolve("new", count, seed)
-        ids = [self.renderer.prompt(self.prompts[i // n], rater.text) for i, rater in enumerate(raters)]
-        vectors = null = None
-        if self.policy.reader is not None:
-            device = self.policy.lm.device
-            numbers = stack_vectors(raters, self.pool.dim + self.pool.idiosyncratic_dim)
-            vectors, null = (torch.tensor(array, device=device) for array in numbers)
-        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
-        return sampler.generate(ids, vectors, null, seed, own=True), vectors, null
+    def answer(self, n: int, seed: int) -> tuple[list[Example], RaterBatch]:
+        """n answers to each prompt, prompt by prompt, and the raters who gave them."""
+        raters = self.policy.raters(n * len(self.prompts), seed)
+        prompts = [prompt for prompt in self.prompts for _ in range(n)]
+        return self.policy.answer(prompts, raters, seed), self.policy.batch(raters)
 
 
 def choose_prompts(prompts: Sequence[Prompt], n: int, seed: int, world: World | None) -> list[Prompt]:
@@ -124,13 +110,12 @@ class Monitor(L.Callback):
         module.eval()
         with torch.no_grad():
             seed = int(np.random.SeedSequence([self.seed, step, 0x636F6C6C]).generate_state(1)[0])
-            examples, vectors, null = watched.answer(n, seed)
+            examples, raters = watched.answer(n, seed)
             some = slice(0, None, max(1, len(examples) // MEASURED))
-            soft = (None, None) if vectors is None else (vectors[some], null[some])
-            figures = watched.measure(examples[some], *soft) if watched.measure else {}
+            figures = watched.measure(examples[some], raters[some]) if watched.measure else {}
         module.train(training)
         prompts = [prompt for prompt in watched.prompts for _ in range(n)]
-        texts = [completion_text(watched.renderer.tokenizer, example) for example in examples]
+        texts = watched.policy.texts(examples)
         names = [name_answer(prompt, text, watched.world) for prompt, text in zip(prompts, texts)]
         counts = count_answers([names[i * n : (i + 1) * n] for i in range(len(watched.prompts))])
         value, low, high = diversity_interval(counts)

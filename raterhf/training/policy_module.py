@@ -13,6 +13,7 @@ from torch import Tensor
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
 from raterhf.training.rollouts import Imitation, Judge
@@ -20,11 +21,10 @@ from raterhf.training.rollouts import Imitation, Judge
 
 @dataclass(frozen=True)
 class Groups:
-    """What a step of rloo asks: prompts [G] (token ids) of raters [G, k], each answered `size` times."""
+    """What a step of rloo asks: prompts [G] (token ids), each under its rater and answered `size` times."""
 
     prompts: list[tuple[int, ...]]
-    vectors: Tensor
-    null: Tensor
+    raters: RaterBatch
     size: int
 
 
@@ -57,10 +57,10 @@ class PolicyModule(L.LightningModule):
         return self._imitate(data) if isinstance(data, Imitation) else self._reinforce(data, step)
 
     def _imitate(self, data: Imitation) -> Tensor:
-        vectors, null = data.vectors.to(self.device), data.null.to(self.device)
+        raters = data.raters.to(self.device)
         if data.rater is not None:
-            vectors = self.space(data.rater.to(self.device))
-        log_prob, entropy = completion_log_probs(self.policy, data.examples, vectors, null)
+            raters = RaterBatch(self.space(data.rater.to(self.device)), raters.null)
+        log_prob, entropy = completion_log_probs(self.policy, data.examples, raters)
         loss = losses.imitation_loss(log_prob, data.weight.to(self.device))
         self.log_dict({"train/loss": loss, "train/entropy": entropy.mean()}, prog_bar=True)
         self.log_dict({f"train/{key}": value for key, value in data.log.items()})
@@ -69,11 +69,10 @@ class PolicyModule(L.LightningModule):
     def _reinforce(self, groups: Groups, step: int) -> Tensor:
         judge, sampler = self.frozen
         prompts = [prompt for prompt in groups.prompts for _ in range(groups.size)]
-        vectors = groups.vectors.repeat_interleave(groups.size, 0)
-        null = groups.null.repeat_interleave(groups.size)
-        examples = sampler.generate(prompts, vectors, null, self.seed * 1_000_003 + step)
-        log_prob, entropy = completion_log_probs(self.policy, examples, vectors, null)
-        score, reference = judge.scores(examples, vectors, null), judge.reference_log_probs(examples, vectors, null)
+        raters = groups.raters.repeat_each(groups.size).to(self.device)
+        examples = sampler.generate(prompts, raters, self.seed * 1_000_003 + step)
+        log_prob, entropy = completion_log_probs(self.policy, examples, raters)
+        score, reference = judge.scores(examples, raters), judge.reference_log_probs(examples, raters)
         reward = losses.sequence_reward(score, reference, log_prob.detach(), self.controller.beta)
         grouped = reward.view(-1, groups.size)
         kl = losses.kl_estimate(log_prob.detach(), reference)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.engine.scorer import Scorer
 from raterhf.models.reward import RewardModel
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
 
@@ -28,7 +29,7 @@ class RewardBatch:
 
 
 class RewardModule(L.LightningModule):
-    """Bradley-Terry with ties and slips over s(x, y; z_r), the rater dropped from some comparisons (null rater).
+    """Bradley-Terry with ties and label noise over s(x, y; z_r), the rater dropped from some comparisons (null rater).
 
     `weights` are those of off-topic pairs and of raters' own answers beside the comparisons.
     """
@@ -49,30 +50,36 @@ class RewardModule(L.LightningModule):
         """Tie width theta > 0 and label noise epsilon in (0, 1/2)."""
         return nn.functional.softplus(self.tie_width), 0.5 * torch.sigmoid(self.label_noise_logit)
 
-    def margins(self, data: ComparisonData, vectors: Tensor | None, null: Tensor | None) -> Tensor:
-        """s_a - s_b [B] for raters [B, k]."""
+    def margins(self, data: ComparisonData, raters: RaterBatch) -> Tensor:
+        """s_a - s_b [B], comparison i for `raters[i]`."""
         examples = [data.examples[i] for i in np.concatenate([data.a, data.b])]
-        judge = torch.arange(len(data), device=self.device).repeat(2)
-        scores = Scorer(self.model).pairs(examples, vectors, null, judge)
+        rater = torch.arange(len(data), device=self.device).repeat(2)
+        scores = Scorer(self.model).pairs(examples, raters, rater)
         return scores[: len(data)] - scores[len(data) :]
 
-    def drawn(self, rater: np.ndarray) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Noisy vectors [B, k] of raters [B] and who of them is dropped."""
+    def drawn(self, rater: np.ndarray) -> RaterBatch:
+        """Raters [B] under noise, some of them dropped."""
         if self.space is None:
-            return None, None
+            return RaterBatch.nobody(len(rater), self.device)
         vectors = self.space(torch.as_tensor(rater, device=self.device))
-        return vectors, torch.rand(len(rater), device=self.device) < self.null_share
+        return RaterBatch(vectors, torch.rand(len(rater), device=self.device) < self.null_share)
+
+    def known(self, rater: np.ndarray) -> RaterBatch:
+        """Raters [B] as they are known now, without noise; nobody for a model without raters."""
+        if self.space is None:
+            return RaterBatch.nobody(len(rater), self.device)
+        return RaterBatch.people(self.space.vectors.detach()[rater])
 
     def training_step(self, batch: tuple[int, RewardBatch], _: int) -> Tensor:
         step, data = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
-        margin, label = self.margins(data.comparisons, *self.drawn(data.comparisons.rater)), self._labels(data.comparisons)
+        margin, label = self.margins(data.comparisons, self.drawn(data.comparisons.rater)), self._labels(data.comparisons)
         loss = losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
         if len(data.off_topic):
-            margin = self.margins(data.off_topic, *self.drawn(data.off_topic.rater))
+            margin = self.margins(data.off_topic, self.drawn(data.off_topic.rater))
             off_topic = losses.comparison_loss(margin, self._labels(data.off_topic), *self.noise_parameters()).mean()
             loss = loss + self.weights[0] * off_topic
             self.log("train/off_topic", off_topic)
@@ -92,11 +99,10 @@ class RewardModule(L.LightningModule):
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
             index = torch.tensor([place[example] for example in examples], device=self.device)
             scores_for = Scorer(self.model).reader_of(list(place))
-            vectors = self.space(torch.as_tensor(data.rater[rows], device=self.device))
-            nobody = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+            raters = RaterBatch.people(self.space(torch.as_tensor(data.rater[rows], device=self.device)))
             with torch.no_grad():
-                null = scores_for(vectors[:1], ~nobody[:1])
-            gain = (scores_for(vectors, nobody) - null)[:, index]
+                null = scores_for(RaterBatch.nobody(1, self.device))
+            gain = (scores_for(raters) - null)[:, index]
             total = total + len(rows) * losses.own_answer_loss(gain, torch.as_tensor(data.group[rows], device=self.device))
         return total / len(data)
 
@@ -105,18 +111,18 @@ class RewardModule(L.LightningModule):
 
 
 @torch.no_grad()
-def evaluate(module: RewardModule, data: ComparisonData, vectors: Tensor | None, null: Tensor | None) -> Tensor:
+def evaluate(module: RewardModule, data: ComparisonData, raters: RaterBatch) -> Tensor:
     """Margins [B] without gradients, for the raters given."""
     module.eval()
-    return module.margins(data, vectors, null)
+    return module.margins(data, raters)
 
 
 def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     """Scale the scores so that margins on held-out comparisons are log-odds: maximum likelihood of one scale. Returns it.
 
-    Tie width and label noise (where it is learned) are fitted beside it: a model that was trained on a label explains even the label's
-    label_noise, so that too few are found in training. They and the scale have normal priors of width 1 around what training found, on the
-    logarithm or logit, since held-out comparisons may be few.
+    Tie width and label noise (where it is learned) are fitted beside it: a model that was trained on a label explains even labels that
+    say the opposite of what was meant, so that too few are found in training. They and the scale have normal priors of width 1 around what
+    training found, on the logarithm or logit, since held-out comparisons may be few.
     """
     fitted = [torch.zeros((), requires_grad=True), module.tie_width, module.label_noise_logit]
     fitted = [parameter for parameter in fitted if parameter.requires_grad]
@@ -157,12 +163,11 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
     label = torch.as_tensor(data.label, device=module.device)
 
     @torch.no_grad()
-    def judge(draws: np.ndarray) -> float:
-        vectors = torch.as_tensor(draws, dtype=torch.float32, device=module.device)
-        scores = scores_for(vectors, torch.zeros(len(draws), dtype=torch.bool, device=module.device))
+    def log_likelihood(draws: np.ndarray) -> float:
+        scores = scores_for(RaterBatch.people(torch.as_tensor(draws, dtype=torch.float32, device=module.device)))
         margin = scores[:, place[: len(data)]] - scores[:, place[len(data) :]]
         log_prob = -losses.comparison_loss(margin, label.expand(len(draws), -1), *module.noise_parameters()).double()
         total = log_prob.new_zeros(len(draws), int(data.rater.max()) + 1).index_add(1, rater, log_prob)
         return float((torch.logsumexp(total, 0) - np.log(len(draws))).sum() / len(data))
 
-    return judge
+    return log_likelihood

@@ -18,6 +18,7 @@ from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.models.idiosyncratic import gumbel_of_normal
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.training import losses
 
@@ -32,27 +33,26 @@ class Judge:
     idiosyncratic: bool
     seed: int
 
-    def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Tastes [count, k] and null mask of raters, known and fictitious, the last one the null rater where there are several."""
+    def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> RaterBatch:
+        """Raters by taste alone, known and fictitious, the last one the null rater where there are several."""
         if self.pool is None:
-            return torch.zeros(count, 1), torch.ones(count, dtype=torch.bool)
+            return RaterBatch.nobody(count)
         rows = []
         for _ in range(count):
             known = rng.random() < known_share
-            rows.append(self.pool.vectors[rng.integers(len(self.pool.ids))] if known else self.pool.populations[""].draw(rng))
+            rows.append(self.pool.vectors[rng.integers(len(self.pool.known))] if known else self.pool.populations[""].draw(rng))
         null = torch.zeros(count, dtype=torch.bool)
         null[-1] = count > 4
-        return torch.tensor(np.array(rows), dtype=torch.float32), null
+        return RaterBatch(torch.tensor(np.array(rows), dtype=torch.float32), null)
 
     @torch.no_grad()
-    def scores(self, examples: Sequence[Example], vectors: Tensor, null: Tensor) -> Tensor:
+    def scores(self, examples: Sequence[Example], raters: RaterBatch) -> Tensor:
         """Calibrated scores [N], each example for its own rater."""
-        soft = self.scorer.model.reader is not None
-        return self.scorer.pairs(examples, *((vectors, null) if soft else (None, None)))
+        return self.scorer.pairs(examples, raters)
 
     @torch.no_grad()
-    def reference_log_probs(self, examples: Sequence[Example], vectors: Tensor, null: Tensor) -> Tensor:
-        return completion_log_probs(self.reference, examples, vectors, null)[0]
+    def reference_log_probs(self, examples: Sequence[Example], raters: RaterBatch) -> Tensor:
+        return completion_log_probs(self.reference, examples, raters)[0]
 
     @torch.no_grad()
     def noise(self, examples: Sequence[Example], count: int, generator: torch.Generator) -> Tensor:
@@ -66,24 +66,20 @@ class Judge:
 
 @dataclass(frozen=True)
 class Imitation:
-    """A batch to imitate: examples [N] under raters [N, k] with null mask and weights [N], and what to log of it.
+    """A batch to imitate: examples [N] under their raters, with weights [N], and what to log of it.
 
-    With `rater` [N] the taste is not `vectors` but these rows of the module's rater space, which learns.
+    With `rater` [N] the taste is not that of `raters` but these rows of the module's rater space, which learns.
     """
 
     examples: list[Example]
-    vectors: Tensor
-    null: Tensor
+    raters: RaterBatch
     weight: Tensor
     log: dict[str, float]
     rater: Tensor | None = None
 
     def split(self, parts: int) -> list["Imitation"]:
         """Interleaved parts, so that each holds every prompt."""
-        return [
-            Imitation(self.examples[i::parts], self.vectors[i::parts], self.null[i::parts], self.weight[i::parts], self.log)
-            for i in range(parts)
-        ]
+        return [Imitation(self.examples[i::parts], self.raters[i::parts], self.weight[i::parts], self.log) for i in range(parts)]
 
 
 def imitation_targets(
@@ -93,13 +89,13 @@ def imitation_targets(
     """One round of forward KL: what simulated raters, each with `n_draws` draws of noise, choose among samples of the reference."""
     rng = np.random.default_rng(np.random.SeedSequence([judge.seed, step, 0x666B6C]))
     chosen = [prompts[i] for i in rng.choice(len(prompts), size=min(n_prompts, len(prompts)), replace=False)]
-    vectors, null = judge.draw_raters(n_raters, known_share, rng)
-    pools = _candidates(sampler, chosen, vectors, null, n_samples, int(rng.integers(2**31)))
+    raters = judge.draw_raters(n_raters, known_share, rng)
+    pools = _candidates(sampler, chosen, raters, n_samples, int(rng.integers(2**31)))
     flat = [example for pool in pools for example in pool]
     rater = torch.arange(n_raters).repeat(len(flat))
     repeated = [example for example in flat for _ in range(n_raters)]
-    score = judge.scores(repeated, vectors[rater], null[rater]).view(len(flat), n_raters).T
-    reference = judge.reference_log_probs(repeated, vectors[rater], null[rater]).view(len(flat), n_raters).T
+    score = judge.scores(repeated, raters[rater]).view(len(flat), n_raters).T
+    reference = judge.reference_log_probs(repeated, raters[rater]).view(len(flat), n_raters).T
     utility = losses.mean_utility(score, reference, beta)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     examples, picked, start = [], [], 0
@@ -112,14 +108,14 @@ def imitation_targets(
         start += len(pool)
     repeats = n_draws * len(pools)
     log = {"reward": float(torch.cat(picked).mean()), "candidates": len(flat) / len(pools)}
-    return Imitation(examples, vectors.repeat(repeats, 1), null.repeat(repeats), torch.ones(len(examples)), log)
+    return Imitation(examples, raters.repeat(repeats), torch.ones(len(examples)), log)
 
 
-def _candidates(sampler: Sampler, prompts: list[tuple[int, ...]], vectors: Tensor, null: Tensor, n: int, seed: int) -> list[list[Example]]:
+def _candidates(sampler: Sampler, prompts: list[tuple[int, ...]], raters: RaterBatch, n: int, seed: int) -> list[list[Example]]:
     """Different finished samples of the reference for each prompt, drawn under the raters in turn."""
-    rater = torch.arange(n).repeat(len(prompts)) % len(vectors)
+    rater = torch.arange(n).repeat(len(prompts)) % len(raters)
     repeated = [prompt for prompt in prompts for _ in range(n)]
-    samples = sampler.generate(repeated, vectors[rater], null[rater], seed)
+    samples = sampler.generate(repeated, raters[rater], seed)
     pools = []
     for i in range(len(prompts)):
         finished = [e for e in samples[i * n : (i + 1) * n] if e.ids[-1] == sampler.eos_id]

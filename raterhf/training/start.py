@@ -9,6 +9,7 @@ import numpy as np
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
 from raterhf.models.policy import Policy
@@ -97,5 +98,6 @@ def watch(
     world = load_world(recipe.data.world) if recipe.data.world else None
     different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
     chosen = choose_prompts(different, recipe.monitor.prompts, recipe.seed, world)
-    said = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
-    return Monitor(Watched(policy, renderer, pool, chosen, *said, world, measure, trained), recipe.monitor, folder, recipe.seed, steps)
+    limits = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
+    asked = RaterPolicy(folder.name, policy, renderer, pool, "none" if pool is None else "new", *limits)
+    return Monitor(Watched(asked, chosen, world, measure, trained), recipe.monitor, folder, recipe.seed, steps)

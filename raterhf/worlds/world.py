@@ -206,6 +206,7 @@ def _plain_distribution(distribution: list[float] | dict, classes: list[str]) ->
 
 @lru_cache
 def load_world(name: str) -> World:
+    """The embedded world of this name: `dice` or `companion`."""
     config = yaml.safe_load(files("raterhf.worlds").joinpath(f"{name}.yaml").read_text("utf-8"))
     asked = config["labelling"]
     return World(

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from raterhf.data.labels import read_labels
 from raterhf.data.renderer import Renderer
+from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
@@ -31,8 +32,8 @@ from raterhf.evaluation.compare.participants import (
     renormalised,
     summarise,
 )
-from raterhf.evaluation.policies import EvaluatedPolicy, load_evaluated
 from raterhf.models import checkpoint
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
@@ -57,7 +58,7 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
     print("judging reward models", flush=True)
     models = judge_reward_models(recipe, wanted)
     print("judging votes of known people", flush=True)
-    evaluated = load_evaluated("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
+    evaluated = load_rater_policy("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
     policies = judge_votes(recipe, evaluated, options)
     print("judging fictitious participants", flush=True)
@@ -132,8 +133,8 @@ def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict
 @torch.no_grad()
 def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: pd.DataFrame, known: bool) -> dict[str, float]:
     examples = [renderer.example(p, t) for side in ("a", "b") for p, t in zip(rows.prompt, rows[side])]
-    vectors = torch.as_tensor(pool.vectors[[pool.index[r] for r in rows.rater_id]]).repeat(2, 1)
-    scores = scorer.pairs(examples, vectors, torch.full((len(examples),), not known)).numpy()
+    known_raters = RaterBatch.people(torch.as_tensor(pool.vectors[[pool.index[r] for r in rows.rater_id]]))
+    scores = scorer.pairs(examples, (known_raters if known else RaterBatch.nobody(len(rows))).repeat(2)).numpy()
     margin, label = scores[: len(rows)] - scores[len(rows) :], rows.label.to_numpy()
     per_rater = metrics.rater_accuracies(margin, label, rows.rater_id.to_numpy())
     return {
@@ -142,7 +143,7 @@ def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: p
     }  # fmt: skip
 
 
-def judge_votes(recipe: Recipe, evaluated: EvaluatedPolicy, options: list[str]) -> dict[str, dict[str, float]]:
+def judge_votes(recipe: Recipe, evaluated: RaterPolicy, options: list[str]) -> dict[str, dict[str, float]]:
     """What known people vote on other statements, in nats a vote: asked as themselves (rater_known) and as nobody (none)."""
     found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
     pool = evaluated.pool
@@ -150,7 +151,7 @@ def judge_votes(recipe: Recipe, evaluated: EvaluatedPolicy, options: list[str]) 
         rows = rows_of(recipe, "demonstrations", split)
         rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
         said = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
-        known = {r: pool.known(r) for r in set(rows.rater_id)}
+        known = {r: pool.by_id(r) for r in set(rows.rater_id)}
         for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
             log_probs = option_log_probs(evaluated, list(rows.prompt), raters, options)
             suffix = "" if split == "test" else "_new_statement"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
-from raterhf.evaluation.policies import EvaluatedPolicy
 from raterhf.raters.pool import Rater
 
 UNSEEN = ("unseen_support", "unseen_query")
@@ -28,7 +28,7 @@ SETS = 5
 SHOWN = 60
 
 
-def option_log_probs(evaluated: EvaluatedPolicy, prompts: Sequence[str], raters: Sequence[Rater], options: Sequence[str]) -> np.ndarray:
+def option_log_probs(evaluated: RaterPolicy, prompts: Sequence[str], raters: Sequence[Rater], options: Sequence[str]) -> np.ndarray:
     """log P [N, K] of each option, EOS included, as the answer of each rater to their prompt; equal questions are asked once."""
     place: dict[tuple[str, str], int] = {}
     back = [place.setdefault((p, r.id), len(place)) for p, r in zip(prompts, raters)]
@@ -80,7 +80,7 @@ def _codes(table: pd.DataFrame) -> np.ndarray:
     return table.fillna(-1).to_numpy(dtype=np.int64)
 
 
-def judge_discussions(evaluated: EvaluatedPolicy, discussion: Discussion, options: list[str], seed: int) -> dict:
+def judge_discussions(evaluated: RaterPolicy, discussion: Discussion, options: list[str], seed: int) -> dict:
     """Fictitious participants, known ones and nobody in particular, beside the real people of one discussion."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x70656F70]))
     people = len(discussion.real)

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from raterhf.data.labels import Labels
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import metrics
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater
 from raterhf.worlds.world import People, Question, World
 
@@ -97,9 +98,7 @@ class Verdict:
     samples: list[dict]
 
 
-def ask_questions(
-    evaluated: EvaluatedPolicy, raters: list[Rater], questions: list[Question], rng: np.random.Generator, novel: bool = False
-):
+def ask_questions(evaluated: RaterPolicy, raters: list[Rater], questions: list[Question], rng: np.random.Generator, novel: bool = False):
     """Everybody answers every question, in a paraphrase of chance. Class indices [R, Q], and the raw rows."""
     prompts, who = [], []
     for rater in raters:
@@ -113,7 +112,7 @@ def ask_questions(
     return np.array(flat).reshape(len(raters), len(questions)), (prompts, who, examples, texts)
 
 
-def judge(evaluated: EvaluatedPolicy, arena: Arena, base: EvaluatedPolicy, proxy: Scorer | None) -> Verdict:
+def judge(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, proxy: Scorer | None) -> Verdict:
     """All figures of one policy."""
     rng = arena.rng(10)
     questions = arena.world.questions
@@ -139,8 +138,7 @@ def judge(evaluated: EvaluatedPolicy, arena: Arena, base: EvaluatedPolicy, proxy
     if proxy is not None:
         plain = _plain(kept, prompts, chosen, base)
         with torch.no_grad():
-            null = torch.ones(len(plain), dtype=torch.bool)
-            figures["reward_proxy"] = float(proxy.pairs(plain, torch.zeros(len(plain), proxy.model.reader.dim), null).mean())
+            figures["reward_proxy"] = float(proxy.pairs(plain, RaterBatch.nobody(len(plain))).mean())
     novel, _ = ask_questions(evaluated, raters[: max(50, arena.draws // 3)], arena.questions, arena.rng(13), novel=True)
     novel_figures, _, _ = _marginals(novel, arena)
     figures |= {"etv_novel": novel_figures["etv"], "valid_novel": novel_figures["valid"]}
@@ -253,7 +251,7 @@ def kappas(repeats: np.ndarray, arena: Arena) -> dict[str, float]:
     return {name: metrics.fleiss_kappa(repeats[:, arena.columns(*kinds)]) for name, kinds in groups.items()}
 
 
-def skill_and_recall(evaluated: EvaluatedPolicy, arena: Arena) -> dict[str, float]:
+def skill_and_recall(evaluated: RaterPolicy, arena: Arena) -> dict[str, float]:
     """How well known raters' answers are foretold: to taste questions they did not label (skill) and to those they did (recall).
 
     Probabilities are smoothed frequencies of draws with fresh idiosyncratic taste, which nobody can know of an unlabelled question.
@@ -270,7 +268,7 @@ def skill_and_recall(evaluated: EvaluatedPolicy, arena: Arena) -> dict[str, floa
     tasks = [tasks[i] for i in rng.permutation(len(tasks))[:800]]
     prompts, who = [], []
     for r, i in tasks:
-        question, known = arena.questions[i], pool.known(people.ids[r])
+        question, known = arena.questions[i], pool.by_id(people.ids[r])
         for _ in range(SKILL_DRAWS):
             vector = known.vector.copy()
             if pool.idiosyncratic_dim:

@@ -14,6 +14,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import metrics
 from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
 from raterhf.models import checkpoint
+from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
 
 
@@ -55,10 +56,10 @@ class _Margins:
         a = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.a)]
         b = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.b)]
         if raters is None:
-            vectors, null = np.zeros((len(frame), self.pool.dim), np.float32), torch.ones(len(frame), dtype=torch.bool)
+            who = RaterBatch.nobody(len(frame))
         else:
-            vectors, null = self.pool.vectors[[self.pool.index[r] for r in raters]], torch.zeros(len(frame), dtype=torch.bool)
-        scores = self.scorer.pairs(a + b, torch.tensor(vectors).repeat(2, 1), null.repeat(2)).numpy()
+            who = RaterBatch.people(torch.tensor(self.pool.vectors[[self.pool.index[r] for r in raters]]))
+        scores = self.scorer.pairs(a + b, who.repeat(2)).numpy()
         return scores[: len(a)] - scores[len(a) :]
 
 

@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.probe import Probe
@@ -146,7 +146,7 @@ def push(interview: Interview, name: str, question: Question) -> Begun:
     return Begun(begun, said.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
 
 
-def go_on(model: EvaluatedPolicy, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
+def go_on(model: RaterPolicy, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
     """Classes [M, depths] of what a model makes of begun texts, each under its rater."""
     prompts, raters = ([one for one in each for _ in DEPTHS] for each in (begun.prompts, begun.raters))
     contexts = [prompt + tokens for prompt, tokens in zip(prompts, begun.tokens, strict=True)]
@@ -187,7 +187,7 @@ def share_of_people(question: Question, favourite: int, begins: list[str]) -> np
     return np.array([share[begin] for begin in begins])
 
 
-def draw_others(model: EvaluatedPolicy, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
+def draw_others(model: RaterPolicy, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
     """For each begun text a likely next token other than the one said and the end, drawn from the model's distribution for nobody in
     particular."""
     # Without min_p, which may leave a model nothing but the token said.

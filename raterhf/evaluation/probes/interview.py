@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from raterhf.data.example import Example
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.raters.pool import Rater
 
@@ -68,7 +68,7 @@ class Interview:
     drawn.
     """
 
-    policies: dict[str, EvaluatedPolicy]
+    policies: dict[str, RaterPolicy]
     questions: Sequence[Question]
     people: dict[str, Answers] = field(default_factory=dict)
     draws: int = 1000

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from raterhf.data import prepare
+from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.errors import UserError
-from raterhf.evaluation.policies import EvaluatedPolicy, load_evaluated, of_recipe
+from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Question
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.recipe import Recipe, load_recipe
@@ -83,7 +84,7 @@ def recipe_of(run: Path) -> Recipe | None:
     return None
 
 
-def policies_of(recipe: Recipe, run: Path) -> dict[str, EvaluatedPolicy]:
+def policies_of(recipe: Recipe, run: Path) -> dict[str, RaterPolicy]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
     start = run / start_folder(recipe).name
     folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
@@ -111,7 +112,7 @@ def said_by_people(world: World, n: int, seed: int) -> dict[str, Answers]:
     }  # fmt: skip
 
 
-def _plain(path: str) -> tuple[str, EvaluatedPolicy]:
+def _plain(path: str) -> tuple[str, RaterPolicy]:
     # A folder's own name may have an equals sign in it, as a sweep's has.
     name, _, folder = ("", "", path) if Path(path).exists() else path.partition("=")
     folder = Path(folder or name)
@@ -128,7 +129,7 @@ def _plain(path: str) -> tuple[str, EvaluatedPolicy]:
     if not folder.is_dir() and not on_hub:
         raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
     draws = "new" if (folder / "raters.json").is_file() else "none"
-    model = load_evaluated(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
+    model = load_rater_policy(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
     window = min(MAX_LENGTH, getattr(model.policy.lm.config, "max_position_embeddings", None) or MAX_LENGTH)
     # A prompt and its answer share the window: half of it is enough for either.
     model.max_new_tokens = min(MAX_NEW_TOKENS, window // 2)

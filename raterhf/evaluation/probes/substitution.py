@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from raterhf.data.example import Example
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.multiverse import TOPICS, one_of_each
@@ -140,7 +140,7 @@ def read_distributions(interview: Interview, name: str, said: Said) -> tuple[np.
     return (rank, None, None) if model is None else (rank, kl, mixture if mixed else kl)
 
 
-def _next_distributions(model: EvaluatedPolicy, contexts: list[Path], raters: list[Rater] | None) -> np.ndarray:
+def _next_distributions(model: RaterPolicy, contexts: list[Path], raters: list[Rater] | None) -> np.ndarray:
     """Log-distributions [N, V]; what is asked twice is read once."""
     raters = raters or [NOBODY] * len(contexts)
     place: dict[tuple[Path, str], int] = {}
@@ -149,7 +149,7 @@ def _next_distributions(model: EvaluatedPolicy, contexts: list[Path], raters: li
     return model.next_distributions([contexts[i] for i in first], [raters[i] for i in first])[row]
 
 
-def mixture_distributions(model: EvaluatedPolicy, prompts: list[str | list[dict]], begun: list[Path], crowd: list[Rater]) -> np.ndarray:
+def mixture_distributions(model: RaterPolicy, prompts: list[str | list[dict]], begun: list[Path], crowd: list[Rater]) -> np.ndarray:
     """Log-distributions [N, V] of the next token of a fresh rater who has begun so: raters weigh as they are likely to have."""
     place: dict[tuple[str, Path], int] = {}
     row = [place.setdefault((str(prompt), b), len(place)) for prompt, b in zip(prompts, begun)]

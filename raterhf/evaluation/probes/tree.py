@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raterhf.evaluation.policies import EvaluatedPolicy
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.raters.pool import Rater
 
 LEAST = 0.002  # probability of a begun text, below which it is not followed
@@ -38,7 +38,7 @@ class Tree:
     open: list[Path]
 
 
-def grow(model: EvaluatedPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
+def grow(model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
     """The tree of a prompt's answers under the mixture of these raters; the likeliest `most` texts are followed, level by level."""
     tokenizer = model.renderer.tokenizer
     heads = [model.renderer.prompt(prompt, rater.text) for rater in raters]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from raterhf.data import prepare
 from raterhf.data.example import Example
@@ -20,6 +19,7 @@ from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import TOKEN_BUDGET, Scorer, completion_log_probs
 from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training.fit import fit
@@ -53,12 +53,8 @@ def run_policy(recipe: Recipe, folder: Path) -> None:
     make = choices if settings.algorithm == "forward_kl" else rollouts
     module, batch = make(recipe, policy, judge, sampler, prompts)
 
-    def measure(examples: list[Example], vectors: Tensor | None, null: Tensor | None) -> dict[str, float]:
-        if soft:
-            vectors = vectors[:, : pool.dim]
-        else:
-            vectors, null = torch.zeros(len(examples), 1), torch.ones(len(examples), dtype=torch.bool)
-        return progress(policy, judge, settings.min_p, examples, vectors, null)
+    def measure(examples: list[Example], raters: RaterBatch) -> dict[str, float]:
+        return progress(policy, judge, settings.min_p, examples, RaterBatch(raters.taste(pool.dim), raters.null))
 
     who = pool if raters.encoding != "none" else None
     monitor = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
@@ -93,18 +89,18 @@ def rollouts(
     def batch(step: int) -> Groups:
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x726C6F6F]))
         chosen = rng.choice(len(prompts), size=min(settings.prompts, len(prompts)), replace=False)
-        vectors, null = judge.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
-        return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], vectors, null, settings.samples)
+        raters = judge.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
+        return Groups([prompts[i] for i in chosen for _ in range(settings.raters)], raters, settings.samples)
 
     return PolicyModule(policy, recipe.seed, judge, sampler, settings.beta, settings.target_kl), batch
 
 
-def progress(policy: Policy, judge: Judge, min_p: float, examples: list[Example], vectors: Tensor, null: Tensor) -> dict[str, float]:
+def progress(policy: Policy, judge: Judge, min_p: float, examples: list[Example], raters: RaterBatch) -> dict[str, float]:
     """The proxy reward of what was sampled [N], its KL from the reference, as it is sampled, and its entropy; nats a completion."""
-    log_prob, entropy = completion_log_probs(policy, examples, vectors, null, warp=(min_p, 1.0))
-    vectors, null = vectors.to(judge.reference.lm.device), null.to(judge.reference.lm.device)
-    kl = log_prob.mean() - judge.reference_log_probs(examples, vectors, null).mean().to(log_prob.device)
-    return {"reward": float(judge.scores(examples, vectors, null).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
+    log_prob, entropy = completion_log_probs(policy, examples, raters, warp=(min_p, 1.0))
+    raters = raters.to(judge.reference.lm.device)
+    kl = log_prob.mean() - judge.reference_log_probs(examples, raters).mean().to(log_prob.device)
+    return {"reward": float(judge.scores(examples, raters).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
 
 
 def carry_idiosyncratic(recipe: Recipe, policy: Policy, tokenizer, labels: Labels, pool: RaterPool) -> None:
@@ -116,7 +112,7 @@ def carry_idiosyncratic(recipe: Recipe, policy: Policy, tokenizer, labels: Label
     policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     with torch.no_grad():
-        prompts, answers = mean_answers(policy.idiosyncratic, prepare.comparison_data(labels, window, pool.ids, {}))
+        prompts, answers = mean_answers(policy.idiosyncratic, prepare.comparison_data(labels, window, pool.known, {}))
         share = reward.idiosyncratic.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
         features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
     policy.idiosyncratic.persistence.copy_(persistence_weights(features, share))

@@ -122,8 +122,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     report: dict = {}
     soft = module.space is not None
     if len(held):
-        vectors = module.space.vectors.detach()[held.rater] if soft else None
-        margin = evaluate(module, held, vectors, torch.zeros(len(held), dtype=torch.bool))
+        margin = evaluate(module, held, module.known(held.rater))
         report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
     theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
     report |= {"tie_width": theta, "label_noise": label_noise}
@@ -141,7 +140,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
         idiosyncratic.persistence[-1] = float(np.log(given / (1 - given)))
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
-        margin = evaluate(module, first, module.space.vectors.detach()[first.rater], torch.zeros(len(first), dtype=torch.bool))
+        margin = evaluate(module, first, module.known(first.rater))
         with torch.no_grad():
             prompts = scorer.prompt_features([train_data.examples[i] for i in first.a])
         idiosyncratic.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(label_noise)))
@@ -169,15 +168,15 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
             f"since conditioning {module.model.conditioning} reads every draw anew",
             flush=True,
         )
-    judge = marginal_likelihood(module, validate) if len(validate) and cheap else None
-    report["population"] = fit_populations(recipe, pool, judge)
+    likelihood = marginal_likelihood(module, validate) if len(validate) and cheap else None
+    report["population"] = fit_populations(recipe, pool, likelihood)
     return pool
 
 
-def fit_populations(recipe: Recipe, pool: RaterPool, judge: Callable[[np.ndarray], float] | None = None) -> list[dict]:
+def fit_populations(recipe: Recipe, pool: RaterPool, likelihood: Callable[[np.ndarray], float] | None = None) -> list[dict]:
     """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
     raters = recipe.raters
-    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, judge)
+    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, likelihood)
     members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
     for rater_id, group in pool.groups.items():
         members.setdefault(f"group:{group}", []).append(rater_id)

@@ -10,6 +10,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe
 from raterhf.training.imitation import fit_imitation, plain
@@ -27,7 +28,7 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     soft = raters.encoding == "embedding"
     pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(recipe, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    examples, rater = prepare.demonstration_data(labels, window, pool.ids, rater_texts(recipe, people), recipe.sft.source)
+    examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
     policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer))
     vectors = torch.tensor(pool.vectors)
@@ -41,11 +42,11 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
         taste = taste + noise * torch.randn(taste.shape, generator=generator)
         null = torch.rand(len(rows), generator=generator) < raters.null_share
         learned = torch.as_tensor(rater[rows]) if space else None
-        return Imitation([examples[i] for i in rows], taste, null, torch.ones(len(rows)), {}, learned)
+        return Imitation([examples[i] for i in rows], RaterBatch(taste, null), torch.ones(len(rows)), {}, learned)
 
     space = None
     if soft and recipe.sft.learn_vectors:
-        space = RaterSpace(len(pool.ids), pool.dim, recipe.sft.noise)
+        space = RaterSpace(len(pool.known), pool.dim, recipe.sft.noise)
         space.vectors.data.copy_(vectors)
     watched = pool if raters.encoding != "none" else None
     trained = bool(recipe.base or recipe.model.path)

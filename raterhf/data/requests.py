@@ -1,0 +1,75 @@
+"""What is asked of a run, read from texts and files: prompts to answer, completions to score; and the rows that cannot be."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from raterhf.data.checks import Problems, answer_fault, prompt_fault
+from raterhf.data.files import Rows, read_rows
+from raterhf.errors import UserError
+
+Prompt = str | list[dict]
+
+
+def read_prompts(texts: list[str], file: Path | None) -> list[Prompt]:
+    """The prompts given as text, then those of a file's `prompt` column."""
+    for text in texts:
+        if fault := prompt_fault(text):
+            raise UserError(f"--prompt {text!r} {fault}")
+    read, problems = [], Problems()
+    if file:
+        rows = _with_columns(file, ["prompt"])
+        problems.check(rows, rows.frame["prompt"], "prompt", prompt_fault)
+        problems.raise_above()
+        read = list(rows.frame["prompt"])
+    if not texts and not read:
+        raise UserError("no prompt; give --prompt TEXT (once or more) or --prompts FILE with a column `prompt`")
+    return texts + read
+
+
+@dataclass
+class Completions:
+    """Rows of a file to score: number (from 1) -> prompt and completion; and what cannot be scored, number -> why."""
+
+    rows: dict[int, tuple[Prompt, str]]
+    rejects: dict[int, str]
+
+
+def read_completions(file: Path) -> Completions:
+    """The rows `prompt, completion` of a file; an assistant's message becomes its text. Bad rows are set apart with the reason."""
+    rows = _with_columns(file, ["prompt", "completion"])
+    found = Completions({}, {})
+    for i, (prompt, answer) in enumerate(zip(rows.frame["prompt"], rows.frame["completion"])):
+        faults = (("prompt", prompt_fault(prompt)), ("completion", answer_fault(answer)))
+        if why := "; ".join(f"{name} {fault}" for name, fault in faults if fault):
+            found.rejects[i + 1] = why
+        else:
+            found.rows[i + 1] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
+    return found
+
+
+def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
+    """The rejected rows of a file as CSV, in its order: row, reason, and the row's own columns; messages as JSON."""
+    frame, numbers = read_rows(file).frame, sorted(rejects)
+    columns = {"row": numbers, "reason": [rejects[row] for row in numbers]}
+    for name in frame:
+        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _cell(str(name))
+        while own in columns:  # as in a rejects file that was mended and is scored again
+            own += "_before"
+        columns[own] = pd.Series([_cell(cell) for cell in cells], dtype=object)
+    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+
+
+def _cell(value: object) -> object:
+    """Messages as JSON; half a character, for which a row may be rejected, by its number: it has no UTF-8."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+
+
+def _with_columns(file: Path, names: list[str]) -> Rows:
+    rows = read_rows(file)
+    if missing := [name for name in names if name not in rows.frame]:
+        raise UserError(f"{file}: no column {', '.join(missing)}; it has {', '.join(map(str, rows.frame.columns))}: add or rename columns")
+    return rows

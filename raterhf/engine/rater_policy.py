@@ -1,0 +1,120 @@
+"""A policy and its raters, behind one question: what do these raters answer to these prompts?
+
+The policy comes from a folder of ours, or is a plain language model such as TRL writes; its raters are drawn as fictitious ones, known
+ones, or nobody.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from raterhf.data.example import Example, budget_batches, collate
+from raterhf.data.renderer import Renderer
+from raterhf.engine.sampler import Sampler, completion_text
+from raterhf.engine.scorer import completion_log_probs
+from raterhf.models import checkpoint, load
+from raterhf.models.backbone import with_prefix
+from raterhf.models.policy import Policy, sampling_distributions
+from raterhf.raters.batch import RaterBatch
+from raterhf.raters.pool import Rater, RaterPool
+
+DISTRIBUTION_TOKENS = 16384  # of begun texts that are read at once
+
+
+@dataclass
+class RaterPolicy:
+    """`draws` is how raters are drawn for it: "new", "known" or "none"."""
+
+    name: str
+    policy: Policy
+    renderer: Renderer
+    pool: RaterPool | None
+    draws: str
+    max_new_tokens: int
+    min_p: float = 0.0
+    temperature: float = 1.0
+
+    def with_limits(self, max_new_tokens: int | None, temperature: float) -> "RaterPolicy":
+        """The same, sampled at another temperature and, where given, to another length."""
+        return replace(self, max_new_tokens=max_new_tokens or self.max_new_tokens, temperature=temperature)
+
+    def raters(self, n: int, seed: int) -> list[Rater]:
+        """n raters: fresh fictitious ones, known ones in a random order (repeated where there are fewer), or nobody n times."""
+        if self.draws == "new":
+            return self.pool.resolve("new", n, seed)
+        if self.draws == "known":
+            order = np.random.default_rng(seed).permutation(len(self.pool.known))
+            return [self.pool.by_id(self.pool.known[order[i % len(order)]]) for i in range(n)]
+        return [Rater("none", None)] * n
+
+    def answer(self, prompts: Sequence[str], raters: Sequence[Rater], seed: int) -> list[Example]:
+        """One completion for each prompt under its rater."""
+        ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
+        tokenizer = self.renderer.tokenizer
+        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
+        return sampler.generate(ids, self.batch(raters), seed, self.temperature, own=True)
+
+    def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
+        """One ending for each begun text (token ids of prompt and what was said so far). Every rater draws afresh, without idiosyncratic
+        taste."""
+        tokenizer = self.renderer.tokenizer
+        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
+        return sampler.generate(contexts, self.batch(raters), seed, self.temperature)
+
+    @torch.no_grad()
+    def next_distributions(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
+        """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
+        who = self.batch(raters)
+        device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
+        known = min(len(self.renderer.tokenizer), self.policy.lm.get_input_embeddings().num_embeddings)
+        out = np.empty((len(contexts), known), np.float32)
+        for rows in budget_batches([len(c) for c in contexts], DISTRIBUTION_TOKENS):
+            batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
+            at = torch.as_tensor(rows, device=device)
+            prefix = self.policy.prefix(who[at])
+            last = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows)), batch.mask.sum(1) - 1]
+            out[rows] = sampling_distributions(self.policy.next_logits(last), self.min_p, self.temperature)[:, :known].cpu().numpy()
+        return out
+
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        return [completion_text(self.renderer.tokenizer, e) for e in examples]
+
+    @torch.no_grad()
+    def log_probs(self, examples: Sequence[Example], raters: Sequence[Rater], as_sampled: bool = False) -> np.ndarray:
+        """Log-probability [N] of each completion under its rater, in nats: the model's, or `as_sampled`, with min_p and temperature."""
+        warp = (self.min_p, self.temperature) if as_sampled else (0.0, 1.0)
+        return completion_log_probs(self.policy, examples, self.batch(raters), warp=warp)[0].cpu().numpy()
+
+    def batch(self, raters: Sequence[Rater]) -> RaterBatch:
+        """The raters as the policy reads them."""
+        device = self.policy.lm.device
+        if self.policy.reader is None:
+            return RaterBatch.nobody(len(raters), device)
+        return RaterBatch.of(raters, self.pool.dim + self.pool.idiosyncratic_dim, device)
+
+
+def load_rater_policy(
+    name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, min_p: float = 0.0, temperature: float = 1.0
+) -> RaterPolicy:
+    """A policy from a folder of ours or a plain language model's, for texts of at most `max_length` tokens."""
+    pool = None
+    if (folder / "raterhf.json").is_file():
+        policy, tokenizer, _ = checkpoint.load_policy(folder)
+        if (folder / "raters.json").is_file():
+            pool = checkpoint.load_pool(folder)
+    else:
+        lm, tokenizer = load.load_pretrained(folder)
+        policy = Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval()
+    return RaterPolicy(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
+
+
+def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens by which a plain model ends an answer: the tokenizer's EOS, and those that its generation config names (of a turn)."""
+    named = lm.generation_config.eos_token_id if lm.generation_config is not None else None
+    named = [named] if isinstance(named, int) else list(named or [])
+    ends = dict.fromkeys([tokenizer.eos_token_id, *named])
+    return tuple(end for end in ends if end is not None and 0 <= end < lm.get_input_embeddings().num_embeddings)

@@ -1,0 +1,116 @@
+"""The public API: an opened run, loaded once, and what it answers and scores."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_run import rows_of, succeeds
+
+import raterhf
+from raterhf import run as running
+
+PAIRS = [("Roll a die.", "1"), ("Roll a die.", "6"), ("Flip a coin.", "2 3")]
+
+
+@pytest.fixture
+def opened(run) -> raterhf.Run:
+    return raterhf.open(run)
+
+
+def test_the_public_names_are_these():
+    public = "Answer Recipe Run UserError check_data compare load_recipe load_world metrics open train"
+    assert raterhf.__all__ == public.split()
+    assert all(inspect.getdoc(getattr(raterhf, name)) for name in raterhf.__all__)
+    methods = [name for name, value in vars(raterhf.Run).items() if not name.startswith("_")]
+    assert methods == ["raters", "sample", "log_probs", "score", "score_where_possible", "reward_function"]
+    with pytest.raises(AttributeError, match="no attribute 'opne'; public names: Answer, "):
+        raterhf.opne  # noqa: B018
+
+
+def test_models_are_loaded_once_and_only_when_asked(run, monkeypatch):
+    loads = []
+    for name in ("load_policy", "load_reward"):
+        load = getattr(running, name)
+        monkeypatch.setattr(running, name, lambda folder, load=load: loads.append(folder.name) or load(folder))
+    opened = raterhf.open(str(run))
+    assert opened.raters.known == ["ann", "bob", "cy"] and loads == []
+    for _ in range(2):
+        opened.sample("Roll a die.")
+        opened.score(PAIRS)
+        opened.log_probs(PAIRS)
+    assert loads == ["policy", "reward"]
+
+
+def test_a_text_is_one_prompt_and_a_list_is_several(opened):
+    alone = opened.sample("Roll a die.", "new:7", n=2)
+    assert [answer.prompt for answer in alone] == ["Roll a die."] * 2 and {answer.rater for answer in alone} == {"new:7"}
+    assert [answer.prompt for answer in opened.sample(["Roll a die.", "Flip a coin."], "ann")] == ["Roll a die.", "Flip a coin."]
+
+
+def test_the_command_line_says_the_same(run, opened):
+    printed = rows_of(succeeds("sample", run, "--prompt", "Roll a die.", "--rater", "new", "-n", 3, "--seed", 1))
+    answers = opened.sample("Roll a die.", "new", n=3, seed=1)
+    assert [(row["rater"], row["completion"], row["log_prob"]) for row in printed] == [(a.rater, a.completion, a.log_prob) for a in answers]
+
+
+def test_scores_are_a_table_of_raters_and_pairs(opened):
+    scores = opened.score(PAIRS, raters=["ann", "none", "new:4x"])
+    assert scores.shape == (6, 3) and list(scores.index[:2]) == ["ann", "none"] and list(scores.columns) == [0, 1, 2]
+    frame = pd.DataFrame(PAIRS, columns=["prompt", "completion"])
+    dicts = [{"prompt": prompt, "completion": answer} for prompt, answer in PAIRS]
+    for same in (frame, dicts):
+        pd.testing.assert_frame_equal(opened.score(same, raters=["ann", "none", "new:4x"]), scores)
+    assert (opened.score(PAIRS, "ann", idiosyncratic=True) - scores.loc[["ann"]]).abs().max(axis=None) > 0
+
+
+def test_log_probs_are_those_of_the_samples(opened):
+    answers = opened.sample(["Roll a die.", "Flip a coin."], "bob", seed=3)
+    whole = [answer for answer in answers if answer.finished]
+    found = opened.log_probs([(answer.prompt, answer.completion) for answer in whole], "bob")
+    assert found.shape == (len(whole),)
+    np.testing.assert_allclose(found, [answer.log_prob for answer in whole], atol=1e-5)
+    assert (opened.log_probs(PAIRS, "bob") != opened.log_probs(PAIRS, "none")).all()
+
+
+def test_raters_are_known_grouped_and_drawn(opened, run):
+    assert opened.raters.personas == {"sailor": ["ann", "bob"]} and opened.raters.groups["cy"] == "south"
+    assert opened.raters.population.draws(5, seed=0).shape == (5, 2)
+    base = raterhf.open(run / "base")
+    assert base.raters.known == []
+    with pytest.raises(raterhf.UserError, match="knows no raters"):
+        _ = base.raters.population
+
+
+def test_a_reward_function_of_trl_scores_each_prompt_for_one_rater(opened):
+    prompts, completions = [prompt for prompt, _ in PAIRS], [answer for _, answer in PAIRS]
+    known = opened.reward_function("ann")
+    np.testing.assert_allclose(known(prompts=prompts, completions=completions), opened.score(PAIRS, "ann").loc["ann"], atol=1e-5)
+    messages = [[{"role": "assistant", "content": answer}] for answer in completions]
+    assert known(prompts=prompts, completions=messages, trainer_state=None) == known(prompts=prompts, completions=completions)
+    by_column = opened.reward_function("none")(prompts=prompts, completions=completions, rater_id=["ann", "ann", "bob"])
+    table = opened.score(PAIRS, ["ann", "bob"]).to_numpy()
+    np.testing.assert_allclose(by_column, [table[0, 0], table[0, 1], table[1, 2]], atol=1e-5)
+    fresh = opened.reward_function("new", seed=1)
+    first, second = (fresh(prompts=["Roll a die."] * 2, completions=["1", "1"]) for _ in range(2))
+    assert first[0] == pytest.approx(first[1]) and first != second
+    assert opened.reward_function("new", seed=1)(prompts=["Roll a die."] * 2, completions=["1", "1"]) == first
+    assert fresh.__name__ == "raterhf_reward"
+
+
+MISTAKES = {
+    "give \\(prompt, completion\\)": lambda run: run.score(["6"]),
+    "pairs are 'Roll a die.'": lambda run: run.score("Roll a die."),
+    "pair 0: completion is empty": lambda run: run.score([("Roll a die.", " ")]),
+    "pair 1 \\(counted from 0\\) example .* has": lambda run: run.score([PAIRS[0], ("Roll a die.", "1 " * 200)]),
+    "rater 'all' stands for 3 raters": lambda run: run.log_probs(PAIRS, "all"),
+    "rater 'zoe' is not known": lambda run: run.sample("Roll a die.", "zoe"),
+    "prompt '' is empty": lambda run: run.sample([""]),
+    "runs/nowhere does not exist": lambda run: raterhf.open("runs/nowhere"),
+}
+
+
+@pytest.mark.parametrize("says", MISTAKES)
+def test_mistakes_are_named(opened, says):
+    with pytest.raises(raterhf.UserError, match=says):
+        MISTAKES[says](opened)
