@@ -22,7 +22,9 @@ RENAMED = {
     "raters.own_dim": "raters.idiosyncratic_dim",
     "reward.site": "reward.conditioning",
     "reward.slip_rate": "reward.label_noise",
-    "policy.own_noise": "policy.idiosyncratic",
+    "policy.own_noise": "policy.options.idiosyncratic",
+    "policy.target_kl": "policy.options.target_kl",
+    "policy.choices": "policy.options.choices",
 }
 
 
@@ -156,12 +158,13 @@ class SftSettings(Optimisation):
 
 
 class PolicySettings(Optimisation):
-    algorithm: Literal["forward_kl", "rloo"] = "forward_kl"
-    """Reward-weighted imitation of reference samples, or REINFORCE leave-one-out with a KL penalty."""
+    algorithm: str = "forward_kl"
+    """A file of raterhf/training/algorithms: reward-weighted imitation of reference samples (forward_kl), or REINFORCE leave-one-out with a
+    KL penalty (rloo)."""
+    options: dict[str, Any] = {}
+    """Settings of the algorithm's own: choices and idiosyncratic of forward_kl, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
-    target_kl: float | None = Field(None, gt=0)
-    """Nats per completion that the controller steers the KL to by moving beta (rloo)."""
     batch_size: int = Field(128, ge=1)
     """Choices imitated per step (forward_kl): one round of sampling and scoring serves several steps."""
     prompts: int = Field(8, ge=1)
@@ -172,11 +175,6 @@ class PolicySettings(Optimisation):
     """Reference samples per prompt that all its raters judge (forward_kl), or the size of a rater's group (rloo)."""
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
-    idiosyncratic: bool = True
-    """Simulated raters choose by noise that likes an answer alike however it is put, so that wording is optimised and answers stay
-    diverse (forward_kl; needs raters.idiosyncratic_dim > 0). Without it noise is drawn for each text alone."""
-    choices: int = Field(4, ge=1)
-    """Choices that each rater makes per prompt, each with noise of its own (forward_kl)."""
     max_new_tokens: int = Field(40, ge=1)
     """Longest completion sampled."""
     min_p: float = Field(0.0, ge=0, lt=1)
@@ -246,6 +244,13 @@ class Recipe(Section):
     compare: CompareSettings = CompareSettings()
 
     @model_validator(mode="after")
+    def check_algorithm(self) -> "Recipe":
+        names = algorithms()
+        if self.policy and self.policy.algorithm not in names:
+            raise ValueError(f"`policy.algorithm` is {self.policy.algorithm!r}; it is one of {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
     def check_inputs(self) -> "Recipe":
         """A stage whose input is missing is an error of the recipe, found before anything runs."""
         data = self.data
@@ -273,6 +278,14 @@ class Recipe(Section):
     @property
     def folder(self) -> Path:
         return Path(self.runs) / self.name
+
+
+def algorithms() -> list[str]:
+    """Names that `policy.algorithm` may have: the files of the folder of algorithms but what they share."""
+    stems = {
+        file.name.removesuffix(".py") for file in (files("raterhf") / "training" / "algorithms").iterdir() if file.name.endswith(".py")
+    }
+    return sorted(stems - {"base", "imitation"})
 
 
 def shipped() -> dict[str, Path]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from small_run import CONFIG
 
+from raterhf.data import prepare
 from raterhf.data.labels import read_labels
 from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
@@ -49,7 +50,8 @@ def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
         "name": "own", "runs": str(folder / "runs"), "data": write_files(folder, messages=messages) | {"held_out": 0.3},
         "model": {"config": CONFIG, "vocab_size": 300, "max_length": 48},
         "raters": {"dim": 2, "idiosyncratic_dim": 0, "tokens": 2, "components": [1]},
-        "reward": one, "sft": one, "policy": one | {"prompts": 2, "raters": 2, "samples": 4, "choices": 2, "max_new_tokens": 6},
+        "reward": one, "sft": one, "policy": one | {"prompts": 2, "raters": 2, "samples": 4, "options": {"choices": 2},
+        "max_new_tokens": 6},
         "vanilla": {"sft": trl, "reward": trl, "rl": trl | {"num_generations": 4, "max_completion_length": 6}},
         "compare": {"draws": 40},
     }  # fmt: skip
@@ -135,7 +137,7 @@ def test_vanilla_leaves_out_the_over_long_rows_that_ours_leaves_out(tmp_path):
         pair_rows(recipe, labels)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"max_dropped": 0.1})})
     train, held = pair_rows(recipe, labels)
-    made = make_training(recipe)
+    made = make_training(recipe, prepare.read_data(recipe))
     assert (len(train), len(held)) == (len(made.train), len(made.held)) and len(held) > 0
     assert max(train.a.str.len().max(), held.a.str.len().max()) < 20
 

@@ -110,7 +110,7 @@ def test_an_unknown_section_names_the_nearest():
         ("policy.beta", "strong", "valid number"),
         ("policy.beta", 0, "greater than 0"),
         ("policy.beta", float("nan"), "greater than 0"),
-        ("policy.algorithm", "ppo", "'forward_kl' or 'rloo'"),
+        ("policy.algorithm", "ppo", "one of forward_kl, rloo"),
         ("reward.steps", 1.5, "integer"),
         ("raters.encoding", None, "'embedding', 'text' or 'none'"),
         ("data.comparisons", 7, "valid"),

@@ -18,7 +18,8 @@ from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_
 from raterhf.recipe import DataSettings, Recipe, parse_recipe
 from raterhf.run import open_run
 from raterhf.training import fit as fitting
-from raterhf.training import imitation, pipeline
+from raterhf.training import pipeline
+from raterhf.training.stages import imitation
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
 from raterhf.training.start import new_model
@@ -31,9 +32,9 @@ TINY = {
 }  # fmt: skip
 FORWARD_KL = {
     "algorithm": "forward_kl", "steps": 5, "batch_size": 8, "lr": 1e-3, "save_every": 2, "prompts": 2, "raters": 6, "samples": 6,
-    "choices": 2, "max_new_tokens": 8,
+    "options": {"choices": 2}, "max_new_tokens": 8,
 }  # fmt: skip
-RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "target_kl": 0.5}
+RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "options": {"target_kl": 0.5}}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -246,7 +247,7 @@ def test_rloo_steers_its_kl_and_resumes_to_the_same_weights(done, data, tmp_path
 
 def beta_of(state: Path) -> float:
     with safe_open(state / "state.safetensors", "pt") as file:
-        return json.loads(file.metadata()["extra"])["beta"]
+        return json.loads(file.metadata()["extra"])["algorithm"]["beta"]
 
 
 def test_a_stage_interrupted_under_another_recipe_starts_anew(done, data, tmp_path, monkeypatch, capsys):

@@ -77,7 +77,7 @@ def learning_curve(recipe: Recipe, every: int, until: float | None = None, other
 
     Judged on comparisons kept back, or on `other` ones.
     """
-    made = make_training(recipe)
+    made = make_training(recipe, prepare.read_data(recipe))
     held = made.held if other is None else of_known_raters(recipe, made, other)
     held = held.rows(np.sort(np.random.default_rng(recipe.seed).permutation(len(held))[:JUDGED]))
     curve, spent, since = [], 0.0, time.perf_counter()
@@ -120,7 +120,8 @@ def accuracy_now(made: RewardTraining, held: ComparisonData) -> float:
 
 def unshared_update(recipe: Recipe) -> float:
     """Seconds of an update, mean of some, that reads every side of every comparison by itself."""
-    made = make_training(recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"steps": TIMED + 1})}))
+    changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"steps": TIMED + 1})})
+    made = make_training(changed, prepare.read_data(changed))
     model = made.module.model
 
     def margins(data: ComparisonData, raters: RaterBatch) -> Tensor:

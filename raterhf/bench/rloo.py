@@ -21,10 +21,12 @@ from raterhf.engine.scorer import Scorer
 from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import Optimisation
+from raterhf.recipe import Optimisation, PolicySettings
+from raterhf.training.algorithms.base import Start
+from raterhf.training.algorithms.rloo import RLOO, Groups
 from raterhf.training.fit import fit
-from raterhf.training.policy_module import Groups, PolicyModule
-from raterhf.training.rollouts import Judge
+from raterhf.training.objective import Objective
+from raterhf.training.policy_module import PolicyModule
 
 BETA, LR = 0.1, 1e-4
 
@@ -79,9 +81,11 @@ def our_updates(
     policy, reference = (Policy(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device), 0, 0) for _ in range(2))
     reference.requires_grad_(False).eval()
     reward = make_reward(shape, None, 0, device, dtype, sizes.prompt_tokens + sizes.completion_tokens)
-    judge = Judge(Scorer(reward), reference, None, False, 0)
     # No id ends a completion: all are of full length.
-    module = PolicyModule(policy, 0, judge, Sampler(policy, 0, -1, sizes.completion_tokens), BETA)
+    samplers = (Sampler(model, 0, -1, sizes.completion_tokens) for model in (reference, policy))
+    chosen = PolicySettings(algorithm="rloo", beta=BETA, steps=updates, lr=LR)
+    start = Start(policy, Objective(Scorer(reward), reference, None, 0), *samplers, heads, chosen, 0)
+    module = PolicyModule(policy, RLOO(start, None), 0)
     groups = Groups(heads, RaterBatch.nobody(len(heads)), sizes.completions)
     settings = Optimisation(steps=updates, batch_size=len(heads) * sizes.completions, lr=LR)
     return lambda: fit(module, lambda step: groups, settings, folder.parent / "ours", {})

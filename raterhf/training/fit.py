@@ -101,21 +101,22 @@ def fit(
     rates: dict[str, float],
     tensorboard: bool = False,
     monitor: Monitor | None = None,
+    state: dict[str, float] | None = None,
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
-    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `collapse` watches what the model says.
+    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `monitor` watches what the
+    model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where training resumes.
     """
     steps = settings.steps
     folder.mkdir(parents=True, exist_ok=True)
-    state = recover(folder / "state")
+    saved, state = recover(folder / "state"), {} if state is None else state
     optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     first = 0
-    if state.is_dir():
-        first, moments, extra = load_training_state(state, module)
+    if saved.is_dir():
+        first, moments, extra = load_training_state(saved, module)
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-        if "beta" in extra:
-            module.controller.beta = extra["beta"]
+        state.update(extra["algorithm"])
         if monitor is not None:
             monitor.resume(first, extra.get("monitor"))
         print(f"  {folder.name}: resuming at step {first} of {steps}", flush=True)
@@ -123,8 +124,8 @@ def fit(
         (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 
     def save(step: int) -> None:
-        extra = {"beta": module.controller.beta} if hasattr(module, "controller") else {}
-        save_training_state(state, step, module, optimizer, extra | ({"monitor": monitor.state} if monitor else {}))
+        extra = {"algorithm": state} | ({"monitor": monitor.state} if monitor else {})
+        save_training_state(saved, step, module, optimizer, extra)
 
     def rate(step: int) -> float:
         return learning_rate(step + first, steps) * (monitor.pace if monitor else 1)

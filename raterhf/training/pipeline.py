@@ -9,8 +9,10 @@ from pathlib import Path
 
 from raterhf import io
 from raterhf.data import prepare
+from raterhf.data.labels import Labels
 from raterhf.io import file_digest
 from raterhf.recipe import Recipe, dump_recipe
+from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
 from raterhf.training.stages.base import run_base
 from raterhf.training.stages.policy import run_policy
@@ -65,23 +67,30 @@ FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations",
 def train(recipe: Recipe) -> Path:
     """Run the recipe's stages; returns the folder of the last."""
     require_made(recipe.data.world, recipe.data.files)
-    if len(recipe.stages) > 1:
-        prepare.read_data(recipe)  # what is wrong with the labels is said before a model is trained for them
+    if recipe.policy:
+        load_algorithm(recipe.policy)  # what is wrong with labels and options is said before a model is trained
+    labels = prepare.read_data(recipe) if set(recipe.stages) - {"base"} else None
     last = recipe.folder
     for stage in recipe.stages:
         last = recipe.folder / stage
-        train_stage(recipe, stage, last)
+        train_stage(recipe, stage, last, labels)
     return last
 
 
-def train_stage(recipe: Recipe, stage: str, folder: Path) -> None:
-    """Run one stage into `folder` (the stages before it lie in the recipe's own folders), unless it is done."""
+def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None = None) -> None:
+    """Run one stage into `folder` (the stages before it lie in the recipe's own folders), unless it is done.
+
+    `labels` are the recipe's data, read here where they are not given.
+    """
     inputs = _inputs(recipe, stage)
     if _finished(folder, inputs):
         print(f"{folder.name}: done before, skipped ({folder})", flush=True)
         return
     print(f"{folder.name}: training in {folder}", flush=True)
-    RUN[stage](recipe, folder)
+    if stage == "base":
+        run_base(recipe, folder)
+    else:
+        RATED[stage](recipe, folder, prepare.read_data(recipe) if labels is None else labels)
     io.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
     io.write_text(folder / "stage.json", json.dumps({"finished": True, "inputs": inputs}, indent=1))
     clear_state(folder)
@@ -130,4 +139,4 @@ def _finished(folder: Path, inputs: dict) -> bool:
     return False
 
 
-RUN = {"base": run_base, "reward": run_reward, "sft": run_sft, "policy": run_policy}
+RATED = {"reward": run_reward, "sft": run_sft, "policy": run_policy}  # stages that read labels

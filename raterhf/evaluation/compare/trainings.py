@@ -129,7 +129,7 @@ def _without_ids(recipe: Recipe, beta: float | None = None) -> Recipe:
         "lr": rl["learning_rate"],
         "samples": rl["num_generations"],
         "raters": 1,
-        "idiosyncratic": False,
+        "options": {},
         "prompts": rl["per_device_train_batch_size"] * rl.get("gradient_accumulation_steps", 1) // rl["num_generations"],
     }
     return _variant(recipe, "none", raters={"encoding": "none"}, policy=policy)

@@ -7,7 +7,8 @@ from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
 from raterhf.recipe import Recipe
-from raterhf.training.imitation import fit_imitation, plain
+from raterhf.training.algorithms.imitation import Demonstrations
+from raterhf.training.stages.imitation import fit_imitation
 from raterhf.training.start import new_model, watch
 
 
@@ -20,5 +21,13 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = Policy(lm, 0, 0)
     monitor = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
-    fit_imitation(recipe, folder, policy, recipe.base, lambda rows, step: plain(examples, rows), len(examples), monitor)
+    fit_imitation(
+        recipe,
+        folder,
+        policy,
+        recipe.base,
+        lambda rows, step: Demonstrations.of_nobody([examples[i] for i in rows]),
+        len(examples),
+        monitor,
+    )
     checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

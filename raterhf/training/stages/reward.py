@@ -49,8 +49,8 @@ class RewardTraining:
     tokenizer: PreTrainedTokenizerBase
 
 
-def run_reward(recipe: Recipe, folder: Path) -> None:
-    made = make_training(recipe)
+def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
+    made = make_training(recipe, labels)
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
     if made.module.space is not None:
         unit_spread(made.module)
@@ -59,9 +59,8 @@ def run_reward(recipe: Recipe, folder: Path) -> None:
     checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
 
 
-def make_training(recipe: Recipe) -> RewardTraining:
+def make_training(recipe: Recipe, labels: Labels) -> RewardTraining:
     """Data, model and batches of the recipe's stage."""
-    labels = prepare.read_data(recipe)
     people = prepare.find_people(labels)
     if recipe.raters.encoding == "embedding" and len(people.known) < 2:
         raise UserError(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from raterhf.data import prepare
+from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -13,15 +14,14 @@ from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.recipe import Recipe
-from raterhf.training.imitation import fit_imitation, plain
-from raterhf.training.rollouts import Imitation
+from raterhf.training.algorithms.imitation import Demonstrations
+from raterhf.training.stages.imitation import fit_imitation
 from raterhf.training.stages.policy import carry_idiosyncratic
 from raterhf.training.stages.reward import fit_populations
 from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
 
 
-def run_sft(recipe: Recipe, folder: Path) -> None:
-    labels = prepare.read_data(recipe)
+def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     people = prepare.find_people(labels)
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters = recipe.raters
@@ -34,15 +34,15 @@ def run_sft(recipe: Recipe, folder: Path) -> None:
     vectors = torch.tensor(pool.vectors)
     noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
 
-    def batch(rows: np.ndarray, step: int) -> Imitation:
+    def batch(rows: np.ndarray, step: int) -> Demonstrations:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         if not soft:
-            return plain(examples, rows)
+            return Demonstrations.of_nobody([examples[i] for i in rows])
         taste = vectors[rater[rows]]
         taste = taste + noise * torch.randn(taste.shape, generator=generator)
         null = torch.rand(len(rows), generator=generator) < raters.null_share
         learned = torch.as_tensor(rater[rows]) if space else None
-        return Imitation([examples[i] for i in rows], RaterBatch(taste, null), torch.ones(len(rows)), {}, learned)
+        return Demonstrations([examples[i] for i in rows], RaterBatch(taste, null), torch.ones(len(rows)), {}, learned)
 
     space = None
     if soft and recipe.sft.learn_vectors:

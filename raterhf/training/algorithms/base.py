@@ -1,0 +1,59 @@
+"""What an algorithm is: a file of this folder with `Settings` and `make`. The trainer knows none of them by name.
+
+`Settings` are the keys under `policy.options` that are the algorithm's own, `make(start, options)` gives the `Algorithm` for a stage that
+begins with `start`. A new algorithm is one new file; `policy.algorithm` names it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from raterhf.engine.sampler import Sampler
+from raterhf.errors import UserError
+from raterhf.models.policy import Policy
+from raterhf.recipe import PolicySettings, Section
+from raterhf.training.objective import Objective
+
+Log = dict[str, Tensor | float]
+
+
+class Algorithm(Protocol):
+    """Batches as a function of the step, their loss, and what an interrupted training must remember beside weights."""
+
+    state: dict[str, float]
+
+    def batch(self, step: int) -> Any:
+        """What step `step` reads: a function of seed and step alone."""
+
+    def loss(self, batch: Any, step: int) -> tuple[Tensor, Log]:
+        """The loss to minimise and what to log of it (under train/)."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a policy stage begins with: the policy to train, what it is optimised for, a sampler of the reference and one of the policy."""
+
+    policy: Policy
+    objective: Objective
+    of_reference: Sampler
+    of_policy: Sampler
+    prompts: list[tuple[int, ...]]
+    settings: PolicySettings
+    seed: int
+
+
+def load_algorithm(settings: PolicySettings) -> Callable[[Start], Algorithm]:
+    """The algorithm that a recipe's section names, its options checked. Raises UserError that names the option and the valid ones."""
+    module = import_module(f"raterhf.training.algorithms.{settings.algorithm}")
+    options: type[Section] = module.Settings
+    try:
+        checked = options.model_validate(settings.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, valid = ".".join(map(str, first["loc"])), ", ".join(options.model_fields) or "none"
+        raise UserError(f"`policy.options.{key}`: {first['msg']}; options of {settings.algorithm}: {valid}") from error
+    return lambda start: module.make(start, checked)
