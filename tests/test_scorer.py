@@ -129,6 +129,21 @@ def test_scores_do_not_move_with_order_and_duplicates(scored, examples, vectors,
     assert_close(Scorer(model, 100).pairs([examples[i] for i in order], shuffled), alone[order])
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
+def test_gradients_of_scores_are_the_same_when_layers_are_computed_again(conditioning, reentrant, tokenizer, examples, vectors):
+    gradients = []
+    for again in (False, True):
+        model = make_reward(tokenizer, conditioning).train()
+        if again:
+            model.backbone.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        weight = torch.arange(len(examples), dtype=torch.float32)
+        (weight * Scorer(model).pairs(examples, *soft(model, vectors))).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert gradients[0].norm() > 1
+    torch.testing.assert_close(*gradients, rtol=0, atol=float(1e-5 * gradients[0].norm()))
+
+
 @torch.no_grad()
 def test_pad_that_equals_eos_or_stands_in_the_content_does_not_move_scores(scored, examples, vectors, tokenizer):
     model, alone = scored

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from raterhf.engine import layout
 from raterhf.engine.attention import Keys, hidden_states, refuse_states
@@ -62,10 +63,8 @@ def test_states_are_those_of_each_text_alone(kind, row_tokens, monkeypatch):
     monkeypatch.setattr(layout, "ROW_TOKENS", row_tokens)
     model_type, changes = KINDS[kind]
     backbone = make(model_type, **changes)
-    before = backbone.config._attn_implementation
     forest = lay_out(LENGTHS, PARENTS, CPU)
     torch.testing.assert_close(run(backbone, forest), alone(backbone, forest), rtol=0, atol=1e-5)
-    assert backbone.config._attn_implementation == before
 
 
 @torch.no_grad()
@@ -89,6 +88,38 @@ def test_gradients_are_those_of_each_text_alone():
 def test_gradients_on_cuda_come_from_a_kernel_that_writes_no_scores_out():
     with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]):  # another would be an error
         compare_gradients(torch.device("cuda"), 1e-3)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_the_same_when_layers_are_computed_again(kind, reentrant):
+    """Gradient checkpointing computes each layer a second time in the backward pass, outside of the shared pass."""
+    model_type, changes = KINDS[kind]
+    forest, gradients = lay_out(LENGTHS, PARENTS, CPU), []
+    weight = torch.randn(sum(LENGTHS), 32, generator=torch.Generator().manual_seed(1))
+    # Dropout, which some models train with, would differ between the two.
+    still = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0} if model_type == "gpt2" else {}
+    for again in (False, True):
+        backbone = make(model_type, **changes, **still).train()
+        if again:
+            backbone.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        (run(backbone, forest) * weight).sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in backbone.parameters() if p.grad is not None]))
+    assert gradients[0].norm() > 1
+    torch.testing.assert_close(*gradients, rtol=0, atol=float(1e-6 * gradients[0].norm()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plain_forward_pass_is_that_of_transformers_to_the_bit(kind, monkeypatch):
+    model_type, changes = KINDS[kind]
+    backbone, texts = make(model_type, **changes), ids().view(2, -1)
+    mask = torch.ones_like(texts)
+    mask[0, :5] = 0
+    read = [backbone(input_ids=texts, attention_mask=given).last_hidden_state for given in (None, mask)]
+    monkeypatch.setitem(AttentionInterface._global_mapping, "sdpa", sdpa_attention_forward)
+    for states, given in zip(read, (None, mask)):
+        assert torch.equal(states, backbone(input_ids=texts, attention_mask=given).last_hidden_state)
 
 
 def compare_gradients(device: torch.device, tolerance: float):
@@ -141,8 +172,13 @@ def test_layers_that_carry_a_state_are_refused_by_name():
 
 
 def test_soft_caps_are_refused():
-    with pytest.raises(UserError, match="soft caps"):
+    """transformers has no sdpa with soft caps, so that such a model comes with eager attention."""
+    with pytest.raises(UserError, match=r"attention \(eager\) that is not transformers' sdpa cannot read a shared beginning"):
         run(make("gemma2", layer_types=["full_attention"] * 2), lay_out(LENGTHS, PARENTS, CPU))
+    told = make("gemma2", layer_types=["full_attention"] * 2)
+    told.config._attn_implementation = "sdpa"
+    with pytest.raises(UserError, match="soft caps"):
+        run(told, lay_out(LENGTHS, PARENTS, CPU))
 
 
 @torch.no_grad()

@@ -3,29 +3,29 @@
 Every layer but attention works on one row of real tokens; what attention reads of them is laid out in `layout.py`. Exact, and
 differentiable like any forward pass.
 
-Works with every model of transformers whose attention goes through its `AttentionInterface`. Layers that carry a state from token to token
+Works with every model of transformers whose attention goes through its `AttentionInterface` as `sdpa`, its default: importing this file
+puts our function there, which hands every call outside of a shared pass to transformers' own. Layers that carry a state from token to token
 (recurrent, convolutional) cannot branch and are refused; sliding windows are kept.
 
 Notation: T tokens of a pass, H heads, d size of a head.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import repeat_kv
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
 from raterhf.engine.layout import Forest, lay_out
 from raterhf.engine.varlen import by_runs
 from raterhf.errors import UserError
 
-NAME = "raterhf_shared"
 ATTENDING = {"full_attention", "sliding_attention"}
+NO_MASK = torch.int8  # of the mask in a shared pass, which has none: no real mask has this dtype, and what reads it as one fails
 
 
 class Keys:
@@ -66,22 +66,29 @@ def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, key
     """
     refuse_states(backbone)
     _refuse_positions(backbone, forest)
-    with _attention(backbone):
-        # Not the module itself: where it is compiled, as sampling may have it, every pass would be a graph of its own.
-        out = backbone.forward(
-            inputs_embeds=inputs[None], position_ids=forest.positions[None], use_cache=False, forest=forest, kept=(keys, keep)
-        )  # fmt: skip
+    shared = _Pass(forest, keys, keep)
+    # transformers hands a mask of four dimensions to the layers as it is.
+    no_mask = torch.zeros(1, 1, 1, 1, dtype=NO_MASK, device=inputs.device)
+    # Not the module itself: where it is compiled, as sampling may have it, every pass would be a graph of its own.
+    out = backbone.forward(
+        inputs_embeds=inputs[None], attention_mask=no_mask, position_ids=forest.positions[None], use_cache=False, shared=shared
+    )
+    if not shared.calls:
+        raise UserError(
+            f"model {backbone.config.model_type}: its layers have attention of their own and cannot share beginnings; use another model"
+        )
     return out.last_hidden_state[0]
 
 
 def refuse_states(backbone: PreTrainedModel) -> None:
     """Raise UserError, naming them, where the model has layers that cannot branch."""
     kinds = {kind for kind in getattr(backbone.config, "layer_types", None) or []} - ATTENDING
-    if kinds or not backbone._supports_attention_backend:
-        what = f"layers of kind {', '.join(sorted(kinds))}" if kinds else "layers whose attention transformers does not let us replace"
+    name = backbone.config._attn_implementation
+    if kinds or not backbone._supports_attention_backend or name != "sdpa":
+        what = f"layers of kind {', '.join(sorted(kinds))}" if kinds else f"attention ({name}) that is not transformers' sdpa"
         raise UserError(
             f"model {backbone.config.model_type}: {what} cannot read a shared beginning once for several continuations; "
-            "use a model of attention layers only"
+            "use a model of layers that all attend through sdpa"
         )
 
 
@@ -99,30 +106,41 @@ def _refuse_positions(backbone: PreTrainedModel, forest: Forest) -> None:
             )
 
 
-@contextmanager
-def _attention(backbone: PreTrainedModel) -> Iterator[None]:
-    before = backbone.config._attn_implementation
-    backbone.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        backbone.config._attn_implementation = before
+@dataclass
+class _Pass:
+    """What the layers are told of a shared pass, and whether they were: `calls` counts how often attention asked."""
+
+    forest: Forest
+    keys: Keys | None
+    keep: bool
+    calls: int = 0
+
+
+def _attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, *,
+    shared: _Pass | None = None, **settings: object,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """transformers' `sdpa`, to the bit, but in a shared pass."""
+    told = attention_mask is not None and attention_mask.dtype == NO_MASK
+    if shared is None and not told:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+    if shared is None or not told:
+        raise UserError(f"{type(module).__name__}: its layers have their own way with masks and cannot share beginnings; use another model")
+    return _shared_attention(module, query, key, value, shared, **settings)
 
 
 def _shared_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None,
-    forest: Forest | None = None, kept: tuple[Keys | None, bool] = (None, False), scaling: float | None = None,
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, shared: _Pass, scaling: float | None = None,
     sliding_window: int | None = None, softcap: float | None = None, s_aux: Tensor | None = None, **_: object,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of transformers' interface: query [1, H, T, d], key and value [1, H or fewer, T, d] -> [1, T, H, d]."""
-    if forest is None or attention_mask is not None:
-        raise UserError(f"{type(module).__name__}: its layers have their own way with masks and cannot share beginnings; use another model")
     if softcap is not None or s_aux is not None:
         raise UserError(f"{type(module).__name__}: attention with soft caps or sinks cannot share beginnings; use another model")
+    shared.calls += 1
+    forest = shared.forest
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
-    keys, keep = kept
-    if keys is not None:
-        key, value = keys.extended(module.layer_idx, key, value, forest.offset, keep)
+    if shared.keys is not None:
+        key, value = shared.keys.extended(module.layer_idx, key, value, forest.offset, shared.keep)
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     within = sliding_window is None or forest.longest <= sliding_window
     alike = value.shape[-1] == query.shape[-1]
@@ -184,4 +202,6 @@ def _at(x: Tensor, index: Tensor) -> Tensor:
     return F.embedding(index, x.flatten(1)).unflatten(-1, x.shape[1:])
 
 
-AttentionInterface.register(NAME, _shared_attention)
+# Once, and for every model: what is set for the time of a forward pass is gone when gradient checkpointing computes it again. A name of our
+# own would not do: some models ask for "sdpa" by name.
+AttentionInterface.register("sdpa", _attention)
