@@ -3,6 +3,8 @@
 import time
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
 
@@ -17,6 +19,27 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name != "auto" and name not in known:
         raise UserError(f"dtype {name!r} is none of auto, {', '.join(known)}")
     return known.get(name) or known["bfloat16" if fast_bf16(device) else "float32"]
+
+
+def place(model: nn.Module, device: torch.device | None = None, dtype: torch.dtype | None = None) -> nn.Module:
+    """Move a model to a device, and the language models in it to a dtype, where given; returns it, in the mode that it was in.
+
+    What reads raters and what gives scores stays in float32, and so do the frequencies of rotary positions: rounded to bfloat16, they
+    would put far tokens elsewhere.
+    """
+    model.to(device)
+    for trunk in _trunks(model) if dtype is not None else []:
+        for name, tensor in [*trunk.named_parameters(), *trunk.named_buffers()]:
+            if tensor.is_floating_point() and "inv_freq" not in name:
+                tensor.data = tensor.data.to(dtype)
+    return model
+
+
+def _trunks(model: nn.Module) -> list[PreTrainedModel]:
+    """The language models in a module: itself, a policy's, a reward model's."""
+    if isinstance(model, PreTrainedModel):
+        return [model]
+    return [trunk for part in model.children() for trunk in _trunks(part)]
 
 
 def fast_bf16(device: torch.device) -> bool:
