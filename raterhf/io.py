@@ -1,4 +1,5 @@
-"""Files written whole or not at all, and JSON read with errors that name the file. Knows nothing of models or data.
+"""Files written whole or not at all, JSON read with errors that name the file, and what a path on the command line means. Knows nothing of
+models or data.
 
 A folder is written beside its place and renamed when whole, so a full disk or a killed process leaves the previous one usable.
 """
@@ -6,6 +7,7 @@ A folder is written beside its place and renamed when whole, so a full disk or a
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -84,3 +86,14 @@ def file_digest(path: str) -> str:
         return "not a file"
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def split_name(path: str) -> tuple[str, Path]:
+    """`[NAME=]PATH` as name, empty where there is none, and path. A folder's own name may have an equals sign in it, as a sweep's has."""
+    name, _, rest = ("", "", path) if Path(path).exists() else path.partition("=")
+    return (name, Path(rest)) if rest else ("", Path(name))
+
+
+def on_hub(path: Path) -> bool:
+    """Whether this can only be a name on the hub: org/name, where neither such a folder is nor one called org."""
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", str(path))) and not path.exists() and not path.parent.exists()

@@ -14,6 +14,7 @@ from small_run import CONFIG, fails, invoke, rows_of, succeeds
 
 import raterhf
 from raterhf.cli.common import set_environment
+from raterhf.errors import UserError
 from raterhf.recipe import keys, load_recipe
 from raterhf.worlds import make
 
@@ -125,6 +126,27 @@ def test_the_network_is_used_only_where_a_recipe_names_the_hub(tmp_path, monkeyp
     assert offline("model.path=org/model") == offline("data.ratings=org/ratings")
     assert offline("model.path=org/model") is None
     assert offline("model.path=org/model", HF_HUB_OFFLINE="1") == "1"
+
+
+def test_probe_leaves_the_network_on_for_a_model_that_can_only_be_on_the_hub(tmp_path, monkeypatch):
+    asked = []
+
+    def offline(*models: str) -> str | None:
+        monkeypatch.setattr(os, "environ", {})
+        monkeypatch.setattr(
+            "raterhf.evaluation.probes.run.probe_models", lambda *_: asked.append(os.environ.get("HF_HUB_OFFLINE")) or fail()
+        )
+        fails("probe", *models, says="stop here")
+        return asked.pop()
+
+    def fail():
+        raise UserError("stop here")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    (tmp_path / "a=b").mkdir()
+    assert offline("org/model") == offline("base=org/model") == offline("org/other") == offline("a=b") == offline("runs") == "1"
+    assert offline("base=hub/model") is None and offline("hub/model") is None and offline("org/model", "new=hub/model") is None
 
 
 def test_recipes_are_listed_and_checked():

@@ -1,6 +1,7 @@
 """What the verbs have in common: arguments, and the environment that the libraries find. Nothing heavy is imported at the top."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,15 +24,18 @@ def make_app(**settings) -> typer.Typer:
     return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
 
 
-def set_environment(recipe: "Recipe | None" = None) -> None:
-    """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe names something on the hub.
+def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = ()) -> None:
+    """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe or `models` name something on the
+    hub.
 
     Threads that wait sleep: where another run uses the same cores, threads that wait busily make both many times slower. Before the
     libraries are imported, since they read these variables then. What the user has set stays.
     """
+    from raterhf.io import on_hub, split_name
+
     wanted = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     wanted |= {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
-    if recipe is None or not names_hub(recipe):
+    if not (recipe and names_hub(recipe)) and not any(on_hub(split_name(model)[1]) for model in models):
         wanted |= {"HF_HUB_OFFLINE": "1"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)

@@ -194,7 +194,7 @@ def probe(
     the one called base, or the first. A run is asked the questions of its simulated world, all else those of data/probes.
     Writes probes.json, plots and probes.html. What cannot be measured is named there and on stderr, and the exit code is 3.
     """
-    set_environment()
+    set_environment(models=models)
     from raterhf.evaluation.probes.run import probe_models
     from raterhf.reports.probe_table import print_probes
 

@@ -1,6 +1,5 @@
 """From paths to an interview: the models of a run folder side by side, or any causal language models, and the questions they are asked."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Question
 from raterhf.evaluation.probes.questions import shipped_questions
+from raterhf.io import on_hub, split_name
 from raterhf.recipe import Recipe, load_recipe
 from raterhf.training.start import start_folder
 from raterhf.worlds.world import World, load_world
@@ -113,10 +113,7 @@ def said_by_people(world: World, n: int, seed: int) -> dict[str, Answers]:
 
 
 def _plain(path: str) -> tuple[str, RaterPolicy]:
-    # A folder's own name may have an equals sign in it, as a sweep's has.
-    name, _, folder = ("", "", path) if Path(path).exists() else path.partition("=")
-    folder = Path(folder or name)
-    name = name if folder != Path(name) else ""
+    name, folder = split_name(path)
     if name == PEOPLE:
         raise UserError(f"the name {name!r} is what people go by; name the model {folder} otherwise")
     if recipe_of(folder):
@@ -125,8 +122,7 @@ def _plain(path: str) -> tuple[str, RaterPolicy]:
         )
     if folder.is_file():
         raise UserError(f"{folder} is a file; give the folder that it lies in")
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(folder)) and not folder.parent.exists()
-    if not folder.is_dir() and not on_hub:
+    if not folder.is_dir() and not on_hub(folder):
         raise UserError(f"{folder} does not exist; give a run folder (runs/NAME), or folders of models, each as FOLDER or NAME=FOLDER")
     draws = "new" if (folder / "raters.json").is_file() else "none"
     model = load_rater_policy(name or folder.name, folder, draws, MAX_LENGTH, MAX_NEW_TOKENS)
