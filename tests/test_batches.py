@@ -1,11 +1,14 @@
 """Rendering into token ids, and batches that are a function of the step."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from raterhf.data.batches import step_indices
 from raterhf.data.example import Example, budget_batches, collate
+from raterhf.data.prepare import Window
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
 from raterhf.models.load import train_tokenizer
@@ -68,9 +71,91 @@ def test_a_conversation_goes_through_the_chat_template():
     with pytest.raises(UserError, match="no chat template"):
         Renderer(tokenizer, 96).prompt(talk)
     tokenizer.chat_template = CHAT
-    example = Renderer(tokenizer, 96).example(talk, "red", "Rater 7: ")
-    assert text_of(tokenizer, example.prompt.ids) == "Rater 7: <system>Be brief.\n<user>Name a colour.\n<assistant>"
+    example = Renderer(tokenizer, 96).example(talk, "red")
+    assert text_of(tokenizer, example.prompt.ids) == "<system>Be brief.\n<user>Name a colour.\n<assistant>"
     assert text_of(tokenizer, example.ids[example.prompt_length : -1]) == "red"
+
+
+def chats(template: str):
+    """A renderer of conversations whose tokenizer puts <bos> before texts, as many do."""
+    tokenizer = train_tokenizer(["Name a colour.\nred"], 300)
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.chat_template = template
+    return Renderer(tokenizer, 200)
+
+
+USER = [{"role": "user", "content": "Name a colour."}]
+BRIEF = [{"role": "system", "content": "Be brief."}, *USER]
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHAT
+SILENT = CHAT.replace("in messages %}", "in messages if message.role != 'system' %}")
+ALTERNATE = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "prompt", "text"),
+    [
+        (CHAT, "Name a colour.", "<bos>Rater 7: Name a colour.\n"),
+        (CHAT, USER, "<bos><system>Rater 7:\n<user>Name a colour.\n<assistant>"),
+        (CHAT, BRIEF, "<bos><system>Rater 7: Be brief.\n<user>Name a colour.\n<assistant>"),
+        (NO_SYSTEM, USER, "<bos><user>Rater 7: Name a colour.\n<assistant>"),
+        (SILENT, USER, "<bos><user>Rater 7: Name a colour.\n<assistant>"),
+        (SILENT, BRIEF, "<bos><user>Rater 7: Name a colour.\n<assistant>"),
+    ],
+)
+def test_a_raters_text_stands_behind_bos_and_in_the_conversation(template, prompt, text):
+    renderer = chats("<bos>" + template)
+    assert text_of(renderer.tokenizer, renderer.prompt(prompt, "Rater 7: ")) == text
+    example = renderer.example(prompt, "red", "Rater 7: ")
+    assert example.prompt.ids == renderer.prompt(prompt, "Rater 7: ")
+    assert len(example) == renderer.length(prompt, "red", "Rater 7: ")
+
+
+def test_nobodys_text_leaves_a_conversation_as_it_is():
+    renderer = chats("<bos>" + CHAT)
+    assert text_of(renderer.tokenizer, renderer.prompt(USER)) == "<bos><user>Name a colour.\n<assistant>"
+
+
+def test_prompts_that_render_alike_are_one():
+    renderer = chats("<bos>" + CHAT)
+    prompts = ["b\n", "a", USER, "b", list(USER), renderer.prompt_text(USER)]
+    # The conversation as text is another prompt: a text begins with a <bos> of its own.
+    assert renderer.different(prompts) == ["b", "a", USER, renderer.prompt_text(USER)]
+
+
+@pytest.mark.parametrize(
+    ("opening", "closed"),
+    [
+        ("<think>\n", "<think>\n\n</think>\n\n"),
+        ("<think>", "<think>\n\n</think>\n\n"),
+        ("{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}", "<think>\n\n</think>\n\n"),
+        ("", ""),
+    ],
+)
+def test_a_block_for_reasoning_is_closed_before_an_answer_without(opening, closed):
+    renderer = chats(CHAT.replace("<assistant>", "<assistant>" + opening))
+    example = renderer.example(USER, "red")
+    assert text_of(renderer.tokenizer, example.ids[:-1]) == f"<user>Name a colour.\n<assistant>{closed}red"
+
+
+def test_a_role_that_the_template_refuses_is_named():
+    with pytest.raises(UserError, match=r"refuses the role system \(System role not supported\); put its text into a user message"):
+        chats(NO_SYSTEM).prompt(BRIEF)
+    with pytest.raises(UserError, match=r"refuses the role system \(System role not supported\)"):
+        chats(NO_SYSTEM).prompt(BRIEF, "Rater 7: ")
+    with pytest.raises(UserError, match=r"refuses the roles user, user \(must alternate\); let user and assistant alternate"):
+        chats(ALTERNATE + CHAT).prompt(USER * 2)
+    with pytest.raises(UserError, match="leaves out the rater's text"):
+        chats("{% for message in messages %}{{ message.content | replace('Rater', '') }}{% endfor %}").prompt(USER, "Rater 7: ")
+
+
+def test_the_row_that_a_template_refuses_is_named():
+    frame = pd.DataFrame({"prompt": [USER, BRIEF], "completion": ["red", "blue"], "rater_id": ["r0", "r1"]}, index=[3, 5])
+    with pytest.raises(UserError, match=r"^demonstrations, row 6 as read, by rater r1: conversation .* refuses the role system"):
+        Window(chats(NO_SYSTEM), 0.0).keep("demonstrations", frame, ["completion"], ["", ""])
 
 
 def test_a_tokenizer_without_pad_or_eos_is_an_error():

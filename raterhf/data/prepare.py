@@ -4,6 +4,7 @@ Over-long examples are the one thing left out here, each counted for its rater, 
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +72,7 @@ class Window:
         """Mask of the rows whose `texts` columns all fit. Raises UserError above the allowed share."""
         long = np.zeros(len(frame), bool)
         for column in texts:
-            lengths = np.fromiter(
-                (self.renderer.length(p, t, r) for p, t, r in zip(frame.prompt, frame[column], rater_texts)), np.int64, len(frame)
-            )
+            lengths = np.fromiter(self._lengths(kind, frame, column, rater_texts), np.int64, len(frame))
             long |= lengths > self.renderer.max_length
         if long.mean() > self.max_dropped:
             worst = frame[long].iloc[0]
@@ -91,10 +90,18 @@ class Window:
             )
         return ~long
 
+    def _lengths(self, kind: str, frame: pd.DataFrame, column: str, rater_texts: list[str]) -> Iterator[int]:
+        """Tokens of each row; what cannot be rendered is an error that names the row, by its place among all of its kind."""
+        for row, prompt, text, rater, rater_text in zip(frame.index, frame.prompt, frame[column], frame.rater_id, rater_texts):
+            try:
+                yield self.renderer.length(prompt, text, rater_text)
+            except UserError as error:
+                raise UserError(f"{kind}, row {row + 1} as read, by rater {rater}: {error}") from None
+
 
 def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str]) -> ComparisonData:
     """Comparisons of the raters `ids`, whose position is their index."""
-    frame = labels.comparisons[labels.comparisons.rater_id.isin(set(ids))].reset_index(drop=True)
+    frame = labels.comparisons[labels.comparisons.rater_id.isin(set(ids))]
     if frame.empty:
         return ComparisonData([], *(np.zeros(0, np.int64) for _ in range(5)))
     texts = [rater_text.get(r, "") for r in frame.rater_id]

@@ -1,11 +1,17 @@
 """The one place that renders examples into token ids.
 
-A rendered example is `tokenizer(rater text + prompt) + tokenizer(completion) + [eos]`, for training and scoring alike. A plain prompt
-ends in a newline (one is added where it has no white space at its end), so that prompt and completion never share a token, and begins
-with the tokenizer's BOS where it puts one before texts; a conversation goes through the tokenizer's chat template, which says how it
-begins. Nothing is truncated: an example longer than the window is an error.
+A rendered example is `tokenizer(prompt with the rater's text) + tokenizer(completion) + [eos]`, for training and scoring alike. A plain
+prompt begins with the tokenizer's BOS where it puts one before texts, then comes the rater's text, then the prompt, which ends in a newline
+(one is added where it has no white space at its end), so that prompt and completion never share a token. A conversation goes through the
+tokenizer's chat template, which says how it begins; the rater's text opens the system message, or where the template has none the first
+user message. Answers are without reasoning: where the template opens a block for it, the block is closed before the answer. Nothing is
+truncated: an example longer than the window is an error.
 """
 
+import re
+from collections.abc import Iterable
+
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from raterhf.data.example import Example
@@ -31,12 +37,44 @@ class Renderer:
             self._cache[text] = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return self._cache[text]
 
-    def prompt_text(self, prompt: str | list[dict]) -> str:
+    def prompt_text(self, prompt: str | list[dict], rater_text: str = "") -> str:
+        """A prompt as it is tokenised. Raises UserError where the chat template refuses it."""
         if isinstance(prompt, str):
-            return prompt if prompt[-1:].isspace() else prompt + "\n"
+            return rater_text + (prompt if prompt[-1:].isspace() else prompt + "\n")
         if self.tokenizer.chat_template is None:
             raise UserError("the data hold conversations, but the tokenizer has no chat template; use text prompts or another model")
-        return self.tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
+        refused = None
+        for messages in [_told(prompt, rater_text, role) for role in ("system", "user")] if rater_text else [prompt]:
+            try:
+                text = self._templated(messages)
+            except TemplateError as error:
+                refused = error
+                continue
+            if rater_text.strip() in text:  # some templates leave out a system message without a word
+                return text
+        raise self._refusal(prompt, refused)
+
+    def _templated(self, messages: list[dict]) -> str:
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        return re.sub(r"<think>\s*$", "<think>\n\n</think>\n\n", text)
+
+    def _refusal(self, prompt: list[dict], error: TemplateError | None) -> UserError:
+        roles, begun = [message["role"] for message in prompt], f"conversation {str(prompt)[:60]!r}: the model's chat template"
+        if error is None:
+            return UserError(f"{begun} leaves out the rater's text; use raters.encoding=embedding, or another model")
+        for role in sorted({*roles} - {"user", "assistant"}):
+            try:
+                self._templated([message for message in prompt if message["role"] != role])
+            except TemplateError:
+                continue
+            remedy = "put its text into a user message, or use a model whose template has the role"
+            return UserError(f"{begun} refuses the role {role} ({error}); {remedy}")
+        remedy = "let user and assistant alternate, user first, or use another model"
+        return UserError(f"{begun} refuses the roles {', '.join(roles)} ({error}); {remedy}")
+
+    def different(self, prompts: Iterable[str | list[dict]]) -> list[str | list[dict]]:
+        """Prompts without those that are the same token ids, in the order in which they appear first."""
+        return list({self._head(prompt, ""): prompt for prompt in prompts}.values())
 
     def prompt(self, prompt: str | list[dict], rater_text: str = "") -> tuple[int, ...]:
         """Token ids of a prompt to generate from. Raises UserError where it leaves no room in the window."""
@@ -52,7 +90,7 @@ class Renderer:
         return len(self._head(prompt, rater_text)) + len(self._tokens(completion)) + 1
 
     def _head(self, prompt: str | list[dict], rater_text: str) -> tuple[int, ...]:
-        return (self._begin if isinstance(prompt, str) else ()) + self._tokens(rater_text + self.prompt_text(prompt))
+        return (self._begin if isinstance(prompt, str) else ()) + self._tokens(self.prompt_text(prompt, rater_text))
 
     def example(self, prompt: str | list[dict], completion: str, rater_text: str = "") -> Example:
         """Token ids of prompt + completion + EOS. Raises UserError where they do not fit the window."""
@@ -64,3 +102,12 @@ class Renderer:
                 f"{self.max_length}; shorten it, or train with a larger model.max_length"
             )
         return Example(ids, len(head))
+
+
+def _told(messages: list[dict], text: str, role: str) -> list[dict]:
+    """A conversation with `text` before its first message of a role; where there is no system message, with one of `text` alone."""
+    first = next((i for i, message in enumerate(messages) if message["role"] == role), None)
+    if first is None:
+        return [{"role": "system", "content": text.strip()}, *messages] if role == "system" else messages
+    told = messages[first] | {"content": text + messages[first]["content"]}
+    return [*messages[:first], told, *messages[first + 1 :]]

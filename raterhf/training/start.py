@@ -96,8 +96,7 @@ def watch(
     if recipe.monitor is None:
         return None
     world = load_world(recipe.data.world) if recipe.data.world else None
-    different = list({renderer.prompt_text(prompt): prompt for prompt in prompts}.values())
-    chosen = choose_prompts(different, recipe.monitor.prompts, recipe.seed, world)
+    chosen = choose_prompts(renderer.different(prompts), recipe.monitor.prompts, recipe.seed, world)
     limits = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
     asked = RaterPolicy(folder.name, policy, renderer, pool, "none" if pool is None else "new", *limits)
     return Monitor(Watched(asked, chosen, world, measure, trained), recipe.monitor, folder, recipe.seed, steps)
