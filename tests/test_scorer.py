@@ -138,7 +138,7 @@ def test_gradients_of_scores_are_the_same_when_layers_are_computed_again(conditi
         if again:
             model.backbone.gradient_checkpointing_enable({"use_reentrant": reentrant})
         weight = torch.arange(len(examples), dtype=torch.float32)
-        (weight * Scorer(model).pairs(examples, *soft(model, vectors))).sum().backward()
+        (weight * Scorer(model).pairs(examples, soft(model, vectors))).sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert gradients[0].norm() > 1
     torch.testing.assert_close(*gradients, rtol=0, atol=float(1e-5 * gradients[0].norm()))

@@ -1,6 +1,7 @@
 """Training end to end with a model of one layer: stages in order, skipped when done, resumed exactly, never half written."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -10,11 +11,14 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
 
 from raterhf import io
+from raterhf.data import prepare
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
+from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import DataSettings, Recipe, parse_recipe
 from raterhf.run import open_run
 from raterhf.training import fit as fitting
@@ -335,6 +339,60 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     assert len(run.sample("Flip a coin.", spec, 2, max_new_tokens=3)) == 2
     scores = run.score([("Flip a coin.", "heads.")], spec)
     assert scores.shape == (1, 1) and scores.notna().all(axis=None)
+
+
+def batch_of(recipe: Recipe, monkeypatch) -> tuple:
+    """The first batch of the stage `policy`, and a tokenizer to read it with."""
+    found = []
+    with monkeypatch.context() as patched:
+        patched.setattr(policy_stage, "fit", lambda module, batch, *_: found.append(batch(0)))
+        policy_stage.run_policy(recipe, recipe.folder / "policy", prepare.read_data(recipe))
+    return found[0], load_policy(recipe.folder / "sft")[1]
+
+
+def test_raters_by_text_stand_in_what_the_policy_stage_asks_and_imitates(done, data, tmp_path, monkeypatch):
+    recipe = make_recipe(data, tmp_path, raters={"encoding": "text"}, policy=None)
+    shutil.copytree(done.folder / "base", recipe.folder / "base")
+    pipeline.train(recipe)
+
+    def asked(algorithm: dict) -> list[str]:
+        recipe = make_recipe(data, tmp_path, raters={"encoding": "text"}, policy=algorithm)
+        batch, tokenizer = batch_of(recipe, monkeypatch)
+        heads = batch.prompts if algorithm is many else [example.prompt.ids for example in batch.examples]
+        return [tokenizer.decode(head) for head in heads]
+
+    known = {f"Rater {rater}: " for rater in load_pool(recipe.folder / "sft").known}
+    many = RLOO | {"raters": 20, "known_share": 0.5}
+    for texts in (asked(many), asked(FORWARD_KL | {"raters": 20, "known_share": 0.5, "batch_size": 80})):
+        assert len(texts) >= 40
+        told = [re.match(r"Rater t\d+: ", text).group() for text in texts]
+        assert known & set(told) and set(told) - known
+        assert len({text.removeprefix(rater) for text, rater in zip(texts, told)}) == 2
+
+
+def test_the_policy_stage_renders_conversations_as_the_stages_before_it(data, tmp_path, monkeypatch):
+    tokenizer = train_tokenizer(["Flip a coin.", "user assistant"], 300)
+    tokenizer.add_special_tokens({"bos_token": "<bos>"})
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.chat_template = "<bos>{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    build_model(TINY, tokenizer, 128, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    files, asked = {"base": None}, set()
+    for kind in ("comparisons", "demonstrations"):
+        rows = pd.read_csv(data / f"{kind}.csv")
+        rows = rows[rows.rater_id.isin(sorted(set(rows.rater_id))[:4])]
+        asked |= {tuple(tokenizer(f"[user]{text}[assistant]")["input_ids"]) for text in rows.prompt}
+        rows["prompt"] = [[{"role": "user", "content": prompt}] for prompt in rows.prompt]
+        files[kind] = str(tmp_path / f"{kind}.jsonl")
+        rows.to_json(files[kind], orient="records", lines=True)
+    recipe = make_recipe(data, tmp_path, base=None, reward={"steps": 1}, sft={"steps": 1})
+    changes = {"data": recipe.data.model_copy(update=files), "model": recipe.model.model_copy(update={"path": str(tmp_path / "lm")})}
+    recipe = recipe.model_copy(update=changes)
+    pipeline.train(recipe.model_copy(update={"policy": None}))
+    imitated, _ = batch_of(recipe, monkeypatch)
+    assert {example.prompt.ids for example in imitated.examples} <= asked
+    rloo = recipe.model_copy(update={"policy": make_recipe(data, tmp_path, policy=RLOO).policy})
+    assert set(batch_of(rloo, monkeypatch)[0].prompts) <= asked
 
 
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix"])

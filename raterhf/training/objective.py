@@ -27,17 +27,27 @@ class Objective:
     pool: RaterPool | None
     seed: int
 
-    def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> RaterBatch:
-        """Raters by taste alone, known and fictitious, the last one the null rater where there are several."""
+    def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> tuple[RaterBatch, list[str]]:
+        """Raters by taste alone and their texts, known and fictitious, the last one the null rater where there are several.
+
+        Raters by text are all somebody: no stage before has dropped a text.
+        """
         if self.pool is None:
-            return RaterBatch.nobody(count, self.scorer.device)
+            return RaterBatch.nobody(count, self.scorer.device), [""] * count
+        if self.pool.encoding == "text":
+            return RaterBatch.nobody(count, self.scorer.device), [self._text(known_share, rng) for _ in range(count)]
         rows = []
         for _ in range(count):
             known = rng.random() < known_share
             rows.append(self.pool.vectors[rng.integers(len(self.pool.known))] if known else self.pool.populations[""].draw(rng))
         null = torch.zeros(count, dtype=torch.bool)
         null[-1] = count > 4
-        return RaterBatch(torch.tensor(np.array(rows), dtype=torch.float32), null).to(self.scorer.device)
+        return RaterBatch(torch.tensor(np.array(rows), dtype=torch.float32), null).to(self.scorer.device), [""] * count
+
+    def _text(self, known_share: float, rng: np.random.Generator) -> str:
+        known = rng.random() < known_share
+        number = int(rng.integers(len(self.pool.known) if known else 2**31))
+        return (self.pool.by_id(self.pool.known[number]) if known else self.pool.fictitious(number)).text
 
     @torch.no_grad()
     def scores(self, examples: Sequence[Example], raters: RaterBatch) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 from torch import Tensor
 
+from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.errors import UserError
 from raterhf.models.policy import Policy
@@ -41,9 +42,16 @@ class Start:
     objective: Objective
     of_reference: Sampler
     of_policy: Sampler
-    prompts: list[tuple[int, ...]]
+    renderer: Renderer
+    prompts: list[str | list[dict]]
     settings: PolicySettings
     seed: int
+
+    def check_room(self, sampler: Sampler) -> None:
+        """Raise UserError where a prompt beside the longest text of a rater leaves no room for an answer."""
+        pool = self.objective.pool
+        longest = max((pool.by_id(rater).text for rater in pool.known), key=len) if pool is not None else ""
+        sampler.check_room([self.renderer.prompt(prompt, longest) for prompt in self.prompts])
 
 
 def load_algorithm(settings: PolicySettings) -> Callable[[Start], Algorithm]:

@@ -35,7 +35,7 @@ def make(start: Start, options: Settings) -> Imitation:
     def targets(round_: int) -> list[Demonstrations]:
         return chosen_by_raters(start, options, round_).split(parts)
 
-    start.of_reference.check_room(start.prompts)
+    start.check_room(start.of_reference)
     return Imitation(start.policy, lambda step: targets(step // parts)[step % parts])
 
 
@@ -45,35 +45,40 @@ def chosen_by_raters(start: Start, options: Settings, step: int) -> Demonstratio
     draws, idiosyncratic = options.choices, options.idiosyncratic and objective.scorer.model.idiosyncratic is not None
     rng = np.random.default_rng(np.random.SeedSequence([objective.seed, step, 0x666B6C]))
     chosen = [prompts[i] for i in rng.choice(len(prompts), size=min(settings.prompts, len(prompts)), replace=False)]
-    raters = objective.draw_raters(settings.raters, settings.known_share, rng)
-    pools = candidates(start.of_reference, chosen, raters, settings.samples, int(rng.integers(2**31)))
-    flat = [example for pool in pools for example in pool]
-    rater = torch.arange(len(raters)).repeat(len(flat))
-    repeated = [example for example in flat for _ in range(len(raters))]
-    score = objective.scores(repeated, raters[rater]).view(len(flat), len(raters)).T
-    reference = objective.reference_log_probs(repeated, raters[rater]).view(len(flat), len(raters)).T
+    raters, texts = objective.draw_raters(settings.raters, settings.known_share, rng)
+    n = len(raters)
+    heads = [[start.renderer.prompt(prompt, text) for text in texts] for prompt in chosen]
+    pools = candidates(start.of_reference, heads, raters, settings.samples, int(rng.integers(2**31)))
+    # Every candidate as each rater reads it: the rater's text, where there is one, stands in the prompt.
+    read = [[Example(head + answer, len(head)) for head in heads[i]] for i, pool in enumerate(pools) for answer in pool]
+    each, repeated = raters[torch.arange(n).repeat(len(read))], [example for row in read for example in row]
+    score = objective.scores(repeated, each).view(len(read), n).T
+    reference = objective.reference_log_probs(repeated, each).view(len(read), n).T
     utility = losses.mean_utility(score, reference, settings.beta)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     examples, picked, first = [], [], 0
     for pool in pools:
         columns = slice(first, first + len(pool))
-        noise = objective.noise(pool, len(raters) * draws, generator, idiosyncratic)
+        noise = objective.noise([row[0] for row in read[columns]], n * draws, generator, idiosyncratic)
         choice = (utility[:, columns].repeat(draws, 1) + noise).argmax(1)
-        examples += [pool[i] for i in choice.tolist()]
+        examples += [read[first + i][row % n] for row, i in enumerate(choice.tolist())]
         picked.append(score[:, columns].repeat(draws, 1).gather(1, choice[:, None]))
         first += len(pool)
-    log = {"reward": float(torch.cat(picked).mean()), "candidates": len(flat) / len(pools)}
+    log = {"reward": float(torch.cat(picked).mean()), "candidates": len(read) / len(pools)}
     return Demonstrations(examples, raters.repeat(draws * len(pools)), torch.ones(len(examples)), log)
 
 
-def candidates(sampler: Sampler, prompts: list[tuple[int, ...]], raters: RaterBatch, n: int, seed: int) -> list[list[Example]]:
-    """Different finished samples of the reference for each prompt, drawn under the raters in turn."""
-    rater = torch.arange(n).repeat(len(prompts)) % len(raters)
-    repeated = [prompt for prompt in prompts for _ in range(n)]
-    samples = sampler.generate(repeated, raters[rater], seed)
+def candidates(sampler: Sampler, heads: list[list[tuple[int, ...]]], raters: RaterBatch, n: int, seed: int) -> list[list[tuple[int, ...]]]:
+    """Different finished completions (token ids) of the reference for each prompt, drawn under the raters in turn.
+
+    `heads` are the prompts by prompt and rater.
+    """
+    turn = [i % len(raters) for i in range(n)]
+    samples = sampler.generate([prompt[i] for prompt in heads for i in turn], raters[turn * len(heads)], seed)
+    drawn = [example.ids[example.prompt_length :] for example in samples]
     pools = []
-    for i in range(len(prompts)):
-        finished = [e for e in samples[i * n : (i + 1) * n] if e.ids[-1] == sampler.eos_id]
+    for first in range(0, len(drawn), n):
+        finished = [answer for answer in drawn[first : first + n] if answer[-1] == sampler.eos_id]
         # A prompt whose samples all ran past max_new_tokens keeps one of them: it is still a choice, and the log shows the length.
-        pools.append(list(dict.fromkeys(finished)) or samples[i * n : i * n + 1])
+        pools.append(list(dict.fromkeys(finished)) or [drawn[first]])
     return pools

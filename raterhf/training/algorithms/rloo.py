@@ -32,7 +32,7 @@ class Groups:
 
 
 def make(start: Start, options: Settings) -> "RLOO":
-    start.of_policy.check_room(start.prompts)
+    start.check_room(start.of_policy)
     return RLOO(start, options.target_kl)
 
 
@@ -47,8 +47,9 @@ class RLOO:
         start, settings = self.start, self.start.settings
         rng = np.random.default_rng(np.random.SeedSequence([start.seed, step, 0x726C6F6F]))
         chosen = rng.choice(len(start.prompts), size=min(settings.prompts, len(start.prompts)), replace=False)
-        raters = start.objective.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
-        return Groups([start.prompts[i] for i in chosen for _ in range(settings.raters)], raters, settings.samples)
+        raters, texts = start.objective.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
+        asked = [start.prompts[i] for i in chosen for _ in range(settings.raters)]
+        return Groups([start.renderer.prompt(prompt, text) for prompt, text in zip(asked, texts)], raters, settings.samples)
 
     def loss(self, batch: Groups, step: int) -> tuple[Tensor, Log]:
         start, objective = self.start, self.start.objective

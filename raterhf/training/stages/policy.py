@@ -34,18 +34,18 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     pool = checkpoint.load_pool(recipe.folder / "sft")
     settings, raters = recipe.policy, recipe.raters
     renderer = Renderer(tokenizer, recipe.model.max_length)
-    prompts = [renderer.prompt(text) for text in sorted({renderer.prompt_text(p) for p in all_prompts(labels)})]
-    objective = Objective(Scorer(reward), reference, pool if raters.encoding == "embedding" else None, recipe.seed)
+    prompts = sorted(renderer.different(all_prompts(labels)), key=renderer.prompt_text)
+    who = pool if raters.encoding != "none" else None
+    objective = Objective(Scorer(reward), reference, who, recipe.seed)
     samplers = (
         Sampler(model, tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens) for model in (reference, policy)
     )  # fmt: skip
-    algorithm = load_algorithm(settings)(Start(policy, objective, *samplers, prompts, settings, recipe.seed))
+    algorithm = load_algorithm(settings)(Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed))
     module = PolicyModule(policy, algorithm, recipe.seed)
 
     def measure(examples: list[Example], raters: RaterBatch) -> dict[str, float]:
         return progress(policy, objective, settings.min_p, examples, RaterBatch(raters.taste(pool.dim), raters.null))
 
-    who = pool if raters.encoding != "none" else None
     monitor = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
     fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
     carry_idiosyncratic(recipe, policy, tokenizer, labels, pool)
