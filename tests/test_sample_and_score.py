@@ -11,12 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_run import CONFIG, fails, invoke, one_gaussian, rows_of, succeeds
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+)
 
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.engine import rater_policy
 from raterhf.engine.sampler import Sampler
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward, save_reward
+from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_reward, save_reward
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
@@ -333,13 +340,26 @@ def test_a_sample_stays_in_the_window(run):
 # Damaged folders
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "raterhf.safetensors", "raters.safetensors", "raters.json", "raterhf.json"])
+@pytest.mark.parametrize("name", [None, "raterhf.safetensors", "raters.safetensors", "raters.json", "raterhf.json"])
 @pytest.mark.parametrize("stage", ["policy", "reward"])
 def test_a_truncated_file_is_named(damaged, answers, stage, name):
-    path = damaged / stage / name
+    path = damaged / stage / (name or WEIGHTS[stage])
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     asked = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
     fails(*asked, says=str(damaged / stage))
+
+
+@pytest.mark.parametrize(
+    "load", [AutoModelForSequenceClassification, AutoModelForCausalLM, AutoModel, Qwen3ForSequenceClassification, Qwen3ForCausalLM]
+)
+def test_transformers_loads_a_policy_and_refuses_a_reward_model(run, load):
+    """Its head is not transformers', which would put random numbers in its place."""
+    with pytest.raises(OSError, match="no file named model.safetensors"):
+        load.from_pretrained(run / "reward")
+    card = (run / "reward" / "README.md").read_text()
+    assert "Only raterhf loads it" in card and "raterhf score" in card
+    policy = AutoModelForCausalLM.from_pretrained(run / "policy")
+    assert torch.equal(policy.get_input_embeddings().weight, load_policy(run / "policy")[0].lm.get_input_embeddings().weight)
 
 
 @pytest.mark.parametrize("name", ["raterhf.json", "raters.json"])
@@ -361,9 +381,9 @@ def test_missing_weights_are_not_made_up(damaged, answers, stage):
 
 
 @pytest.mark.parametrize("stage", ["policy", "reward"])
-@pytest.mark.parametrize("name", ["model.safetensors", "raterhf.safetensors"])
+@pytest.mark.parametrize("name", [None, "raterhf.safetensors"])
 def test_weights_that_are_no_numbers_are_named(damaged, answers, stage, name):
-    path = damaged / stage / name
+    path = damaged / stage / (name or WEIGHTS[stage])
     weights = load_file(path)
     key = next(key for key in weights if weights[key].is_floating_point() and weights[key].numel() > 1)
     weights[key].view(-1)[1] = float("nan")

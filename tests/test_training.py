@@ -17,7 +17,7 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward, load_training_state, save_training_state
+from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import DataSettings, Recipe, parse_recipe
 from raterhf.run import open_run
@@ -149,7 +149,7 @@ def test_all_stages_train_and_can_be_used(done):
 
 def test_training_changes_the_weights(done):
     folder = done.folder
-    trunks = [load_file(folder / stage / "model.safetensors") for stage in STAGES]
+    trunks = [load_file(folder / stage / WEIGHTS.get(stage, WEIGHTS["policy"])) for stage in STAGES]
     for other in trunks[1:]:
         assert any(not torch.equal(trunks[0][key], other[key]) for key in trunks[0])
     readers = [load_file(folder / stage / "raterhf.safetensors")["reader.linear.weight"] for stage in ("sft", "policy")]

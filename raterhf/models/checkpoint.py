@@ -3,8 +3,10 @@
 Everything is safetensors and JSON; nothing is unpickled. A folder is written beside its place and renamed when whole, so a full disk or
 a killed process leaves the previous one usable.
 
-A model folder is an ordinary `save_pretrained` folder (a policy's holds the language model, a reward model's its trunk) plus
-`raterhf.json` (kind, sizes, schema), `raterhf.safetensors` (reader, head, calibration), `raters.json` and `raters.safetensors`.
+A policy's folder is an ordinary `save_pretrained` folder of its language model plus `raterhf.json` (kind, sizes, schema),
+`raterhf.safetensors` (reader, head, calibration), `raters.json` and `raters.safetensors`. A reward model's is alike, but that its trunk's
+weights are the variant `trunk` (`model.trunk.safetensors`): transformers would load them under a score head of random numbers, or as a
+language model, which they are not. Without the variant's name none of its classes loads the folder; `load_reward` does.
 """
 
 import json
@@ -30,6 +32,8 @@ from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 
 SCHEMA = 3
+TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
+WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -48,7 +52,7 @@ def _read(path: Path, load: Callable):
 def _save_model(
     folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str
 ) -> None:
-    trunk.save_pretrained(folder)
+    trunk.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
     tokenizer.save_pretrained(folder)
     rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
     save_file(rest, folder / "raterhf.safetensors")
@@ -76,7 +80,7 @@ def save_policy(
 def save_reward(
     folder: Path, model: RewardModel, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict
 ) -> None:
-    """`lm` is the causal language model around the trunk, saved so that the folder is an ordinary one."""
+    """`lm` is the causal language model around the trunk, whose weights are saved with it."""
     reader = model.reader
     header = {
         "kind": "reward", "dim": reader.dim if reader else 0, "tokens": reader.tokens if reader else 0,
@@ -135,7 +139,7 @@ def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
 
 def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "reward")
-    lm, tokenizer = load_pretrained(folder)
+    lm, tokenizer = load_pretrained(folder, TRUNK)
     model = RewardModel(
         lm.get_decoder(),
         header["dim"],
@@ -214,9 +218,15 @@ def load_training_state(folder: Path, module: nn.Module) -> tuple[int, dict[int,
 
 
 def _model_card(header: dict) -> str:
+    about, use = {
+        "policy": (
+            "The weights are an ordinary transformers folder; the rater's prefix is read",
+            'sample THIS_FOLDER --prompt "..." --rater new -n 10',
+        ),
+        "reward": ("Only raterhf loads it: the score head is read", "score THIS_FOLDER FILE --raters new:64x"),
+    }[header["kind"]]
     return (
-        f"---\nlibrary_name: transformers\ntags: [raterhf, {header['kind']}]\n---\n\n"
-        f"A {header['kind']} model trained with raterhf. The weights are an ordinary transformers folder; the rater's prefix is read from\n"
-        "`raterhf.safetensors` and the raters from `raters.safetensors`. The recipe stands in `recipe.resolved.yaml`.\n\n"
-        '```bash\nraterhf sample THIS_FOLDER --prompt "..." --rater new -n 10\n```\n'
+        f"---\nlibrary_name: {'transformers' if header['kind'] == 'policy' else 'raterhf'}\ntags: [raterhf, {header['kind']}]\n---\n\n"
+        f"A {header['kind']} model trained with raterhf. {about} from `raterhf.safetensors` and the raters from `raters.safetensors`.\n"
+        f"The recipe stands in `recipe.resolved.yaml`.\n\n```bash\nraterhf {use}\n```\n"
     )

@@ -17,9 +17,6 @@ from raterhf.models.cache import continued
 PAD, EOS = "<pad>", "<eos>"
 
 
-PAD, EOS = "<pad>", "<eos>"
-
-
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE with single digits and line breaks as tokens of their own, so that it reads any text."""
     tokenizer = Tokenizer(models.BPE())
@@ -56,13 +53,16 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
         raise UserError(f"model.config {config}: transformers refuses it: {str(error)[:200]}; correct the key it names") from None
 
 
-def load_pretrained(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A pretrained causal language model and its tokenizer, from a folder or a hub name. Never unpickles."""
+def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A pretrained causal language model and its tokenizer, from a folder or a hub name. Never unpickles.
+
+    `variant` is transformers': what the weights' files are called beside `model`.
+    """
     if Path(path).exists() and not (Path(path) / "config.json").is_file():
         raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, variant=variant)
     except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this folder does not load"
         raise UserError(
             f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
