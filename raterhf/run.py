@@ -28,7 +28,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.io import read_json
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward
-from raterhf.models.place import pick_device, pick_dtype
+from raterhf.models.place import pick_device, pick_dtype, place
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
@@ -202,19 +202,19 @@ class Run:
     @cached_property
     def _policy(self) -> RaterPolicy:
         folder = find_stage(self.folder, SAMPLED_FROM)
-        policy, tokenizer, header = load_policy(folder)
+        policy, tokenizer, header = load_policy(folder, self.device)
         settings = _policy_settings(folder)
         renderer = Renderer(tokenizer, header["max_length"])
         return RaterPolicy(
-            folder.name, policy.to(self.device), renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p
+            folder.name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p
         )  # fmt: skip
 
     @cached_property
     def _jury(self) -> _Jury:
         folder = find_stage(self.folder, SCORED_BY)
         pool = load_pool(folder)
-        model, tokenizer, header = load_reward(folder)
-        model.to(self.device).backbone.to(pick_dtype(self.dtype, self.device))
+        model, tokenizer, header = load_reward(folder, self.device)
+        place(model, dtype=pick_dtype(self.dtype, self.device))
         return _Jury(folder, model, pool, Renderer(tokenizer, header["max_length"]))
 
 

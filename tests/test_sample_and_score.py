@@ -194,7 +194,7 @@ def test_an_unfinished_stage_does_not_answer(damaged):
     succeeds("sample", damaged, "--prompt", "x")
 
 
-@pytest.mark.parametrize("text", ["[]", '{"schema": 3, "kind": "policy"}', "{"])
+@pytest.mark.parametrize("text", ["[]", '{"schema": 4, "kind": "policy"}', "{"])
 def test_a_damaged_header_is_named(damaged, text):
     (damaged / "policy" / "raterhf.json").write_text(text)
     fails("sample", damaged, "--prompt", "x", says=("raterhf.json is damaged", "train that stage again"))

@@ -18,6 +18,7 @@ from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.models import checkpoint, load
 from raterhf.models.backbone import with_prefix
+from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, sampling_distributions
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
@@ -108,7 +109,7 @@ def load_rater_policy(
             pool = checkpoint.load_pool(folder)
     else:
         lm, tokenizer = load.load_pretrained(folder)
-        policy = Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval()
+        policy = place(Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval(), pick_device())
     return RaterPolicy(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
 
 

@@ -50,6 +50,7 @@ class Sampler:
         if not prompts:
             return []
         device, soft = self.policy.lm.device, self.policy.reader is not None
+        raters = raters.to(device)
         listens = own and self.policy.idiosyncratic is not None
         self.check_room(prompts)
         if soft:

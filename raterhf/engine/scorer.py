@@ -67,10 +67,10 @@ class Scorer:
 
         A rater-free model reads neither.
         """
-        model = self.model
+        model, raters = self.model, raters.to(self.device)
         if model.reader is None:
             return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, raters)
-        rater = torch.arange(len(examples)) if rater is None else torch.as_tensor(rater)
+        rater = torch.arange(len(examples), device=self.device) if rater is None else torch.as_tensor(rater, device=self.device)
         if len(rater) != len(examples):
             raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
         check_raters(model, raters, rater)
@@ -107,12 +107,14 @@ class Scorer:
             states = self._states(examples)
 
             def weighed(raters: RaterBatch) -> Tensor:
+                raters = raters.to(self.device)
                 check_raters(self.model, raters)
                 return check_scores(self.model, self.model.weights(raters) @ states.T, examples, raters)
 
             return weighed
 
         def every_pair(raters: RaterBatch) -> Tensor:
+            raters = raters.to(self.device)
             check_raters(self.model, raters)
             rater = torch.arange(len(raters), device=self.device).repeat_interleave(len(examples))
             return self.pairs(list(examples) * len(raters), raters, rater).view(len(raters), len(examples))
@@ -138,7 +140,7 @@ class Scorer:
         """Whole utilities [K, N]: score plus idiosyncratic taste, which the raters' vectors [K, k + o] hold. The null rater has none."""
         if self.model.reader is None:
             return self.matrix(examples, raters)
-        width, own = self.model.reader.dim, self.model.idiosyncratic
+        width, own, raters = self.model.reader.dim, self.model.idiosyncratic, raters.to(self.device)
         check_raters(self.model, raters, own=own is not None)
         score = self.matrix(examples, RaterBatch(raters.taste(width), raters.null))
         if own is None or not len(examples):
@@ -163,6 +165,7 @@ def completion_log_probs(
     if not len(examples):
         return torch.zeros(0), torch.zeros(0)
     check_examples(policy, examples)
+    raters = raters.to(policy.lm.device)
     number, soft, tokens = None, None, 0
     if policy.reader is not None:
         check_rater_of_each(policy, len(examples), raters)

@@ -35,7 +35,7 @@ class Session:
         # A prompt leaves room for an answer.
         check_examples(model, [Example((*prompt, 0), len(prompt)) for prompt in prompts])
         self.scorer, self.texts = scorer, [Example(prompt, len(prompt)) for prompt in prompts]
-        self.raters = raters
+        self.raters = raters = raters.to(scorer.device)
         self.conditioning = model.conditioning if model.reader is not None else None
         if self.conditioning is not None:
             check_raters(model, raters)

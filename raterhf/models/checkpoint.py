@@ -26,12 +26,13 @@ from raterhf.errors import UserError
 from raterhf.io import read_json, recover, write_folder
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained
+from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
 
-SCHEMA = 3
+SCHEMA = 4
 TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
 WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
 
@@ -129,15 +130,15 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
         raise UserError(f"{path.parent}: weights {', '.join(broken[:3])} hold NaN or infinity; train that stage again, at a lower lr")
 
 
-def load_policy(folder: Path) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
+def load_policy(folder: Path, device: torch.device | None = None) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "policy")
     lm, tokenizer = load_pretrained(folder)
     policy = Policy(lm, header["dim"], header["tokens"], make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer))
     _load_rest(Path(folder), policy, "lm")
-    return policy.eval(), tokenizer, header
+    return place(policy.eval(), device or pick_device()), tokenizer, header
 
 
-def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
+def load_reward(folder: Path, device: torch.device | None = None) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "reward")
     lm, tokenizer = load_pretrained(folder, TRUNK)
     model = RewardModel(
@@ -148,7 +149,7 @@ def load_reward(folder: Path) -> tuple[RewardModel, PreTrainedTokenizerBase, dic
         make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer),
     )
     _load_rest(Path(folder), model, "backbone")
-    return model.eval(), tokenizer, header
+    return place(model.eval(), device or pick_device()), tokenizer, header
 
 
 def save_pool(folder: Path, pool: RaterPool) -> None:

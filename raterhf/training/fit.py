@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from raterhf.errors import UserError
 from raterhf.io import recover
 from raterhf.models.checkpoint import load_training_state, save_training_state
+from raterhf.models.place import place
 from raterhf.recipe import Optimisation
 from raterhf.training.monitor import Monitor
 from raterhf.training.training_curve import TRAINING_CURVE
@@ -108,7 +109,7 @@ def fit(
     `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `monitor` watches what the
     model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where training resumes.
     """
-    steps = settings.steps
+    steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
     saved, state = recover(folder / "state"), {} if state is None else state
     optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
@@ -160,7 +161,7 @@ def fit(
             trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
-    module.eval()
+    place(module.eval(), device)  # Lightning leaves it on the CPU
     _merge_logs(folder)
 
 

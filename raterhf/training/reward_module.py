@@ -124,7 +124,7 @@ def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     say the opposite of what was meant, so that too few are found in training. They and the scale have normal priors of width 1 around what
     training found, on the logarithm or logit, since held-out comparisons may be few.
     """
-    fitted = [torch.zeros((), requires_grad=True), module.tie_width, module.label_noise_logit]
+    fitted = [torch.zeros((), device=margin.device, requires_grad=True), module.tie_width, module.label_noise_logit]
     fitted = [parameter for parameter in fitted if parameter.requires_grad]
     before = [parameter.detach().clone() for parameter in fitted]
     optimizer = torch.optim.LBFGS(fitted, max_iter=100)

@@ -134,7 +134,7 @@ def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict
 def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: pd.DataFrame, known: bool) -> dict[str, float]:
     examples = [renderer.example(p, t) for side in ("a", "b") for p, t in zip(rows.prompt, rows[side])]
     known_raters = RaterBatch.people(torch.as_tensor(pool.vectors[[pool.index[r] for r in rows.rater_id]]))
-    scores = scorer.pairs(examples, (known_raters if known else RaterBatch.nobody(len(rows))).repeat(2)).numpy()
+    scores = scorer.pairs(examples, (known_raters if known else RaterBatch.nobody(len(rows))).repeat(2)).cpu().numpy()
     margin, label = scores[: len(rows)] - scores[len(rows) :], rows.label.to_numpy()
     per_rater = metrics.rater_accuracies(margin, label, rows.rater_id.to_numpy())
     return {

@@ -59,7 +59,7 @@ class _Margins:
             who = RaterBatch.nobody(len(frame))
         else:
             who = RaterBatch.people(torch.tensor(self.pool.vectors[[self.pool.index[r] for r in raters]]))
-        scores = self.scorer.pairs(a + b, who.repeat(2)).numpy()
+        scores = self.scorer.pairs(a + b, who.repeat(2)).cpu().numpy()
         return scores[: len(a)] - scores[len(a) :]
 
 

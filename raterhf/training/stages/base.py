@@ -5,6 +5,7 @@ from pathlib import Path
 from raterhf.data.corpus import read_corpus
 from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
+from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy
 from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
@@ -19,7 +20,7 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     lm, tokenizer = new_model(recipe, texts + completions + [recipe.raters.text_template.format("0123456789")])
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
-    policy = Policy(lm, 0, 0)
+    policy = place(Policy(lm, 0, 0), pick_device())
     monitor = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
     fit_imitation(
         recipe,

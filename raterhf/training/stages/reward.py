@@ -20,6 +20,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
+from raterhf.models.place import pick_device, place
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
@@ -80,7 +81,7 @@ def make_training(recipe: Recipe, labels: Labels) -> RewardTraining:
     model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
-    module = RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights)
+    module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights), pick_device())
     train = known.rows(train_rows)
     answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
@@ -122,7 +123,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     soft = module.space is not None
     if len(held):
         margin = evaluate(module, held, module.known(held.rater))
-        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label))
+        report["scale"] = calibrate(module, margin, torch.as_tensor(held.label, device=margin.device))
     theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
     report |= {"tie_width": theta, "label_noise": label_noise}
     if not soft or recipe.raters.idiosyncratic_dim == 0:
@@ -142,7 +143,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
         margin = evaluate(module, first, module.known(first.rater))
         with torch.no_grad():
             prompts = scorer.prompt_features([train_data.examples[i] for i in first.a])
-        idiosyncratic.persistence.copy_(fit_persistence(prompts, torch.as_tensor(agree), margin, torch.tensor(label_noise)))
+        idiosyncratic.persistence.copy_(fit_persistence(prompts.cpu(), torch.as_tensor(agree), margin.cpu(), torch.tensor(label_noise)))
     else:
         idiosyncratic.persistence[-1] = -10.0
         print(

@@ -10,6 +10,7 @@ from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
+from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
@@ -30,7 +31,10 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(recipe, people), recipe.sft.source)
     torch.manual_seed(recipe.seed)
-    policy = Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer))
+    policy = place(
+        Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer)),
+        pick_device(),
+    )
     vectors = torch.tensor(pool.vectors)
     noise = recipe.sft.noise * vectors.std(0).mean() if soft else 0.0
 
