@@ -172,13 +172,13 @@ class PolicySettings(Optimisation):
     raters: int = Field(16, ge=1)
     """Raters per prompt (forward_kl) or raters drawn for each prompt's groups (rloo)."""
     samples: int = Field(32, ge=2)
-    """Reference samples per prompt that all its raters judge (forward_kl), or the size of a rater's group (rloo)."""
+    """Reference samples per prompt that all its raters choose among (forward_kl), or the size of a rater's group (rloo)."""
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
     max_new_tokens: int = Field(40, ge=1)
     """Longest completion sampled."""
     min_p: float = Field(0.0, ge=0, lt=1)
-    """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` judges;
+    """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` measures;
     candidates in training are sampled without it."""
 
 
@@ -206,7 +206,7 @@ class VanillaSettings(Section):
 
 class CompareSettings(Section):
     controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
-    """Policies that `compare` judges; `--controls all` takes all of them."""
+    """Policies that `compare` measures; `--controls all` takes all of them."""
     betas: list[float] = [0.5]
     """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
     vanilla_betas: list[float] = [0.1]

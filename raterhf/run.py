@@ -79,7 +79,7 @@ class Run:
 
     @cached_property
     def raters(self) -> RaterPool:
-        """Who answers and judges: known raters, personas, groups, and the population that fictitious ones are drawn from."""
+        """Who answers and scores: known raters, personas, groups, and the population that fictitious ones are drawn from."""
         return _read_pool(find_stage(self.folder, ("policy", "sft", "reward", "base")))
 
     def sample(
@@ -165,13 +165,13 @@ class Run:
         def raterhf_reward(prompts: list, completions: list, rater_id: list[str] | None = None, **_: object) -> list[float]:
             nonlocal calls
             calls += 1
-            jury, judges = self._jury, {}
+            jury, chosen = self._jury, {}
             for i, prompt in enumerate(prompts):
                 key = (str(prompt), rater_id[i] if rater_id else None)
-                if key not in judges:
-                    draw = int(np.random.SeedSequence([seed, calls, len(judges)]).generate_state(1)[0])
-                    (judges[key],) = jury.pool.resolve(key[1] or rater, 1, draw, group)
-            who = [judges[str(prompt), rater_id[i] if rater_id else None] for i, prompt in enumerate(prompts)]
+                if key not in chosen:
+                    draw = int(np.random.SeedSequence([seed, calls, len(chosen)]).generate_state(1)[0])
+                    (chosen[key],) = jury.pool.resolve(key[1] or rater, 1, draw, group)
+            who = [chosen[str(prompt), rater_id[i] if rater_id else None] for i, prompt in enumerate(prompts)]
             texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
             examples = [jury.renderer.example(prompt, text, person.text) for prompt, text, person in zip(prompts, texts, who)]
             different = list({person.id: person for person in who}.values())
@@ -196,7 +196,7 @@ class Run:
 
     @cached_property
     def _policy_pool(self) -> RaterPool:
-        """Read before the model, so that a rater who is not known is said at once."""
+        """Read before the model, so that a rater who is not known is an error at once."""
         return _read_pool(find_stage(self.folder, SAMPLED_FROM))
 
     @cached_property

@@ -1,6 +1,6 @@
 """`raterhf bench accuracy`: how soon a recipe's reward model reaches an accuracy, for each conditioning of the rater.
 
-Each conditioning trains as the stage would, and is judged every few updates on comparisons kept back, or on those of another split of the
+Each conditioning trains as the stage would, and is measured every few updates on comparisons kept back, or on those of another split of the
 data, for their own raters; the clock stands still meanwhile. Unshared is the same training with every side of a comparison a text of its
 own in sorted, padded batches: a few of its updates are timed, and it needs as many as the shared prefix model, since both compute the same.
 """
@@ -75,7 +75,7 @@ def row_of(conditioning: str, curve: list[dict], target: float) -> dict:
 def learning_curve(recipe: Recipe, every: int, until: float | None = None, other: Labels | None = None) -> list[dict]:
     """Updates, seconds of training and accuracy, every so many updates and at the end; no further than `until` that accuracy.
 
-    Judged on comparisons kept back, or on `other` ones.
+    Measured on comparisons kept back, or on `other` ones.
     """
     made = make_training(recipe, prepare.read_data(recipe))
     held = made.held if other is None else of_known_raters(recipe, made, other)
@@ -83,7 +83,7 @@ def learning_curve(recipe: Recipe, every: int, until: float | None = None, other
     curve, spent, since = [], 0.0, time.perf_counter()
 
     def look(updates: int) -> None:
-        """Judge while the clock stands still."""
+        """Measure while the clock stands still."""
         nonlocal spent, since
         spent += time.perf_counter() - since
         if updates and updates % every == 0 or updates == recipe.reward.steps:

@@ -37,8 +37,8 @@ def print_rows(found: dict) -> None:
 
 def print_accuracy(found: dict) -> None:
     """A row for each conditioning: when the accuracy was reached, and the best."""
-    judged = f"of split {found['split']}" if found["split"] else "kept back"
-    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons {judged} are right", title_justify="left")
+    measured = f"of split {found['split']}" if found["split"] else "kept back"
+    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons {measured} are right", title_justify="left")
     columns = {"updates": "{:.0f}", "seconds": "{:.0f}", "seconds_per_update": "{:.3g}", "best": "{:.4f}", "last": "{:.4f}"}
     for name in ("conditioning", *columns):
         table.add_column(name.replace("_", " "), justify="left" if name == "conditioning" else "right")

@@ -131,7 +131,7 @@ def bench_accuracy(
     unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End a conditioning's training where it reaches the accuracy.")] = False,
     split: Annotated[
-        str | None, typer.Option(help="Judge on this split of the data, not on comparisons kept back of those trained on.")
+        str | None, typer.Option(help="Measure on this split of the data, not on comparisons kept back of those trained on.")
     ] = None,
     out: Out = None,
 ) -> None:

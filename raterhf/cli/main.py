@@ -86,11 +86,11 @@ def train(
 def compare(
     recipe: RecipePath,
     overrides: Overrides = None,
-    controls: Annotated[str | None, typer.Option(metavar="all|A,B", help="Policies to judge; the recipe's where not given.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and judge: the recipe's and those after it.")] = 1,
+    controls: Annotated[str | None, typer.Option(metavar="all|A,B", help="Policies to measure; the recipe's where not given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and measure: the recipe's and those after it.")] = 1,
     dry_run: DryRun = False,
 ) -> None:
-    """Train what is missing and judge it against vanilla.
+    """Train what is missing and measure it against vanilla.
 
     Writes metrics.json, plots and report.html into runs/NAME/compare.
     """

@@ -50,7 +50,7 @@ class ComparisonData:
 
 @dataclass(frozen=True)
 class OwnAnswers:
-    """What raters themselves said: examples [N], `rater` and `group` arrays [N], the latter numbering what was asked."""
+    """Raters' own answers: examples [N], `rater` and `group` arrays [N], the latter numbering what was asked."""
 
     examples: list[Example]
     rater: np.ndarray

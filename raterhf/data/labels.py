@@ -39,7 +39,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Labels:
-    """What raters said. Text columns are objects (str or None), indices 0..n-1; an absent kind has no rows.
+    """What raters answered and preferred. Text columns are objects (str or None), indices 0..n-1; an absent kind has no rows.
 
     comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id
     demonstrations: prompt, completion, rater_id

@@ -125,7 +125,7 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
 
 
 def imitated(labels: Labels, source: str) -> pd.DataFrame:
-    """What imitation reads, `prompt, completion, rater_id`: what raters said, or (`chosen`) what they chose in comparisons."""
+    """What imitation reads, `prompt, completion, rater_id`: raters' own answers, or (`chosen`) what they chose in comparisons."""
     if source != "chosen":
         return labels.demonstrations
     decided = labels.comparisons[labels.comparisons.label != 0]
@@ -136,7 +136,7 @@ def imitated(labels: Labels, source: str) -> pd.DataFrame:
 def demonstration_data(
     labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str], source: str
 ) -> tuple[list[Example], np.ndarray]:
-    """What raters said (or chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
+    """Raters' own answers (or what they chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
     frame = imitated(labels, source)
     frame = frame[frame.rater_id.isin(set(ids))]
     if frame.empty:

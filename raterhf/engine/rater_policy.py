@@ -60,7 +60,7 @@ class RaterPolicy:
         return sampler.generate(ids, self.batch(raters), seed, self.temperature, own=True)
 
     def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
-        """One ending for each begun text (token ids of prompt and what was said so far). Every rater draws afresh, without idiosyncratic
+        """One ending for each begun text (token ids of prompt and its completion so far). Every rater draws afresh, without idiosyncratic
         taste."""
         tokenizer = self.renderer.tokenizer
         sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)

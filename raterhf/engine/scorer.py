@@ -146,7 +146,7 @@ class Scorer:
         if own is None or not len(examples):
             return score
         # Only angles count: a feature turned back by its question stands to a rater as it does to the rater turned.
-        heard = lambda features, said: torch.cat([own.turned(said, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
+        heard = lambda features, answers: torch.cat([own.turned(answers, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
         turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
         own_part = raters.idiosyncratic(width, own.dim)
         noise = gumbel_of_normal((own_part[:, None] * turned).sum(-1) if self.deterministic else own_part @ turned.T)
@@ -175,8 +175,8 @@ def completion_log_probs(
     def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
-        said = torch.tensor([token for s in part.ends for token in part.segments[s]], device=states.device)
-        log_prob, entropy = next_token_distributions(policy.next_logits, vocabulary, states[before(part, forest)], said, warp)
+        token = torch.tensor([i for s in part.ends for i in part.segments[s]], device=states.device)
+        log_prob, entropy = next_token_distributions(policy.next_logits, vocabulary, states[before(part, forest)], token, warp)
         zeros = log_prob.new_zeros(len(length))
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
@@ -186,21 +186,21 @@ def completion_log_probs(
 
 
 def next_token_distributions(
-    next_logits: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, said: Tensor, warp: tuple[float, float] = (0.0, 1.0),
+    next_logits: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, token: Tensor, warp: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Log-probability [T] of the tokens said after these states [T, d], and the entropy [T] of the distributions they were drawn from.
+    """Log-probability [T] of the tokens that follow these states [T, d], and the entropy [T] of the distributions they were drawn from.
 
     In chunks that are computed again in the backward pass, so that the vocabulary in fp32 exists for one chunk at a time.
     """
 
-    def chunk(states: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+    def chunk(states: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         distributions = sampling_distributions(next_logits(states), *warp)
-        return distributions.gather(1, said[:, None]).squeeze(1), -(distributions.exp() * distributions.clamp(min=-1e4)).sum(
+        return distributions.gather(1, token[:, None]).squeeze(1), -(distributions.exp() * distributions.clamp(min=-1e4)).sum(
             1
         )  # what is never drawn has -inf
 
     size = max(1, CHUNK_LOGITS // vocabulary)
     if len(states) <= size:
-        return chunk(states, said)
-    parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), said.split(size))]
+        return chunk(states, token)
+    parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), token.split(size))]
     return tuple(torch.cat(column) for column in zip(*parts))

@@ -84,8 +84,8 @@ class Session:
             raters = range(len(self.soft))
             _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), budget, keep=False)
             return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
-        said = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
-        means = self.total.view(-1, n, head.shape[1]) / said[:, None]
+        lengths = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
+        means = self.total.view(-1, n, head.shape[1]) / lengths[:, None]
         return self.weights @ means[0].T if self.conditioning == "head" else (means * self.weights).sum(-1)
 
     @contextmanager

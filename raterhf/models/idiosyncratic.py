@@ -114,7 +114,7 @@ class IdiosyncraticSampling(LogitsProcessor):
     already.
 
     `share` [N] is rho, the probability that two such draws of a rater are by the same noise. A token that continues a word hears its own
-    noise mixed with the token before it, or the second digit of a number would depend on the first; a word said once is not liked twice,
+    noise mixed with the token before it, or the second digit of a number would depend on the first; a word used once is not liked twice,
     or it would be repeated.
     """
 
@@ -129,11 +129,11 @@ class IdiosyncraticSampling(LogitsProcessor):
         noise = self.noise
         heard, by_own = self.at_word_start, self.by_own.expand_as(scores)
         if ids.shape[1]:
-            said = torch.zeros(len(ids), noise.BUCKETS, dtype=torch.bool, device=ids.device).scatter(1, noise.fold[ids], True)
+            used = torch.zeros(len(ids), noise.BUCKETS, dtype=torch.bool, device=ids.device).scatter(1, noise.fold[ids], True)
             inside = ~noise.starts_word[None] & ~noise.blank[ids[:, -1:]]
             mixed = self.own * self.directions[ids[:, -1]].sign()
             heard = torch.where(inside, mixed @ self.directions.T, heard)
-            by_own = by_own & (inside | ~said[:, noise.fold])
+            by_own = by_own & (inside | ~used[:, noise.fold])
         normal = torch.where(by_own, heard, torch.randn_like(scores, dtype=torch.float32))
         return scores.float() / self.temperature + gumbel_of_normal(normal)
 

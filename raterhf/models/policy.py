@@ -23,7 +23,7 @@ class Policy(nn.Module):
     """A language model, its reader, its raters' idiosyncratic taste. `dim` 0: no soft prefix (encodings `text` and `none`, the base model).
 
     `ends` are the tokens by which the model ends an answer, where they are several: all of them count as the first. `vocabulary` is how
-    many tokens the tokenizer knows, where the model has rows for more: none of these is said.
+    many tokens the tokenizer knows, where the model has rows for more: none of these is sampled.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ def decode(
     out = decoder(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=True)
     cache, states = continued(out.past_key_values, row), out.last_hidden_state[row, -1]
     mask, position = mask[row].long(), positions[row, -1:]
-    said, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
+    tokens, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
     while True:
-        scores = processors(said, policy.next_logits(states))
+        scores = processors(tokens, policy.next_logits(states))
         token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
         token = torch.where(going, token, pad_id)
-        said, going = torch.cat([said, token[:, None]], 1), going & (token != eos_id)
-        if said.shape[1] == max_new_tokens or not going.any():
-            return said
+        tokens, going = torch.cat([tokens, token[:, None]], 1), going & (token != eos_id)
+        if tokens.shape[1] == max_new_tokens or not going.any():
+            return tokens
         mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
         states = decoder(
             input_ids=token[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True

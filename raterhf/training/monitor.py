@@ -151,11 +151,11 @@ class Monitor(L.Callback):
 
     def _alarm(self, trainer: L.Trainer, step: int, fell: list[str]) -> None:
         settings, stage = self.settings, self.folder.name
-        said = f"{stage}: mode collapse at step {step}: " + "; ".join(fell)
+        message = f"{stage}: mode collapse at step {step}: " + "; ".join(fell)
         if settings.alarm == "stop":
             self.save(step)
             raise UserError(
-                f"{said}. The state is saved. Raise the stage's beta or lower its learning rate, which begins it again; "
+                f"{message}. The state is saved. Raise the stage's beta or lower its learning rate, which begins it again; "
                 "or go on from here with monitor.alarm=warn"
             )
         if settings.alarm == "slow" and step < self.steps:  # at the end there is nothing to slow
@@ -163,6 +163,6 @@ class Monitor(L.Callback):
             for optimizer in trainer.optimizers:  # the schedule has set the next step's rate already
                 for group in optimizer.param_groups:
                     group["lr"] /= 2
-            print(f"  {said}. The learning rate is {self.pace:g} of the schedule's from here on", flush=True)
+            print(f"  {message}. The learning rate is {self.pace:g} of the schedule's from here on", flush=True)
             return
-        print(f"  {said}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training", flush=True)
+        print(f"  {message}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training", flush=True)

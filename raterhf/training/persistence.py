@@ -80,11 +80,11 @@ def mean_answers(noise: IdiosyncraticTaste, data: ComparisonData) -> tuple[list[
 
     A step of mean shift brings prompts whose answers are nearly the same to one place (Fukunaga and Hostetler 1975).
     """
-    said = [data.examples[i] for i in np.concatenate([data.a, data.b])]
+    compared = [data.examples[i] for i in np.concatenate([data.a, data.b])]
     place: dict[tuple[int, ...], int] = {}
-    prompt = torch.tensor([place.setdefault(e.ids[: e.prompt_length], len(place)) for e in said])
-    first = {number: example for number, example in zip(prompt.tolist()[::-1], said[::-1])}
-    psi = noise(said).cpu()
+    prompt = torch.tensor([place.setdefault(e.ids[: e.prompt_length], len(place)) for e in compared])
+    first = {number: example for number, example in zip(prompt.tolist()[::-1], compared[::-1])}
+    psi = noise(compared).cpu()
     total = torch.zeros(len(place), psi.shape[1]).index_add(0, prompt, psi)
     g = nn.functional.normalize(total, dim=1)
     g = nn.functional.normalize(torch.softmax(g @ g.T / SAME, 1) @ g, dim=1)

@@ -69,7 +69,7 @@ def train(recipe: Recipe) -> Path:
     """Run the recipe's stages; returns the folder of the last."""
     require_made(recipe.data.world, recipe.data.files)
     if recipe.policy:
-        load_algorithm(recipe.policy)  # what is wrong with labels and options is said before a model is trained
+        load_algorithm(recipe.policy)  # what is wrong with labels and options shows before a model is trained
     labels = prepare.read_data(recipe) if set(recipe.stages) - {"base"} else None
     last = recipe.folder
     for stage in recipe.stages:

@@ -38,23 +38,23 @@ def name_answer(prompt: Prompt, text: str, world: World | None) -> str:
 
 def count_answers(names: Sequence[Sequence[str]]) -> np.ndarray:
     """Counts [Q, K] of the answers to each question, most frequent first, filled up with zeros."""
-    counts = [sorted(Counter(said).values(), reverse=True) for said in names]
+    counts = [sorted(Counter(answers).values(), reverse=True) for answers in names]
     return np.array([row + [0] * (max(map(len, counts)) - len(row)) for row in counts])
 
 
 def describe(prompts: Sequence[Prompt], texts: Sequence[str], world: World | None) -> dict[str, float]:
     """The figures of answers [N] to prompts [N] that need no model; a question is a world's, else a prompt."""
-    said: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
     for prompt, text in zip(prompts, texts, strict=True):
         key = world.question_of(prompt).key if world else str(prompt)
-        said.setdefault(key, []).append(name_answer(prompt, text, world))
-    shares = {key: max(Counter(names).values()) / len(names) for key, names in said.items()}
+        answers.setdefault(key, []).append(name_answer(prompt, text, world))
+    shares = {key: max(Counter(names).values()) / len(names) for key, names in answers.items()}
     figures = {"top_share": float(np.mean(list(shares.values())))}
     if world is not None:
         figures |= {f"top_share:{key}": share for key, share in shares.items()}
     # Questions are asked as often as chance has it: each is cut to one number of answers, those asked hardly ever are left out.
-    common = int(np.median([len(names) for names in said.values()]))
-    even = [names[:common] for names in said.values() if len(names) >= common]
+    common = int(np.median([len(names) for names in answers.values()]))
+    even = [names[:common] for names in answers.values() if len(names) >= common]
     if common >= 4:
         figures["diversity"] = diversity_interval(count_answers(even))[0]
     if world is not None:

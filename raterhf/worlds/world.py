@@ -83,7 +83,7 @@ class People:
 
 @dataclass(frozen=True)
 class World:
-    """The questions, the hidden types and the distributions by which people answer and judge."""
+    """The questions, the hidden types and the distributions by which people answer and compare."""
 
     name: str
     types: list[str]
@@ -148,8 +148,8 @@ class World:
 
 def _read_question(spec: dict, config: dict) -> Question:
     """One entry of a world's file -> the texts of its answers and their distributions."""
-    said, types = spec.get("texts", {}), list(config["types"])
-    classes = spec.get("classes", list(said))
+    named, types = spec.get("texts", {}), list(config["types"])
+    classes = spec.get("classes", list(named))
     if isinstance(classes, dict):
         low, high = classes["range"]
         classes = [str(i) for i in range(low, high + 1)]
@@ -158,8 +158,8 @@ def _read_question(spec: dict, config: dict) -> Question:
         distributions = np.stack([_ordered_distribution(order, classes, pattern) for order in spec["orders"]])
     else:
         distributions = np.tile(_plain_distribution(spec["distribution"], classes), (len(types), 1))
-    templates = config["long_wordings"] if said else [w["template"] for w in config["wordings"]]
-    answers = [said.get(c, c) for c in classes]
+    templates = config["long_wordings"] if named else [w["template"] for w in config["wordings"]]
+    answers = [named.get(c, c) for c in classes]
     texts = [t.replace("{}", a) for a in answers for t in templates]
     junk = spec["junk"] + config["junk"]
     n_words, n_junk = len(templates), len(junk)
@@ -224,12 +224,12 @@ class _Labelling:
     def __init__(self, world: World, people: People, rng: np.random.Generator):
         self.world, self.people, self.rng = world, people, rng
 
-    def judged(self, rater: int, question: Question) -> np.ndarray:
-        """What the texts of a question are worth to a rater who judges them [texts]."""
+    def worth(self, rater: int, question: Question) -> np.ndarray:
+        """What the texts of a question are worth to a rater who compares them [texts]."""
         return self.world.utilities(self.people, rater, question, self.rng) + question.bonus
 
     def compare(self, rater: int, question: Question, a: int, b: int) -> int:
-        utility = self.judged(rater, question)
+        utility = self.worth(rater, question)
         difference = utility[a] - utility[b]
         if abs(difference) < self.world.tie_width:
             return 0
@@ -250,7 +250,7 @@ class _Labelling:
 
     def ratings(self, rater: int, question: Question, n: int) -> list[tuple[str, int]]:
         chosen = self.rng.choice(len(question.texts), size=n, replace=False, p=question.base_distribution)
-        utility = self.judged(rater, question)[chosen]
+        utility = self.worth(rater, question)[chosen]
         return [(question.texts[i], int(np.clip(round(4 + u / 2), 1, 5))) for i, u in zip(chosen, utility)]
 
 
@@ -291,7 +291,7 @@ def label_people(
 
 
 def base_corpus(world: World, seed: int, n_per_prompt: int = 100) -> pd.DataFrame:
-    """What a plain language model reads before anybody judges: every prompt with answers of the base distribution, junk included."""
+    """What a plain language model reads before anybody rates: every prompt with answers of the base distribution, junk included."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 11]))
     rows = [
         (prompt, question.texts[i])

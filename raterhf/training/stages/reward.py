@@ -88,19 +88,19 @@ def make_training(recipe: Recipe, labels: Labels) -> RewardTraining:
     def batch(step: int) -> RewardBatch:
         pairs = train.rows(step_indices(train.group, settings.batch_size, settings.block, step, recipe.seed))
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x6F666674]))
-        said = answers
+        own = answers
         if len(answers):
-            said = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
-        return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), said)
+            own = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
+        return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), own)
 
     rates = {"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}
     return RewardTraining(module, batch, rates, train, known.rows(held_rows), validate, people, lm, tokenizer)
 
 
 def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:
-    """What the known raters said themselves, where the data hold it."""
-    said = labels.demonstrations
-    if said.empty or not said.rater_id.isin(ids).any():
+    """The known raters' own answers, where the data hold it."""
+    demonstrations = labels.demonstrations
+    if demonstrations.empty or not demonstrations.rater_id.isin(ids).any():
         return OwnAnswers([], *EMPTY)
     examples, rater = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
     _, group = np.unique([str(example.prompt.ids) for example in examples], return_inverse=True)
@@ -147,7 +147,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     else:
         idiosyncratic.persistence[-1] = -10.0
         print(
-            "  reward: nobody judged the same pair twice, "
+            "  reward: no rater compared the same pair twice, "
             "so idiosyncratic taste is taken as drawn again; set raters.persistence to change it",
             flush=True,
         )
