@@ -47,7 +47,7 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     except OSError as error:
         raise UserError(
             f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from None
+        ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -64,7 +64,7 @@ def write_text(path: Path, text: str) -> None:
             partial.unlink(missing_ok=True)
         raise UserError(
             f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from None
+        ) from error
 
 
 def read_json(path: Path) -> dict:
@@ -77,7 +77,7 @@ def read_json(path: Path) -> dict:
             raise ValueError(f"a {type(found).__name__}, not an object")
         return found
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
+        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from error
 
 
 def file_digest(path: str) -> str:

@@ -305,7 +305,7 @@ def load_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
     try:
         raw = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path} is not YAML in UTF-8: {error}") from None
+        raise UserError(f"recipe {path} is not YAML in UTF-8: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(f"recipe {path} must be a mapping of keys, not {type(raw).__name__}")
     for override in overrides:
@@ -318,7 +318,7 @@ def parse_recipe(raw: dict, source: str) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
-        raise UserError(f"recipe {source}:\n  " + "\n  ".join(lines)) from None
+        raise UserError(f"recipe {source}:\n  " + "\n  ".join(lines)) from error
 
 
 def _apply(raw: dict, override: str) -> None:
@@ -327,8 +327,8 @@ def _apply(raw: dict, override: str) -> None:
         raise UserError(f"override {override!r} must be KEY=VALUE, for example policy.beta=0.1")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"override {override!r}: {value!r} is not a YAML value; quote it") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"override {override!r}: {value!r} is not a YAML value; quote it") from error
     *parents, last = key.split(".")
     for name in parents:
         if not isinstance(raw.get(name), dict):

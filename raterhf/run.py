@@ -262,8 +262,8 @@ def _as_rows(pairs: Pairs) -> dict[int, tuple[Prompt, str]]:
     for i, row in enumerate(rows):
         try:
             prompt, answer = (row["prompt"], row["completion"]) if isinstance(row, dict) else row
-        except (KeyError, ValueError, TypeError):
-            raise UserError(f"pair {i} is {str(row)[:60]!r}; give (prompt, completion), or a dict or columns of these names") from None
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"pair {i} is {str(row)[:60]!r}; give (prompt, completion), or a dict or columns of these names") from error
         faults = (("prompt", prompt_fault(prompt)), ("completion", answer_fault(answer)))
         if why := "; ".join(f"{name} {fault}" for name, fault in faults if fault):
             raise UserError(f"pair {i}: {why}")

@@ -245,3 +245,13 @@ def test_data_check_explains_mistakes(labels, tmp_path):
     fails("data", "check", labels, says=f"--comparisons {labels}")
     fails("data", "check", "--ratings", labels, says="no column response")
     fails("data", "check", "--comparisons", tmp_path / "no.csv", says="no such file")
+
+
+def test_debug_shows_what_caused_an_error(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [")
+    plain = invoke("train", broken)
+    assert plain.exit_code == 2 and "Traceback" not in plain.stderr
+    shown = invoke("--debug", "train", broken)
+    assert shown.exit_code == 2 and "Traceback" in shown.stderr and "yaml.parser.ParserError" in shown.stderr
+    assert shown.stderr.startswith("Error: ")

@@ -68,7 +68,7 @@ def tried(run: Callable[[], list[Example]]) -> list[Example]:
     try:
         return run()
     except torch._dynamo.exc.TorchDynamoException as error:  # no compiler here, say
-        raise UserError(f"--compile: {type(error).__name__}: {str(error).splitlines()[0][:200]}; leave it out") from None
+        raise UserError(f"--compile: {type(error).__name__}: {str(error).splitlines()[0][:200]}; leave it out") from error
 
 
 def by_generate(policy: Policy, prompts: list[tuple[int, ...]], raters: RaterBatch, max_new_tokens: int) -> Tensor:

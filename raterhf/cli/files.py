@@ -46,8 +46,8 @@ def recipes_cp(
             called = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem)  # what a recipe may be called
             called = called if yaml.safe_load(called) == called else f'"{called}"'  # YAML reads 1 as a number and no as false
             file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", known[name].read_text("utf-8"), count=1))
-    except FileExistsError:
-        raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from None
+    except FileExistsError as error:
+        raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from error
     typer.echo(target)
 
 

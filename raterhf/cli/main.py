@@ -6,6 +6,7 @@ the verbs, so that help answers at once.
 
 import json
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,7 +38,9 @@ class Verbs(TyperGroup):
         except UserError as error:
             typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
             typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
+            if ctx.params.get("debug"):
+                typer.echo("".join(traceback.format_exception(error)), err=True)
+            raise typer.Exit(2) from error
         except KeyboardInterrupt:
             again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
             typer.echo(f"\nInterrupted. {again}", err=True)
@@ -51,7 +54,10 @@ app.add_typer(bench_app, name="bench")
 
 
 @app.callback(invoke_without_command=True)
-def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error was raised and what caused it.")] = False,
+) -> None:
     if version:
         typer.echo(raterhf.__version__)
         raise typer.Exit

@@ -67,7 +67,7 @@ def _decode(path: str) -> str:
         raise UserError(
             f"{path}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); data files are UTF-8: "
             f"save the file again, or convert it (iconv -f {encoding} -t utf-8)"
-        ) from None
+        ) from error
 
 
 def _fail(path: str, rule: str, bad: list[str]) -> None:
@@ -112,7 +112,7 @@ def _read_csv(path: str) -> Rows:
         raise UserError(
             f"{path}: row {len(rows)} (line {end + 1}): {error}; a cell with commas, quotes or line breaks "
             'stands in double quotes, and a quote inside is doubled (""): correct the row'
-        ) from None
+        ) from error
     header, rows, lines = (rows[0], rows[1:], lines[1:]) if rows else ([], [], [])
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
@@ -128,7 +128,7 @@ def _read_parquet(path: str) -> Rows:
         with pq.ParquetFile(path) as file:
             return Rows(path, _from_arrow(file.read()))
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a readable parquet file ({error}); write it again") from None
+        raise UserError(f"{path}: not a readable parquet file ({error}); write it again") from error
 
 
 def _read_folder(path: str) -> Rows:
@@ -147,7 +147,7 @@ def _read_hub(path: str) -> Rows:
     try:
         return _from_datasets(path, datasets.load_dataset(path))
     except (OSError, ValueError) as error:  # not found, not reachable, several configurations
-        raise UserError(f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it") from None
+        raise UserError(f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it") from error
 
 
 def _from_datasets(path: str, loaded) -> Rows:

@@ -96,7 +96,7 @@ class Window:
             try:
                 yield self.renderer.length(prompt, text, rater_text)
             except UserError as error:
-                raise UserError(f"{kind}, row {row + 1} as read, by rater {rater}: {error}") from None
+                raise UserError(f"{kind}, row {row + 1} as read, by rater {rater}: {error}") from error
 
 
 def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str]) -> ComparisonData:

@@ -47,7 +47,7 @@ def _read(path: Path, load: Callable):
     try:
         return load(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from None
+        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from error
 
 
 def _save_model(

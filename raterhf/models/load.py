@@ -50,7 +50,7 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
         )  # fmt: skip
         return AutoModelForCausalLM.from_config(full, dtype=torch.float32)
     except Exception as error:  # of many kinds, with messages that list all that transformers has
-        raise UserError(f"model.config {config}: transformers refuses it: {str(error)[:200]}; correct the key it names") from None
+        raise UserError(f"model.config {config}: transformers refuses it: {str(error)[:200]}; correct the key it names") from error
 
 
 def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -67,7 +67,7 @@ def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTr
         raise UserError(
             f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
             "give another folder, or write this one again"
-        ) from None
+        ) from error
     _refuse_unread(model, path)
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})

@@ -15,7 +15,7 @@ def made_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be made a folder ({error.strerror}); give another one") from None
+        raise UserError(f"--out {folder} cannot be made a folder ({error.strerror}); give another one") from error
     return folder
 
 

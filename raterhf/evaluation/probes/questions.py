@@ -69,7 +69,7 @@ def read_questions(path: Path) -> list[Asked]:
     try:
         rows = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); give a YAML file such as those of data/probes") from None
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); give a YAML file such as those of data/probes") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path} is no list of questions; each is `- key: ...` with fields {', '.join(sorted(REQUIRED | OPTIONAL))}")
     return [_read(path, number, row) for number, row in enumerate(rows, 1)]
