@@ -8,6 +8,7 @@ left to mkdocstrings, which reads docstrings when the site is built. tests/test_
 import ast
 import inspect
 import re
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -155,8 +156,14 @@ def prose(text: str) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([cell_text(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell_text(cell: str) -> str:
+    """A cell on one line; a bar in a code span as HTML, since renderers disagree on how to escape it there."""
+    spans = re.sub(r"`([^`|]*\|[^`]*)`", lambda found: f"<code>{escape(found[1]).replace('|', '&#124;')}</code>", cell)
+    return spans.replace("|", "\\|").replace("\n", " ")
 
 
 def write() -> None:

@@ -123,7 +123,8 @@ def test_reference_pages_hold_every_key_verb_and_figure():
 
 
 def test_a_table_keeps_its_columns():
-    assert reference().table(["a", "b"], [["x|y", "1\n2"]]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 2 |"
+    made = reference().table(["a", "b"], [["x|y", "1\n2"], ["`<p|q>`", "`z`"]])
+    assert made.splitlines()[2:] == ["| x\\|y | 1 2 |", "| <code>&lt;p&#124;q&gt;</code> | `z` |"]
 
 
 def test_the_site_has_every_page():
