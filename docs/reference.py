@@ -16,15 +16,19 @@ from typing import Any
 
 from typer.main import get_command
 
+import raterhf
 from raterhf import recipe
 from raterhf.cli.main import app
 from raterhf.evaluation import metrics
 from raterhf.evaluation.probes import suite
 from raterhf.models import checkpoint
+from raterhf.raters.pool import RaterPool
 from raterhf.reports import comparison, metrics_file
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/reference.py from the code. Change the code, then run it again. -->\n"
+# Of the public names those that this page explains, in the order in which they are met.
+PUBLIC = ("open", "Run", "Answer", "load_recipe", "train", "compare", "check_data", "load_world", "UserError")
 METRICS = (
     "marginal",
     "coherence",
@@ -94,19 +98,14 @@ def verbs(words: str, command: Any) -> list[tuple[str, Any]]:
 
 
 def python_page() -> str:
-    return """
-# Python
-
-`import raterhf` loads nothing heavy; torch comes with the first call that needs it. `raterhf.open(RUN)` gives the opened run;
-`raterhf.load_recipe`, `raterhf.train` and `raterhf.compare` are what the command line calls. A mistake of yours is a
-`raterhf.UserError`, whose message names the value, the rule and the remedy.
-
-::: raterhf.run
-
-::: raterhf.recipe.load_recipe
-
-::: raterhf.errors.UserError
-"""
+    parts = [
+        "# Python",
+        "`import raterhf` loads nothing heavy: torch comes with the first name that needs it. These are all public names; "
+        "`raterhf.Recipe` is the schema of [recipe keys](recipe.md), `raterhf.metrics` the functions of [metrics.json](metrics.md).",
+    ]
+    named = {f"raterhf.{name}": getattr(raterhf, name) for name in PUBLIC} | {"RaterPool": RaterPool}
+    parts += [f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}" for name, one in named.items()]
+    return "\n\n".join(parts)
 
 
 def metrics_page() -> str:
