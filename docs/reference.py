@@ -104,7 +104,7 @@ def python_page() -> str:
         "`raterhf.Recipe` is the schema of [recipe keys](recipe.md), `raterhf.metrics` the functions of [metrics.json](metrics.md).",
     ]
     named = {f"raterhf.{name}": getattr(raterhf, name) for name in PUBLIC} | {"RaterPool": RaterPool}
-    parts += [f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}" for name, one in named.items()]
+    parts += [f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}\n      toc_label: {name}" for name, one in named.items()]
     return "\n\n".join(parts)
 
 

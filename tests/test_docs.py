@@ -221,7 +221,7 @@ def tiny(name: str) -> list[str]:
 
 def test_own_annotators_from_a_csv_to_an_answer(place):
     succeeds("recipes", "cp", "own", "mine.yaml")
-    assert Path("mine.yaml").read_text("utf-8").startswith("# raterhf compare mine.yaml\n# raterhf train mine.yaml policy.beta=1.0\n")
+    assert Path("mine.yaml").read_text("utf-8").startswith("# raterhf compare mine.yaml\n# raterhf train mine.yaml policy.beta=0.5\n")
     assert "note" not in succeeds("recipes", "check", "mine.yaml")
     succeeds("train", "mine.yaml", *tiny("tiny"), "model.vocab_size=300")
     rows = rows_of(succeeds("sample", "runs/tiny", "--prompt", "Name a pet.", "-n", "3"))
