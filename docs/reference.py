@@ -7,6 +7,7 @@ left to mkdocstrings, which reads docstrings when the site is built. tests/test_
 
 import ast
 import inspect
+import json
 import re
 from html import escape
 from importlib import import_module
@@ -29,6 +30,7 @@ FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/reference.py from the code. Change the code, then run it again. -->\n"
 # Of the public names those that this page explains, in the order in which they are met.
 PUBLIC = ("open", "Run", "Answer", "load_recipe", "train", "compare", "check_data", "load_world", "UserError")
+KEY_TABLE = ["key", "default", "what it is"]
 METRICS = (
     "marginal",
     "coherence",
@@ -62,8 +64,19 @@ def recipe_page() -> str:
         section, dot, _ = key.partition(".")
         sections.setdefault(section if dot else "", []).append([f"`{key}`", f"`{default}`", about])
     for section, rows in sections.items():
-        parts += [f"## {section or 'The run'}", table(["key", "default", "what it is"], rows)]
+        parts += [f"## {section or 'The run'}", table(KEY_TABLE, rows)]
+        parts += options() if section == "policy" else []
     return "\n\n".join(parts)
+
+
+def options() -> list[str]:
+    """The keys below `policy.options`, of each algorithm its own."""
+    parts = []
+    for name in recipe.algorithms():
+        fields = import_module(f"raterhf.training.algorithms.{name}").Settings.model_fields
+        rows = [[f"`policy.options.{key}`", f"`{json.dumps(field.default)}`", prose(field.description)] for key, field in fields.items()]
+        parts += [f"### policy.algorithm: {name}", table(KEY_TABLE, rows)]
+    return parts
 
 
 def cli_page() -> str:
@@ -104,7 +117,10 @@ def python_page() -> str:
         "`raterhf.Recipe` is the schema of [recipe keys](recipe.md), `raterhf.metrics` the functions of [metrics.json](metrics.md).",
     ]
     named = {f"raterhf.{name}": getattr(raterhf, name) for name in PUBLIC} | {"RaterPool": RaterPool}
-    parts += [f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}\n      toc_label: {name}" for name, one in named.items()]
+    parts += [
+        f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}\n      toc_label: {name}"
+        for name, one in named.items()
+    ]
     return "\n\n".join(parts)
 
 

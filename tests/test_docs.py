@@ -215,7 +215,14 @@ def test_blocks_of_python_run(page, place):
 def tiny(name: str) -> list[str]:
     """Overrides that make a recipe to start from train in seconds."""
     small = ["raters.tokens=2", "raters.components=[1]", "reward.batch_size=8", "reward.block=4", "policy.batch_size=8", "policy.prompts=2"]
-    small += ["policy.raters=2", "policy.samples=4", "policy.choices=2", "policy.max_new_tokens=4", "monitor.samples=16", "monitor.every=2"]
+    small += [
+        "policy.raters=2",
+        "policy.samples=4",
+        "policy.options.choices=2",
+        "policy.max_new_tokens=4",
+        "monitor.samples=16",
+        "monitor.every=2",
+    ]
     return [f"name={name}", *(f"{stage}.steps=2" for stage in ("reward", "sft", "policy")), *small]
 
 
