@@ -1,10 +1,12 @@
-# make demo: the comparison of recipes/dice.yaml, from nothing. make test: the fast tests. Both set up .venv first.
+# make demo: the comparison of recipes/dice.yaml, from nothing. make test: the fast tests. make docs: the site, into site/. All of them set
+# up .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint docs setup clean
 
 demo: $(READY)
 	$(BIN)/raterhf compare recipes/dice.yaml
@@ -22,6 +24,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Pages of docs/reference are written from the code (docs/reference.py) and committed; a test says whether they are current.
+docs: $(DOCS_READY)
+	$(BIN)/mkdocs build --strict
+
 setup: $(READY)
 
 # torch goes first and alone, so that the build chosen for this machine is the one that all the rest is resolved against.
@@ -31,6 +37,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache
+	rm -rf build dist site .pytest_cache .ruff_cache
 	find raterhf tests -name __pycache__ -prune -exec rm -rf {} +

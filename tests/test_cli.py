@@ -167,13 +167,14 @@ def test_recipes_keys_explains_every_key():
 def test_recipes_cp_never_overwrites(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     succeeds("recipes", "cp", "dice")
-    assert Path("dice.yaml").read_bytes() == Path(DICE).read_bytes()
+    assert Path("dice.yaml").read_text("utf-8") == Path(DICE).read_text("utf-8").replace("recipes/dice.yaml", "dice.yaml")
     Path("dice.yaml").write_text("mine")
     fails("recipes", "cp", "dice", says="dice.yaml exists")
     fails("recipes", "cp", "dice", ".", says="dice.yaml exists")
     assert Path("dice.yaml").read_text() == "mine"
     succeeds("recipes", "cp", "dice", "other.yaml")
     assert "writes into runs/other" in succeeds("recipes", "check", "other.yaml")
+    assert Path("other.yaml").read_text().startswith("# raterhf compare other.yaml\n")
     for name, folder in (("7.yaml", "runs/7"), ("my own.yaml", "runs/my-own"), ("no.yaml", "runs/no")):
         succeeds("recipes", "cp", "dice", name)
         assert f"writes into {folder}\n" in succeeds("recipes", "check", name)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,10 @@ def recipes_cp(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name that `recipes ls` lists.")],
     dest: Annotated[Path | None, typer.Argument(metavar="[DEST]", help="A new file, or a folder; NAME.yaml here where not given.")] = None,
 ) -> None:
-    """Copy a shipped recipe to start from, named after the new file. Never overwrites."""
+    """Copy a shipped recipe to start from, named after the new file. Never overwrites.
+
+    `own` and `chat` are for your own annotators; the others are the project's own experiments.
+    """
     import yaml
 
     from raterhf.recipe import shipped
@@ -45,7 +49,8 @@ def recipes_cp(
         with open(target, "x", encoding="utf-8") as file:
             called = re.sub(r"[^A-Za-z0-9._-]+", "-", target.stem)  # what a recipe may be called
             called = called if yaml.safe_load(called) == called else f'"{called}"'  # YAML reads 1 as a number and no as false
-            file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", known[name].read_text("utf-8"), count=1))
+            text = known[name].read_text("utf-8").replace(f"recipes/{name}.yaml", shlex.quote(target.as_posix()))  # its commands
+            file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", text, count=1))
     except FileExistsError as error:
         raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from error
     typer.echo(target)

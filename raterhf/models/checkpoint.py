@@ -7,6 +7,13 @@ A policy's folder is an ordinary `save_pretrained` folder of its language model 
 `raterhf.safetensors` (reader, head, calibration), `raters.json` and `raters.safetensors`. A reward model's is alike, but that its trunk's
 weights are the variant `trunk` (`model.trunk.safetensors`): transformers would load them under a score head of random numbers, or as a
 language model, which they are not. Without the variant's name none of its classes loads the folder; `load_reward` does.
+
+`raters.json`: schema, encoding, IDs in order, personas with their members, groups of raters, and the names of the populations: "" is
+everybody's, the others "group:G" and "persona:P". `raters.safetensors`: `vectors` [raters, k] in the order of the IDs; for the i-th
+population `i.weights` [C], `i.means` [C, k] and `i.factors` [C, k, k], a mixture of C Gaussians.
+
+Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on, by which it
+knows whether it is done), `metrics.csv` (losses by step) and, with a section `monitor`, `training_curve.csv`.
 """
 
 import json

@@ -1,0 +1,1 @@
+"""How fast this machine scores, trains and samples: `raterhf bench`."""

@@ -1,0 +1,1 @@
+"""What runs models fast: attention over shared texts, layout, plan, passes, scorer, sampler, sessions."""

@@ -1,0 +1,1 @@
+"""`raterhf probe`: each anecdote of mode collapse as a measurement; a file a probe."""

@@ -1,0 +1,1 @@
+"""Pages and all drawing: from figures to HTML and SVG. No figure is computed here."""

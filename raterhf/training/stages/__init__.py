@@ -1,0 +1,1 @@
+"""One file a stage: base, reward, sft, policy."""

@@ -1,0 +1,1 @@
+"""Simulated populations whose true distributions are known."""
