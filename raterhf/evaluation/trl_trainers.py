@@ -1,4 +1,4 @@
-"""The opponent: today's three-stage RLHF by TRL, which never sees who judged.
+"""The vanilla baseline: today's three-stage RLHF by TRL, which never sees who judged.
 
 SFT on the demonstrations, a Bradley-Terry reward model on the pairs, then RLOO with the KL penalty inside the
 sequence reward, all from one base checkpoint. Each stage is a function that reads ordinary `save_pretrained`
@@ -13,7 +13,6 @@ Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `
 Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
 """
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -32,8 +31,10 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    ProgressCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
@@ -42,6 +43,7 @@ from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
 from raterhf.io import write_folder
+from raterhf.progress import Progress
 
 Prompt = str | list[dict]
 
@@ -52,6 +54,8 @@ FIXED = {
     *("report_to", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory"),
     *("completion_only_loss", "remove_unused_columns"),
 }
+# Of what TRL logs, what the progress shows.
+SHOWN = ("loss", "reward", "kl")
 
 
 def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int) -> Path:
@@ -222,33 +226,41 @@ def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int) -> 
         "activation_checkpointing": False,
         "report_to": "none",
         "save_strategy": "no",
-        "disable_tqdm": not sys.stderr.isatty(),
+        "disable_tqdm": True,
         "dataloader_pin_memory": cuda,
     }
     return kind(**args | fixed)
 
 
-class _Bar(ProgressCallback):
-    """A progress bar that does not print the metrics; `log.csv` has them."""
+class _Steps(TrainerCallback):
+    """Tells `progress` of every update, and of what TRL logged last."""
 
-    def on_log(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    def __init__(self, progress: Progress):
+        self.progress, self.logged = progress, ""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.progress.total = state.max_steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.progress.advance(1, self.logged)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **kwargs: Any) -> None:
+        self.logged = ", ".join(f"{key} {float(logs[key]):.3f}" for key in SHOWN if key in (logs or {}))
 
 
-def train_quietly(trainer: Trainer) -> None:
-    """Train with a bar or nothing on the screen."""
+def train_quietly(trainer: Trainer, title: str) -> None:
+    """Train with our progress on the screen instead of TRL's bars and dicts of metrics; `log.csv` has the metrics."""
     trainer.remove_callback(PrinterCallback)
-    if trainer.pop_callback(ProgressCallback) is not None:
-        trainer.add_callback(_Bar)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), Progress(title) as progress:
         # TRL 1.16 reads names that transformers 5.23 is about to retire.
         warnings.simplefilter("ignore", FutureWarning)
+        trainer.add_callback(_Steps(progress))
         trainer.train()
 
 
 def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
-    """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
-    train_quietly(trainer)
+    """Train, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
+    train_quietly(trainer, f"{out.name} of vanilla")
     # Without a row, when logging_steps is more than there are, a header all the same.
     log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row] or {"step": []})
     if "kl" in log:
