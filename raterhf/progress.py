@@ -69,7 +69,9 @@ class Progress:
 
     def last_line(self) -> str:
         elapsed, new = time.monotonic() - self.began, self.done - self.first
-        counted = f"{new} {self.unit}s in {_long(elapsed)}, {_short(elapsed / new)} a {self.unit}" if new > 1 else f"done in {_long(elapsed)}"
+        counted = (
+            f"{new} {self.unit}s in {_long(elapsed)}, {_short(elapsed / new)} a {self.unit}" if new > 1 else f"done in {_long(elapsed)}"
+        )
         return f"  {self.title}: {counted}{self.noted()}"
 
     def noted(self) -> str:

@@ -8,6 +8,8 @@ All stages see the token ids that our `Renderer` makes. TRL's own rendering of t
 prompt and completion joined, where a merge may cross the boundary, and cuts or drops what is too long without
 a word.
 
+Texts that a batch holds several times are read once (`read_once.py`): the same loss and gradient as TRL's for less work.
+
 Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `vanilla.rl` are arguments of
 `SFTConfig`, `RewardConfig` and `RLOOConfig`, whose help is TRL's. `_config` fixes only what is not a choice.
 Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
@@ -37,11 +39,13 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
+from raterhf.evaluation.read_once import log_probs_once, score_once
 from raterhf.io import write_folder
 from raterhf.progress import Progress
 
@@ -95,7 +99,7 @@ def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, see
         for side in ("chosen", "rejected")
     }
     data = Dataset.from_dict(columns)
-    trainer = RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
+    trainer = _RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
     return _run(trainer, tokenizer, out)
 
 
@@ -149,7 +153,7 @@ def train_rl(
             watch(trainer.state.global_step, prompts, completions)
         return reward(prompts, completions)
 
-    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed)
+    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed, _RLOOTrainer)
     return _run(trainer, trainer.processing_class, out)
 
 
@@ -160,8 +164,12 @@ def rloo_trainer(
     reward: Callable[[list[Prompt], list[str]], Sequence[float]] | torch.nn.Module,
     args: dict,
     seed: int,
+    kind: type[RLOOTrainer] = RLOOTrainer,
 ) -> RLOOTrainer:
-    """The trainer of `train_rl`. A reward that is a sequence classifier of the same tokens is called as TRL calls it."""
+    """The trainer of `train_rl`, TRL's own where no other `kind` is given.
+
+    A reward that is a sequence classifier of the same tokens is called as TRL calls it.
+    """
     config = _config(RLOOConfig, args, out, seed)
     tokenizer = _tokenizer(sft_dir, padding_side="left")
     positions = AutoConfig.from_pretrained(sft_dir).get_text_config().max_position_embeddings
@@ -183,7 +191,36 @@ def rloo_trainer(
     judged_by = {"reward_funcs": judge}
     if isinstance(reward, torch.nn.Module):
         judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
-    return RLOOTrainer(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+    return kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+
+
+class _RewardTrainer(RewardTrainer):
+    """TRL's, whose model reads the texts of a batch once each."""
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
+        def once(input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool) -> SequenceClassifierOutput:
+            def read(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+                return model(input_ids=ids, attention_mask=mask, use_cache=use_cache).logits
+
+            return SequenceClassifierOutput(logits=score_once(read, input_ids, attention_mask))
+
+        return super().compute_loss(once if self.args.disable_dropout else model, inputs, *args, **kwargs)
+
+
+class _RLOOTrainer(RLOOTrainer):
+    """TRL's, whose models read the prompts and completions of a batch once each."""
+
+    def _get_per_token_logps_and_entropies(
+        self, model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:  # fmt: skip
+        whole = super()._get_per_token_logps_and_entropies
+        if not self.args.disable_dropout or self.aux_loss_enabled:  # a mean over experts' tokens would count copies once
+            return whole(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+
+        def read(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return whole(model, ids, mask, kept, *args, **kwargs)[:2]
+
+        return (*log_probs_once(read, input_ids, attention_mask, logits_to_keep), None)
 
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
@@ -244,7 +281,9 @@ class _Steps(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.progress.advance(1, self.logged)
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **kwargs: Any) -> None:
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **kwargs: Any
+    ) -> None:
         self.logged = ", ".join(f"{key} {float(logs[key]):.3f}" for key in SHOWN if key in (logs or {}))
 
 
