@@ -37,12 +37,13 @@ class Progress:
         return self
 
     def advance(self, steps: int = 1, note: Callable[[], str] | str = "") -> None:
-        """`steps` more are done. `note` says what came of them, in a few words; a function is called once a second at most."""
+        """`steps` more are done. `note` says what came of them, or what comes next; a function is called once a second at most."""
         self.done += steps
         now = time.monotonic()
-        if now - self.read >= NOTED or self.done == self.total:
-            self.read = now
-            self.note = note if isinstance(note, str) else note()
+        if isinstance(note, str):
+            self.note = note
+        elif now - self.read >= NOTED or self.done == self.total:
+            self.read, self.note = now, note()
         if self.bar:
             self.bar.show(self)
 

@@ -24,6 +24,7 @@ from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
+from raterhf.reports.summary_table import WORLD, print_summary
 from raterhf.training.start import start_folder
 from raterhf.worlds.world import load_world
 
@@ -63,7 +64,10 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
     merged["probes"], drawn = _probed(recipe, seeds) if recipe.compare.probes != "none" else ({}, {})
-    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"], drawn)
+    found = metrics_file.write(out / "metrics.json", merged)
+    page = write_report(found, out, results[0]["samples"], drawn)
+    print_summary(found, WORLD)
+    return page
 
 
 def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
@@ -79,7 +83,6 @@ def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
 
 def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
     """The probes of every seed's models, merged, and the first seed's plots."""
-    print("probes", flush=True)
     wanted = chosen(recipe.compare.probes)
     runs = []
     for s in range(seeds):
