@@ -223,7 +223,7 @@ def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
     assert (model.max_new_tokens, model.renderer.max_length) == (48, 48)  # of a window of 96
     value, low, high = probe["policies"]["plain"]["top_share"]
     assert low <= value <= high
-    assert "Which numbers are said?" in (tmp_path / "probes.html").read_text()
+    assert "Which numbers are given?" in (tmp_path / "probes.html").read_text()
 
 
 def test_what_is_never_said_is_a_hole(run):
