@@ -60,7 +60,7 @@ def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
     return parse_recipe(raw, "own.yaml")
 
 
-def test_ours_alone_without_a_base_stage(tmp_path):
+def test_ours_alone_without_a_base_stage(tmp_path, capsys):
     recipe = recipe_for(tmp_path, vanilla=None)
     page = compare(recipe, ["base", "sft", "rater_new", "shuffled"], 1)
     found = json.loads((page.parent / "metrics.json").read_text())
@@ -73,6 +73,11 @@ def test_ours_alone_without_a_base_stage(tmp_path):
     assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text
     assert (recipe.folder / "start" / "config.json").is_file()
     assert not (recipe.folder / "controls" / "shuffled" / "policy").exists()  # nobody judges it
+    written = capsys.readouterr()
+    shown = written.err.splitlines()
+    for title in ("calibration of own: 2 parts in", "judging reward models: 2 models in", "probes: "):
+        assert any(line.startswith(f"  {title}") for line in shown), title
+    assert "top_share" in written.out and "fictitious raters" in written.out and "flip_rate" in written.out
 
 
 @pytest.mark.slow
@@ -157,7 +162,7 @@ def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
     found = dict(summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}, "policies": policies}))
     assert found == {
         "What was compared": [
-            "Answers to 1 prompts that most raters answered, from models trained on the same labels, beside the raters' own answers: "
+            "Answers to 1 prompt that most raters answered, from models trained on the same labels, beside the raters' own answers: "
             "vanilla RLHF and fictitious raters."
         ],
         "What came back": [

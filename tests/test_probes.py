@@ -334,7 +334,7 @@ def test_the_page_says_at_what_gold_the_gap_is_recovered():
     # Seeds that spread do not make a lower reward an equal one.
     below = at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": (-0.4, -0.9, 0.1)})
     assert below == "The gold reward of fictitious raters is lower than vanilla RLHF's (−0.400, −0.100)."
-    assert "no lower than vanilla's" in at_gold({"vanilla": (-0.2, None, None), "rater_new": (-0.1, None, None)})
+    assert "not lower than vanilla RLHF's" in at_gold({"vanilla": (-0.2, None, None), "rater_new": (-0.1, None, None)})
     assert at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": None}) is None and at_gold({}) is None
 
 

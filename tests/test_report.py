@@ -257,7 +257,10 @@ def test_the_first_screen_says_what_was_compared_came_back_cost_and_is_missing()
         metrics["policies"][name]["top_share"] = share
     found = sentences(metrics)
     assert list(found) == ["What was compared", "What came back", "At what price in quality", "What got worse or is still missing"]
-    assert found["What was compared"].startswith("12 questions were asked of models") and "3 simulated worlds" in found["What was compared"]
+    assert (
+        "answered 12 rated questions; figures are means over" in found["What was compared"]
+        and "3 simulated worlds" in found["What was compared"]
+    )
     back = found["What came back"]
     assert "nearer to people's than those of vanilla RLHF" in back and "is 0.040 [0.020, 0.060] against 0.410 [0.390, 0.430]" in back
     assert "80 % of the answers of vanilla RLHF and 30 % of the answers of fictitious raters." in back

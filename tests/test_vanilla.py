@@ -198,6 +198,12 @@ def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
         trl_trainers.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)
 
 
+def test_a_stage_shows_its_updates_where_there_is_no_terminal(base, tmp_path, capsys):
+    trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 2, "logging_steps": 1}, 0)
+    written = capsys.readouterr()
+    assert "  sft of vanilla: 2 steps in " in written.err and "(loss " in written.err and "sft of vanilla" not in written.out
+
+
 @pytest.mark.parametrize("dropout", [True, False])
 def test_texts_read_once_give_trls_rewards_loss_and_gradients(base, tmp_path, dropout):
     frame = pd.DataFrame({"prompt": PROMPTS * 8, "chosen": ["red", "green", "green", "purple"] * 4, "rejected": ["blue"] * 16})

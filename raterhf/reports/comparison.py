@@ -76,7 +76,7 @@ POLICIES = {
     "vanilla_best_t": "vanilla sampled at the temperature that is best for it",
     "none": "the rater-conditioned policy asked as nobody in particular",
     "rater_known": "the rater-conditioned policy asked as the raters it was trained on",
-    "rater_new": "the rater-conditioned policy asked as raters who never existed, a fresh one an answer",
+    "rater_new": "the rater-conditioned policy asked as raters who never existed, a new one for each answer",
     "shuffled": "control: rater IDs shuffled within each question; should keep the mix and lose the person",
     "text_ids": "control: the rater's ID as literal text in the prompt",
     "text_new": "control: literal text IDs that were never used",

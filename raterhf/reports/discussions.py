@@ -13,13 +13,13 @@ from raterhf.reports.bars import question_plot
 from raterhf.reports.heat import heat_plot
 from raterhf.reports.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.reports.style import COLOURS, STYLE
-from raterhf.reports.summary import Groups
+from raterhf.reports.summary import Groups, counted
 from raterhf.reports.summary_table import DISCUSSIONS, summary_rows
 
 SERIES = ("population", "none", "rater_new")
 PANELS = {"real": "Unseen people", "rater_new": "Fictitious participants", "none": "Nobody in particular"}
 POLICIES = {
-    "rater_new": "fictitious participants, a fresh one beside each person",
+    "rater_new": "fictitious participants, a new one beside each person",
     "rater_known": "people who were trained on, asked the same",
     "none": "the same policy asked as nobody in particular: no raters",
 }
@@ -125,8 +125,9 @@ def summary(metrics: dict) -> Groups:
     people = sum(found["people"] for found in metrics["discussions"].values())
     models = metrics["reward_models"]
     right = [f"{share(find(models, name, 'accuracy'))} {how}" for name, how in SENTENCE.items() if name in models]
+    where = counted(len(metrics["discussions"]), "discussion")
     compared = (
-        f"Votes of fictitious participants in {len(metrics['discussions'])} discussions, beside those of {people} people kept from all "
+        f"Votes of fictitious participants in {where}, beside those of {people} people kept from all "
         "training and those of the same policy without a rater."
     )
     together = (

@@ -9,7 +9,7 @@ from raterhf.reports.comparison import POLICIES, REWARD_GLOSSARY, flatten, rewar
 from raterhf.reports.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.reports.probes import sections
 from raterhf.reports.style import COLOURS, policy_name
-from raterhf.reports.summary import Groups, joined
+from raterhf.reports.summary import Groups, counted, joined
 from raterhf.reports.summary_table import OWN_DATA, summary_rows
 
 # probe and figure: a sentence for the values of those who come after it
@@ -67,9 +67,8 @@ def summary(metrics: dict) -> Groups:
 def compared(metrics: dict) -> list[str]:
     names = joined([policy_name(name) for name in metrics["policies"]])
     beside = ", beside the raters' own answers" if with_raters(metrics) else ""
-    return [
-        f"Answers to {len(metrics['prompts'])} prompts that most raters answered, from models trained on the same labels{beside}: {names}."
-    ]
+    asked = counted(len(metrics["prompts"]), "prompt")
+    return [f"Answers to {asked} that most raters answered, from models trained on the same labels{beside}: {names}."]
 
 
 def came_back(metrics: dict) -> list[str]:

@@ -62,10 +62,12 @@ def compared(metrics: dict) -> list[str]:
     if not rated:
         return []
     worlds = f"; figures are means over {len(seeds)} simulated worlds" if len(seeds) > 1 else "; figures are of one simulated world"
+    asked = counted(len(rated), "rated question")
+    asked = counted(len(rated), "rated question")
     return [
-        f"{len(rated)} questions were asked of models trained on the same labels from the same base model{worlds}. Vanilla RLHF takes the "
-        "labels as one person's. The rater-conditioned policy keeps the raters apart and answers as fictitious raters, a new one for each "
-        "answer. What people truly answer is known."
+        f"Models trained on the same labels from the same base model answered {asked}{worlds}. Vanilla RLHF takes the labels as one "
+        "person's. The rater-conditioned policy keeps the raters apart and answers as fictitious raters, a new one for each answer. What "
+        "people truly answer is known."
     ]
 
 
@@ -184,6 +186,10 @@ def shown(metrics: dict, figure: str, policy: str = OURS) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def counted(n: int, thing: str) -> str:
+    return f"{n} {thing}{'' if n == 1 else 's'}"
 
 
 def joined(names: list[str]) -> str:
