@@ -35,6 +35,18 @@ def test_keys_are_those_of_copying():
     assert ours.layers[0].keys.shape[2] == 48
 
 
+def test_texts_that_ended_are_left_out_and_the_others_go_on():
+    ours, theirs = continued(filled(), ROW), filled()
+    theirs.batch_select_indices(ROW)
+    for rows in (torch.tensor([0, 2]), torch.tensor([1])):
+        ours.batch_select_indices(rows)
+        theirs.batch_select_indices(rows)
+        for layer in range(2):
+            new = draw(len(rows), 4, 1, 8), draw(len(rows), 4, 1, 9)
+            for found, expected in zip(ours.update(*new, layer), theirs.update(*new, layer)):
+                torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_layers_that_forget_stay_what_they_are():
     config = {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full_attention", "sliding_attention"]}
     cache = continued(filled(**config), ROW)

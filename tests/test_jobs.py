@@ -12,6 +12,8 @@ import torch
 from raterhf.errors import UserError
 from raterhf.evaluation.compare import jobs
 
+MODEL = Path("no-model")
+
 
 def square(x: int) -> tuple[int, int]:
     return x * x, os.getpid()
@@ -24,23 +26,67 @@ def refuse(why: str) -> None:
 @pytest.fixture
 def two_cores(monkeypatch):
     monkeypatch.setattr(jobs, "count_cores", lambda: 2)
+    monkeypatch.setattr(jobs, "available_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def test_results_come_in_order_from_other_processes(two_cores):
-    results = jobs.side_by_side([(square, (x,)) for x in (3, 1, 2)])
+    results = jobs.side_by_side([(square, (x,)) for x in (3, 1, 2)], MODEL)
     assert [value for value, _ in results] == [9, 1, 4]
     assert os.getpid() not in {process for _, process in results}
 
 
 def test_one_job_runs_here(two_cores):
-    assert jobs.side_by_side([(square, (5,))]) == [(25, os.getpid())]
-    assert jobs.side_by_side([]) == []
+    assert jobs.side_by_side([(square, (5,))], MODEL) == [(25, os.getpid())]
+    assert jobs.side_by_side([], MODEL) == []
 
 
 def test_a_jobs_error_is_its_message(two_cores):
     with pytest.raises(UserError, match="the disk is full"):
-        jobs.side_by_side([(square, (1,)), (refuse, ("the disk is full",))])
+        jobs.side_by_side([(square, (1,)), (refuse, ("the disk is full",))], MODEL)
+
+
+def test_progress_over_jobs_is_shown_where_they_show_none(two_cores, capsys):
+    jobs.side_by_side([(square, (x,)) for x in (1, 2, 3)], MODEL, "judging")
+    jobs.side_by_side([(square, (5,))], MODEL, "judging")
+    many, one = capsys.readouterr().err.splitlines()
+    assert many.startswith("  judging: 3 jobs in ") and one.startswith("  judging: done in ")
+
+
+def test_cores_are_those_given_and_no_more_than_omp_num_threads(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    for wanted, cores in ((None, 6), ("", 6), ("4", 4), ("1", 1), ("99", 6), ("3,2", 3), ("0", 6), ("many", 6)):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if wanted is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+        assert jobs.count_cores() == cores, wanted
+
+
+def threads() -> tuple[int, int]:
+    return torch.get_num_threads(), os.getpid()
+
+
+def test_one_thread_that_is_given_stays_one_thread_in_this_process(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert {process for _, process in jobs.side_by_side([(threads, ())] * 2, MODEL)} == {os.getpid()}
+
+
+def test_no_more_processes_than_memory_holds_and_it_says_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 2**20)
+    each = jobs.LIBRARIES + jobs.COPIES * 2**20
+    for available, workers in ((None, 4), (4 * each, 4), (4 * each - 1, 3), (each, 1), (0, 1)):
+        monkeypatch.setattr(jobs, "available_memory", lambda available=available: available)
+        assert jobs.fitting(4, tmp_path) == workers
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "  3 processes instead of 4, since each needs about 1.0 GiB and 4.0 GiB of memory is free" and len(said) == 3
+
+
+def test_available_memory_is_what_linux_says(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal:  8 kB\nMemAvailable:       3 kB\n")
+    assert jobs.available_memory(tmp_path / "meminfo") == 3072
+    assert jobs.available_memory(tmp_path / "nothing") is None
 
 
 def stay(place: str) -> None:
@@ -49,10 +95,11 @@ def stay(place: str) -> None:
 
 
 SCRIPT = """
+from pathlib import Path
 from test_jobs import jobs, stay
 if __name__ == "__main__":
     jobs.count_cores = lambda: 2
-    jobs.side_by_side([(stay, ({place!r},)), (stay, ({place!r},))])
+    jobs.side_by_side([(stay, ({place!r},)), (stay, ({place!r},))], Path("no-model"))
 """
 
 

@@ -17,7 +17,7 @@ from raterhf.evaluation.compare.world import compare
 from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import Recipe, parse_recipe
-from raterhf.reports.own_data import summary
+from raterhf.reports.own_data import NO_GOLD, summary
 from raterhf.training.stages.reward import make_training
 from raterhf.training.start import save_start
 
@@ -60,7 +60,7 @@ def recipe_for(folder, messages: bool = False, **changes) -> Recipe:
     return parse_recipe(raw, "own.yaml")
 
 
-def test_ours_alone_without_a_base_stage(tmp_path):
+def test_ours_alone_without_a_base_stage(tmp_path, capsys):
     recipe = recipe_for(tmp_path, vanilla=None)
     page = compare(recipe, ["base", "sft", "rater_new", "shuffled"], 1)
     found = json.loads((page.parent / "metrics.json").read_text())
@@ -73,6 +73,11 @@ def test_ours_alone_without_a_base_stage(tmp_path):
     assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text
     assert (recipe.folder / "start" / "config.json").is_file()
     assert not (recipe.folder / "controls" / "shuffled" / "policy").exists()  # nobody judges it
+    written = capsys.readouterr()
+    shown = written.err.splitlines()
+    for title in ("calibration of own: 2 parts in", "judging reward models: 2 models in", "probes: "):
+        assert any(line.startswith(f"  {title}") for line in shown), title
+    assert "top_share" in written.out and "fictitious raters" in written.out and "flip_rate" in written.out
 
 
 @pytest.mark.slow
@@ -89,7 +94,7 @@ def test_beside_vanilla_on_conversations_of_a_pretrained_model(tmp_path):
     assert set(found["policies"]) == {"base", "sft_no_ids", "vanilla", "rater_new"}
     assert set(found["reward_models"]) == {"rater", "null", "vanilla", "shuffled"}
     assert not any(probe["holes"] for probe in found["probes"].values())
-    assert "user: Name a pet." in page.read_text() and len(summary(found)) == 4
+    assert "user: Name a pet." in page.read_text() and sum(len(sentences) for _, sentences in summary(found)) == 6
 
 
 def test_prompts_that_most_raters_answered_are_ask_again(tmp_path):
@@ -153,12 +158,25 @@ def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypa
 def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
     probes = {"templates": {"policies": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}, "vanilla": {"top_share": [0.5, None, None]}}}}
     models = {"rater": {"accuracy": 0.75, "pairs": 8.0}, "vanilla": {"accuracy": 0.5, "pairs": 8.0}}
-    assert summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}}) == [
-        "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's.",
-        "Of the answers to a prompt the opening said most takes 0.250 [0.200, 0.300] with fictitious raters.",
-    ]
-    nothing = summary({"reward_models": {"rater": {"accuracy": None, "pairs": 0.0}}, "probes": {}, "prompts": {"1 a": {"raters": 0}}})
-    assert "data.held_out" in nothing[0] and "No prompt was answered by 10 raters or more" in nothing[1] and len(nothing) == 2
+    policies = {"vanilla": {}, "rater_new": {}}
+    found = dict(summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}, "policies": policies}))
+    assert found == {
+        "What was compared": [
+            "Answers to 1 prompt that most raters answered, from models trained on the same labels, beside the raters' own answers: "
+            "vanilla RLHF and fictitious raters."
+        ],
+        "What came back": [
+            "The most frequent opening takes this share of the answers to a prompt: 0.250 [0.200, 0.300] with fictitious raters."
+        ],
+        "Who predicts raters' choices": [
+            "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's."
+        ],
+        "At what price in quality": [NO_GOLD],
+    }
+    models = {"rater": {"accuracy": None, "pairs": 0.0}}
+    nothing = dict(summary({"reward_models": models, "probes": {}, "prompts": {"1 a": {"raters": 0}}, "policies": policies}))
+    assert "data.held_out" in nothing["Who predicts raters' choices"][0]
+    assert len(nothing["What came back"]) == 1 and "no prompt was answered by 10 raters or more" in nothing["What came back"][0]
 
 
 def test_few_comparisons_leave_the_scale_of_vanillas_reward_near_one():

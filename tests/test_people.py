@@ -159,7 +159,7 @@ def test_compare_people_from_files_to_metrics(tmp_path, monkeypatch):
     assert found["discussions"]["parks"]["people"] == 32
     assert 0 < found["policies"]["rater_new"]["c2st_auc"] < 1
     text = page.read_text()
-    assert "parks" in text and "A classifier tells fictitious participants from unseen people with an AUC of 0." in text
+    assert "parks" in text and "A classifier separates fictitious participants from people with an AUC of 0." in text
     assert text.count("<svg") == len(found["discussions"]["parks"]["statements"]) + 3
     assert (page.parent / "plots" / "votes-0-0.svg").is_file()
     # Controls that nobody asked for are neither trained nor spoken of.

@@ -223,7 +223,7 @@ def test_a_plain_model_is_asked_what_comes_with_the_project(lm, tmp_path):
     assert (model.max_new_tokens, model.renderer.max_length) == (48, 48)  # of a window of 96
     value, low, high = probe["policies"]["plain"]["top_share"]
     assert low <= value <= high
-    assert "Which numbers are said?" in (tmp_path / "probes.html").read_text()
+    assert "Which numbers are given?" in (tmp_path / "probes.html").read_text()
 
 
 def test_what_is_never_said_is_a_hole(run):
@@ -333,8 +333,8 @@ def test_damaged_weights_are_a_hole_and_others_go_on(lm, tmp_path):
 def test_the_page_says_at_what_gold_the_gap_is_recovered():
     # Seeds that spread do not make a lower reward an equal one.
     below = at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": (-0.4, -0.9, 0.1)})
-    assert below == "What fictitious raters recover of vanilla's gap to people is at a gold reward lower than vanilla's (−0.400, −0.100)."
-    assert "no lower than vanilla's" in at_gold({"vanilla": (-0.2, None, None), "rater_new": (-0.1, None, None)})
+    assert below == "The gold reward of fictitious raters is lower than vanilla RLHF's (−0.400, −0.100)."
+    assert "not lower than vanilla RLHF's" in at_gold({"vanilla": (-0.2, None, None), "rater_new": (-0.1, None, None)})
     assert at_gold({"vanilla": (-0.1, -0.2, 0.0), "rater_new": None}) is None and at_gold({}) is None
 
 

@@ -1,4 +1,4 @@
-"""The report, from made-up figures shaped like real ones: verdicts, wording, escaping, missing figures."""
+"""The report, from made-up figures shaped like real ones: its first screen, wording, escaping, missing figures."""
 
 import html
 import re
@@ -7,8 +7,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from raterhf.reports import bars, comparison, comparison_plots, targets
+from raterhf.reports import bars, comparison, comparison_plots, summary
 from raterhf.reports.page import number, write_page
+from raterhf.reports.summary_table import WORLD, print_summary, summary_rows
 
 HUES = ["red", "orange", "yellow", "green", "blue", "purple"]
 TASTES = {
@@ -181,10 +182,6 @@ def written(tmp_path_factory):
     return path, path.read_text(encoding="utf-8")
 
 
-def statuses(metrics):
-    return [t.status for t in targets.targets(metrics)]
-
-
 def test_files_are_whole_and_no_part_is_left(written):
     path, page = written
     assert path.name == "report.html" and page.rstrip().endswith("</html>")
@@ -225,81 +222,109 @@ def test_the_same_figures_give_the_same_plots():
     assert comparison_plots.draw(metrics) == comparison_plots.draw(metrics)
 
 
-def test_all_targets_met_by_the_made_up_figures():
+def sentences(metrics) -> dict[str, str]:
+    return {heading: " ".join(found) for heading, found in summary.first_screen(metrics)}
+
+
+def test_what_nobody_rated_and_lost_its_answers_comes_first(tmp_path):
     metrics = fake_metrics()
-    checks = targets.targets(metrics)
-    assert [t.status for t in checks] == ["met"] * 13
-    remarks = {t.figure: t.remark for t in checks if t.remark}
-    assert remarks == {"joint_tv": "interval crosses the limit", "skill": "no interval"}
-    assert targets.headline(checks) == "It worked: all 13 required targets are met"
-    assert targets.summary(metrics, checks)[1] == "Of 13 required targets 13 are met."
-
-
-@pytest.mark.parametrize(
-    "policy, figure, value, row",
-    [
-        ("rater_new", "valid", 0.989, 0),
-        ("rater_new", "reward_gold", -0.53, 1),
-        ("rater_new", "etv", 0.061, 2),
-        ("rater_new", "gamma", 1.41, 4),
-        ("rater_new", "gamma", 0.69, 4),
-        ("rater_new", "mi_ratio", 1.31, 5),
-        ("rater_new", "joint_tv", 0.081, 6),
-        ("rater_new", "c2st_auc", 0.651, 7),
-        ("rater_new", "copying", 0.59, 8),
-        ("rater_new", "copying", 0.41, 8),
-        ("rater_new", "kappa_taste", 0.31, 9),
-        ("rater_new", "kappa_dice", 0.22, 10),
-        ("rater_known", "skill", 0.39, 11),
-        ("shuffled", "mi_ratio", 0.1, 12),
-    ],
-)
-def test_each_target_can_be_missed_and_unmeasured(policy, figure, value, row):
-    metrics = fake_metrics()
-    metrics["policies"][policy][figure] = value
-    assert statuses(metrics) == ["not met" if i == row else "met" for i in range(13)]
-    metrics["policies"][policy][figure] = None
-    assert statuses(metrics)[row] == "not measured"
-
-
-@pytest.mark.parametrize(
-    "gap, interval, status",
-    [
-        (0.1, [0.01, 0.2], "met"),
-        (0.09, [0.05, 0.13], "not met"),
-        (0.2, [-0.01, 0.4], "not met"),
-        (0.2, [None, None], "not measured"),
-        (0.05, None, "not met"),
-    ],
-)
-def test_gap_to_vanilla_needs_size_and_an_interval_above_zero(gap, interval, status):
-    metrics = fake_metrics()
-    metrics["equal_gold"] |= {"difference_etv": gap, "interval": interval}
-    assert statuses(metrics)[3] == status
-    metrics["equal_gold"]["reward_gold"] = None  # no gold that both sweeps reach: not a comparison at equal gold
-    assert statuses(metrics)[3] == "not measured"
-    assert "equal gold" not in targets.summary(metrics, targets.targets(metrics))[0]
-
-
-def test_limits_taken_from_other_rows_are_unmeasured_without_them():
-    metrics = fake_metrics()
-    del metrics["policies"]["sft_no_ids"], metrics["real"]
-    assert [i for i, s in enumerate(statuses(metrics)) if s == "not measured"] == [1, 9, 10]
-
-
-def test_summary_says_so_when_it_did_not_work(tmp_path):
-    metrics = fake_metrics()
-    metrics["policies"]["rater_new"] |= {"etv": 0.45, "mi_ratio": 0.02, "copying": 0.9}
-    metrics["equal_gold"] |= {"difference_etv": -0.04, "interval": [-0.1, 0.02]}
-    checks = targets.targets(metrics)
-    first, second = targets.summary(metrics, checks)
-    assert "farther from the population's" in first and "0.450 against 0.410" in first
-    assert "vanilla's exceeds theirs by −0.040 [−0.100, 0.020], an interval that includes zero" in first
-    assert second.startswith("Of 13 required targets 9 are met, 4 not met (")
-    assert "hangs together" in second and "copies nobody" in second
-    metrics["questions"] = metrics["coherence"] = None
+    assert "What was lost" not in sentences(metrics)
+    for policy, valid in (("base", 0.98), ("vanilla", 0.08), ("rater_new", 0.0)):
+        metrics["questions"]["verb"]["policies"].setdefault(policy, {})["valid"] = valid
+    heading, (lost,) = summary.first_screen(metrics)[0]
+    assert heading == "What was lost"
+    assert lost == (
+        "Questions that nobody rated lost their answers: verb (1 of 2 such questions). With fictitious raters 0 % of the answers are valid "
+        "(base model 98 %, vanilla RLHF 8 %)."
+    )
     page = comparison.write_report(metrics, tmp_path).read_text()
-    assert "It fell short: 4 of 13 required targets missed" in page and "It worked" not in page
+    assert page.index("lost their answers") < page.index("What was compared") < page.index("<nav>")
+
+
+@pytest.mark.parametrize(
+    "base, ours, is_lost", [(0.5, 0.46, False), (0.5, 0.44, True), (None, 0.91, False), (None, 0.89, True), (0.0, 0.0, False)]
+)
+def test_lost_is_less_than_nine_tenths_of_what_the_base_model_had(base, ours, is_lost):
+    metrics = fake_metrics()
+    policies = metrics["questions"]["verb"]["policies"]
+    policies["rater_new"]["valid"], policies["base"] = ours, {"valid": base}
+    assert bool(summary.lost(metrics)) == is_lost
+
+
+def test_the_first_screen_says_what_was_compared_came_back_cost_and_is_missing():
+    metrics = fake_metrics()
+    for name, share in (("vanilla", 0.8), ("rater_new", 0.3)):
+        metrics["policies"][name]["top_share"] = share
+    found = sentences(metrics)
+    assert list(found) == ["What was compared", "What came back", "At what price in quality", "What got worse or is still missing"]
+    assert (
+        "answered 12 rated questions; figures are means over" in found["What was compared"]
+        and "3 simulated worlds" in found["What was compared"]
+    )
+    back = found["What came back"]
+    assert "nearer to people's than those of vanilla RLHF" in back and "is 0.040 [0.020, 0.060] against 0.410 [0.390, 0.430]" in back
+    assert "80 % of the answers of vanilla RLHF and 30 % of the answers of fictitious raters." in back
+    assert "go together 0.940 [0.920, 0.960] times as much as one person's; vanilla RLHF's 0.000 times." in back
+    cost = found["At what price in quality"]
+    assert "is −0.270 [−0.290, −0.250] with fictitious raters, 0.030 lower than vanilla RLHF's −0.240 [−0.260, −0.220]" in cost
+    assert "(SFT without IDs −0.520, base model −2.900)" in cost
+    assert "same gold reward (−0.270), the answers of fictitious raters are 0.330 nearer to people's" in cost
+    missing = found["What got worse or is still missing"]
+    assert "`gamma` is 1.200 [1.180, 1.220], 1 among people (vanilla RLHF 3.050)" in missing and "AUC is 0.571" in missing
+    assert "Imitation without raters" in missing and "Fewer answers are valid" not in missing
+    assert not any("required" in text or "target" in text for text in found.values())
+
+
+def test_the_first_screen_says_so_when_it_did_not_work():
+    metrics = fake_metrics()
+    metrics["policies"]["rater_new"] |= {"etv": 0.45, "valid": 0.9, "copying": 0.9, "reward_gold": -0.1}
+    metrics["intervals"]["policies"]["rater_new"]["copying"] = [0.8, 0.95]
+    metrics["equal_gold"] |= {"difference_etv": -0.04, "interval": [-0.1, 0.02]}
+    found = sentences(metrics)
+    assert "farther from people's than those of vanilla RLHF" in found["What came back"]
+    assert "0.140 higher than vanilla RLHF's" in found["At what price in quality"]
+    assert (
+        "0.040 farther from people's; vanilla's distance minus theirs is −0.040 [−0.100, 0.020], an interval that includes zero."
+        in (found["At what price in quality"])
+    )
+    missing = found["What got worse or is still missing"]
+    assert "Fewer answers are valid: 90 %, of vanilla RLHF 99.4 %." in missing and "`copying` is 0.900 [0.800, 0.950]" in missing
+
+
+def test_what_is_not_away_by_more_than_chance_is_not_missing():
+    metrics = fake_metrics()
+    metrics["policies"]["rater_new"] |= {"gamma": 1.04, "c2st_auc": 0.52, "copying": 0.51, "etv": 0.01}
+    for interval in (None, {"policies": {"rater_new": {"gamma": [0.9, 1.2], "c2st_auc": [0.45, 0.6], "copying": [0.48, 0.54]}}}):
+        metrics["intervals"] = interval
+        assert summary.missing(metrics) == [
+            "Nothing that was measured is worse than vanilla RLHF's, or away from people's, by more than chance."
+        ]
+
+
+def test_the_learned_reward_is_the_price_where_no_gold_is_known():
+    metrics = fake_metrics()
+    for row in metrics["policies"].values():
+        row["reward_gold"] = None
+    metrics["equal_gold"]["reward_gold"] = None
+    cost = summary.price(metrics)
+    assert len(cost) == 1 and cost[0].startswith("The learned reward, which says how well answers are put, is 0.030")
+    assert [figure for figure, _ in summary_rows(metrics, WORLD)["columns"]] == ["etv", "mi_ratio", "c2st_auc", "reward_proxy", "valid"]
+
+
+def test_the_summary_in_the_terminal_has_policies_down_and_figures_across(capsys):
+    metrics = fake_metrics()
+    metrics["policies"]["rater_new"]["mi_ratio"] = None
+    print_summary(metrics, WORLD)
+    lines = capsys.readouterr().out.splitlines()
+    assert [text in lines[2] for text in ("etv", "mi_ratio", "c2st_auc", "reward_gold", "valid")] == [
+        True
+    ] * 5 and "reward_proxy" not in lines[2]
+    (ours,) = (line for line in lines if "fictitious raters" in line)
+    assert [cell.strip() for cell in ours.split("│")[2:-1]] == ["0.040", "–", "0.571", "−0.270", "0.994"]
+    (rater,) = (line for line in lines if "│ rater " in line)
+    assert [cell.strip() for cell in rater.split("│")[2:-1]] == ["0.780", "0.600", "0.440"]
+    print_summary({"policies": None}, WORLD)
+    assert capsys.readouterr().out == ""
 
 
 def test_model_text_is_escaped_everywhere(tmp_path):
@@ -330,17 +355,16 @@ def test_missing_and_null_figures_read_not_measured(tmp_path, keep):
     metrics = {key: value if key in keep else None for key, value in full.items()} if keep else {}
     page = comparison.write_report(metrics, tmp_path).read_text()
     assert "not measured" in page and not re.search(r"\bnan\b|None", page)
-    assert ("Nothing required was measured" in page) == (keep != ("sweeps", "equal_gold"))
+    assert "How far the answers of" in page
     assert "No samples were recorded" in page
 
 
-def test_one_seed_without_intervals(tmp_path):
+def test_one_seed_without_intervals():
     metrics = fake_metrics()
-    metrics["intervals"] = None
-    metrics["equal_gold"]["interval"] = None
-    checks = targets.targets(metrics)
-    assert {t.remark for t in checks} == {"no interval", "no interval: run several seeds"}
-    assert targets.headline(checks) == "No required target is missed, but 1 of 13 are not measured"
+    metrics["intervals"], metrics["equal_gold"]["interval"], metrics["seeds"] = None, None, [0]
+    found = sentences(metrics)
+    assert "is 0.040 against 0.410 (0 is best)" in found["What came back"] and "one simulated world" in found["What was compared"]
+    assert found["At what price in quality"].endswith("vanilla's distance minus theirs is 0.330.")
 
 
 def test_invalid_share_is_the_last_bar():
@@ -378,8 +402,10 @@ def test_probes_stand_in_the_report_with_their_holes(tmp_path):
         fake_metrics() | {"probes": {"numbers": probe}}, tmp_path, probed={"numbers-num10": "<svg></svg>"}
     ).read_text()
     section = page[page.index('id="probes"') : page.index('id="figures"')]
-    assert "Fictitious raters recover 88% [80%, –] of vanilla's gap to people." in html.unescape(section)
-    assert "Vanilla RLHF and base model differ by <code>etv</code>." in section
+    assert "Fictitious raters make up 88% [80%, –] of vanilla RLHF's distance from people (etv)." in re.sub(
+        "</?code>", "", html.unescape(section)
+    )
+    assert "Vanilla RLHF and base model differ in <code>etv</code>." in section
     assert "Not measured. base: &lt;nothing&gt; valid" in section
     assert "0.400" in section and "[0.300, 0.500]" in section and "<h3>num10</h3>" in section
     assert "stems, <code>etv</code> &amp; &lt;more&gt;" in section

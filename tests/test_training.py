@@ -226,7 +226,9 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(done, tmp_path, monkey
     assert not (folder / "stage.json").exists() and not (folder / "model.safetensors").exists()
     torch.manual_seed(12345)  # another process starts from another state
     pipeline.train_stage(recipe, stage, folder)
-    assert f"{stage}: resuming at step {at // 2 * 2} of" in capsys.readouterr().out
+    written = capsys.readouterr()
+    assert f"{stage}: resuming at step {at // 2 * 2} of" in written.out
+    assert f"  {stage} of {recipe.name}: " in written.err  # where there is no terminal
     assert_same_weights(folder, done.folder / stage)
     if stage == "base":  # the one with steps enough for a line of the log
         whole, parts = (pd.read_csv(place / stage / "metrics.csv") for place in (done.folder, recipe.folder))

@@ -69,8 +69,8 @@ def batches(monkeypatch) -> dict[str, list[dict]]:
     seen: dict[str, list[dict]] = {}
     for trainer in (SFTTrainer, RewardTrainer, RLOOTrainer):
 
-        def record(self, model, inputs, *args, original=trainer.compute_loss, **kwargs):
-            seen.setdefault(type(self).__name__, []).append({k: v for k, v in inputs.items()})
+        def record(self, model, inputs, *args, original=trainer.compute_loss, name=trainer.__name__, **kwargs):
+            seen.setdefault(name, []).append({k: v for k, v in inputs.items()})
             return original(self, model, inputs, *args, **kwargs)
 
         monkeypatch.setattr(trainer, "compute_loss", record)
@@ -196,3 +196,47 @@ def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
     tokenizer.save_pretrained(tmp_path / "same")
     with pytest.raises(UserError, match="pad"):
         trl_trainers.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)
+
+
+def test_a_stage_shows_its_updates_where_there_is_no_terminal(base, tmp_path, capsys):
+    trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 2, "logging_steps": 1}, 0)
+    written = capsys.readouterr()
+    assert "  sft of vanilla: 2 steps in " in written.err and "(loss " in written.err and "sft of vanilla" not in written.out
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+def test_texts_read_once_give_trls_rewards_loss_and_gradients(base, tmp_path, dropout):
+    frame = pd.DataFrame({"prompt": PROMPTS * 8, "chosen": ["red", "green", "green", "purple"] * 4, "rejected": ["blue"] * 16})
+    found = []
+    for kind in (trl_trainers._RewardTrainer, RewardTrainer):
+        data = trl_trainers.Dataset.from_dict({
+            f"{side}_ids": [[*range(2, 3 + len(text)), 1] for text in frame[side]] for side in ("chosen", "rejected")
+        })  # fmt: skip
+        config = trl_trainers._config(trl_trainers.RewardConfig, REWARD | {"disable_dropout": dropout}, tmp_path / "out", 0)
+        torch.manual_seed(0)
+        trainer = kind(str(base), args=config, train_dataset=data, processing_class=trl_trainers._tokenizer(base))
+        batch = next(iter(trainer.get_train_dataloader()))
+        loss, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
+        loss.backward()
+        found.append((loss.detach(), outputs.logits.detach(), [p.grad for p in trainer.model.parameters() if p.grad is not None]))
+    (loss, logits, gradients), (theirs, their_logits, their_gradients) = found
+    torch.testing.assert_close((loss, logits), (theirs, their_logits), rtol=1e-5, atol=1e-6)
+    assert len(gradients) == len(their_gradients) > 10
+    torch.testing.assert_close(gradients, their_gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_completions_read_once_give_trls_log_probabilities_and_gradients(base, tmp_path):
+    ids = torch.tensor([[0, 5, 6, 7, 1, 0, 0], [4, 5, 6, 8, 9, 1, 0], [0, 5, 6, 7, 1, 0, 0], [0, 5, 6, 7, 9, 1, 0]])
+    mask = torch.tensor([[0, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1, 0]])
+    weight = torch.tensor([[1.0, -2, 3, -4], [2, 1, 1, 2], [3, 3, 1, 1], [1, 5, 2, 2]])
+    found = []
+    for kind in (trl_trainers._RLOOTrainer, RLOOTrainer):
+        trainer = trl_trainers.rloo_trainer(
+            base, tmp_path / "out", PROMPTS, lambda p, c: [0.0] * len(c), RL | {"disable_dropout": True}, 0, kind
+        )
+        log_probs, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 4, None, compute_entropy=True)
+        (log_probs * weight * mask[:, 3:]).sum().backward()
+        found.append((log_probs.detach(), entropies.detach() * mask[:, 3:], [p.grad for p in trainer.model.parameters()]))
+    (log_probs, entropies, gradients), theirs = found
+    torch.testing.assert_close((log_probs * mask[:, 3:], entropies), (theirs[0] * mask[:, 3:], theirs[1]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradients, theirs[2], rtol=1e-3, atol=1e-5)

@@ -72,7 +72,7 @@ def trl_updates(
     }  # fmt: skip
     reward = make_classifier(AutoModelForCausalLM.from_pretrained(folder).config, device, dtype)
     trainer = rloo_trainer(folder, folder.parent / "trl", [words_of(head) for head in heads], reward, args, 0)
-    return lambda: train_quietly(trainer)
+    return lambda: train_quietly(trainer, "updates of TRL")
 
 
 def our_updates(

@@ -145,7 +145,7 @@ class Scorer:
         score = self.matrix(examples, RaterBatch(raters.taste(width), raters.null))
         if own is None or not len(examples):
             return score
-        # Only angles count: a feature turned back by its question stands to a rater as it does to the rater turned.
+        # Rotating each answer back once gives the same inner products as rotating every rater, and costs less.
         heard = lambda features, answers: torch.cat([own.turned(answers, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
         turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
         own_part = raters.idiosyncratic(width, own.dim)

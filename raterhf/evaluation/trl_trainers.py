@@ -1,4 +1,4 @@
-"""The opponent: today's three-stage RLHF by TRL, which never sees who judged.
+"""The vanilla baseline: today's three-stage RLHF by TRL, which never sees who judged.
 
 SFT on the demonstrations, a Bradley-Terry reward model on the pairs, then RLOO with the KL penalty inside the
 sequence reward, all from one base checkpoint. Each stage is a function that reads ordinary `save_pretrained`
@@ -8,12 +8,13 @@ All stages see the token ids that our `Renderer` makes. TRL's own rendering of t
 prompt and completion joined, where a merge may cross the boundary, and cuts or drops what is too long without
 a word.
 
+Texts that a batch holds several times are read once (`read_once.py`): the same loss and gradient as TRL's for less work.
+
 Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `vanilla.rl` are arguments of
 `SFTConfig`, `RewardConfig` and `RLOOConfig`, whose help is TRL's. `_config` fixes only what is not a choice.
 Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
 """
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -32,16 +33,21 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    ProgressCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
+from transformers.modeling_outputs import SequenceClassifierOutput
 from trl import RewardConfig, RewardTrainer, RLOOConfig, RLOOTrainer, SFTConfig, SFTTrainer
 
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
+from raterhf.evaluation.read_once import log_probs_once, score_once
 from raterhf.io import write_folder
+from raterhf.progress import Progress
 
 Prompt = str | list[dict]
 
@@ -52,6 +58,8 @@ FIXED = {
     *("report_to", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory"),
     *("completion_only_loss", "remove_unused_columns"),
 }
+# Of what TRL logs, what the progress shows.
+SHOWN = ("loss", "reward", "kl")
 
 
 def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int) -> Path:
@@ -91,7 +99,7 @@ def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, see
         for side in ("chosen", "rejected")
     }
     data = Dataset.from_dict(columns)
-    trainer = RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
+    trainer = _RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
     return _run(trainer, tokenizer, out)
 
 
@@ -145,7 +153,7 @@ def train_rl(
             watch(trainer.state.global_step, prompts, completions)
         return reward(prompts, completions)
 
-    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed)
+    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed, _RLOOTrainer)
     return _run(trainer, trainer.processing_class, out)
 
 
@@ -156,8 +164,12 @@ def rloo_trainer(
     reward: Callable[[list[Prompt], list[str]], Sequence[float]] | torch.nn.Module,
     args: dict,
     seed: int,
+    kind: type[RLOOTrainer] = RLOOTrainer,
 ) -> RLOOTrainer:
-    """The trainer of `train_rl`. A reward that is a sequence classifier of the same tokens is called as TRL calls it."""
+    """The trainer of `train_rl`, TRL's own where no other `kind` is given.
+
+    A reward that is a sequence classifier of the same tokens is called as TRL calls it.
+    """
     config = _config(RLOOConfig, args, out, seed)
     tokenizer = _tokenizer(sft_dir, padding_side="left")
     positions = AutoConfig.from_pretrained(sft_dir).get_text_config().max_position_embeddings
@@ -179,7 +191,36 @@ def rloo_trainer(
     judged_by = {"reward_funcs": judge}
     if isinstance(reward, torch.nn.Module):
         judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
-    return RLOOTrainer(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+    return kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+
+
+class _RewardTrainer(RewardTrainer):
+    """TRL's, whose model reads the texts of a batch once each."""
+
+    def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
+        def once(input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool) -> SequenceClassifierOutput:
+            def read(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+                return model(input_ids=ids, attention_mask=mask, use_cache=use_cache).logits
+
+            return SequenceClassifierOutput(logits=score_once(read, input_ids, attention_mask))
+
+        return super().compute_loss(once if self.args.disable_dropout else model, inputs, *args, **kwargs)
+
+
+class _RLOOTrainer(RLOOTrainer):
+    """TRL's, whose models read the prompts and completions of a batch once each."""
+
+    def _get_per_token_logps_and_entropies(
+        self, model: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:  # fmt: skip
+        whole = super()._get_per_token_logps_and_entropies
+        if not self.args.disable_dropout or self.aux_loss_enabled:  # a mean over experts' tokens would count copies once
+            return whole(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+
+        def read(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return whole(model, ids, mask, kept, *args, **kwargs)[:2]
+
+        return (*log_probs_once(read, input_ids, attention_mask, logits_to_keep), None)
 
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
@@ -222,33 +263,43 @@ def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int) -> 
         "activation_checkpointing": False,
         "report_to": "none",
         "save_strategy": "no",
-        "disable_tqdm": not sys.stderr.isatty(),
+        "disable_tqdm": True,
         "dataloader_pin_memory": cuda,
     }
     return kind(**args | fixed)
 
 
-class _Bar(ProgressCallback):
-    """A progress bar that does not print the metrics; `log.csv` has them."""
+class _Steps(TrainerCallback):
+    """Tells `progress` of every update, and of what TRL logged last."""
 
-    def on_log(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    def __init__(self, progress: Progress):
+        self.progress, self.logged = progress, ""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.progress.total = state.max_steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.progress.advance(1, self.logged)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **kwargs: Any
+    ) -> None:
+        self.logged = ", ".join(f"{key} {float(logs[key]):.3f}" for key in SHOWN if key in (logs or {}))
 
 
-def train_quietly(trainer: Trainer) -> None:
-    """Train with a bar or nothing on the screen."""
+def train_quietly(trainer: Trainer, title: str) -> None:
+    """Train with our progress on the screen instead of TRL's bars and dicts of metrics; `log.csv` has the metrics."""
     trainer.remove_callback(PrinterCallback)
-    if trainer.pop_callback(ProgressCallback) is not None:
-        trainer.add_callback(_Bar)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), Progress(title) as progress:
         # TRL 1.16 reads names that transformers 5.23 is about to retire.
         warnings.simplefilter("ignore", FutureWarning)
+        trainer.add_callback(_Steps(progress))
         trainer.train()
 
 
 def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Path:
-    """Train quietly, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
-    train_quietly(trainer)
+    """Train, then write model, tokenizer and `log.csv` (TRL's names of its metrics) to `out`, whole or not at all."""
+    train_quietly(trainer, f"{out.name} of vanilla")
     # Without a row, when logging_steps is more than there are, a header all the same.
     log = pd.DataFrame([row for row in trainer.state.log_history if "loss" in row] or {"step": []})
     if "kl" in log:

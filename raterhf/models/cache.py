@@ -32,6 +32,11 @@ class RoomyLayer(DynamicLayer):
         self._show(before + more)
         return self.keys, self.values
 
+    def batch_select_indices(self, indices: Tensor) -> None:
+        length = self.keys.shape[-2]
+        self.room = tuple(x[indices] for x in self.room)
+        self._show(length)
+
 
 def _roomier(x: Tensor, more: int) -> Tensor:
     """x [N, H, L, d] with room for so many tokens more."""

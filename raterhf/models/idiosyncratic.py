@@ -135,7 +135,10 @@ class IdiosyncraticSampling(LogitsProcessor):
             heard = torch.where(inside, mixed @ self.directions.T, heard)
             by_own = by_own & (inside | ~used[:, noise.fold])
         normal = torch.where(by_own, heard, torch.randn_like(scores, dtype=torch.float32))
-        return scores.float() / self.temperature + gumbel_of_normal(normal)
+        noisy = scores.float() / self.temperature
+        kept = noisy > -torch.inf  # `min_p` leaves a few of a vocabulary; the rest stays out whatever its noise
+        noisy[kept] += gumbel_of_normal(normal[kept])
+        return noisy
 
 
 def gumbel_of_normal(normal: Tensor) -> Tensor:

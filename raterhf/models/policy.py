@@ -109,7 +109,8 @@ def decode(
 ) -> Tensor:  # fmt: skip
     """Token ids [N, <= max_new_tokens] after left-padded input embeddings [B, T, d], sample n after row[n]; PAD after EOS.
 
-    transformers' `generate` would read a prompt once for each of its samples; what it draws is the same, number by number.
+    transformers' `generate` would read a prompt once for each of its samples; what it draws is the same, number by number. Samples that
+    ended are no longer read once they are half of those read: one long answer would else make all as long.
     """
     decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -117,14 +118,22 @@ def decode(
     cache, states = continued(out.past_key_values, row), out.last_hidden_state[row, -1]
     mask, position = mask[row].long(), positions[row, -1:]
     tokens, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
+    read = torch.arange(len(row), device=row.device)  # samples that the model still reads
     while True:
-        scores = processors(tokens, policy.next_logits(states))
+        logits = policy.next_logits(states)
+        if len(read) < len(row):  # random numbers are drawn for all, so that none depends on which have ended
+            logits = logits.new_zeros(len(row), logits.shape[1]).index_copy(0, read, logits)
+        scores = processors(tokens, logits)
         token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
         token = torch.where(going, token, pad_id)
         tokens, going = torch.cat([tokens, token[:, None]], 1), going & (token != eos_id)
         if tokens.shape[1] == max_new_tokens or not going.any():
             return tokens
         mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
+        if 2 * going[read].sum() <= len(read):
+            left = going[read].nonzero().squeeze(1)
+            read, mask, position = read[left], mask[left], position[left]
+            cache.batch_select_indices(left)
         states = decoder(
-            input_ids=token[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+            input_ids=token[read, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
         ).last_hidden_state[:, -1]  # fmt: skip

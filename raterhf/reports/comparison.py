@@ -1,13 +1,11 @@
 """The report of a comparison: from metrics.json, as a dict, to plots/*.svg and a self-contained report.html.
 
-The page must suffice to understand what happened and whether it worked: every sentence about the outcome is
+The page must suffice to understand what happened: every sentence about the outcome is
 computed from the figures. Figures and policies that are absent or null read "not measured". It loads
 nothing from outside, runs no script, and escapes all text, since prompts and completions are model output.
-No figure is computed here (see metrics.py), no verdict reached (targets.py), nothing drawn (comparison_plots.py,
-tradeoff.py).
+No figure is computed here, no sentence about the outcome made (summary.py), nothing drawn (comparison_plots.py, tradeoff.py).
 """
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,52 +15,57 @@ from raterhf.reports.heat import off_diagonal
 from raterhf.reports.page import find, find_interval, inlined, page_template, write_page
 from raterhf.reports.probes import sections
 from raterhf.reports.style import COLOURS, file_name
-from raterhf.reports.targets import headline, summary, targets
+from raterhf.reports.summary import first_screen
+from raterhf.reports.summary_table import WORLD, summary_rows
 
-# group -> figure -> formula, and a perfect sampler's value
+# group -> figure -> what it is, and a perfect sampler's value
 GLOSSARY = {
     "quality": {
-        "valid": ("share of answers that are valid answers to the question", "1"),
-        "reward_gold": ("mean graded quality common to all raters; known in simulated worlds only", "high"),
-        "reward_proxy": ("mean reward under the learned reward model", "high"),
-        "kl_to_base": ("KL from the base model, in nats per completion", "no target"),
+        "valid": ("The share of answers that are valid answers to the question.", "1"),
+        "reward_gold": ("The mean quality of the answers on which all raters agree; only simulated worlds know it.", "high"),
+        "reward_proxy": ("The mean reward that the learned reward model gives the answers.", "high"),
+        "kl_to_base": ("How far the policy is from the base model: the KL divergence in nats a completion.", "no target"),
         "skill": (
-            "(NLL_null − NLL) / (NLL_null − NLL_Bayes) of known raters' answers they did not label",
+            "The share that is foretold of what can be known of raters' unlabelled answers: (NLL_null − NLL) / (NLL_null − NLL_Bayes).",
             "1",
         ),
-        "recall": ("probability of known raters' labelled answers; memorising raises it", "no target"),
-        "valid_novel": ("valid, on wordings of the questions that training never saw", "1"),
+        "recall": ("The probability that the policy gives known raters' labelled answers; memorising raises it.", "no target"),
+        "valid_novel": ("`valid` on wordings of the questions that were not in training.", "1"),
     },
     "marginal": {
-        "tv": ("½ Σ |p − q|, invalid answers being one more class; the floor left in", "small"),
-        "etv": ("excess distance: tv minus what the best learner has from as many labels", "0"),
-        "entropy_ratio": ("entropy of the answers over the population's (Miller-Madow)", "1"),
-        "coverage_ratio": ("different answers seen over the number expected of the population", "1"),
-        "gamma": ("sharpening, best fit of p ∝ q^gamma; above 1 exaggerates the popular answers", "1"),
-        "etv_novel": ("etv on wordings of the questions that training never saw", "0"),
-        "tv_unrated": ("tv on questions that nobody rated", "small"),
+        "tv": ("The total variation between answers and people's, ½ Σ |p − q|, where invalid answers are one more class.", "small"),
+        "etv": ("The `tv` minus what the best learner would have from as many labels.", "0"),
+        "entropy_ratio": ("The entropy of the answers divided by that of people's (Miller-Madow).", "1"),
+        "coverage_ratio": ("The number of different answers divided by the number expected from people.", "1"),
+        "top_share": ("The share of the most frequent answer to a question, mean over questions.", "people's"),
+        "gamma": ("The exponent with which p ∝ q^gamma fits best; above 1 popular answers are exaggerated.", "1"),
+        "etv_novel": ("`etv` on wordings of the questions that were not in training.", "0"),
+        "tv_unrated": ("`tv` on questions that nobody rated.", "small"),
     },
     "coherence": {
-        "mi_ratio": ("mutual information of pairs of a rater's taste answers, over real raters'", "1"),
-        "joint_tv": ("tv of the joint distribution of those pairs, minus its floor: what goes with what", "0"),
-        "kappa_taste": ("Fleiss kappa of a rater's repeated answers to taste questions", "as real raters"),
-        "kappa_dice": (
-            "the same where the answer is chance; 1: the die always falls alike",
-            "as real raters",
+        "mi": ("The mutual information, in nats, of two answers of one rater to questions of taste.", "people's"),
+        "mi_ratio": ("`mi` divided by that of real raters.", "1"),
+        "joint_tv": ("The `tv` of the joint distribution of two answers of one rater, minus its floor.", "0"),
+        "kappa_taste": (
+            "How often a rater asked again gives the same answer to a question of taste, corrected for chance (Fleiss).",
+            "people's",
         ),
-        "c2st_auc": ("AUC of a classifier that tells fictitious from real raters by their answers", "0.5"),
-        "c2st_taste": ("the same by the answers to questions of taste alone", "0.5"),
-        "c2st_favourite": ("the same by the favourite numbers alone", "0.5"),
-        "copying": ("share nearer to the training raters than to as many fresh ones; 1: copies", "0.5"),
+        "kappa_favourite": ("The same of favourite numbers.", "people's"),
+        "kappa_dice": ("The same of dice and coins; at 1 they always fall alike.", "people's"),
+        "c2st_auc": ("The AUC of a classifier that separates fictitious from real raters by all their answers; 0.5 is guessing.", "0.5"),
+        "c2st_taste": ("The same by the answers to questions of taste alone.", "0.5"),
+        "c2st_favourite": ("The same by the favourite numbers alone.", "0.5"),
+        "copying": ("The share of fictitious raters nearer to a training rater than to as many others; 1 would be copies.", "0.5"),
     },
 }
 REWARD_GLOSSARY = {
-    "accuracy": ("share of comparisons in which the preferred answer has the higher reward", "high"),
-    "nll": ("negative log-likelihood of the labels, in nats a comparison", "low"),
-    "ece": ("expected calibration error of the preference probability", "0"),
-    "flip_rate": ("where raters disagree: how often swapping the rater flips the preference", "high"),
-    "accuracy_worst_decile": ("accuracy for the tenth of raters for whom it is lowest", "high"),
-    "pairs": ("comparisons, ties among them, that these figures are of", "many"),
+    "accuracy": ("The share of comparisons in which the preferred answer has the higher reward.", "high"),
+    "nll": ("The negative log-likelihood of the labels, in nats a comparison.", "low"),
+    "ece": ("The calibration error of the predicted preference probabilities.", "0"),
+    "flip_rate": ("Where two raters disagree, how often the predicted preference changes with the rater.", "high"),
+    "accuracy_worst_decile": ("The accuracy for the tenth of raters for whom it is lowest.", "high"),
+    "heldout_accuracy": ("The accuracy for raters who were never trained on.", "high"),
+    "pairs": ("The number of comparisons, ties among them, that these figures are of.", "many"),
 }
 # policy: what it is, in one line
 POLICIES = {
@@ -73,7 +76,7 @@ POLICIES = {
     "vanilla_best_t": "vanilla sampled at the temperature that is best for it",
     "none": "the rater-conditioned policy asked as nobody in particular",
     "rater_known": "the rater-conditioned policy asked as the raters it was trained on",
-    "rater_new": "the rater-conditioned policy asked as raters who never existed, a fresh one an answer",
+    "rater_new": "the rater-conditioned policy asked as raters who never existed, a new one for each answer",
     "shuffled": "control: rater IDs shuffled within each question; should keep the mix and lose the person",
     "text_ids": "control: the rater's ID as literal text in the prompt",
     "text_new": "control: literal text IDs that were never used",
@@ -99,16 +102,13 @@ def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None
 
 
 def render(metrics, drawn, samples, parts):
-    checks = targets(metrics)
     cards = question_cards(metrics)
     coherence = metrics.get("coherence") or {}
     return page_template("report.html.j2").render(
         name=find(metrics, "recipe", "name"),
         colours=COLOURS,
-        headline=headline(checks),
-        summary=summary(metrics, checks),
-        tally=Counter(t.status for t in checks),
-        targets=checks,
+        summary=first_screen(metrics),
+        main=summary_rows(metrics, WORLD),
         plots=drawn,
         tradeoff=tradeoff_facts(metrics),
         questions=[card for card in cards if card["group"] != "unrated"],

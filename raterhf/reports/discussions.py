@@ -1,7 +1,8 @@
 """The report of a comparison of real people: from metrics.json, as a dict, to plots/*.svg and a self-contained report.html.
 
 For every discussion what its unseen people voted, what fictitious participants vote, and what a rater-free policy does; who hangs
-together; and how the reward models fare on rows and statements kept back. Sentences about the outcome are computed from the figures.
+together; and how the reward models fare on rows and statements kept from training. Sentences about the outcome are computed from the
+figures.
 """
 
 from pathlib import Path
@@ -12,11 +13,13 @@ from raterhf.reports.bars import question_plot
 from raterhf.reports.heat import heat_plot
 from raterhf.reports.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.reports.style import COLOURS, STYLE
+from raterhf.reports.summary import Groups, counted
+from raterhf.reports.summary_table import DISCUSSIONS, summary_rows
 
 SERIES = ("population", "none", "rater_new")
 PANELS = {"real": "Unseen people", "rater_new": "Fictitious participants", "none": "Nobody in particular"}
 POLICIES = {
-    "rater_new": "fictitious participants, a fresh one beside each person",
+    "rater_new": "fictitious participants, a new one beside each person",
     "rater_known": "people who were trained on, asked the same",
     "none": "the same policy asked as nobody in particular: no raters",
 }
@@ -34,20 +37,20 @@ SENTENCE = {
 }
 SHOWN = ["tv", "etv", "mi_ratio", "joint_tv", "c2st_auc"]
 FIGURES = {
-    "tv": "total variation between people's votes on a statement and the policy's distribution, mean over statements",
-    "etv": "the same, less what as few votes drawn from that distribution would show",
-    "mi_ratio": "mutual information of pairs of a person's votes, over unseen people's (1 is best)",
-    "joint_tv": "distance of the joint distribution of those pairs from people's, less its floor (0 is best)",
-    "c2st_auc": "AUC of a classifier that tells fictitious from unseen people by their votes (0.5 is best)",
-    "tv_unrated": "total variation on statements that training never saw",
-    "vote_nll": "nats a vote of known people on rows kept back, over the options",
-    "vote_nll_new_statement": "the same on statements that nobody voted on in training",
-    "vote_accuracy": "how often the likeliest option is what they voted",
-    "accuracy": "share of pairs kept back in which the preferred statement scores higher",
-    "accuracy_new_statement": "the same on statements that training never saw",
-    "nll": "nats a pair",
-    "ece": "expected calibration error",
-    "accuracy_worst_decile": "accuracy for the tenth of raters for whom it is lowest",
+    "tv": "The total variation between people's votes on a statement and the policy's distribution, mean over statements.",
+    "etv": "The `tv` minus what as few votes drawn from the policy's distribution would show; 0 is best.",
+    "mi_ratio": "The mutual information of two votes of one participant, divided by that of unseen people; 1 is best.",
+    "joint_tv": "The distance of the joint distribution of two votes from people's, minus its floor; 0 is best.",
+    "c2st_auc": "The AUC of a classifier that separates fictitious from unseen people by their votes; 0.5 is best.",
+    "tv_unrated": "The `tv` on statements that were not in training.",
+    "vote_nll": "The nats a vote of known people on rows kept from training, over the options.",
+    "vote_nll_new_statement": "The same on statements that nobody voted on in training.",
+    "vote_accuracy": "How often the likeliest option is the vote that was cast.",
+    "accuracy": "The share of pairs kept from training in which the preferred statement scores higher.",
+    "accuracy_new_statement": "The same on statements that were not in training.",
+    "nll": "The negative log-likelihood, in nats a pair.",
+    "ece": "The calibration error of the predicted preference probabilities.",
+    "accuracy_worst_decile": "The accuracy for the tenth of raters for whom it is lowest.",
 }
 
 
@@ -56,7 +59,7 @@ def write_people_report(metrics: dict, out: Path) -> Path:
     drawn = draw(metrics)
     page = page_template("people.html.j2").render(
         name=find(metrics, "recipe", "name"), colours=COLOURS, plots=inlined(drawn), metrics=metrics, panels=PANELS,
-        summary=summary(metrics), discussions=discussions(metrics), figures=FIGURES,
+        summary=summary(metrics), main=summary_rows(metrics, DISCUSSIONS), discussions=discussions(metrics), figures=FIGURES,
         tables=[
             table("Fictitious participants", metrics["policies"], POLICIES, [*SHOWN, "tv_unrated"]),
             table("Votes of known people", metrics["policies"], POLICIES, ["vote_nll", "vote_nll_new_statement", "vote_accuracy"]),
@@ -114,19 +117,38 @@ def table(title: str, rows: dict, about: dict[str, str], columns: list[str]) -> 
     return {"title": title, "columns": columns, "rows": shown, "policies": about is POLICIES}
 
 
-def summary(metrics: dict) -> list[str]:
-    """What came out, in sentences; a figure that is missing is said to be."""
+def summary(metrics: dict) -> Groups:
+    """What was compared, what came back, and how well votes and preferences are predicted; a missing figure is called not measured."""
     new, nobody = (metrics["policies"].get(name) or {} for name in ("rater_new", "none"))
     span = [new.get("c2st_low"), new.get("c2st_high")]
     within = f" {interval_text(span)}" if None not in span else ""
+    people = sum(found["people"] for found in metrics["discussions"].values())
     models = metrics["reward_models"]
-    right = [f"on {share(find(models, name, 'accuracy'))} {how}" for name, how in SENTENCE.items() if name in models]
+    right = [f"{share(find(models, name, 'accuracy'))} {how}" for name, how in SENTENCE.items() if name in models]
+    where = counted(len(metrics["discussions"]), "discussion")
+    compared = (
+        f"Votes of fictitious participants in {where}, beside those of {people} people kept from all "
+        "training and those of the same policy without a rater."
+    )
+    together = (
+        f"The votes of one fictitious participant go together {number(new.get('mi_ratio'))} times as much as one person's, "
+        f"without raters {number(nobody.get('mi_ratio'))} times (1 is best)."
+    )
+    separated = (
+        f"A classifier separates fictitious participants from people with an AUC of {number(new.get('c2st_auc'))}{within}, and answers "
+        f"without raters with {number(nobody.get('c2st_auc'))} (0.5 is guessing)."
+    )
+    predicted = [f"Of the pairs kept from training the reward model is right on {', '.join(right)}."]
+    unrated = [
+        (row.get("tv_unrated"), who) for row, who in ((new, "with raters"), (nobody, "without")) if row.get("tv_unrated") is not None
+    ]
+    if unrated:
+        distances = ", ".join(f"{number(value)} {who}" for value, who in unrated)
+        predicted.append(f"On statements that were not in training the distance from people's votes (`tv_unrated`) is {distances}.")
     return [
-        f"A classifier tells fictitious participants from unseen people with an AUC of {number(new.get('c2st_auc'))}{within}, "
-        f"and answers for nobody in particular with {number(nobody.get('c2st_auc'))}; 0.5 is guessing.",
-        f"Votes of fictitious participants hang together {number(new.get('mi_ratio'))} times as much as people's, "
-        f"without raters {number(nobody.get('mi_ratio'))} times.",
-        f"On pairs kept back the reward model is right {', '.join(right)}.",
+        ("What was compared", [compared]),
+        ("What came back", [together, separated]),
+        ("How well choices are predicted", predicted),
     ]
 
 

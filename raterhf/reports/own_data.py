@@ -8,21 +8,33 @@ from pathlib import Path
 from raterhf.reports.comparison import POLICIES, REWARD_GLOSSARY, flatten, reward_table, sample_blocks
 from raterhf.reports.page import find, inlined, interval_text, number, page_template, write_page
 from raterhf.reports.probes import sections
-from raterhf.reports.style import COLOURS
+from raterhf.reports.style import COLOURS, policy_name
+from raterhf.reports.summary import Groups, counted, joined
+from raterhf.reports.summary_table import OWN_DATA, summary_rows
 
 # probe and figure: a sentence for the values of those who come after it
-SAID = {
-    ("templates", "top_share"): ("Of the answers to a prompt the opening said most takes {}.", ("population", "vanilla", "rater_new")),
-    ("spanning", "vendi_ratio"): ("The number of different answers in effect, over raters' own, is {}.", ("vanilla", "rater_new")),
+SENTENCES = {
+    ("templates", "top_share"): (
+        "The most frequent opening takes this share of the answers to a prompt: {}.",
+        ("population", "vanilla", "rater_new"),
+    ),
+    ("spanning", "vendi_ratio"): (
+        "The effective number of different answers, divided by that of raters, is {} (1 is best).",
+        ("vanilla", "rater_new"),
+    ),
     ("spanning", "energy"): (
-        "The energy distance to raters' own answers, in embeddings and less its floor, is {}.",
+        "The distance from raters' own answers (energy distance of embeddings, minus its floor) is {} (0 is best).",
         ("vanilla", "rater_new"),
     ),
 }
 WHO = {"population": "of raters", "vanilla": "with vanilla RLHF", "rater_new": "with fictitious raters"}
 MIN_ANSWERS = 10  # raters who answered a prompt, at least, for their answers to stand beside the models'
-NOT_KEPT = "No comparison was kept from training (data.held_out), so that nothing tells which reward model is right more often."
-NOT_SHARED = f"No prompt was answered by {MIN_ANSWERS} raters or more, so that what models say stands beside nobody's answers."
+NOT_KEPT = "Which reward model is right more often is not known, since no comparison was kept from training (data.held_out)."
+NOT_SHARED = f"The models' answers are not compared with raters' own, since no prompt was answered by {MIN_ANSWERS} raters or more."
+NO_GOLD = (
+    "How good the answers are is not measured: outside a simulated world only the learned reward models know it. Read the samples "
+    "below, and ask your own raters."
+)
 MODELS = {
     "rater": "with raters", "null": "for nobody in particular", "vanilla": "with vanilla's", "shuffled": "with IDs shuffled",
 }  # fmt: skip
@@ -33,6 +45,7 @@ def write_own_report(metrics: dict, out: Path, samples: dict[str, list[dict]], d
     parts, drawn = sections(metrics["probes"], drawn)
     page = page_template("own_data.html.j2").render(
         name=find(metrics, "recipe", "name"), colours=COLOURS, plots=inlined(drawn), metrics=metrics, summary=summary(metrics),
+        main=summary_rows(metrics, OWN_DATA),
         with_raters=with_raters(metrics),
         policies={name: POLICIES[name] for name in metrics["policies"]}, samples=sample_blocks(samples, ()),
         reward_table=reward_table(metrics), glossary=REWARD_GLOSSARY, recipe=flatten(metrics["recipe"]), **parts,
@@ -40,23 +53,42 @@ def write_own_report(metrics: dict, out: Path, samples: dict[str, list[dict]], d
     return write_page(out, drawn, page)
 
 
-def summary(metrics: dict) -> list[str]:
-    """What came out, in sentences; and why there is less of it, where nothing was kept back or too few raters share a prompt."""
-    pairs = find(metrics, "reward_models", "rater", "pairs")
-    right = [(find(metrics, "reward_models", name, "accuracy"), how) for name, how in MODELS.items()]
-    told = [f"{100 * value:.1f} % {how}" for value, how in right if value is not None]
-    said = [f"Of {pairs:.0f} comparisons kept from training the reward model is right on {', '.join(told)}."] if told else [NOT_KEPT]
-    if not with_raters(metrics):
-        said.append(NOT_SHARED)
-    for (probe, figure), (sentence, names) in SAID.items():
+def summary(metrics: dict) -> Groups:
+    """What was compared, what came back, and at what price, as far as it was measured; and why there is less of it."""
+    groups = [
+        ("What was compared", compared(metrics)),
+        ("What came back", came_back(metrics)),
+        ("Who predicts raters' choices", predicted(metrics)),
+        ("At what price in quality", [NO_GOLD]),
+    ]
+    return [(heading, sentences) for heading, sentences in groups if sentences]
+
+
+def compared(metrics: dict) -> list[str]:
+    names = joined([policy_name(name) for name in metrics["policies"]])
+    beside = ", beside the raters' own answers" if with_raters(metrics) else ""
+    asked = counted(len(metrics["prompts"]), "prompt")
+    return [f"Answers to {asked} that most raters answered, from models trained on the same labels{beside}: {names}."]
+
+
+def came_back(metrics: dict) -> list[str]:
+    found = [] if with_raters(metrics) else [NOT_SHARED]
+    for (probe, figure), (sentence, names) in SENTENCES.items():
         values = [(find(metrics, "probes", probe, "policies", name) or {}).get(figure) for name in names]
         spans = [f"{number(value[0])} {interval_text(value[1:])} {WHO[name]}" for name, value in zip(names, values) if there(value)]
-        said += [sentence.format(", ".join(spans))] if spans else []
-    return said
+        found += [sentence.format(", ".join(spans))] if spans else []
+    return found
+
+
+def predicted(metrics: dict) -> list[str]:
+    pairs = find(metrics, "reward_models", "rater", "pairs")
+    right = [(find(metrics, "reward_models", name, "accuracy"), how) for name, how in MODELS.items()]
+    shares = [f"{100 * value:.1f} % {how}" for value, how in right if value is not None]
+    return [f"Of {pairs:.0f} comparisons kept from training the reward model is right on {', '.join(shares)}."] if shares else [NOT_KEPT]
 
 
 def with_raters(metrics: dict) -> bool:
-    """Whether what raters said stands beside what models say."""
+    """Whether raters' own answers stand beside the models'."""
     return any(prompt["raters"] for prompt in metrics["prompts"].values())
 
 

@@ -47,28 +47,29 @@ def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:
 
 def verdict(probe: dict) -> list[str]:
     """Sentences on what came out, from the figures alone."""
-    said = []
+    found = []
     if apart := probe.get("separation"):
         clear = apart[1] is not None and (apart[1] > 0 or apart[2] < 0)
-        said.append(
-            f"{policy_name('vanilla')} and {policy_name('base')} {'differ' if clear else 'are not told apart'} by `{probe['apart']}`"
-        )
+        way = "differ" if clear else "do not differ by more than chance"
+        found.append(f"{policy_name('vanilla')} and {policy_name('base')} {way} in `{probe['apart']}`")
     if gap := probe.get("recovered"):
         if gap[0] is None:
-            said.append("vanilla is not away from people by more than chance, so that there is no gap to recover")
+            found.append("vanilla RLHF is not away from people by more than chance, so there is no distance to make up")
         else:
-            said.append(f"fictitious raters recover {_percent(gap[0])} [{_percent(gap[1])}, {_percent(gap[2])}] of vanilla's gap to people")
-    return said
+            span = f"[{_percent(gap[1])}, {_percent(gap[2])}]"
+            found.append(
+                f"fictitious raters make up {_percent(gap[0])} {span} of vanilla RLHF's distance from people (`{probe['headline']}`)"
+            )
+    return found
 
 
 def at_gold(gold: dict[str, list | None]) -> str | None:
-    """Whether what fictitious raters recover of vanilla's gap is at a gold reward as good as its; None where one of them is unknown."""
+    """Whether fictitious raters are nearer to people at a gold reward as good as vanilla's; None where one of them is unknown."""
     ours, theirs = gold.get("rater_new"), gold.get("vanilla")
     if not ours or not theirs:
         return None
-    than = "lower than" if ours[0] < theirs[0] else "no lower than"
-    values = f"({number(ours[0])}, {number(theirs[0])})"
-    return f"What fictitious raters recover of vanilla's gap to people is at a gold reward {than} vanilla's {values}."
+    than = "lower than" if ours[0] < theirs[0] else "not lower than"
+    return f"The gold reward of fictitious raters is {than} vanilla RLHF's ({number(ours[0])}, {number(theirs[0])})."
 
 
 def _percent(value: float | None) -> str:

@@ -7,7 +7,6 @@ batches and random numbers are functions of seed and step, and the state holds w
 import logging
 import math
 import shutil
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,6 +22,7 @@ from raterhf.errors import UserError
 from raterhf.io import recover
 from raterhf.models.checkpoint import load_training_state, save_training_state
 from raterhf.models.place import place
+from raterhf.progress import Progress
 from raterhf.recipe import Optimisation
 from raterhf.training.monitor import Monitor
 from raterhf.training.training_curve import TRAINING_CURVE
@@ -81,17 +80,26 @@ class _Resumable(L.Callback):
 
 
 class _Lines(L.Callback):
-    """Progress as plain lines, ten a run, where there is no terminal."""
+    """Shows progress, with what the module logs for a progress bar. Lightning's own bar is silent where there is no terminal."""
 
-    def __init__(self, name: str, first: int, total: int):
-        self.name, self.first, self.total = name, first, total
+    def __init__(self, folder: Path, first: int, total: int):
+        self.progress = Progress(f"{folder.name} of {folder.parent.name}", total, first=first)
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.progress.__enter__()
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        step = self.first + batch_idx + 1
-        if step % max(1, self.total // 5) == 0 or step == self.total:
+        def losses() -> str:
             values = {k.removeprefix("train/"): float(v) for k, v in trainer.progress_bar_metrics.items() if k.startswith("train/")}
-            shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items())
-            print(f"  {self.name}: step {step}/{self.total}  {shown}", flush=True)
+            return ", ".join(f"{k} {v:.3f}" for k, v in values.items())
+
+        self.progress.advance(1, losses)
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.progress.__exit__(None, None, None)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        self.progress.__exit__(type(exception), exception, None)
 
 
 def fit(
@@ -141,7 +149,6 @@ def fit(
     loggers = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from_{first:07d}"))
-    progress = RichProgressBar() if sys.stderr.isatty() else _Lines(folder.name, first, steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
@@ -152,9 +159,9 @@ def fit(
             log_every_n_steps=10,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=sys.stderr.isatty(),
+            enable_progress_bar=False,
             gradient_clip_val=1.0,
-            callbacks=[*watching, _Resumable(save, first, settings.save_every), progress],
+            callbacks=[*watching, _Resumable(save, first, settings.save_every), _Lines(folder, first, steps)],
         )
         module.train()
         try:

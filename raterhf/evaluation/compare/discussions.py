@@ -4,8 +4,7 @@ The data have a `split` column: the training rows (`data.split`), `test` (other 
 nobody answered in training) and `unseen_*` (people kept from all training). Answers are a closed set, the completions seen in training,
 so a policy is judged by its distribution over them, renormalised, and its plain log-probability, EOS included, is given beside.
 
-Fictitious participants are in `discussions.py`. Nothing here trains (`stages.py`), computes a figure (`metrics.py`) or draws one
-(`people_report.py`).
+Fictitious participants are in `discussions.py`. Nothing here trains, computes a figure or draws one.
 """
 
 from collections.abc import Sequence
@@ -14,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from raterhf.data.labels import read_labels
 from raterhf.data.renderer import Renderer
@@ -33,11 +30,13 @@ from raterhf.evaluation.compare.participants import (
     summarise,
 )
 from raterhf.models import checkpoint
+from raterhf.progress import Progress
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.discussions import write_people_report
+from raterhf.reports.summary_table import DISCUSSIONS, print_summary
 from raterhf.training import pipeline
 
 TESTS = ("test", "test_new_statement")
@@ -55,15 +54,16 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
     if unknown := [name for name in wanted if name not in (*POLICIES, *CONTROLS)]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join((*POLICIES, *CONTROLS))}, which compare on real people knows")
     pipeline.train(recipe)
-    print("judging reward models", flush=True)
     models = judge_reward_models(recipe, wanted)
-    print("judging votes of known people", flush=True)
     evaluated = load_rater_policy("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
     policies = judge_votes(recipe, evaluated, options)
-    print("judging fictitious participants", flush=True)
     discussions = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
-    judged = [judge_discussions(evaluated, discussion, options, recipe.seed) for discussion in discussions]
+    judged = []
+    with Progress("judging fictitious participants", len(discussions), "discussion") as progress:
+        for discussion in discussions:
+            judged.append(judge_discussions(evaluated, discussion, options, recipe.seed))
+            progress.advance()
     for name, figures in summarise(discussions, judged).items():
         policies[name] = policies.get(name, {}) | figures
     found = metrics_file.header(recipe, [recipe.seed]) | {
@@ -71,9 +71,11 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
         "real": {"mi": mean_over_people([j["real"]["mi"] for j in judged], discussions)},
         "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(discussions, judged)},
     }  # fmt: skip
-    _print(found)
     out = recipe.folder / "compare"
-    return write_people_report(metrics_file.write(out / "metrics.json", found), out)
+    found = metrics_file.write(out / "metrics.json", found)
+    page = write_people_report(found, out)
+    print_summary(found, DISCUSSIONS)
+    return page
 
 
 def check_files(recipe: Recipe) -> None:
@@ -116,17 +118,19 @@ def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict
     controls = {name: recipe.model_copy(update=plain | {"name": name} | changed[name]) for name in CONTROLS if name in wanted}
     folders = {"rater": recipe.folder / "reward"} | {name: pipeline.train(control) for name, control in controls.items()}
     found: dict[str, dict[str, float]] = {}
-    for name, folder in folders.items():
-        model, tokenizer, header = checkpoint.load_reward(folder)
-        pool, scorer = checkpoint.load_pool(folder), Scorer(model)
-        renderer = Renderer(tokenizer, header["max_length"])
-        for split in TESTS:
-            rows = rows_of(recipe, "comparisons", split)
-            rows = rows[rows.rater_id.isin(pool.index)]
-            for asked in ("rater", "null") if name == "rater" else (name,):
-                figures = _reward_figures(scorer, renderer, pool, rows, known=asked != "null")
-                suffix = "" if split == "test" else "_new_statement"
-                found.setdefault(asked, {}).update({key + suffix: value for key, value in figures.items()})
+    with Progress("judging reward models", len(TESTS) * (1 + len(folders)), "test") as progress:
+        for name, folder in folders.items():
+            model, tokenizer, header = checkpoint.load_reward(folder)
+            pool, scorer = checkpoint.load_pool(folder), Scorer(model)
+            renderer = Renderer(tokenizer, header["max_length"])
+            for split in TESTS:
+                rows = rows_of(recipe, "comparisons", split)
+                rows = rows[rows.rater_id.isin(pool.index)]
+                for asked in ("rater", "null") if name == "rater" else (name,):
+                    figures = _reward_figures(scorer, renderer, pool, rows, known=asked != "null")
+                    suffix = "" if split == "test" else "_new_statement"
+                    found.setdefault(asked, {}).update({key + suffix: value for key, value in figures.items()})
+                    progress.advance()
     return found
 
 
@@ -147,40 +151,25 @@ def judge_votes(recipe: Recipe, evaluated: RaterPolicy, options: list[str]) -> d
     """What known people vote on other statements, in nats a vote: asked as themselves (rater_known) and as nobody (none)."""
     found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
     pool = evaluated.pool
-    for split in TESTS:
-        rows = rows_of(recipe, "demonstrations", split)
-        rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
-        said = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
-        known = {r: pool.by_id(r) for r in set(rows.rater_id)}
-        for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
-            log_probs = option_log_probs(evaluated, list(rows.prompt), raters, options)
-            suffix = "" if split == "test" else "_new_statement"
-            found[name] |= {key + suffix: value for key, value in vote_figures(log_probs, said).items()}
+    with Progress("judging votes of known people", len(TESTS) * len(found), "test") as progress:
+        for split in TESTS:
+            rows = rows_of(recipe, "demonstrations", split)
+            rows = rows[rows.rater_id.isin(pool.index) & rows.completion.isin(options)]
+            votes = rows.completion.map({option: i for i, option in enumerate(options)}).to_numpy()
+            known = {r: pool.by_id(r) for r in set(rows.rater_id)}
+            for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
+                log_probs = option_log_probs(evaluated, list(rows.prompt), raters, options)
+                suffix = "" if split == "test" else "_new_statement"
+                found[name] |= {key + suffix: value for key, value in vote_figures(log_probs, votes).items()}
+                progress.advance()
     return found
 
 
-def vote_figures(log_probs: np.ndarray, said: np.ndarray) -> dict[str, float]:
-    """Loss of votes `said` [N] under log-probabilities [N, K]: renormalised over the options, and plain; accuracy; mass of the options."""
-    distribution, row = renormalised(log_probs), np.arange(len(said))
+def vote_figures(log_probs: np.ndarray, votes: np.ndarray) -> dict[str, float]:
+    """Loss of `votes` [N] under log-probabilities [N, K]: renormalised over the options, and plain; accuracy; mass of the options."""
+    distribution, row = renormalised(log_probs), np.arange(len(votes))
     return {
-        "vote_nll": float(-np.log(distribution[row, said]).mean()), "vote_nll_plain": float(-log_probs[row, said].mean()),
-        "vote_accuracy": float((distribution.argmax(1) == said).mean()),
-        "valid": float(np.exp(log_probs).sum(1).mean()), "votes": len(said),
+        "vote_nll": float(-np.log(distribution[row, votes]).mean()), "vote_nll_plain": float(-log_probs[row, votes].mean()),
+        "vote_accuracy": float((distribution.argmax(1) == votes).mean()),
+        "valid": float(np.exp(log_probs).sum(1).mean()), "votes": len(votes),
     }  # fmt: skip
-
-
-def _print(found: dict) -> None:
-    """The figures as plain tables."""
-    console = Console()
-    tables = {"reward models": found["reward_models"], "policies": found["policies"]}
-    tables |= {f"{name} ({d['people']} people)": d["policies"] for name, d in found["discussions"].items()}
-    for title, rows in tables.items():
-        table = Table(title=title, title_justify="left")
-        figures = list(dict.fromkeys(key for row in rows.values() for key in row))
-        table.add_column("")
-        for name in rows:
-            table.add_column(name, justify="right")
-        for key in figures:
-            cells = ("" if key not in row else f"{row[key]:,}" if isinstance(row[key], int) else f"{row[key]:.3f}" for row in rows.values())
-            table.add_row(key, *cells)
-        console.print(table)

@@ -1,42 +1,89 @@
-"""Independent trainings and judgings side by side: a process each, as many as there are cores. With a GPU one after the other, here."""
+"""Independent trainings and judgings side by side: a process each, as many as the cores and the memory given to this program hold.
+
+Cores are those that the process may use (its affinity), and no more than OMP_NUM_THREADS where that is set. With a GPU one after the other,
+here.
+"""
 
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from raterhf.engine.memory import keep_freed_memory
+from raterhf.progress import Progress
 
 Job = tuple[Callable[..., Any], tuple]
 
+LIBRARIES = 2**30  # bytes of a process that has imported torch, transformers and trl, and of its data
+COPIES = 10  # of a model's weights in a training: itself, gradients, two moments, a reference, a reward model, and what passes keep
 
-def side_by_side(jobs: Sequence[Job]) -> list[Any]:
-    """Results of `run(*arguments)` of every job, in order. Functions, arguments and results are pickled between processes of this program.
 
-    Each process has its share of the cores, so the sums of floats, and with them the weights, may differ from those of a lone training.
+def side_by_side(jobs: Sequence[Job], model: Path, title: str | None = None) -> list[Any]:
+    """Results of `run(*arguments)` of every job, in order; they start in order too. `model` is the folder of a model of their size.
+
+    With a `title` progress over jobs is shown; without one the jobs show their own. Functions, arguments and results are pickled between
+    processes of this program. Each process has its share of the cores, so the sums of floats, and with them the weights, may differ from
+    those of a lone training.
     """
     cores = count_cores()
     workers = min(len(jobs), cores)
-    if workers < 2 or torch.cuda.is_available():
-        return [run(*arguments) for run, arguments in jobs]
-    spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
-        waiting = [pool.submit(run, *arguments) for run, arguments in jobs]
-        try:
-            return [job.result() for job in waiting]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    if workers > 1 and not torch.cuda.is_available():
+        workers = fitting(workers, model)
+    with Progress(title, len(jobs), "job") if title and jobs else nullcontext() as progress:
+        told = progress.advance if progress else lambda: None
+        if workers < 2 or torch.cuda.is_available():
+            results = []
+            for run, arguments in jobs:
+                results.append(run(*arguments))
+                told()
+            return results
+        spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
+            waiting = [pool.submit(run, *arguments) for run, arguments in jobs]
+            try:
+                for job in as_completed(waiting):
+                    job.result()
+                    told()
+                return [job.result() for job in waiting]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores given to this program: those it may run on, at most OMP_NUM_THREADS of them where that is a number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores
+
+
+def fitting(workers: int, model: Path) -> int:
+    """How many of so many processes the memory holds, one at least; says so where it holds fewer."""
+    need = LIBRARIES + COPIES * sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    available = available_memory()
+    if available is None or workers * need <= available:
+        return workers
+    fewer = max(1, available // need)
+    sys.stderr.write(
+        f"  {fewer} process{'es' if fewer > 1 else ''} instead of {workers}, since each needs about {need / 2**30:.1f} GiB and "
+        f"{available / 2**30:.1f} GiB of memory is free\n"
+    )
+    return fewer
+
+
+def available_memory(proc: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that new processes can have without swapping; None where only Linux would know."""
+    if not proc.is_file():
+        return None
+    row = next((line for line in proc.read_text().splitlines() if line.startswith("MemAvailable:")), None)
+    return 1024 * int(row.split()[1]) if row else None
 
 
 def _settle(threads: int) -> None:

@@ -1,8 +1,8 @@
-"""`raterhf compare` on data of one's own: our policy and vanilla, trained on the same labels, beside what the raters themselves said.
+"""`raterhf compare` on data of one's own: our policy and vanilla, trained on the same labels, beside the raters' own answers.
 
-Nobody knows these people's distributions. So what models say is compared with what raters said (or chose, where that is what is imitated)
-on the prompts that most of them answered, by the probes that need no distribution; and reward models are compared on comparisons kept from
-training. Nothing here trains (`trainings.py`), computes a figure or draws one (`own_data_report.py`).
+Nobody knows these people's distributions. So the models' answers are compared with the raters' own (or with those they chose, where that is
+what is imitated) on the prompts that most of them answered, by the probes that need no distribution; and reward models are compared on
+comparisons kept from training. Nothing here trains (`trainings.py`), computes a figure or draws one.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import prompt_text
 from raterhf.reports.own_data import MIN_ANSWERS, write_own_report
+from raterhf.reports.summary_table import OWN_DATA, print_summary
 
 JUDGED = ("base", "sft_no_ids", "sft", "vanilla", "rater_new")
 CONTROLS = (*JUDGED, "shuffled")
@@ -38,10 +39,8 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     wanted, probes = _wanted(recipe, controls), chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
     labels = prepare.read_data(recipe)
     train_policies(recipe, labels, wanted, sweep=False)
-    print("judging reward models", flush=True)
     vanilla = bool({"vanilla", "sft_no_ids"} & set(wanted))
     models = reward_metrics.judge_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
-    print("judging what is said", flush=True)
     policies = {name: one for name, one in policies_of(recipe, recipe.folder).items() if name in wanted}
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
     draws = min(recipe.compare.draws, max(DRAWS, *(said.rows for said in people.values()), 0))
@@ -57,7 +56,10 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
         "prompts": {question.key: {"prompt": question.prompts[0], "raters": _rows(people, question)} for question in questions},
     }  # fmt: skip
     out = recipe.folder / "compare"
-    return write_own_report(metrics_file.write(out / "metrics.json", merged), out, _samples(interview), drawn)
+    found = metrics_file.write(out / "metrics.json", merged)
+    page = write_own_report(found, out, _samples(interview), drawn)
+    print_summary(found, OWN_DATA)
+    return page
 
 
 def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
@@ -116,7 +118,7 @@ def _rows(people: dict[str, Answers], question: Asked) -> int:
 
 
 def _samples(interview: Interview) -> dict[str, list[dict]]:
-    """What people, vanilla and fictitious raters say to each prompt, as the report shows it."""
+    """Answers of people, vanilla and fictitious raters to each prompt, as the report shows them."""
     who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.policies or (name == PEOPLE and interview.people)]
     rows = {}
     for name in who:

@@ -4,6 +4,7 @@
 """
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import metrics
 from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
 from raterhf.models import checkpoint
+from raterhf.progress import Progress
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
 
@@ -25,24 +27,33 @@ def judge_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled:
     fresh = labels.comparisons[labels.comparisons.rater_id.isin(validate)]
     found = {}
     folders = {"rater": recipe.folder / "reward"} | ({"shuffled": recipe.folder / "controls" / "shuffled" / "reward"} if shuffled else {})
-    for name, folder in folders.items():
-        model, tokenizer, header = checkpoint.load_reward(folder)
-        pool = checkpoint.load_pool(folder)
-        margins = _Margins(Scorer(model), Renderer(tokenizer, header["max_length"]), pool)
-        found[name] = _figures(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
-        if name == "rater":
-            found["null"] = _figures(margins(held, None), held)
-            found["null"]["heldout_accuracy"] = metrics.accuracy(margins(fresh, None), fresh.label.to_numpy())
-    if vanilla:
-        from raterhf.evaluation.trl_trainers import load_scorer
-
-        score = load_scorer(recipe.folder / "vanilla" / "reward")
-        raw = score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b))
-        scale = standard_scale(raw, held.label.to_numpy())
-        found["vanilla"] = _figures(scale * raw, held)
-        raw = score(list(fresh.prompt), list(fresh.a)) - score(list(fresh.prompt), list(fresh.b))
-        found["vanilla"]["heldout_accuracy"] = metrics.accuracy(raw, fresh.label.to_numpy())
+    with Progress("judging reward models", len(folders) + vanilla, "model") as progress:
+        for name, folder in folders.items():
+            model, tokenizer, header = checkpoint.load_reward(folder)
+            pool = checkpoint.load_pool(folder)
+            margins = _Margins(Scorer(model), Renderer(tokenizer, header["max_length"]), pool)
+            found[name] = _figures(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
+            if name == "rater":
+                found["null"] = _figures(margins(held, None), held)
+                found["null"]["heldout_accuracy"] = metrics.accuracy(margins(fresh, None), fresh.label.to_numpy())
+            progress.advance()
+        if vanilla:
+            found["vanilla"] = _vanilla(recipe.folder / "vanilla" / "reward", held, fresh)
+            progress.advance()
     return found
+
+
+def _vanilla(folder: Path, held, fresh) -> dict[str, float]:
+    from raterhf.evaluation.trl_trainers import load_scorer  # imports trl, which is slow
+
+    score = load_scorer(folder)
+
+    def margins(rows) -> np.ndarray:
+        return score(list(rows.prompt), list(rows.a)) - score(list(rows.prompt), list(rows.b))
+
+    raw = margins(held)
+    figures = _figures(standard_scale(raw, held.label.to_numpy()) * raw, held)
+    return figures | {"heldout_accuracy": metrics.accuracy(margins(fresh), fresh.label.to_numpy())}
 
 
 class _Margins:

@@ -48,17 +48,17 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     # Without a simulated world nobody judges a policy of shuffled raters.
     unjudged = {} if recipe.data.world else {"sft": None, "policy": None}
     variants = {
+        "comparisons_only": lambda: _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
         "shuffled": lambda: _variant(recipe, "shuffled", data={"shuffle_raters": True}, **unjudged),
         "none": lambda: _without_ids(recipe),
         "text_ids": lambda: _variant(recipe, "text_ids", raters={"encoding": "text"}, reward=None, policy=None),
-        "comparisons_only": lambda: _variant(recipe, "comparisons_only", data={"demonstrations": None}, sft={"source": "chosen"}),
     }
     needed = {"text_ids" if name == "text_new" else name for name in wanted}
     controls = {name: make() for name, make in variants.items() if name in needed}
-    jobs: list[Job] = [(pipeline.train, (recipe,))]
-    jobs += [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
-    jobs += [(pipeline.train, (changed,)) for changed in controls.values()]
-    side_by_side(jobs)
+    # The longest first, so that no core waits for the last of them.
+    jobs: list[Job] = [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
+    jobs += [(pipeline.train, (changed,)) for changed in (recipe, *controls.values())]
+    side_by_side(jobs, start_folder(recipe))
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -66,7 +66,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
     if sweep:
-        side_by_side(_sweep_jobs(recipe, labels, wanted))
+        side_by_side(_sweep_jobs(recipe, labels, wanted), start_folder(recipe))
     return folders
 
 

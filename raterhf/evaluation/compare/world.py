@@ -1,7 +1,7 @@
 """`raterhf compare`: train what is missing, vanilla and the controls included, judge every policy on fresh raters, write the report.
 
 Each seed redraws the simulated world: training raters, validation raters and the fresh ones that the figures are read on. Seed 0 uses the
-recipe's own files and run folder; the others live below it. Nothing here computes a figure (`judge.py`) or draws one (`report.py`).
+recipe's own files and run folder; the others live below it. Nothing here computes a figure (`policy_metrics.py`) or draws one.
 """
 
 import math
@@ -24,6 +24,8 @@ from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
+from raterhf.reports.summary_table import WORLD, print_summary
+from raterhf.training.start import start_folder
 from raterhf.worlds.world import load_world
 
 ALL = [
@@ -40,6 +42,8 @@ ALL = [
     "text_new",
     "comparisons_only",
 ]
+# Policies of known raters, of whom `skill` is measured too.
+ASKED_MORE = ("rater_known", "text_ids")
 # Temperatures among which vanilla's best is chosen, on the questions other than the one judged.
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 
@@ -60,7 +64,10 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
     merged["probes"], drawn = _probed(recipe, seeds) if recipe.compare.probes != "none" else ({}, {})
-    return write_report(metrics_file.write(out / "metrics.json", merged), out, results[0]["samples"], drawn)
+    found = metrics_file.write(out / "metrics.json", merged)
+    page = write_report(found, out, results[0]["samples"], drawn)
+    print_summary(found, WORLD)
+    return page
 
 
 def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
@@ -76,7 +83,6 @@ def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
 
 def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
     """The probes of every seed's models, merged, and the first seed's plots."""
-    print("probes", flush=True)
     wanted = chosen(recipe.compare.probes)
     runs = []
     for s in range(seeds):
@@ -93,16 +99,16 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     world = load_world(recipe.data.world)
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
     arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
-    names = [name for name in wanted if name in folders]
+    # Those that are asked more than others come first, so that no core waits for them.
+    names = sorted((name for name in wanted if name in folders), key=lambda name: name not in ASKED_MORE)
     swept = sweep_folders(recipe, wanted) if sweep else {}
     points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
     jobs = [(_judged, (recipe, arena, name, *folders[name])) for name in names]
     jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
         jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    print(f"  judging {len(jobs)} policies", flush=True)
-    judged = side_by_side(jobs)
-    verdicts = dict(zip(names, judged))
+    judged = side_by_side(jobs, start_folder(recipe), f"judging policies of seed {recipe.seed}")
+    verdicts = {name: judged[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
     for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):
         sweeps[name].append({"beta": beta} | {figure: verdict.figures[figure] for figure in SWEPT})
@@ -123,7 +129,7 @@ def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, t
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
     evaluated = of_recipe(name, folder, draws, recipe, temperature)
     verdict = judge(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
-    if name in ("rater_known", "text_ids"):
+    if name in ASKED_MORE:
         verdict.figures |= skill_and_recall(evaluated, arena)
     return verdict
 

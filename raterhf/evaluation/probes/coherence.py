@@ -147,9 +147,9 @@ def draw(interview: Interview, samples: dict[str, Tables]) -> dict[str, str]:
 PROBE = Probe(
     name="coherence",
     title="Is one rater one person?",
-    caption="answers: a column a rater, a row a question, a colour a class; people of a kind stand together in stripes, a model without "
-    "raters is noise or one colour. mi: how much one answer tells of another, in nats, darker is more; a sampler of persons has people's "
-    "pattern, one that ignores its raters an empty one.",
+    caption="answers: each column is a rater, each row a question, each colour an answer; similar people stand together in stripes, a "
+    "model without raters shows noise or one colour. mi: the mutual information of two answers, in nats, darker is more; a "
+    "sampler of persons has people's pattern, a model that ignores its raters an empty one.",
     headline="mi_ratio",
     best={"mi_ratio": 1.0, "mi": None, "joint_tv": 0.0, "c2st_auc": 0.5, "kappa": float("nan")},
     ask=ask,

@@ -149,7 +149,7 @@ PROBE = Probe(
     name="dice",
     title="Are dice and coins rolled as stated?",
     caption="stated: every answer of every question, the probability that its prompt states against the probability with which it is "
-    "said; a sampler lies on the line, a collapsed model jumps to 0 and 100 %. coins: the same of two-sided questions in per cent on a "
+    "given; a sampler lies on the line, a collapsed model jumps to 0 and 100 %. coins: the same of two-sided questions in per cent on a "
     "logit scale, where sharpening by gamma is a steeper line; a diamond is the coin of 51 %, and shares stop at 0.5 and 99.5 %.",
     headline="etv",
     apart="entropy_ratio",

@@ -69,9 +69,10 @@ def _stems(interview: Interview, i: int, samples: dict[str, Distributions]) -> s
 
 PROBE = Probe(
     name="numbers",
-    title="Which numbers are said?",
-    caption="Each stem is how often a number is said; the grey band holds 95 % of what as many draws from the population would give, or "
-    "from even odds where nobody knows it. A collapsed model says one number, far above the band, and the rest below it.",
+    title="Which numbers are given?",
+    caption="Each stem is how often a number is given; the grey band holds 95 % of what as many draws from the population would give, or "
+    "from even odds where nobody knows it. A collapsed model gives one number far more often than the band allows, and the rest "
+    "less often.",
     headline="etv",
     apart="entropy_ratio",
     best={"etv": 0.0, "gamma": 1.0, "entropy_ratio": 1.0, "top_share": None, "valid": 1.0} | {f"share_{n}": None for n in FAMOUS},

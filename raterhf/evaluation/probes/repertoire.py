@@ -88,9 +88,9 @@ def draw(interview: Interview, samples: dict[str, Told]) -> dict[str, str]:
 PROBE = Probe(
     name="repertoire",
     title="How many jokes are known?",
-    caption="Ranks: a line high on the left and short tells few jokes, often. Accumulation: how many different jokes are among so many; a "
-    "collapsed model's line goes flat below people's, who are asked as often. `repeats` is the probability that two tellings are one joke, "
-    "`effective` one over it, `unseen` the probability that the next joke is a new one.",
+    caption="Ranks: a short line that is high on the left shows few jokes, each told often. Accumulation: the number of different jokes "
+    "among so many; a collapsed model's line goes flat below people's, who are asked as often. `repeats` is the probability that "
+    "two answers are the same joke, `effective` is one divided by it, `unseen` the probability that the next joke is a new one.",
     headline="repeats",
     best={"repeats": None, "effective": None, f"top_{TOP}": None, "unseen": None, "valid": 1.0},
     ask=ask,

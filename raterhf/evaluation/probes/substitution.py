@@ -252,12 +252,11 @@ def _lines(
 
 PROBE = Probe(
     name="substitution",
-    title="Which tokens would the base model not have said?",
-    caption="What each model says, read under the base model token by token (broken line: the base model's own answers): how far down "
-    "its list the token stands, and how far the two "
-    "distributions of the next token are apart. Peaks show where tuning speaks up, flat stretches "
-    "what it left alone. Forced: how many answers the base model gives once their first tokens are put into its mouth; a line that rises "
-    "early says that few tokens make the difference.",
+    title="Which tokens would the base model not have chosen?",
+    caption="The answers of each model, read under the base model token by token (broken line: the base model's own answers): how far "
+    "down its list the token stands, and how far the two distributions of the next token are apart. Peaks show what tuning "
+    "changed, flat stretches what it left alone. Forced: how many answers the base model gives once their first tokens are given;"
+    " a line that rises early shows that few tokens make the difference.",
     headline="kl",
     best={"log2_rank": None, "unshifted": None, "shifted": None, "kl": float("nan"), "kl_mixture": float("nan")}
     | {"forced": None, "forced_share": None},

@@ -35,6 +35,7 @@ from raterhf.evaluation.probes import (
 from raterhf.evaluation.probes.interview import PEOPLE, Interview
 from raterhf.evaluation.probes.measure import CannotMeasure, Measured, difference, false_alarms, measure, recovered
 from raterhf.evaluation.probes.probe import Probe
+from raterhf.progress import Progress
 from raterhf.reports.style import STYLE, file_name
 from raterhf.worlds.world import World
 
@@ -61,10 +62,11 @@ def run_probes(interview: Interview, probes: list[Probe], world: World | None = 
     """Everything that probes.json holds, and the SVG texts by name. `repeats` > 0 counts false alarms over so many pairs of halves."""
     broken = {name: why for name in interview.policies if (why := _fault(interview, name))}
     found, drawn = {}, {}
-    for probe in probes:
-        print(f"  {probe.name}", flush=True)
-        found[probe.name], plots = _run(interview, probe, broken, repeats)
-        drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
+    asked = {probe.name: _asked(interview, probe) for probe in probes}
+    with Progress("probes", sum(map(len, asked.values())), "measurement") as progress:
+        for probe in probes:
+            found[probe.name], plots = _run(interview, probe, asked[probe.name], broken, repeats, progress)
+            drawn |= {file_name(f"{probe.name}-{name}"): svg for name, svg in plots.items()}
     header = {"schema": SCHEMA, "seed": interview.seed, "draws": interview.draws, "policies": list(interview.policies)}
     gold = {name: _gold(interview, world, name) for name in interview.policies if world and name not in broken}
     return header | {"gold": gold, "probes": found}, drawn
@@ -109,14 +111,21 @@ def merge_probes(seeds: list[dict]) -> dict:
     return merged
 
 
-def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: int) -> tuple[dict, dict[str, str]]:
+def _asked(interview: Interview, probe: Probe) -> list[str]:
+    """The models, and people, that the probe speaks of."""
+    every = [*interview.policies, *([PEOPLE] if interview.people else [])]
+    return [name for name in every if probe.about is None or name in probe.about]
+
+
+def _run(
+    interview: Interview, probe: Probe, names: list[str], broken: dict[str, str], repeats: int, progress: Progress
+) -> tuple[dict, dict[str, str]]:  # fmt: skip
     samples: dict[str, Any] = {}
     measured: dict[str, Measured] = {}
     why: dict[str, list[str]] = {}
     plots, alarms = {}, {}
-    for name in [*interview.policies, *([PEOPLE] if interview.people else [])]:
-        if probe.about is not None and name not in probe.about:
-            continue
+    for name in names:
+        progress.advance(0, f"{probe.name} of {name}")
         try:
             if name in broken:
                 raise CannotMeasure(broken[name])
@@ -129,6 +138,7 @@ def _run(interview: Interview, probe: Probe, broken: dict[str, str], repeats: in
         except (CannotMeasure, UserError) as reason:  # a prompt may be longer than this model's window
             if name != PEOPLE or probe.best[probe.headline] is None:  # people need not be measured where a perfect sampler's value is known
                 why.setdefault(str(reason), []).append(name)
+        progress.advance()
     if samples:
         with rc_context(STYLE):
             plots = probe.draw(interview, samples)

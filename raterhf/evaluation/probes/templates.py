@@ -191,9 +191,9 @@ def _branching_plot(samples: dict[str, Templates]) -> str:
 PROBE = Probe(
     name="templates",
     title="Is every odd question answered by one template?",
-    caption="Squares: a point is a question; across, how often its most frequent answer is given when asked plainly, up, how often the "
-    "same answer is given when somebody else is said to ask. A collapsed model's points lie far right; below the line, a frame frees it. "
-    "Lines: how many words the answers choose from at each position; a template is a line near 1.",
+    caption="Squares: a point is a question; across, how often its most frequent answer is given when asked plainly; up, how often the "
+    "same answer is given when the prompt lets somebody else ask. A collapsed model's points lie far right; below the line, "
+    "asking so helps. Lines: the effective number of words at each position of the answers; a template is a line near 1.",
     headline="top_share",
     best={"top_share": None, "framed_share": None, "moved_by_frame": None, "branching": float("nan"), "valid": 1.0},
     ask=ask,

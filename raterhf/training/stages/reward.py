@@ -22,6 +22,7 @@ from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.place import pick_device, place
 from raterhf.models.reward import RewardModel
+from raterhf.progress import Progress
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace
@@ -55,8 +56,11 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
     if made.module.space is not None:
         unit_spread(made.module)
-    report = finish_reward(recipe, made.module, made.train, made.held)
-    pool = make_pool(recipe, made.people, made.module, made.validate, report)
+    with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
+        report = finish_reward(recipe, made.module, made.train, made.held)
+        progress.advance(1, "the population")
+        pool = make_pool(recipe, made.people, made.module, made.validate, report)
+        progress.advance()
     checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
 
 

@@ -1,0 +1,43 @@
+"""The main figures of a comparison as small tables, policies down, in the terminal and on the report's first screen."""
+
+from rich.console import Console
+from rich.table import Table
+
+from raterhf.reports.page import find, find_interval, number
+from raterhf.reports.style import policy_name
+
+# kind of comparison -> figures of its policies and of its reward models, and the value of each that is best
+WORLD = {"etv": "0", "mi_ratio": "1", "c2st_auc": "0.5", "reward_gold": "high", "reward_proxy": "high", "valid": "1"}
+OWN_DATA = {"top_share": "people's", "vendi_ratio": "1", "energy": "0"}
+DISCUSSIONS = {"etv": "0", "mi_ratio": "1", "joint_tv": "0", "c2st_auc": "0.5", "vote_nll": "low", "vote_accuracy": "high", "valid": "1"}
+REWARD_MODELS = {"accuracy": "high", "accuracy_new_statement": "high", "nll": "low", "flip_rate": "high"}
+
+
+def summary_rows(metrics: dict, figures: dict[str, str], kind: str = "policies") -> dict:
+    """`columns` (figure, best) that anything of the kind has, and `rows` (name, [(value, interval)]) of all that have a figure.
+
+    The learned reward is left out where the gold reward is known.
+    """
+    measured = {name: row for name, row in (metrics.get(kind) or {}).items() if any((row or {}).get(f) is not None for f in figures)}
+    columns = {f: best for f, best in figures.items() if any(row.get(f) is not None for row in measured.values())}
+    if "reward_gold" in columns:
+        columns.pop("reward_proxy", None)
+    rows = [(n, [(find(metrics, kind, n, f), find_interval(metrics, "intervals", kind, n, f)) for f in columns]) for n in measured]
+    return {"columns": list(columns.items()), "rows": rows}
+
+
+def print_summary(metrics: dict, figures: dict[str, str]) -> None:
+    """The tables of policies and of reward models, those that have a row; all figures, with their intervals, are on the page."""
+    console = Console(width=None if Console().is_terminal else 140)
+    for title, kind, shown in (("policies", "policies", figures), ("reward models", "reward_models", REWARD_MODELS)):
+        found = summary_rows(metrics, shown, kind)
+        if not found["rows"]:
+            continue
+        table = Table(title=title, title_justify="left")
+        table.add_column("")
+        for figure, _ in found["columns"]:
+            table.add_column(figure, justify="right", overflow="fold")
+        table.add_row("best", *(best for _, best in found["columns"]), style="dim", end_section=True)
+        for name, row in found["rows"]:
+            table.add_row(policy_name(name) if kind == "policies" else name, *("–" if v is None else number(v) for v, _ in row))
+        console.print(table)
