@@ -16,6 +16,14 @@ os.environ |= {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shown_log():
+    """As on the command line, whose messages tests read from stdout."""
+    from raterhf.log import show_log
+
+    show_log()
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """Where results are compared to the bit, or many small operations would wait for each other."""

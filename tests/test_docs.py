@@ -118,7 +118,7 @@ def test_reference_pages_hold_every_key_verb_and_figure():
     verbs = [f"{name} {inner}".strip() for name, one in command.commands.items() for inner in getattr(one, "commands", {"": 0})]
     assert [verb for verb in verbs if f"## raterhf {verb}\n" not in pages["cli.md"]] == []
     assert "| `--dtype STR` |" in pages["cli.md"] and "| `[KEY=VALUE]...` |" in pages["cli.md"]
-    assert "| `etv` | excess distance" in pages["metrics.md"] and "| `mi_ratio` | Mean mutual information" in pages["metrics.md"]
+    assert "| `etv` | The `tv` minus" in pages["metrics.md"] and "| `mi_ratio` | Mean mutual information" in pages["metrics.md"]
     assert "raters.safetensors" in pages["run-folder.md"]
     assert [name for name in raterhf.__all__ if f"raterhf.{name}" not in pages["python.md"]] == []
 

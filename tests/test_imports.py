@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own room and from those before it.
-ORDER = """__init__ errors io progress recipe evaluation.metrics worlds data raters models reports engine run training evaluation
+ORDER = """__init__ errors log io progress recipe evaluation.metrics worlds data raters models reports engine run training evaluation
     evaluation.probes evaluation.compare bench api cli __main__""".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
 
@@ -96,6 +96,6 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
     verbs = [path for path in FILES if part_of(name_of(path)) in ("cli",)]
     for path in [*verbs, *(ROOT / "raterhf" / name for name in ("recipe.py", "errors.py", "io.py", "__init__.py"))]:
         assert libraries(path, everywhere=False) & HEAVY == set(), path
-    allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory"}
+    allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory", "raterhf.log"}
     for path in verbs:
         assert {name for name in ours(path, everywhere=False) if part_of(name) != "cli"} <= allowed, path

@@ -23,6 +23,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.errors import UserError
 from raterhf.evaluation.metrics import accuracy
+from raterhf.log import log
 from raterhf.models.place import pick_device
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
@@ -50,7 +51,7 @@ def bench_accuracy(
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
     for conditioning in conditionings:
         changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"conditioning": conditioning})})
-        print(f"{conditioning}: {recipe.reward.steps} updates", flush=True)
+        log.info(f"{conditioning}: {recipe.reward.steps} updates")
         row = row_of(conditioning, learning_curve(changed, every, target if stop else None, other), target)
         found["rows"].append(row)
         if conditioning == "prefix" and unshared:

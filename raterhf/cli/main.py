@@ -20,6 +20,7 @@ from raterhf.cli.common import DryRun, Dtype, Files, Group, Overrides, RecipePat
 from raterhf.cli.files import data_app, recipes_app
 from raterhf.engine.memory import keep_freed_memory
 from raterhf.errors import UserError
+from raterhf.log import show_log
 
 if TYPE_CHECKING:
     pass
@@ -62,6 +63,7 @@ def main(
         typer.echo(raterhf.__version__)
         raise typer.Exit
     keep_freed_memory()
+    show_log()
 
 
 @app.command()

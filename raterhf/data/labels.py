@@ -21,6 +21,7 @@ from raterhf.data.checks import Problems
 from raterhf.data.columns import DATA_KINDS, NAMES, Part, Request, check_columns, check_mapped, read_parts
 from raterhf.data.normalise import COLUMNS, keys, normalise, objects, optional_names, pair_ratings
 from raterhf.errors import UserError
+from raterhf.log import log
 from raterhf.recipe import Recipe
 from raterhf.worlds.make import require_made
 
@@ -117,7 +118,7 @@ def read_recipe(recipe: Recipe) -> Labels:
     )  # fmt: skip
     for file, raters in labels.counts["dropped"].items():
         worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
-        print(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})", flush=True)
+        log.warning(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})")
     return labels
 
 

@@ -15,6 +15,7 @@ from raterhf.data.example import Example
 from raterhf.data.labels import Labels, read_recipe
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
+from raterhf.log import log
 from raterhf.recipe import Recipe
 
 
@@ -84,10 +85,7 @@ class Window:
         if long.any():
             per_rater = Counter(frame.rater_id[long])
             worst = ", ".join(f"{rater} {n}" for rater, n in per_rater.most_common(5))
-            print(
-                f"  {kind}: {long.sum()} of {len(frame)} over-long examples left out, of {len(per_rater)} raters (most: {worst})",
-                flush=True,
-            )
+            log.warning(f"  {kind}: {long.sum()} of {len(frame)} over-long examples left out, of {len(per_rater)} raters (most: {worst})")
         return ~long
 
     def _lengths(self, kind: str, frame: pd.DataFrame, column: str, rater_texts: list[str]) -> Iterator[int]:

@@ -21,6 +21,7 @@ from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.log import log
 from raterhf.models import load
 from raterhf.recipe import Recipe
 from raterhf.training import losses
@@ -139,9 +140,9 @@ def _once(folder: Path, inputs: list, run) -> Path:
     record = folder / "inputs.json"
     wanted = json.dumps(inputs, sort_keys=True)
     if record.is_file() and record.read_text() == wanted:
-        print(f"vanilla {folder.name}: done before, skipped ({folder})", flush=True)
+        log.info(f"vanilla {folder.name}: done before, skipped ({folder})")
         return folder
-    print(f"vanilla {folder.name}: training in {folder} (TRL)", flush=True)
+    log.info(f"vanilla {folder.name}: training in {folder} (TRL)")
     run(folder)
     io.write_text(record, wanted)
     return folder

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
 from raterhf.io import recover
+from raterhf.log import log
 from raterhf.models.checkpoint import load_training_state, save_training_state
 from raterhf.models.place import place
 from raterhf.progress import Progress
@@ -128,7 +129,7 @@ def fit(
         state.update(extra["algorithm"])
         if monitor is not None:
             monitor.resume(first, extra.get("monitor"))
-        print(f"  {folder.name}: resuming at step {first} of {steps}", flush=True)
+        log.info(f"  {folder.name}: resuming at step {first} of {steps}")
     else:
         (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 

@@ -23,6 +23,7 @@ from raterhf.data.example import Example
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation.metrics.diversity import collapse_p_value, diversity_interval
+from raterhf.log import log
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import MonitorSettings
 from raterhf.training.training_curve import TRAINING_CURVE, Prompt, count_answers, describe, extend_training_curve, name_answer
@@ -96,7 +97,7 @@ class Monitor(L.Callback):
             self._look(trainer, module, step)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        print(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s)", flush=True)
+        log.info(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s)")
 
     @property
     def cost(self) -> float:
@@ -163,6 +164,6 @@ class Monitor(L.Callback):
             for optimizer in trainer.optimizers:  # the schedule has set the next step's rate already
                 for group in optimizer.param_groups:
                     group["lr"] /= 2
-            print(f"  {message}. The learning rate is {self.pace:g} of the schedule's from here on", flush=True)
+            log.warning(f"  {message}. The learning rate is {self.pace:g} of the schedule's from here on")
             return
-        print(f"  {message}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training", flush=True)
+        log.warning(f"  {message}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training")

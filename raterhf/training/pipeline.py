@@ -11,6 +11,7 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.io import file_digest
+from raterhf.log import log
 from raterhf.models.checkpoint import WEIGHTS
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
@@ -85,9 +86,9 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     """
     inputs = _inputs(recipe, stage)
     if _finished(folder, inputs):
-        print(f"{folder.name}: done before, skipped ({folder})", flush=True)
+        log.info(f"{folder.name}: done before, skipped ({folder})")
         return
-    print(f"{folder.name}: training in {folder}", flush=True)
+    log.info(f"{folder.name}: training in {folder}")
     if stage == "base":
         run_base(recipe, folder)
     else:
@@ -133,7 +134,7 @@ def _finished(folder: Path, inputs: dict) -> bool:
         if not changed:
             return record.is_file()
         again = "trained again" if record.is_file() else "begun again"
-        print(f"{folder.name}: {again}, since {', '.join(changed)} changed", flush=True)
+        log.info(f"{folder.name}: {again}, since {', '.join(changed)} changed")
         clear_state(folder)
         record.unlink(missing_ok=True)
     io.write_text(started, json.dumps({"inputs": inputs}))

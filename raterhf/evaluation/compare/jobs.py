@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from raterhf.engine.memory import keep_freed_memory
+from raterhf.log import show_log
 from raterhf.progress import Progress
 
 Job = tuple[Callable[..., Any], tuple]
@@ -89,6 +90,7 @@ def available_memory(proc: Path = Path("/proc/meminfo")) -> int | None:
 def _settle(threads: int) -> None:
     torch.set_num_threads(threads)
     keep_freed_memory()
+    show_log()
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()
     # Progress bars of several processes would overwrite each other; lines do not.
     sys.stderr.isatty = lambda: False

@@ -18,6 +18,7 @@ from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import policies_of
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import chosen, run_probes
+from raterhf.log import log
 from raterhf.models import load
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
@@ -48,7 +49,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     found, drawn = run_probes(interview, probes)
     for name, probe in found["probes"].items():
         for hole in probe["holes"]:
-            print(f"  not measured: {name}: {hole}", flush=True)
+            log.warning(f"  not measured: {name}: {hole}")
     rows = {name: [row for probe in found["probes"].values() for row in probe["policies"].get(name, {}).items()] for name in policies}
     merged = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": {name: {figure: measured[0] for figure, measured in row} for name, row in rows.items()},

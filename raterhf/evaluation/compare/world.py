@@ -20,6 +20,7 @@ from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_p
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
+from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
@@ -93,7 +94,7 @@ def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
 
 
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
-    print(f"seed {recipe.seed}", flush=True)
+    log.info(f"seed {recipe.seed}")
     labels = prepare.read_data(recipe)
     folders = train_policies(recipe, labels, wanted, sweep)
     world = load_world(recipe.data.world)

@@ -1,6 +1,5 @@
 """`raterhf probe`: which models are asked, what, and where it is written."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation.probes.load import load_interview, recipe_of, seeds_of_one_recipe
 from raterhf.evaluation.probes.questions import read_questions
 from raterhf.evaluation.probes.suite import PROBES, chosen, merge_runs, run_probes
+from raterhf.log import log
 from raterhf.reports.probes import made_folder, write_probes
 
 
@@ -37,7 +37,7 @@ def probe_models(
         interview, world = load_interview(together, n, seed, asked)
         if runs and world is None and not asked:
             note = "has no simulated world: it is asked the questions of data/probes; --questions asks others"
-            print(f"{together[0]} {note}", file=sys.stderr, flush=True)
+            log.info(f"{together[0]} {note}")
         made_folder(out)
         results[together[0]] = run_probes(interview, wanted, world, repeats)
     merged = merge_runs({run: found for run, (found, _) in results.items()})

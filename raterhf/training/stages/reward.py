@@ -18,6 +18,7 @@ from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
+from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.place import pick_device, place
@@ -150,10 +151,9 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
         idiosyncratic.persistence.copy_(fit_persistence(prompts.cpu(), torch.as_tensor(agree), margin.cpu(), torch.tensor(label_noise)))
     else:
         idiosyncratic.persistence[-1] = -10.0
-        print(
+        log.warning(
             "  reward: no rater compared the same pair twice, "
-            "so idiosyncratic taste is taken as drawn again; set raters.persistence to change it",
-            flush=True,
+            "so idiosyncratic taste is taken as drawn again; set raters.persistence to change it"
         )
     return report
 
@@ -167,10 +167,9 @@ def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, vali
     # Where the trunk reads the rater, every draw of every candidate would cost a pass of all completions.
     cheap = module.model.conditioning == "head"
     if len(validate) and not cheap:
-        print(
+        log.info(
             f"  reward: the population is chosen by the vectors' density, "
-            f"since conditioning {module.model.conditioning} reads every draw anew",
-            flush=True,
+            f"since conditioning {module.model.conditioning} reads every draw anew"
         )
     likelihood = marginal_likelihood(module, validate) if len(validate) and cheap else None
     report["population"] = fit_populations(recipe, pool, likelihood)
@@ -189,5 +188,5 @@ def fit_populations(recipe: Recipe, pool: RaterPool, likelihood: Callable[[np.nd
         if len(ids) >= MIN_MEMBERS:
             pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
         else:
-            print(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it", flush=True)
+            log.warning(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it")
     return trials[:5]
