@@ -6,12 +6,14 @@ nearest valid key. This file knows nothing of training: `training/fit.py` unpack
 
 import difflib
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from raterhf.errors import UserError
 
@@ -296,7 +298,7 @@ def shipped() -> dict[str, Path]:
     return {}
 
 
-def load_recipe(path: str | Path, overrides: list[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply `key.sub=value` overrides, values in YAML. Raises UserError that names key and remedy."""
     path = Path(path)
     if not path.is_file():
@@ -337,7 +339,7 @@ def _apply(raw: dict, override: str) -> None:
     raw[last] = parsed
 
 
-def _explain(item: dict) -> str:
+def _explain(item: ErrorDetails) -> str:
     """One pydantic error as `key: what is wrong; what to do`."""
     where = [str(part) for part in item["loc"]]
     key = ".".join(where)
@@ -355,7 +357,7 @@ def _explain(item: dict) -> str:
 
 
 def _fields_at(path: list[str]) -> list[str]:
-    model = Recipe
+    model: type[Section] = Recipe
     for name in path:
         annotation = model.model_fields[name].annotation
         options = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type) and issubclass(a, Section)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -139,7 +140,8 @@ class Run:
         idiosyncratic: bool = False,
     ) -> tuple[pd.DataFrame, dict[int, str]]:  # fmt: skip
         """As `score`, for numbered pairs; those that do not fit the model are left out, and come back with the reason."""
-        jury, people = self._jury, {}
+        jury = self._jury
+        people: dict[str, Rater] = {}
         for spec in [raters] if isinstance(raters, str) else raters:
             _check_group(jury.pool, spec, group)
             people |= {person.id: person for person in jury.pool.resolve(spec, 1, seed, group, counted=True)}
@@ -165,7 +167,8 @@ class Run:
         def raterhf_reward(prompts: list, completions: list, rater_id: list[str] | None = None, **_: object) -> list[float]:
             nonlocal calls
             calls += 1
-            jury, chosen = self._jury, {}
+            jury = self._jury
+            chosen: dict[tuple[str, str | None], Rater] = {}
             for i, prompt in enumerate(prompts):
                 key = (str(prompt), rater_id[i] if rater_id else None)
                 if key not in chosen:
@@ -249,8 +252,8 @@ def _read_pool(folder: Path) -> RaterPool:
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One prompt, as text or as messages, or several."""
     if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], dict)):
-        return [prompts]
-    return list(prompts)
+        return [cast(Prompt, prompts)]
+    return list(cast(Sequence[Prompt], prompts))  # a list of messages is told from one of prompts by its first element
 
 
 def _as_rows(pairs: Pairs) -> dict[int, tuple[Prompt, str]]:

@@ -47,7 +47,7 @@ class Problems:
         self._found.setdefault(id(rows), {}).setdefault(fault, {})[index] = shown
 
     def check(self, rows: Rows, cells: pd.Series, name: str, rule: Rule) -> None:
-        for index, value in cells.items():
+        for index, value in zip(cells.index, cells):
             fault = rule(value)
             if fault:
                 self.add(rows, index, f"{name} {fault}", value)

@@ -72,6 +72,7 @@ def read_parts(kind: str, request: Request, problems: Problems, counts: dict) ->
     parts = [_choose(rows, frame, request.split, problems) for rows, frame in found]
     counts["other_split"] = counts["read"] - sum(len(part.frame) for part in parts)
     if counts["read"] == counts["other_split"] > 0:
+        assert request.split is not None  # without one no row is left out
         there = ", ".join(f"{value} ({n} rows)" for value, n in counts["split"].items())
         raise UserError(
             f"{', '.join(request.paths[kind])}: no row has split {' or '.join(request.split)}; there are "
@@ -86,7 +87,7 @@ def fill_templates(rows: Rows, names: Iterable[str]) -> Rows:
     A cell is None where one it is made of is missing, so that the row is reported like any without its text. Raises UserError where
     the file lacks a column that a template names.
     """
-    made = {}
+    made: dict[str, list] = {}
     for template in names:
         used = _FIELD.findall(template)
         missing = [name for name in used if name not in rows.frame]

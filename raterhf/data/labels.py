@@ -165,8 +165,9 @@ def describe(labels: Labels) -> dict:
 def _list(value: Paths) -> list[str]:
     if value is None:
         return []
-    one = isinstance(value, str | PathLike)
-    return [str(value)] if one else [str(item) for item in value]
+    if isinstance(value, str | PathLike):
+        return [str(value)]
+    return [str(item) for item in value]
 
 
 def _read(request: Request, max_bad: float, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
@@ -207,7 +208,7 @@ def _listed(parts: list[Part]) -> pd.DataFrame | None:
     seen: set[str] = set()
     for part in parts:
         _check_cells("raters", part, problems)
-        for index, rater in part.frame["rater_id"].items():
+        for index, rater in zip(part.frame.index, part.frame["rater_id"]):
             if str(rater) in seen:
                 fault = "rater_id has a row before this one; a rater has one row: merge them"
                 problems.add(part.rows, index, fault, rater)
@@ -269,7 +270,7 @@ def _held_out(raters: list[str], share: float, seed: int) -> set[str]:
     if share == 0:
         return set()
     place = {r: int.from_bytes(hashlib.sha256(f"{seed}:{r}".encode()).digest()[:8]) / 2**64 for r in raters}
-    order = sorted(raters, key=place.get)
+    order = sorted(raters, key=place.__getitem__)
     below = sum(place[rater] < share for rater in raters)
     return set(order[: min(max(below, 1), len(raters) - 1)])
 

@@ -76,10 +76,10 @@ class Window:
             lengths = np.fromiter(self._lengths(kind, frame, column, rater_texts), np.int64, len(frame))
             long |= lengths > self.renderer.max_length
         if long.mean() > self.max_dropped:
-            worst = frame[long].iloc[0]
+            first = frame[long].iloc[0]
             raise UserError(
                 f"{kind}: {long.sum()} of {len(frame)} examples are longer than the window of {self.renderer.max_length} tokens "
-                f"(model.max_length), the first by rater {worst.rater_id}: {str(worst.prompt)[:60]!r}; raise model.max_length, "
+                f"(model.max_length), the first by rater {first.rater_id}: {str(first.prompt)[:60]!r}; raise model.max_length, "
                 f"shorten them, or allow a share to be left out with data.max_dropped (now {self.max_dropped})"
             )
         if long.any():

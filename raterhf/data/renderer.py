@@ -56,7 +56,7 @@ class Renderer:
 
     def _templated(self, messages: list[dict]) -> str:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-        return re.sub(r"<think>\s*$", "<think>\n\n</think>\n\n", text)
+        return re.sub(r"<think>\s*$", "<think>\n\n</think>\n\n", text)  # type: ignore[arg-type]  # text, with tokenize=False
 
     def _refusal(self, prompt: list[dict], error: TemplateError | None) -> UserError:
         roles, begun = [message["role"] for message in prompt], f"conversation {str(prompt)[:60]!r}: the model's chat template"

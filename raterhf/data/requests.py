@@ -55,7 +55,7 @@ def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
     frame, numbers = read_rows(file).frame, sorted(rejects)
     columns = {"row": numbers, "reason": [rejects[row] for row in numbers]}
     for name in frame:
-        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _cell(str(name))
+        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _writable(str(name))
         while own in columns:  # as in a rejects file that was mended and is scored again
             own += "_before"
         columns[own] = pd.Series([_cell(cell) for cell in cells], dtype=object)
@@ -63,9 +63,14 @@ def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
 
 
 def _cell(value: object) -> object:
-    """Messages as JSON; half a character, for which a row may be rejected, by its number: it has no UTF-8."""
+    """As a cell of a CSV file, messages as JSON."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+    return _writable(text) if isinstance(text, str) else text
+
+
+def _writable(text: str) -> str:
+    """Half a character, for which a row may be rejected, by its number: it has no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _with_columns(file: Path, names: list[str]) -> Rows:

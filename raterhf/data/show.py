@@ -31,7 +31,7 @@ def describe_recipe(recipe: Recipe) -> dict:
 
 def describe_files(files: dict[str, list[str] | None]) -> dict:
     """Figures of files by kind: comparisons, ratings, demonstrations, raters."""
-    return describe(read_labels(**files))
+    return describe(read_labels(files["comparisons"], files["ratings"], files["demonstrations"], files["raters"]))
 
 
 def print_figures(figures: dict) -> None:

@@ -13,6 +13,7 @@ Notation: T tokens of a pass, H heads, d size of a head.
 import warnings
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Keys:
         """
         if self.kept.get(layer, 0) != before:
             raise UserError(f"layer {layer} reads keys several times at each token, so that they cannot be kept; score without a session")
-        found = tuple(self._written((layer, which), before, new) for which, new in enumerate((key, value)))
+        found = self._written((layer, 0), before, key), self._written((layer, 1), before, value)
         if keep:
             self.kept[layer] = before + len(key)
         return found
@@ -118,7 +119,7 @@ class _Pass:
 
 def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, *,
-    shared: _Pass | None = None, **settings: object,
+    shared: _Pass | None = None, **settings: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """transformers' `sdpa`, to the bit, but in a shared pass."""
     told = attention_mask is not None and attention_mask.dtype == NO_MASK
@@ -140,7 +141,8 @@ def _shared_attention(
     forest = shared.forest
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
     if shared.keys is not None:
-        key, value = shared.keys.extended(module.layer_idx, key, value, forest.offset, shared.keep)
+        layer: int = module.layer_idx  # type: ignore[assignment]  # attention layers of transformers are numbered
+        key, value = shared.keys.extended(layer, key, value, forest.offset, shared.keep)
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     within = sliding_window is None or forest.longest <= sliding_window
     alike = value.shape[-1] == query.shape[-1]

@@ -55,7 +55,11 @@ def check_raters(
     """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] (with `own` [K, k + o]) that
     are no numbers, or too large to be read.
     """
-    dim = model.reader.dim + (model.idiosyncratic.dim if own else 0)
+    assert model.reader is not None  # nobody asks about the raters of a rater-free model
+    dim = model.reader.dim
+    if own:
+        assert model.idiosyncratic is not None
+        dim += model.idiosyncratic.dim
     vectors, null = raters.vectors, raters.null
     if not len(raters):
         raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
@@ -66,8 +70,8 @@ def check_raters(
         if rater.ndim != 1 or rater.is_floating_point():
             raise UserError(f"raters' numbers are {rater.dtype} of shape {tuple(rater.shape)}; give an integer for each example")
         if not 0 <= int(rater.min()) <= int(rater.max()) < count:
-            wrong = int(rater.min()) if rater.min() < 0 else int(rater.max())
-            raise UserError(f"rater {wrong} is none of these {count}, which count from 0")
+            number = int(rater.min()) if rater.min() < 0 else int(rater.max())
+            raise UserError(f"rater {number} is none of these {count}, which count from 0")
     # A training that diverges is told so by its loss; a null rater's vector is not read.
     if not model.training and (wrong := ~((vectors.abs() <= LARGEST).all(1) | null)).any():
         raise UserError(f"rater {int(wrong.nonzero()[0])}: the vector holds NaN or infinity, or numbers beyond {LARGEST:,}")

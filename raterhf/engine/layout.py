@@ -9,7 +9,7 @@ Notation: S segments, T tokens of a pass, R rows, Q query tokens of a row, C con
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -180,7 +180,8 @@ Row = tuple[np.ndarray, list[int]]  # a row's context and its segments
 
 def _cut(lengths: np.ndarray, context: np.ndarray, siblings: list[int]) -> Iterator[Row]:
     """Siblings in rows of at most ROW_TOKENS tokens, a longer one alone."""
-    row, used = [], 0
+    row: list[int] = []
+    used = 0
     for s in siblings:
         if row and used + lengths[s] > ROW_TOKENS:
             yield context, row
@@ -231,5 +232,6 @@ def _padded(forest: Forest, rows: list[Row]) -> Rows:
         mask, distance = mask[:1], distance[:1]
     queries = keys[:, deep:] - forest.offset
     first = int(queries[0, 0])
-    tensors = (torch.tensor(x, device=forest.device) for x in (queries, keys, mask, distance))
-    return Rows(*tensors, first if (queries.flatten() == first + np.arange(queries.size)).all() else None)
+    tensor = partial(torch.tensor, device=forest.device)
+    one_by_one = (queries.flatten() == first + np.arange(queries.size)).all()
+    return Rows(tensor(queries), tensor(keys), tensor(mask), tensor(distance), first if one_by_one else None)

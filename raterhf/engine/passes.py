@@ -4,6 +4,7 @@ Notation: T tokens of a pass, E ends, m soft tokens, d hidden size.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,9 +35,10 @@ def states_of(
     device = forest.positions.device
     text = [s for s, segment in enumerate(part.segments) if not isinstance(segment, int)]
     raters = [s for s, segment in enumerate(part.segments) if isinstance(segment, int)]
-    ids = torch.tensor([token for s in text for token in part.segments[s]], dtype=torch.long, device=device)
+    ids = torch.tensor([token for s in text for token in part.text(s)], dtype=torch.long, device=device)
     inputs = backbone.get_input_embeddings()(ids)
     if raters:
+        assert soft is not None  # whoever plans raters' tokens gives them
         # Text first, then soft tokens; `order` puts them where the forest has them.
         order = np.argsort(np.concatenate([forest.tokens(text), forest.tokens(raters)]))
         tokens = soft[[part.segments[s] for s in raters]].flatten(0, 1).to(inputs.dtype)
@@ -79,7 +81,8 @@ def ends(part: Pass, forest: Forest) -> tuple[Tensor, Tensor, Tensor]:
     """The tokens of the last segments of a pass's paths [E'], to which path each belongs [E'], and their number [E]."""
     length = np.diff(forest.start)[part.ends]
     owner = np.repeat(np.arange(len(length)), length)
-    return tuple(torch.as_tensor(x, device=forest.positions.device) for x in (forest.tokens(part.ends), owner, length))
+    tensor = partial(torch.as_tensor, device=forest.positions.device)
+    return tensor(forest.tokens(part.ends)), tensor(owner), tensor(length)
 
 
 def before(part: Pass, forest: Forest) -> Tensor:

@@ -32,6 +32,12 @@ class Pass:
     ends: list[int]
     paths: list[int]
 
+    def text(self, segment: int) -> tuple[int, ...]:
+        """The token ids of a segment that is text."""
+        ids = self.segments[segment]
+        assert not isinstance(ids, int)
+        return ids
+
     def forest(self, soft_tokens: int, device: torch.device) -> Forest:
         return lay_out([soft_tokens if isinstance(s, int) else len(s) for s in self.segments], self.parents, device)
 

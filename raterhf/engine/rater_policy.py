@@ -14,10 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.renderer import Renderer
+from raterhf.data.requests import Prompt
 from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.models import checkpoint, load
-from raterhf.models.backbone import with_prefix
+from raterhf.models.backbone import embeddings, with_prefix
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, sampling_distributions
 from raterhf.raters.batch import RaterBatch
@@ -45,14 +46,19 @@ class RaterPolicy:
 
     def raters(self, n: int, seed: int) -> list[Rater]:
         """n raters: fresh fictitious ones, known ones in a random order (repeated where there are fewer), or nobody n times."""
+        if self.draws not in ("new", "known"):
+            return [Rater("none", None)] * n
+        pool = self._its_pool()
         if self.draws == "new":
-            return self.pool.resolve("new", n, seed)
-        if self.draws == "known":
-            order = np.random.default_rng(seed).permutation(len(self.pool.known))
-            return [self.pool.by_id(self.pool.known[order[i % len(order)]]) for i in range(n)]
-        return [Rater("none", None)] * n
+            return pool.resolve("new", n, seed)
+        order = np.random.default_rng(seed).permutation(len(pool.known))
+        return [pool.by_id(pool.known[order[i % len(order)]]) for i in range(n)]
 
-    def answer(self, prompts: Sequence[str], raters: Sequence[Rater], seed: int) -> list[Example]:
+    def _its_pool(self) -> RaterPool:
+        assert self.pool is not None  # a policy that reads or draws raters has one
+        return self.pool
+
+    def answer(self, prompts: Sequence[Prompt], raters: Sequence[Rater], seed: int) -> list[Example]:
         """One completion for each prompt under its rater."""
         ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
         tokenizer = self.renderer.tokenizer
@@ -71,7 +77,7 @@ class RaterPolicy:
         """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
         who = self.batch(raters)
         device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
-        known = min(len(self.renderer.tokenizer), self.policy.lm.get_input_embeddings().num_embeddings)
+        known = min(len(self.renderer.tokenizer), embeddings(self.policy.lm).num_embeddings)
         out = np.empty((len(contexts), known), np.float32)
         for rows in budget_batches([len(c) for c in contexts], DISTRIBUTION_TOKENS):
             batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
@@ -95,7 +101,8 @@ class RaterPolicy:
         device = self.policy.lm.device
         if self.policy.reader is None:
             return RaterBatch.nobody(len(raters), device)
-        return RaterBatch.of(raters, self.pool.dim + self.pool.idiosyncratic_dim, device)
+        pool = self._its_pool()
+        return RaterBatch.of(raters, pool.dim + pool.idiosyncratic_dim, device)
 
 
 def load_rater_policy(
@@ -118,4 +125,4 @@ def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[in
     named = lm.generation_config.eos_token_id if lm.generation_config is not None else None
     named = [named] if isinstance(named, int) else list(named or [])
     ends = dict.fromkeys([tokenizer.eos_token_id, *named])
-    return tuple(end for end in ends if end is not None and 0 <= end < lm.get_input_embeddings().num_embeddings)
+    return tuple(end for end in ends if end is not None and 0 <= end < embeddings(lm).num_embeddings)

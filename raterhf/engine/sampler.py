@@ -58,7 +58,7 @@ class Sampler:
         order = np.argsort([len(p) for p in prompts], kind="stable")
         rater = raters.distinct()[0].tolist() if soft else [0] * len(prompts)
         size = max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
-        out: list[Example | None] = [None] * len(prompts)
+        out: dict[int, Example] = {}
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             for start in range(0, len(order), size):
@@ -75,7 +75,7 @@ class Sampler:
                 ).tolist()  # fmt: skip
                 for i, row in zip(rows, tokens):
                     out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
-        return out
+        return [out[i] for i in range(len(prompts))]
 
     def _until_eos(self, tokens: list[int]) -> tuple[int, ...]:
         end = tokens.index(self.eos_id) + 1 if self.eos_id in tokens else len(tokens)

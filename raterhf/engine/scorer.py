@@ -166,23 +166,25 @@ def completion_log_probs(
         return torch.zeros(0), torch.zeros(0)
     check_examples(policy, examples)
     raters = raters.to(policy.lm.device)
-    number, soft, tokens = None, None, 0
+    who: list[int] | None = None
+    soft, tokens = None, 0
     if policy.reader is not None:
         check_rater_of_each(policy, len(examples), raters)
         number, different = RaterBatch(raters.taste(policy.reader.dim), raters.null).distinct()
-        soft, tokens, number = policy.reader(different), policy.reader.tokens, number.tolist()
+        soft, tokens, who = policy.reader(different), policy.reader.tokens, number.tolist()
 
     def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
-        token = torch.tensor([i for s in part.ends for i in part.segments[s]], device=states.device)
+        token = torch.tensor([i for s in part.ends for i in part.text(s)], device=states.device)
         log_prob, entropy = next_token_distributions(policy.next_logits, vocabulary, states[before(part, forest)], token, warp)
         zeros = log_prob.new_zeros(len(length))
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
     vocabulary = policy.lm.lm_head.weight.shape[0]
-    planned = plan(examples, number, "prefix", tokens, token_budget)
-    return in_passes(planned, read, policy.lm.device)
+    planned = plan(examples, who, "prefix", tokens, token_budget)
+    log_prob, entropy = in_passes(planned, read, policy.lm.device)
+    return log_prob, entropy
 
 
 def next_token_distributions(
@@ -203,4 +205,5 @@ def next_token_distributions(
     if len(states) <= size:
         return chunk(states, token)
     parts = [checkpoint(chunk, s, t, use_reentrant=False) for s, t in zip(states.split(size), token.split(size))]
-    return tuple(torch.cat(column) for column in zip(*parts))
+    log_prob, entropy = (torch.cat(column) for column in zip(*parts))
+    return log_prob, entropy

@@ -39,10 +39,12 @@ class Session:
         self.conditioning = model.conditioning if model.reader is not None else None
         if self.conditioning is not None:
             check_raters(model, raters)
-        self.keys, self.lengths, self.parents = Keys(), [], []
+        self.keys = Keys()
+        self.lengths: list[int] = []
+        self.parents: list[int] = []
         self.tokens_read = 0
         with torch.no_grad():
-            self.soft = model.reader(raters) if self.conditioning in ("prefix", "suffix") else None
+            self.soft = model.reader(raters) if model.reader is not None and self.conditioning in ("prefix", "suffix") else None
             self.weights = model.weights(raters) if self.conditioning == "head" else model.scale * model.head.weight
             budget = scorer.token_budget
             roots = self._read(range(len(raters)), [-1] * len(raters), budget)[0] if self.conditioning == "prefix" else [-1]
@@ -81,6 +83,7 @@ class Session:
     def _scores(self, budget: int) -> Tensor:
         n, head = len(self.texts), self.scorer.model.head.weight
         if self.conditioning == "suffix":
+            assert self.soft is not None
             raters = range(len(self.soft))
             _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), budget, keep=False)
             return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
@@ -105,8 +108,10 @@ class Session:
 
         Returns their numbers where kept, and the sums [S, d] of their hidden states.
         """
-        model, place, totals = self.scorer.model, [], []
-        size = [self.soft.shape[1] if isinstance(s, int) else len(s) for s in segments]
+        model, width = self.scorer.model, 0 if self.soft is None else self.soft.shape[1]
+        place: list[int] = []
+        totals = []
+        size = [width if isinstance(s, int) else len(s) for s in segments]
         first = 0
         while first < len(segments):
             last, used = first + 1, size[first]

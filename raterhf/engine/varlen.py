@@ -7,6 +7,7 @@ Notation: T tokens of a pass, H heads, d size of a head.
 """
 
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch.nn.attention.varlen import AuxRequest, varlen_attn
 from raterhf.engine.layout import Forest
 
 # Heads that share keys need a word since torch 2.12; before they needed none.
-GROUPED = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+GROUPED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 
 def by_runs(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
@@ -38,6 +39,6 @@ def attend(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Attention [T, H, d] of runs of queries over runs of keys, and the log-sum of its weights [H, T] before they are shares."""
     window = (-1, 0) if causal else (-1, -1)
-    return varlen_attn(
+    return varlen_attn(  # type: ignore[return-value]  # with `return_aux` it is a pair
         query, key, value, queries_at, keys_at, *most, return_aux=AuxRequest(lse=True), scale=scaling, window_size=window, **GROUPED
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """How a language model is read: its window, its logits, and its hidden states beside the soft tokens of a rater."""
 
 import math
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
@@ -12,6 +13,11 @@ from raterhf.data.example import Batch
 def window_of(model: PreTrainedModel) -> float:
     """Positions that a model was made for; infinite where it names none."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+
+
+def embeddings(lm: PreTrainedModel) -> nn.Embedding:
+    """The table of a model's token embeddings; transformers types it as any module."""
+    return cast(nn.Embedding, lm.get_input_embeddings())
 
 
 def next_logits(lm: PreTrainedModel, states: Tensor) -> Tensor:

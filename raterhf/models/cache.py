@@ -4,6 +4,8 @@ transformers' own cache is copied whole at every token, which took a third of th
 over all of the room at every token. Here a token's keys are written beside the others, and attention reads those that are there.
 """
 
+from typing import cast
+
 from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
@@ -14,11 +16,15 @@ ROOM = 32  # tokens at first
 class RoomyLayer(DynamicLayer):
     """A layer's keys and values [N, H, L, d], row n continuing `row[n]` of another layer's, with room that doubles when it is full."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, layer: DynamicLayer, row: Tensor):
         super().__init__()
         self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
-        self.room = tuple(_roomier(x[row], ROOM) for x in (layer.keys, layer.values))
-        self._show(layer.keys.shape[-2])
+        keys, values = cast(tuple[Tensor, Tensor], (layer.keys, layer.values))  # None only before it has read a text
+        self.room = tuple(_roomier(x[row], ROOM) for x in (keys, values))
+        self._show(keys.shape[-2])
 
     def _show(self, length: int) -> None:
         self.keys, self.values = (x[:, :, :length] for x in self.room)
@@ -50,6 +56,6 @@ def continued(cache: Cache, row: Tensor) -> Cache:
     layers = [RoomyLayer(layer, row) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     for layer in layers:
         if not isinstance(layer, RoomyLayer):
-            layer.batch_select_indices(row)
+            layer.batch_select_indices(row)  # type: ignore[union-attr]  # models with layers that have none are refused at loading
     cache.layers = layers
     return cache

@@ -27,7 +27,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
 from raterhf.io import read_json, recover, write_folder
@@ -58,7 +58,7 @@ def _read(path: Path, load: Callable):
 
 
 def _save_model(
-    folder: Path, trunk: nn.Module, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str
+    folder: Path, trunk: PreTrainedModel, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str
 ) -> None:
     trunk.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
     tokenizer.save_pretrained(folder)
@@ -86,7 +86,7 @@ def save_policy(
 
 
 def save_reward(
-    folder: Path, model: RewardModel, lm: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict
+    folder: Path, model: RewardModel, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pool: RaterPool, max_length: int, extra: dict
 ) -> None:
     """`lm` is the causal language model around the trunk, whose weights are saved with it."""
     reader = model.reader

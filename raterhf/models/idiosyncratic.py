@@ -40,6 +40,15 @@ class IdiosyncraticTaste(nn.Module):
 
     BUCKETS = 8192
 
+    weight: Tensor
+    directions: Tensor
+    frequencies: Tensor
+    persistence: Tensor
+    question: Tensor
+    fold: Tensor
+    starts_word: Tensor
+    blank: Tensor
+
     def __init__(self, idiosyncratic_dim: int, tokenizer: PreTrainedTokenizerBase, vocab_size: int, features: int):
         super().__init__()
         self.tokenizer = tokenizer
@@ -50,8 +59,8 @@ class IdiosyncraticTaste(nn.Module):
         self.register_buffer("persistence", torch.zeros(features + 1))
         self.register_buffer("question", torch.zeros(features + 1, idiosyncratic_dim))
         # Tokens that differ in case or leading space alone are one word to a rater. What a padded vocabulary adds is never sampled.
-        pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        texts = [tokenizer.decode([i]).strip().lower() for i in range(len(tokenizer))]
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        texts = [_text(tokenizer, [i]).strip().lower() for i in range(len(tokenizer))]
         spare = vocab_size - len(texts)
         fold = [self.bucket(text or piece) for text, piece in zip(texts, pieces)] + [0] * spare
         self.register_buffer("fold", torch.tensor(fold), persistent=False)
@@ -83,7 +92,7 @@ class IdiosyncraticTaste(nn.Module):
 
     def words(self, examples: Sequence[Example]) -> list[list[int]]:
         """Buckets of the words of each completion, case folded; of the whole text where it has no word."""
-        texts = [self.tokenizer.decode(e.ids[e.prompt_length :], skip_special_tokens=True).lower() for e in examples]
+        texts = [_text(self.tokenizer, list(e.ids[e.prompt_length :]), skip_special_tokens=True).lower() for e in examples]
         return [[self.bucket(word) for word in re.findall(r"\w+", text) or [text.strip()]] for text in texts]
 
     def weigh(self, examples: Sequence[Example]) -> None:
@@ -102,6 +111,10 @@ class IdiosyncraticTaste(nn.Module):
         offsets = torch.tensor(np.cumsum([0] + [len(row) for row in rows[:-1]]), device=self.weight.device)
         summed = nn.functional.embedding_bag(flat, self.directions, offsets, mode="sum", per_sample_weights=self.weight[flat])
         return nn.functional.normalize(summed, dim=-1)
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, ids: list[int], skip_special_tokens: bool = False) -> str:
+    return tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)  # type: ignore[return-value]  # a list only for lists
 
 
 def make_idiosyncratic(idiosyncratic_dim: int, lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> IdiosyncraticTaste | None:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from raterhf.errors import UserError
-from raterhf.models.backbone import next_logits
+from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 
 PAD, EOS = "<pad>", "<eos>"
@@ -79,7 +79,7 @@ def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTr
 @torch.no_grad()
 def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
     """Raise UserError where a model is not read as it reads itself: other logits, or nothing kept that several samples could continue."""
-    ids = torch.arange(4)[None] % model.get_input_embeddings().num_embeddings
+    ids = torch.arange(4)[None] % embeddings(model).num_embeddings
     alike = lambda x, y: torch.allclose(x, y, rtol=1e-3, atol=1e-3, equal_nan=True)  # noqa: E731
     unread = "is no decoder of attention layers, whose keys and values several samples can continue"
     wrong = None

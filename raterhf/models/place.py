@@ -1,12 +1,15 @@
 """Where a model computes and in what precision; bfloat16 where this machine is fast at it, tried and not assumed."""
 
 import time
+from typing import TypeVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def pick_device() -> torch.device:
@@ -21,7 +24,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     return known.get(name) or known["bfloat16" if fast_bf16(device) else "float32"]
 
 
-def place(model: nn.Module, device: torch.device | None = None, dtype: torch.dtype | None = None) -> nn.Module:
+def place(model: Model, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Model:
     """Move a model to a device, and the language models in it to a dtype, where given; returns it, in the mode that it was in.
 
     What reads raters and what gives scores stays in float32, and so do the frequencies of rotary positions: rounded to bfloat16, they

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
 
 from raterhf.data.example import Batch
-from raterhf.models.backbone import next_logits
+from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste
 from raterhf.raters.batch import RaterBatch
@@ -32,7 +32,7 @@ class Policy(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.lm, self.ends, self.vocabulary = lm, ends, vocabulary
-        std = lm.get_input_embeddings().weight.std().item()
+        std = embeddings(lm).weight.std().item()
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
         self.idiosyncratic = idiosyncratic
 
@@ -86,9 +86,11 @@ class Policy(nn.Module):
         processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
         sampled = temperature > 0
         if features is not None and sampled:
-            share = torch.where(raters.null, 0.0, self.idiosyncratic.share(features))
-            own = self.idiosyncratic.turned(raters.idiosyncratic(self.reader.dim, self.idiosyncratic.dim), features)
-            processors.append(IdiosyncraticSampling(self.idiosyncratic, own[row], share[row], temperature))
+            taste, reader = self.idiosyncratic, self.reader
+            assert taste is not None and reader is not None  # features are given only to a policy that has both
+            share = torch.where(raters.null, 0.0, taste.share(features))
+            own = taste.turned(raters.idiosyncratic(reader.dim, taste.dim), features)
+            processors.append(IdiosyncraticSampling(taste, own[row], share[row], temperature))
             sampled = False  # the noise is in the scores already
         if sampled and temperature != 1:
             processors.append(TemperatureLogitsWarper(temperature))
@@ -123,7 +125,7 @@ def decode(
         logits = policy.next_logits(states)
         if len(read) < len(row):  # random numbers are drawn for all, so that none depends on which have ended
             logits = logits.new_zeros(len(row), logits.shape[1]).index_copy(0, read, logits)
-        scores = processors(tokens, logits)
+        scores = processors(tokens, logits)  # type: ignore[arg-type]  # transformers writes LongTensor for tokens
         token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
         token = torch.where(going, token, pad_id)
         tokens, going = torch.cat([tokens, token[:, None]], 1), going & (token != eos_id)

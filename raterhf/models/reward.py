@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
-from raterhf.models.backbone import with_prefix, with_suffix
+from raterhf.models.backbone import embeddings, with_prefix, with_suffix
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
@@ -31,13 +31,15 @@ from raterhf.raters.space import PrefixReader
 class RewardModel(nn.Module):
     """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`)."""
 
+    scale: Tensor
+
     def __init__(
         self, backbone: PreTrainedModel, dim: int, tokens: int, conditioning: str = "head", idiosyncratic: IdiosyncraticTaste | None = None
     ):
         super().__init__()
         self.backbone, self.conditioning = backbone, conditioning
         hidden = backbone.config.hidden_size
-        std = backbone.get_input_embeddings().weight.std().item()
+        std = embeddings(backbone).weight.std().item()
         self.reader = PrefixReader(dim, 1 if conditioning == "head" else tokens, hidden, std) if dim else None
         self.head = nn.Linear(hidden, 1, bias=False, dtype=torch.float32)
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(hidden))
@@ -55,6 +57,7 @@ class RewardModel(nn.Module):
 
     def weights(self, raters: RaterBatch) -> Tensor:
         """The raters' own heads [K, d], calibrated (conditioning `head`)."""
+        assert self.reader is not None  # a rater-free model has one head for everybody
         token = self.reader(raters).squeeze(1) / self.reader.scale
         return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
@@ -66,7 +69,7 @@ class RewardModel(nn.Module):
         if self.reader is not None and self.conditioning == "head":
             return (self.weights(raters) * self.trunk(batch)).sum(-1)
         soft = None if self.reader is None else self.reader(raters)
-        if self.reader is not None and self.conditioning == "suffix":
+        if soft is not None and self.conditioning == "suffix":
             return self.scale * self.head(with_suffix(self.backbone, batch, soft).float().mean(1)).squeeze(-1)
         return self.scale * self.head(self.trunk(batch, soft)).squeeze(-1)
 

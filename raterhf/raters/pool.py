@@ -164,7 +164,9 @@ class RaterPool:
         if kind == "known":
             return [self.by_id(spec)]
         if kind == "fixed":
-            number, within, persona = FIXED.fullmatch(spec).groups()
+            parts = FIXED.fullmatch(spec)
+            assert parts is not None  # check_spec matched it
+            number, within, persona = parts.groups()
             if group and (within or persona):
                 raise UserError(f"rater {spec!r} names whom it is drawn from already; leave out the group {group!r}")
             return [self.fictitious(int(number), within or group, persona)]

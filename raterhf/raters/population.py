@@ -6,6 +6,7 @@ so that rater number 7 is the same person on every machine.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def fit_population(
     half = max(1, len(vectors) // 2)
     train = vectors if likelihood else vectors[order[:half]]
     other = vectors[order[half:]] if len(vectors) > 1 else vectors
-    trials = []
+    trials: list[dict[str, Any]] = []
     for size in sorted(set(components)):
         if size * 2 > len(train) and size > 1:
             continue
