@@ -37,12 +37,12 @@ def side_by_side(jobs: Sequence[Job], model: Path, title: str | None = None) -> 
     if workers > 1 and not torch.cuda.is_available():
         workers = fitting(workers, model)
     with Progress(title, len(jobs), "job") if title and jobs else nullcontext() as progress:
-        told = progress.advance if progress else lambda: None
+        advance = progress.advance if progress else lambda: None
         if workers < 2 or torch.cuda.is_available():
             results = []
             for run, arguments in jobs:
                 results.append(run(*arguments))
-                told()
+                advance()
             return results
         spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
         with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
@@ -50,7 +50,7 @@ def side_by_side(jobs: Sequence[Job], model: Path, title: str | None = None) -> 
             try:
                 for job in as_completed(waiting):
                     job.result()
-                    told()
+                    advance()
                 return [job.result() for job in waiting]
             except BaseException:
                 pool.shutdown(cancel_futures=True)

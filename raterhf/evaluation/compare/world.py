@@ -59,7 +59,7 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
-    chosen(recipe.compare.probes)  # a name that is no probe is said before hours of training
+    chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
