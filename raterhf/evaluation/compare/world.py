@@ -107,7 +107,7 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
         jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    judged = side_by_side(jobs, start_folder(recipe), f"judging policies of seed {recipe.seed}")
+    judged = side_by_side([[job] for job in jobs], start_folder(recipe), f"judging policies of seed {recipe.seed}")
     verdicts = {name: judged[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
     for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):
