@@ -57,11 +57,11 @@ class Progress:
     def times(self) -> str:
         """Seconds a step, time so far, time left, as far as they are known."""
         elapsed, new = time.monotonic() - self.began, self.done - self.first
-        said = [f"{_short(elapsed / new)} a {self.unit}"] if new else []
-        said.append(f"{_long(elapsed)} so far")
+        parts = [f"{_short(elapsed / new)} a {self.unit}"] if new else []
+        parts.append(f"{_long(elapsed)} so far")
         if new and self.total is not None:
-            said.append(f"about {_long(elapsed / new * max(0, self.total - self.done))} left")
-        return ", ".join(said)
+            parts.append(f"about {_long(elapsed / new * max(0, self.total - self.done))} left")
+        return ", ".join(parts)
 
     def line(self) -> str:
         of = "" if self.total is None else f" of {self.total}"
@@ -102,9 +102,9 @@ class _Bar:
             max_refresh = 0.5
 
             def render(self, task: rich.Task) -> Text:
-                return Text(progress.times() + progress.noted())
+                return Text(progress.times() + progress.noted(), no_wrap=True, overflow="ellipsis")
 
-        columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(24), rich.MofNCompleteColumn(), Times())
+        columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(16), rich.MofNCompleteColumn(), Times())
         self.shown = rich.Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
         self.shown.start()
         self.task = self.shown.add_task(progress.title, total=progress.total, completed=progress.done)

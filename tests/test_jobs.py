@@ -31,24 +31,42 @@ def two_cores(monkeypatch):
 
 
 def test_results_come_in_order_from_other_processes(two_cores):
-    results = jobs.side_by_side([(square, (x,)) for x in (3, 1, 2)], MODEL)
+    results = jobs.side_by_side([[(square, (x,))] for x in (3, 1, 2)], MODEL)
     assert [value for value, _ in results] == [9, 1, 4]
     assert os.getpid() not in {process for _, process in results}
 
 
+def note(place: str, text: str) -> str:
+    with open(place, "a") as file:
+        file.write(f"{text} ")
+    return text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_jobs_of_a_chain_run_in_order_and_the_last_gives_the_result(two_cores, monkeypatch, tmp_path, workers):
+    monkeypatch.setattr(jobs, "count_cores", lambda: workers)
+    place = str(tmp_path / "order")
+    chains = [[(note, (place, f"{name}{i}")) for i in range(length)] for name, length in (("a", 3), ("b", 1), ("c", 2))]
+    assert jobs.side_by_side(chains, MODEL) == ["a2", "b0", "c1"]
+    order = Path(place).read_text().split()
+    assert [[x for x in order if x[0] == name] for name in "abc"] == [["a0", "a1", "a2"], ["b0"], ["c0", "c1"]]
+    if workers == 2:
+        assert order.index("c0") < order.index("a2")  # chains take turns
+
+
 def test_one_job_runs_here(two_cores):
-    assert jobs.side_by_side([(square, (5,))], MODEL) == [(25, os.getpid())]
+    assert jobs.side_by_side([[(square, (5,))]], MODEL) == [(25, os.getpid())]
     assert jobs.side_by_side([], MODEL) == []
 
 
 def test_a_jobs_error_is_its_message(two_cores):
     with pytest.raises(UserError, match="the disk is full"):
-        jobs.side_by_side([(square, (1,)), (refuse, ("the disk is full",))], MODEL)
+        jobs.side_by_side([[(square, (1,))], [(refuse, ("the disk is full",)), (square, (1,))]], MODEL)
 
 
 def test_progress_over_jobs_is_shown_where_they_show_none(two_cores, capsys):
-    jobs.side_by_side([(square, (x,)) for x in (1, 2, 3)], MODEL, "judging")
-    jobs.side_by_side([(square, (5,))], MODEL, "judging")
+    jobs.side_by_side([[(square, (x,))] for x in (1, 2, 3)], MODEL, "judging")
+    jobs.side_by_side([[(square, (5,))]], MODEL, "judging")
     many, one = capsys.readouterr().err.splitlines()
     assert many.startswith("  judging: 3 jobs in ") and one.startswith("  judging: done in ")
 
@@ -70,7 +88,7 @@ def test_one_thread_that_is_given_stays_one_thread_in_this_process(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert {process for _, process in jobs.side_by_side([(threads, ())] * 2, MODEL)} == {os.getpid()}
+    assert {process for _, process in jobs.side_by_side([[(threads, ())]] * 2, MODEL)} == {os.getpid()}
 
 
 def test_no_more_processes_than_memory_holds_and_it_says_so(tmp_path, monkeypatch, capsys):
@@ -99,7 +117,7 @@ from pathlib import Path
 from test_jobs import jobs, stay
 if __name__ == "__main__":
     jobs.count_cores = lambda: 2
-    jobs.side_by_side([(stay, ({place!r},)), (stay, ({place!r},))], Path("no-model"))
+    jobs.side_by_side([[(stay, ({place!r},))]] * 2, Path("no-model"))
 """
 
 

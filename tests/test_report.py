@@ -307,7 +307,7 @@ def test_the_learned_reward_is_the_price_where_no_gold_is_known():
         row["reward_gold"] = None
     metrics["equal_gold"]["reward_gold"] = None
     cost = summary.price(metrics)
-    assert len(cost) == 1 and cost[0].startswith("The learned reward, which says how well answers are put, is 0.030")
+    assert len(cost) == 1 and cost[0].startswith("The learned reward, the quality of the answers, is 0.030")
     assert [figure for figure, _ in summary_rows(metrics, WORLD)["columns"]] == ["etv", "mi_ratio", "c2st_auc", "reward_proxy", "valid"]
 
 

@@ -70,7 +70,7 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
 
 @dataclass
 class Rollouts:
-    """What an RL training of TRL's said, in its curve: its own samples, so that looking at them costs nothing."""
+    """The completions that an RL training of TRL's samples, for its curve: its own, so that looking at them costs nothing."""
 
     world: World | None
     drawn: list[tuple[int, list, list[str]]] = field(default_factory=list)
@@ -122,11 +122,11 @@ def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
     decided = torch.tensor(np.array(label) != 0)
     margin, label = torch.tensor(margin)[decided], torch.tensor(np.array(label))[decided]
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
-    slips = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
+    label_noises = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [
         (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), label_noise).sum() + scale.log() ** 2 / 2), float(scale))
         for scale in grid
-        for label_noise in slips
+        for label_noise in label_noises
     ]
     return min(fits)[1]
 

@@ -11,7 +11,7 @@ Groups = list[tuple[str, list[str]]]
 OURS, VANILLA = "rater_new", "vanilla"
 LOST = 0.9  # of the base model's share of valid answers: a question that keeps less has lost its answers
 ALIKE = 0.005  # two distances that are no farther apart are called alike
-LESS_VALID = 0.01  # a share of valid answers that is lower by more is said to be lower
+LESS_VALID = 0.01  # a share of valid answers that is lower by more is called lower
 UNSURE = 0.05  # how far a figure without an interval must be from the best value to be called away from it
 
 
@@ -73,18 +73,20 @@ def compared(metrics: dict) -> list[str]:
 
 def came_back(metrics: dict) -> list[str]:
     """How near the answers are to people's, how often the most frequent one is given, and whether a rater is one person."""
-    told = [nearness(metrics)]
+    sentences = [nearness(metrics)]
     tops = [(name, find(metrics, "policies", name, "top_share")) for name in (VANILLA, OURS)]
     if None not in dict(tops).values():
         people = [max(question["population"]) for question in questions(metrics, rated=True).values() if question.get("population")]
         tops = [("people", sum(people) / len(people)), *tops] if people else tops
         shares = [f"{percent(value)} of the answers of {name if name == 'people' else policy_name(name)}" for name, value in tops]
-        told.append(f"The most frequent answer to a question takes {joined(shares)}.")
+        sentences.append(f"The most frequent answer to a question takes {joined(shares)}.")
     ratio, theirs = (find(metrics, "policies", name, "mi_ratio") for name in (OURS, VANILLA))
     if ratio is not None:
         than = "" if theirs is None else f"; vanilla RLHF's {number(theirs)} times"
-        told.append(f"The answers of one fictitious rater go together {shown(metrics, 'mi_ratio')} times as much as one person's{than}.")
-    return told
+        sentences.append(
+            f"The answers of one fictitious rater go together {shown(metrics, 'mi_ratio')} times as much as one person's{than}."
+        )
+    return sentences
 
 
 def nearness(metrics: dict) -> str:
@@ -113,13 +115,13 @@ def price(metrics: dict) -> list[str]:
     ours, theirs = (find(metrics, "policies", policy, figure) for policy in (OURS, VANILLA))
     if ours is None:
         return []
-    told = f"The {name}, which says how well answers are put, is {shown(metrics, figure)} with fictitious raters"
+    sentence = f"The {name}, the quality of the answers, is {shown(metrics, figure)} with fictitious raters"
     if theirs is not None:
         change = "as high" if abs(ours - theirs) < ALIKE else f"{number(abs(ours - theirs))} {'lower' if ours < theirs else 'higher'}"
-        told += f", {change}{' as' if change == 'as high' else ' than'} vanilla RLHF's {shown(metrics, figure, VANILLA)}"
+        sentence += f", {change}{' as' if change == 'as high' else ' than'} vanilla RLHF's {shown(metrics, figure, VANILLA)}"
     others = [(other, find(metrics, "policies", other, figure)) for other in ("sft_no_ids", "base")]
     beside = [f"{policy_name(other)} {number(value)}" for other, value in others if value is not None]
-    return [told + (f" ({', '.join(beside)})." if beside else "."), *at_equal_gold(metrics)]
+    return [sentence + (f" ({', '.join(beside)})." if beside else "."), *at_equal_gold(metrics)]
 
 
 def at_equal_gold(metrics: dict) -> list[str]:
@@ -141,29 +143,31 @@ def missing(metrics: dict) -> list[str]:
     mine = {key: value for key, value in (find(metrics, "policies", OURS) or {}).items() if value is not None}
     if not mine:
         return []
-    told = []
+    sentences = []
     for other in (VANILLA, "base"):
         theirs = find(metrics, "policies", other, "valid")
         if theirs is not None and "valid" in mine and mine["valid"] < theirs - LESS_VALID:
-            told.append(f"Fewer answers are valid: {percent(mine['valid'])}, of {policy_name(other)} {percent(theirs)}.")
+            sentences.append(f"Fewer answers are valid: {percent(mine['valid'])}, of {policy_name(other)} {percent(theirs)}.")
     if (gamma := away(metrics, "gamma", 1)) is not None:
-        told.append(
+        sentences.append(
             f"Popular answers are {'more' if gamma > 1 else 'less'} frequent than among people: the sharpening `gamma` is "
             f"{shown(metrics, 'gamma')}, 1 among people{beside_vanilla(metrics, 'gamma')}."
         )
     if (auc := away(metrics, "c2st_auc", 0.5)) is not None and auc > 0.5:
-        told.append(
+        sentences.append(
             f"A classifier still tells fictitious raters from people by their answers: its AUC is {shown(metrics, 'c2st_auc')}, 0.5 is "
             f"guessing{beside_vanilla(metrics, 'c2st_auc')}."
         )
     if (copying := away(metrics, "copying", 0.5)) is not None and copying > 0.5:
-        told.append(
+        sentences.append(
             f"Fictitious raters are nearer to the raters trained on than to others: `copying` is {shown(metrics, 'copying')}, not 0.5."
         )
     plain = find(metrics, "policies", "sft_no_ids", "etv")
     if plain is not None and "etv" in mine and plain < mine["etv"] - ALIKE:
-        told.append(f"Imitation without raters, which is not optimised, is nearer to people's answers: its distance is {number(plain)}.")
-    return told or ["Nothing that was measured is worse than vanilla RLHF's, or away from people's, by more than chance."]
+        sentences.append(
+            f"Imitation without raters, which is not optimised, is nearer to people's answers: its distance is {number(plain)}."
+        )
+    return sentences or ["Nothing that was measured is worse than vanilla RLHF's, or away from people's, by more than chance."]
 
 
 def away(metrics: dict, figure: str, best: float) -> float | None:

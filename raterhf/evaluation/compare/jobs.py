@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,36 +26,56 @@ LIBRARIES = 2**30  # bytes of a process that has imported torch, transformers an
 COPIES = 10  # of a model's weights in a training: itself, gradients, two moments, a reference, a reward model, and what passes keep
 
 
-def side_by_side(jobs: Sequence[Job], model: Path, title: str | None = None) -> list[Any]:
-    """Results of `run(*arguments)` of every job, in order; they start in order too. `model` is the folder of a model of their size.
+def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None = None) -> list[Any]:
+    """Results of `run(*arguments)` of the last job of every chain, in order. `model` is the folder of a model of their size.
 
-    With a `title` progress over jobs is shown; without one the jobs show their own. Functions, arguments and results are pickled between
-    processes of this program. Each process has its share of the cores, so the sums of floats, and with them the weights, may differ from
-    those of a lone training.
+    Jobs of one chain run one after the other. Where chains are more than processes they take turns, job by job, so that all end at about
+    the same time. With a `title` progress over jobs is shown; without one the jobs show their own. Functions, arguments and results are
+    pickled between processes of this program. Each process has its share of the cores, so the sums of floats, and with them the weights,
+    may differ from those of a lone training.
     """
     cores = count_cores()
-    workers = min(len(jobs), cores)
+    workers = min(len(chains), cores)
     if workers > 1 and not torch.cuda.is_available():
         workers = fitting(workers, model)
-    with Progress(title, len(jobs), "job") if title and jobs else nullcontext() as progress:
-        told = progress.advance if progress else lambda: None
+    total = sum(map(len, chains))
+    with Progress(title, total, "job") if title and total else nullcontext() as progress:
+        advance = progress.advance if progress else lambda: None
         if workers < 2 or torch.cuda.is_available():
-            results = []
-            for run, arguments in jobs:
-                results.append(run(*arguments))
-                told()
-            return results
+            return [_one_by_one(chain, advance) for chain in chains]
         spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
         with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
-            waiting = [pool.submit(run, *arguments) for run, arguments in jobs]
             try:
-                for job in as_completed(waiting):
-                    job.result()
-                    told()
-                return [job.result() for job in waiting]
+                return _in_turns(pool, chains, advance)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+
+def _one_by_one(chain: Sequence[Job], advance: Callable[[], None]) -> Any:
+    for run, arguments in chain:
+        result = run(*arguments)
+        advance()
+    return result
+
+
+def _in_turns(pool: ProcessPoolExecutor, chains: Sequence[Sequence[Job]], advance: Callable[[], None]) -> list[Any]:
+    """The next job of a chain queues when the one before it is done, behind those that wait already."""
+    left = [iter(chain) for chain in chains]
+    results: list[Any] = [None] * len(chains)
+
+    def submit(i: int) -> dict[Future, int]:
+        job = next(left[i], None)
+        return {} if job is None else {pool.submit(job[0], *job[1]): i}
+
+    running = {future: i for number in range(len(chains)) for future, i in submit(number).items()}
+    while running:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            i = running.pop(future)
+            results[i] = future.result()
+            advance()
+            running |= submit(i)
+    return results
 
 
 def count_cores() -> int:

@@ -44,7 +44,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     models = reward_metrics.judge_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
     policies = {name: one for name, one in policies_of(recipe, recipe.folder).items() if name in wanted}
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
-    draws = min(recipe.compare.draws, max(DRAWS, *(said.rows for said in people.values()), 0))
+    draws = min(recipe.compare.draws, max(DRAWS, *(answers.rows for answers in people.values()), 0))
     interview = Interview(policies, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
     found, drawn = run_probes(interview, probes)
     for name, probe in found["probes"].items():
@@ -99,14 +99,14 @@ def ask_again(labels: Labels, source: str, seed: int) -> tuple[list[Asked], dict
 
     So many prompts, `PROMPTS` at most, that prompts times answers are most.
     """
-    said = prepare.imitated(labels, source).sample(frac=1, random_state=seed)
-    said = said.assign(text=said.prompt.map(prompt_text)).drop_duplicates(["text", "rater_id"])
-    counts = said.text.value_counts().sort_index().sort_values(ascending=False, kind="stable")[:PROMPTS]
+    answers = prepare.imitated(labels, source).sample(frac=1, random_state=seed)
+    answers = answers.assign(text=answers.prompt.map(prompt_text)).drop_duplicates(["text", "rater_id"])
+    counts = answers.text.value_counts().sort_index().sort_values(ascending=False, kind="stable")[:PROMPTS]
     enough = counts[counts >= MIN_ANSWERS].to_numpy()
     n = int(enough[np.argmax(enough * np.arange(1, len(enough) + 1))]) if len(enough) else 0
     questions, people = [], {}
     for number, text in enumerate(counts.index[counts >= n], 1):
-        rows = said[said.text == text]
+        rows = answers[answers.text == text]
         key = f"{number} {' '.join(text.split())[:KEY]}"
         questions.append(Asked(key, "odd", [rows.prompt.iloc[0]]))
         if n:
@@ -123,6 +123,6 @@ def _samples(interview: Interview) -> dict[str, list[dict]]:
     who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.policies or (name == PEOPLE and interview.people)]
     rows = {}
     for name in who:
-        told = [(q.prompts[0], text) for q in interview.questions for text in interview.said(name, q).texts[:SHOWN]]
-        rows[name] = [{"prompt": prompt, "completion": text, "rater": None} for prompt, text in told]
+        answers = [(q.prompts[0], text) for q in interview.questions for text in interview.said(name, q).texts[:SHOWN]]
+        rows[name] = [{"prompt": prompt, "completion": text, "rater": None} for prompt, text in answers]
     return rows

@@ -90,7 +90,7 @@ def _flips(margins: _Margins, held) -> float:
         if label != 0:
             key, sign = ((str(prompt), a, b), label) if a < b else ((str(prompt), b, a), -label)
             groups.setdefault(key, []).append((rater, sign))
-    rows = [(key, x[0], y[0]) for key, said in groups.items() for x, y in combinations(said, 2) if x[1] != y[1]]
+    rows = [(key, x[0], y[0]) for key, labels in groups.items() for x, y in combinations(labels, 2) if x[1] != y[1]]
     if not rows:
         return float("nan")
     import pandas as pd

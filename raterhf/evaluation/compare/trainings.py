@@ -55,10 +55,10 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     }
     needed = {"text_ids" if name == "text_new" else name for name in wanted}
     controls = {name: make() for name, make in variants.items() if name in needed}
-    # The longest first, so that no core waits for the last of them.
-    jobs: list[Job] = [(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))] if vanilla or sweep else []
-    jobs += [(pipeline.train, (changed,)) for changed in (recipe, *controls.values())]
-    side_by_side(jobs, start_folder(recipe))
+    # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
+    chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
+    chains += [_stages(changed) for changed in (recipe, *controls.values())]
+    side_by_side(chains, start_folder(recipe))
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -66,8 +66,13 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
     if sweep:
-        side_by_side(_sweep_jobs(recipe, labels, wanted), start_folder(recipe))
+        side_by_side([[job] for job in _sweep_jobs(recipe, labels, wanted)], start_folder(recipe))
     return folders
+
+
+def _stages(recipe: Recipe) -> list[Job]:
+    """The recipe's stages after `base`, which is trained."""
+    return [(pipeline.train_stage, (recipe, stage, recipe.folder / stage)) for stage in recipe.stages if stage != "base"]
 
 
 def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:

@@ -60,7 +60,7 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
-    chosen(recipe.compare.probes)  # a name that is no probe is said before hours of training
+    chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
@@ -108,7 +108,7 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
         jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    judged = side_by_side(jobs, start_folder(recipe), f"judging policies of seed {recipe.seed}")
+    judged = side_by_side([[job] for job in jobs], start_folder(recipe), f"judging policies of seed {recipe.seed}")
     verdicts = {name: judged[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
     for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):

@@ -188,6 +188,6 @@ def _fault(interview: Interview, name: str) -> str | None:
 def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:
     """Mean gold reward of answers to all rated questions, with its interval over rows."""
     few = replace(interview, draws=min(GOLD_DRAWS, interview.draws), kept={})
-    said = [(q, few.said(name, q)) for q in world.rated]
-    gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in said]).T
+    pairs = [(q, few.said(name, q)) for q in world.rated]
+    gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in pairs]).T
     return measure(lambda rows: {"gold": float(gold[rows].mean())}, len(gold), interview.rng("gold", name)).interval("gold")
