@@ -60,6 +60,7 @@ def test_the_note_is_read_at_the_last_step_and_else_once_a_second(clock):
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
     with Progress("score [x]", 2) as shown:
         shown.advance(2, "loss 1")
     written = capsys.readouterr()
