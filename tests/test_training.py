@@ -6,6 +6,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +16,7 @@ from tokenizers.processors import TemplateProcessing
 
 from raterhf import io
 from raterhf.data import prepare
+from raterhf.data.comparisons import ComparisonData
 from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_reward, load_training_state, save_training_state
@@ -478,3 +480,18 @@ def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(condit
 def test_a_model_from_scratch_has_room_for_a_prompt_its_rater_and_an_answer(data, tmp_path):
     recipe = make_recipe(data, tmp_path, policy=FORWARD_KL | {"max_new_tokens": 200})
     assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128 + 2 + 200
+
+
+def test_what_is_held_out_is_saved_and_read_again(done, tmp_path):
+    saved = json.loads((done.folder / "held_out.json").read_text())
+    data = ComparisonData([], np.arange(40) % 7, np.arange(40) % 5 + 7, np.ones(40, int), np.arange(40) % 4, np.zeros(40, int))
+    assert saved["rows"] == sorted(set(saved["rows"])) and saved["rows"]
+    train, held = prepare.held_out_rows(data, 0.3, 1, tmp_path)
+    assert sorted([*train, *held]) == list(range(40)) and 0 < len(held) < 40
+    written = json.loads((tmp_path / "held_out.json").read_text())
+    assert written["rows"] == held.tolist()
+    (tmp_path / "held_out.json").write_text(json.dumps(written | {"rows": [0, 1]}))
+    assert prepare.held_out_rows(data, 0.3, 1, tmp_path)[1].tolist() == [0, 1]  # read, not drawn again
+    for share, seed in ((0.4, 1), (0.3, 2)):  # another question, another split
+        assert prepare.held_out_rows(data, share, seed, tmp_path)[1].tolist() != [0, 1]
+    assert prepare.held_out_rows(data, 0.3, 1, None)[1].tolist() == held.tolist()

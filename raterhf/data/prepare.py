@@ -3,9 +3,12 @@
 Over-long examples are the one thing left out here, each counted for its rater, and only up to the recipe's `max_dropped`.
 """
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +18,11 @@ from raterhf.data.example import Example
 from raterhf.data.labels import Labels, read_recipe
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
+from raterhf.io import read_json, write_text
 from raterhf.log import log
 from raterhf.recipe import Recipe
+
+HELD_OUT = "held_out.json"  # in a run folder: the comparisons kept from training
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,28 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
     index = {rater_id: i for i, rater_id in enumerate(ids)}
     group = pd.factorize(frame.prompt.astype(str))[0].astype(np.int64)
     return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group)
+
+
+def held_out_rows(known: ComparisonData, share: float, seed: int, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out.
+
+    What is kept back stands in `folder`/held_out.json, bound by a digest to these comparisons, share and seed: whoever trains or measures
+    on them, vanilla too, reads the same split.
+    """
+    parts = (known.rater, known.a, known.b, np.array([share, seed]))
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
+    saved = folder / HELD_OUT if folder is not None else None
+    if saved is not None and saved.is_file() and (found := read_json(saved)).get("digest") == digest:
+        held = np.zeros(len(known), bool)
+        held[found["rows"]] = True
+        return np.flatnonzero(~held), np.flatnonzero(held)
+    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
+    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x68656C64]))
+    held = (rng.random(group.max() + 1) < share)[group]
+    if saved is not None:
+        write_text(saved, json.dumps({"digest": digest, "rows": np.flatnonzero(held).tolist()}))
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def imitated(labels: Labels, source: str) -> pd.DataFrame:

@@ -25,7 +25,6 @@ from raterhf.log import log
 from raterhf.models import load
 from raterhf.recipe import Recipe
 from raterhf.training import losses
-from raterhf.training.stages import reward as reward_stage
 from raterhf.training.start import all_prompts, start_folder
 from raterhf.training.training_curve import TRAINING_CURVE, describe, write_training_curve
 from raterhf.worlds.world import World, load_world
@@ -104,7 +103,7 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
     rows = labels.comparisons[labels.comparisons.rater_id.isin(set(people.known))]
     rows = rows[window.keep("comparisons", rows, ["a", "b"], [""] * len(rows))].reset_index(drop=True)
     data = prepare.comparison_data(replace(labels, comparisons=rows), window, people.known, {})
-    train, held = reward_stage.held_out_rows(data, recipe)
+    train, held = prepare.held_out_rows(data, recipe.data.held_out, recipe.seed, recipe.folder)
     return rows.iloc[train], rows.iloc[held]
 
 

@@ -53,7 +53,7 @@ class RewardTraining:
 
 
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
-    made = make_training(recipe, labels)
+    made = make_training(recipe, labels, recipe.folder)
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
     if made.module.space is not None:
         unit_spread(made.module)
@@ -65,8 +65,8 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
 
 
-def make_training(recipe: Recipe, labels: Labels) -> RewardTraining:
-    """Data, model and batches of the recipe's stage."""
+def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) -> RewardTraining:
+    """Data, model and batches of the recipe's stage. The split of what is held out is kept in `folder`, where given."""
     people = prepare.find_people(labels)
     if recipe.raters.encoding == "embedding" and len(people.known) < 2:
         raise UserError(
@@ -79,7 +79,7 @@ def make_training(recipe: Recipe, labels: Labels) -> RewardTraining:
     texts = rater_texts(recipe, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
     validate = prepare.comparison_data(labels, window, people.validate, texts)
-    train_rows, held_rows = held_out_rows(known, recipe)
+    train_rows, held_rows = prepare.held_out_rows(known, recipe.data.held_out, recipe.seed, folder)
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
     idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
@@ -110,15 +110,6 @@ def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: lis
     examples, rater = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
     _, group = np.unique([str(example.prompt.ids) for example in examples], return_inverse=True)
     return OwnAnswers(examples, rater, group.astype(np.int64))
-
-
-def held_out_rows(known: ComparisonData, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out."""
-    low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
-    _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
-    rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, 0x68656C64]))
-    held = (rng.random(group.max() + 1) < recipe.data.held_out)[group]
-    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
