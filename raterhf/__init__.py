@@ -34,7 +34,7 @@ _HOMES = {
     "compare": "raterhf.api:compare",
     "load_recipe": "raterhf.recipe:load_recipe",
     "load_world": "raterhf.worlds.world:load_world",
-    "metrics": "raterhf.evaluation:metrics",
+    "metrics": "raterhf.evaluation.metrics",
     "open": "raterhf.run:open_run",
     "train": "raterhf.api:train",
 }
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     module, _, attribute = _HOMES[name].partition(":")
-    found = getattr(import_module(module), attribute)
+    found = getattr(import_module(module), attribute) if attribute else import_module(module)
     globals()[name] = found
     return found
 

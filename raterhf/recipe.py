@@ -208,10 +208,11 @@ class VanillaSettings(Section):
 
 class CompareSettings(Section):
     controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
-    """Policies that `compare` measures; `--controls all` takes all of them."""
-    betas: list[float] = [0.5]
+    """Policies that `compare` measures; `--controls all` takes all of them. For votes of real people: reward models, `shuffled` and `none`
+    unless --controls says otherwise."""
+    betas: list[Annotated[float, Field(gt=0)]] = Field([0.5], min_length=1)
     """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
-    vanilla_betas: list[float] = [0.1]
+    vanilla_betas: list[Annotated[float, Field(gt=0)]] = Field([0.1], min_length=1)
     """Betas of the vanilla sweep; the first is the main one."""
     draws: int = Field(4000, ge=10)
     """Draws per question, each from a fresh rater."""
@@ -271,6 +272,8 @@ class Recipe(Section):
             )
         if self.policy and not (self.reward and self.sft):
             raise ValueError("stage `policy` needs the stages `reward` and `sft` before it; add them or drop it")
+        if self.sft and self.raters.encoding == "embedding" and not self.reward:
+            raise ValueError("stage `sft` reads the rater vectors of stage `reward`; add it, or set raters.encoding to text or none")
         return self
 
     @property

@@ -145,11 +145,7 @@ class Run:
         for spec in [raters] if isinstance(raters, str) else raters:
             _check_group(jury.pool, spec, group)
             people |= {person.id: person for person in jury.pool.resolve(spec, 1, seed, group, counted=True)}
-        if idiosyncratic and jury.model.idiosyncratic is None:
-            raise UserError(
-                f"{jury.folder} was trained without idiosyncratic taste (raters.idiosyncratic_dim 0, or an encoding without vectors); "
-                "leave out --idiosyncratic"
-            )
+        _check_idiosyncratic(jury, idiosyncratic)
         by_text = jury.pool.encoding == "text"  # the rater stands in the text, so everybody's examples are their own
         examples, rejects = _rendered(jury, rows, [person.text for person in people.values()] if by_text else [""])
         kept = [row for row in rows if row not in rejects]
@@ -168,12 +164,19 @@ class Run:
             nonlocal calls
             calls += 1
             jury = self._jury
+            _check_group(jury.pool, rater, group)
+            _check_idiosyncratic(jury, idiosyncratic)
             chosen: dict[tuple[str, str | None], Rater] = {}
             for i, prompt in enumerate(prompts):
                 key = (str(prompt), rater_id[i] if rater_id else None)
                 if key not in chosen:
                     draw = int(np.random.SeedSequence([seed, calls, len(chosen)]).generate_state(1)[0])
-                    (chosen[key],) = jury.pool.resolve(key[1] or rater, 1, draw, group)
+                    people = jury.pool.resolve(key[1] or rater, 1, draw, None if key[1] else group)
+                    if len(people) != 1:
+                        raise UserError(
+                            f"rater {rater!r} stands for {len(people)} raters, a reward asks one; give new, new:7, an ID or none"
+                        )
+                    chosen[key] = people[0]
             who = [chosen[str(prompt), rater_id[i] if rater_id else None] for i, prompt in enumerate(prompts)]
             texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
             examples = [jury.renderer.example(prompt, text, person.text) for prompt, text, person in zip(prompts, texts, who)]
@@ -288,6 +291,14 @@ def _rendered(jury: _Jury, rows: dict[int, tuple[Prompt, str]], texts: list[str]
         else:
             examples.append(column)
     return [list(column) for column in zip(*examples)], rejects
+
+
+def _check_idiosyncratic(jury: _Jury, idiosyncratic: bool) -> None:
+    if idiosyncratic and jury.model.idiosyncratic is None:
+        raise UserError(
+            f"{jury.folder} was trained without idiosyncratic taste (raters.idiosyncratic_dim 0, or an encoding without vectors); "
+            "leave out --idiosyncratic"
+        )
 
 
 def _check_group(pool: RaterPool, spec: str, group: str | None) -> None:

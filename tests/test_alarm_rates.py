@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from small_run import succeeds
 
-from raterhf.bench.alarm import LAWS, alarms, bench_alarm, collapsed, halves
+from raterhf.bench.alarm import DISTRIBUTIONS, alarms, bench_alarm, collapsed, halves
 from raterhf.recipe import MonitorSettings
 
 
 def test_a_distribution_moves_to_the_level():
-    for distribution in LAWS.values():
+    for distribution in DISTRIBUTIONS.values():
         assert distribution.sum() == pytest.approx(1)
         beyond = 1 / np.square(distribution).sum() - 1
         assert 1 / np.square(collapsed(distribution, 0.5)).sum() - 1 == pytest.approx(beyond / 2)

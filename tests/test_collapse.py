@@ -60,9 +60,9 @@ def test_weights_are_the_same_with_probes_and_without(done, data, tmp_path, stag
         assert np.isfinite(curve[["reward", "kl", "entropy"]]).all(axis=None)
         assert curve.kl[0] == pytest.approx(0, abs=1e-5)  # it begins as the reference
     log = pd.read_csv(probed.folder / stage / "metrics.csv")
-    there = log[log["probe/diversity"].notna()]
+    there = log[log["monitor/diversity"].notna()]
     assert there.step.tolist() == [max(0, step - 1) for step in curve.step]
-    assert (there["probe/diversity_low"] <= there["probe/diversity"]).all() and there["probe/cost"].iloc[1:].between(0, 1).all()
+    assert (there["monitor/diversity_low"] <= there["monitor/diversity"]).all() and there["monitor/cost"].iloc[1:].between(0, 1).all()
     if stage == "base":
         assert log["train/loss"].notna().sum() == 1
     # the probes of another recipe train nothing again

@@ -17,7 +17,7 @@ from test_training import data as data  # a fixture
 from raterhf.data import prepare
 from raterhf.engine import rater_policy
 from raterhf.evaluation.compare.policy_metrics import Arena
-from raterhf.evaluation.compare.world import _judged
+from raterhf.evaluation.compare.world import _measured
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, run_probes
 from raterhf.models import checkpoint
@@ -121,7 +121,7 @@ def test_policies_are_judged_and_probed(device, data, tmp_path):
     recipe = short(data, tmp_path)
     pipeline.train(recipe)
     arena = Arena(load_world("dice"), 0, 10, 10, 2, load_world("dice").draw_people(10, 0, "t"), prepare.read_data(recipe))
-    figures = _judged(recipe, arena, "rater_new", recipe.folder / "policy", "new").figures
+    figures = _measured(recipe, arena, "rater_new", recipe.folder / "policy", "new").metrics
     assert all(np.isfinite(figures[name]) for name in ("etv", "kl_to_base", "reward_proxy"))
     interview, world = of_run(recipe, recipe.folder, 10, 0)
     found, _ = run_probes(interview, chosen("dice"), world)

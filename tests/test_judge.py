@@ -8,7 +8,7 @@ import pytest
 
 from raterhf.data.example import Example
 from raterhf.data.labels import Labels
-from raterhf.evaluation.compare.policy_metrics import Arena, judge
+from raterhf.evaluation.compare.policy_metrics import Arena, measure_policy
 from raterhf.raters.pool import Rater
 from raterhf.worlds.world import label_people, load_world
 
@@ -63,7 +63,7 @@ def people(world, prefix):
 
 
 def test_real_people_are_a_perfect_sampler(arena):
-    found = judge(Answers(arena.world, people(arena.world, "other")), arena, Answers(arena.world, None), None).figures
+    found = measure_policy(Answers(arena.world, people(arena.world, "other")), arena, Answers(arena.world, None), None).metrics
     assert found["valid"] == 1 and found["reward_gold"] == 0
     # a sampler who knows q is nearer to it than the few labels of this arena would allow
     assert found["etv"] < 0.01 and found["tv"] < 0.1
@@ -77,7 +77,7 @@ def test_one_favourite_answer_is_seen_as_collapse(arena):
     def favourite(i, question, rng):
         return question.texts[np.where(question.wording_of == 0, question.distribution[np.maximum(question.class_of, 0)], -1).argmax()]
 
-    found = judge(Answers(arena.world, favourite), arena, Answers(arena.world, None), None).figures
+    found = measure_policy(Answers(arena.world, favourite), arena, Answers(arena.world, None), None).metrics
     assert found["etv"] > 0.4 and found["entropy_ratio"] == 0 and found["mi_ratio"] == 0
     assert math.isnan(found["kappa_taste"]) and math.isnan(found["gamma"])
     assert found["c2st_auc"] > 0.95
@@ -88,12 +88,14 @@ def test_nobody_in_particular_has_the_marginal_and_is_no_person(arena):
         best = np.flatnonzero(question.wording_of == 0)
         return question.texts[best[rng.choice(len(best), p=question.distribution)]]
 
-    found = judge(Answers(arena.world, anybody), arena, Answers(arena.world, None), None).figures
+    found = measure_policy(Answers(arena.world, anybody), arena, Answers(arena.world, None), None).metrics
     assert found["etv"] < 0.01
     assert abs(found["mi_ratio"]) < 0.15 and abs(found["kappa_taste"]) < 0.05
     assert found["joint_tv"] > 0.1 and found["c2st_auc"] > 0.65
 
 
 def test_junk_is_one_class_and_never_dropped(arena):
-    found = judge(Answers(arena.world, lambda i, q, rng: "nothing that is an answer"), arena, Answers(arena.world, None), None).figures
+    found = measure_policy(
+        Answers(arena.world, lambda i, q, rng: "nothing that is an answer"), arena, Answers(arena.world, None), None
+    ).metrics
     assert found["valid"] == 0 and found["tv"] == pytest.approx(1) and found["reward_gold"] == arena.world.junk_quality

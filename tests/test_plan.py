@@ -19,7 +19,7 @@ THREE, TWO = (10, 11, 2), (12, 2)
 EXAMPLES = [Example(PROMPT + THREE, 5), Example(PROMPT + TWO, 5)]
 CONFIG = {"model_type": "qwen3", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
           "num_key_value_heads": 1, "head_dim": 16, "tie_word_embeddings": True, "initializer_range": 0.3}  # fmt: skip
-SITES = ["prefix", "suffix", "head"]
+CONDITIONINGS = ["prefix", "suffix", "head"]
 
 
 def jury(conditioning: str, n_raters: int, budget: int = 10_000):
@@ -71,7 +71,7 @@ def tokenizer():
     return train_tokenizer(["a b c"], 300)
 
 
-@pytest.fixture(params=SITES)
+@pytest.fixture(params=CONDITIONINGS)
 def scorer(request, tokenizer):
     lm = build_model(CONFIG, tokenizer, 64, seed=0)
     return Scorer(RewardModel(lm.get_decoder(), 3, 2, request.param).eval().requires_grad_(False))

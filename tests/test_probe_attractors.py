@@ -37,7 +37,7 @@ def interview(base=either, draws: int = 20, **asked) -> Interview:
 def test_falls_are_counted_above_chance_among_valid_answers():
     pushed, unpushed = np.array([0, 0, 1, -1]), np.array([1, -1, 0, -1])
     sample = attractors.count([np.column_stack([pushed] * 5 + [unpushed])], [0], [np.full((4, 6), 0.25)])
-    found = attractors.figures(sample, np.arange(4))
+    found = attractors.metrics_of(sample, np.arange(4))
     # Pushed: two of three valid answers; unpushed: one of two.
     assert found["back"] == found["back_90"] == pytest.approx((2 / 3 - 0.25) / 0.75)
     assert found["unpushed"] == pytest.approx((1 / 2 - 0.25) / 0.75) and found["valid_after"] == 0.75
@@ -50,14 +50,14 @@ def test_questions_are_pooled_by_their_valid_answers():
 
 
 def test_an_attractor_is_reached_whatever_comes_before():
-    found = attractors.figures(attractors.ask(interview(), "vanilla"), np.arange(10))
+    found = attractors.metrics_of(attractors.ask(interview(), "vanilla"), np.arange(10))
     # The first of two tokens is exchanged at 10 % and 30 %: b follows all the same. Later b itself is, for d, and nobody could fall back.
     assert [found[f"back_{d}"] for d in (10, 30, 50, 70, 90)] == [1, 1, 0, 0, 0]
     assert 0.2 < found["back"] < 0.4 and found["unpushed"] == 1.0 and found["valid_after"] == 1.0
 
 
 def test_the_first_model_falls_back_as_often_as_by_chance():
-    found = attractors.figures(attractors.ask(interview(draws=400), "base"), np.arange(200))
+    found = attractors.metrics_of(attractors.ask(interview(draws=400), "base"), np.arange(200))
     assert abs(found["back"]) < 0.1
 
 

@@ -24,7 +24,7 @@ def test_mutual_information_is_that_of_raters_who_answered():
     said[:20, 1] = said[:20, 0]
     one = tables(said, said)
     # A resample of everybody once is everybody.
-    assert coherence.figures(one, np.arange(40))["mi"] == pytest.approx(metrics.mean_over_pairs(metrics.mutual_information(said)))
+    assert coherence.metrics_of(one, np.arange(40))["mi"] == pytest.approx(metrics.mean_over_pairs(metrics.mutual_information(said)))
 
 
 def test_kappa_is_that_of_two_askings():

@@ -22,7 +22,7 @@ def sample(*distributions, questions=(COIN, URN, DIE)):
 
 
 def test_a_faithful_sampler_is_perfect():
-    got = dice.figures(sample([0.51, 0.49, 0], [0.8, 0.2, 0], [0.25] * 4 + [0]), np.arange(1))
+    got = dice.metrics_of(sample([0.51, 0.49, 0], [0.8, 0.2, 0], [0.25] * 4 + [0]), np.arange(1))
     expected = {"etv": 0, "tv": 0, "gamma": 1, "entropy_ratio": 1, "share_51": 0.51, "valid": 1}
     assert got == pytest.approx(expected, abs=1e-9)
 
@@ -30,7 +30,7 @@ def test_a_faithful_sampler_is_perfect():
 def test_figures_of_a_sharpened_sampler():
     # Odds 4 of the urn become 16: gamma 2, tv 16/17 - .8; the coin is called always, tv .49; the die keeps its distribution, but a half is
     # junk.
-    got = dice.figures(sample([1, 0, 0], [16 / 17, 1 / 17, 0], [0.125] * 4 + [0.5]), np.arange(1))
+    got = dice.metrics_of(sample([1, 0, 0], [16 / 17, 1 / 17, 0], [0.125] * 4 + [0.5]), np.arange(1))
     assert got["gamma"] == pytest.approx(2)
     assert got["tv"] == got["etv"] == pytest.approx((0.49 + 16 / 17 - 0.8 + 0.5) / 3)
     assert got["share_51"] == 1
@@ -38,16 +38,16 @@ def test_figures_of_a_sharpened_sampler():
 
 
 def test_gamma_does_not_exist_for_fair_dice_alone_and_etv_does():
-    got = dice.figures(sample([1, 0, 0, 0, 0], questions=(DIE,)), np.arange(1))
+    got = dice.metrics_of(sample([1, 0, 0, 0, 0], questions=(DIE,)), np.arange(1))
     assert np.isnan(got["gamma"]) and got["etv"] == 0.75 and "share_51" not in got
 
 
 def test_rows_are_what_is_counted():
     stated = dice.tables(Distributions([URN], [np.eye(3)[[0, 0, 0, 0, 1, -1]]], 6, [0.0]))
-    assert dice.figures(stated, np.arange(5)) == pytest.approx(
+    assert dice.metrics_of(stated, np.arange(5)) == pytest.approx(
         {"tv": 0, "etv": 0, "gamma": 1, "valid": 1, "entropy_ratio": metrics.entropy_ratio(np.array([0.8, 0.2, 0]), URN.distribution, 5)}
     )
-    assert dice.figures(stated, np.array([5, 5]))["valid"] == 0
+    assert dice.metrics_of(stated, np.array([5, 5]))["valid"] == 0
 
 
 def test_the_table_of_gamma_is_gamma():
@@ -56,7 +56,7 @@ def test_the_table_of_gamma_is_gamma():
     counts = [rng.multinomial(50, distribution**2 / (distribution**2).sum()) for distribution in distributions]
     questions = [Said(str(i), "dice", distribution, len(distribution)) for i, distribution in enumerate(distributions)]
     stated = sample(*(np.append(count, 0) / 50 for count in counts), questions=questions)
-    assert dice.figures(stated, np.arange(1))["gamma"] == pytest.approx(metrics.gamma(counts, distributions), abs=1e-6)
+    assert dice.metrics_of(stated, np.arange(1))["gamma"] == pytest.approx(metrics.gamma(counts, distributions), abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_the_companions_classes_are_read_off_its_texts():
 
 def measured(interview, who="model"):
     poems = forms.ask(interview, who)
-    return forms.figures(poems, np.arange(poems.rows))
+    return forms.metrics_of(poems, np.arange(poems.rows))
 
 
 def test_figures_of_a_sample():
@@ -81,7 +81,7 @@ def test_etv_where_peoples_distribution_is_known():
     closed = Asked("poem", "poems", ["Write a poem."], classes=[COUPLET, FREE], distribution=np.array([0.5, 0.5]))
     interview = written((closed, [COUPLET] * 15 + [FREE] * 5, []))
     poems = forms.ask(interview, "model")
-    assert forms.figures(poems, np.arange(20))["etv"] == pytest.approx(0.25 - poems.floors[0])
+    assert forms.metrics_of(poems, np.arange(20))["etv"] == pytest.approx(0.25 - poems.floors[0])
     # Twenty tosses of a coin are E|X - 10| / 20 = .0881 off in the mean.
     assert poems.floors[0] == pytest.approx(0.0881, abs=0.01)
 

@@ -70,11 +70,11 @@ def test_people_have_their_distribution_or_what_they_said():
     base = Scripted("base", lambda rater, said: {END: 1.0} if said else {"a": 0.5, "b": 0.5})
     counted = multiverse.ask(interview(base=base), PEOPLE)
     assert counted.rows == 4
-    found = multiverse.figures(counted, np.arange(4))
+    found = multiverse.metrics_of(counted, np.arange(4))
     assert found["top_leaf"] == 0.75 and found["tree_tv"] == 0.0 and found["leaves_2"] == pytest.approx(1 / (9 / 16 + 1 / 16))
     known = interview(distribution=np.array([0.9, 0.1]), base=base)
-    assert multiverse.figures(multiverse.ask(known, PEOPLE), np.arange(1))["top_leaf"] == 0.9
-    found = multiverse.figures(multiverse.ask(known, "base"), np.arange(1))
+    assert multiverse.metrics_of(multiverse.ask(known, PEOPLE), np.arange(1))["top_leaf"] == 0.9
+    found = multiverse.metrics_of(multiverse.ask(known, "base"), np.arange(1))
     assert found["tree_tv"] == pytest.approx(0.4) and found["answers"] == pytest.approx(2.0) and found["leaves"] == pytest.approx(2.0)
     assert found["captured"] == pytest.approx(1.0)
 
@@ -84,7 +84,7 @@ def test_answers_are_classes_of_texts():
     sample = multiverse.ask(interview(base=Scripted("base", two_tastes), raters=raters), "raters")
     assert sample.rows == 32 and sample.one is not None
     # Rows 0 and 1: ac .4, ad .1, b .5; the two that begin with a are one answer.
-    found = multiverse.figures(sample, np.array([0, 1]))
+    found = multiverse.metrics_of(sample, np.array([0, 1]))
     assert found["answers"] == pytest.approx(2.0) and found["top_leaf"] == pytest.approx(0.5)
     assert found["leaves"] == pytest.approx(np.exp(-(0.4 * np.log(0.4) + 0.1 * np.log(0.1) + 0.5 * np.log(0.5))), abs=1e-4)
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_measured():
     base = Scripted("base", lambda rater, said: {"a": 1.0})
     endless = Interview({"base": base}, [question()])
     base_only = multiverse.ask(endless, "base")
-    assert multiverse.figures(base_only, np.arange(1))["captured"] < 1e-6
+    assert multiverse.metrics_of(base_only, np.arange(1))["captured"] < 1e-6
     with pytest.raises(CannotMeasure, match="no question of this run is about numbers, odd"):
         multiverse.ask(Interview({"base": base}, [Asked("q", "dice", ["?"])]), "base")
 

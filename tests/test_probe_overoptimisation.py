@@ -40,13 +40,13 @@ def test_figures_by_hand(tmp_path):
     write(tmp_path, "vanilla/rl-beta-0.3", kl=D**2 / 4, reward=1.5 * D, gold=1 + D / 2 * (2 - np.log(np.maximum(D / 2, 1e-9))))
     curve = probe.ask(interview(tmp_path), "vanilla")
     assert curve.rows == 42 and set(curve.training) == {"rl-beta-0.1", "rl-beta-0.3"}
-    found = probe.figures(curve, np.arange(21))
+    found = probe.metrics_of(curve, np.arange(21))
     end = 1 + 4 * (2 - np.log(4))
     assert found["kl"] == pytest.approx(16) and found["reward_gain"] == pytest.approx(12)
     assert found["gold_gain"] == pytest.approx(end - 1) and found["gold_lost"] == pytest.approx(1 + np.e - end, abs=1e-3)
     assert (found["alpha"], found["beta"]) == pytest.approx((2, 1))
     assert found["entropy"] == pytest.approx(1) and found["top_share"] == pytest.approx(0.6)
-    few = probe.figures(curve, np.arange(3))  # no curve of three coefficients
+    few = probe.metrics_of(curve, np.arange(3))  # no curve of three coefficients
     assert {name for name, value in few.items() if np.isfinite(value)} == {"kl"}
 
 
@@ -56,20 +56,20 @@ def test_where_gold_only_rises_no_part_of_the_looks_has_lost_any(tmp_path):
     write(tmp_path, "policy", gold=1 + 2 * D + noise)
     curve = probe.ask(interview(tmp_path), "rater_new")
     assert curve.peak == D.max()
-    assert all(probe.figures(curve, np.sort(half))["gold_lost"] == pytest.approx(0) for half in (np.arange(0, 21, 2), np.arange(8)))
+    assert all(probe.metrics_of(curve, np.sort(half))["gold_lost"] == pytest.approx(0) for half in (np.arange(0, 21, 2), np.arange(8)))
 
 
 def test_no_share_is_above_one_and_no_entropy_below_zero(tmp_path):
     write(tmp_path, "vanilla/rl-beta-0.1", top_share=0.5 + 0.2 * D, entropy=3 - D)
     curve = probe.ask(interview(tmp_path), "vanilla")
-    found = probe.figures(curve, np.arange(21))
+    found = probe.metrics_of(curve, np.arange(21))
     assert (found["top_share"], found["entropy"]) == (1.0, 0.0)
 
 
 def test_without_over_optimisation_nothing_is_lost(tmp_path):
     write(tmp_path, "policy", gold=1 + D)
     write(tmp_path, "policy-beta-0.5", gold=1 + D)
-    found = probe.figures(curve := probe.ask(interview(tmp_path), "rater_new"), np.arange(42))
+    found = probe.metrics_of(curve := probe.ask(interview(tmp_path), "rater_new"), np.arange(42))
     assert found["gold_lost"] == pytest.approx(0, abs=1e-9) and found["beta"] == pytest.approx(0, abs=1e-9)
     assert set(curve.training) == {"policy", "policy-beta-0.5"}
 
@@ -80,14 +80,14 @@ def test_models_are_compared_on_the_questions_that_both_were_asked(tmp_path):
     write(tmp_path, "vanilla/rl-beta-0.1", **{f"top_share:{a.key}": 0.1 * D, f"top_share:{b.key}": 0.2 * D})
     write(tmp_path, "policy", **{f"top_share:{b.key}": 0.1 * D, f"top_share:{c.key}": 0 * D})
     who = interview(tmp_path)
-    assert probe.figures(probe.ask(who, "vanilla"), np.arange(21))["top_share"] == pytest.approx(0.8)
-    assert probe.figures(probe.ask(who, "rater_new"), np.arange(21))["top_share"] == pytest.approx(0.4)
+    assert probe.metrics_of(probe.ask(who, "vanilla"), np.arange(21))["top_share"] == pytest.approx(0.8)
+    assert probe.metrics_of(probe.ask(who, "rater_new"), np.arange(21))["top_share"] == pytest.approx(0.4)
     people = probe.ask(who, "population")
-    assert people.rows == 1 and probe.figures(people, np.arange(1)) == {"top_share": pytest.approx(b.distribution.max())}
+    assert people.rows == 1 and probe.metrics_of(people, np.arange(1)) == {"top_share": pytest.approx(b.distribution.max())}
 
 
 def test_people_do_not_over_rate(tmp_path):
-    known = probe.figures(probe.ask(interview(tmp_path), "population"), np.arange(1))
+    known = probe.metrics_of(probe.ask(interview(tmp_path), "population"), np.arange(1))
     stories = [q for q in load_world("companion").questions if q.bonus.any()]
     assert known["overrated"] == pytest.approx(np.mean([q.distribution[q.classes.index("wedding")] for q in stories]))
 

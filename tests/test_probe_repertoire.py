@@ -20,7 +20,7 @@ ATOMS = "Why do scientists distrust atoms?"
 
 def measured(interview, name="model"):
     told = repertoire.ask(interview, name)
-    return repertoire.figures(told, np.arange(told.rows))
+    return repertoire.metrics_of(told, np.arange(told.rows))
 
 
 def test_the_riddle_is_the_joke():

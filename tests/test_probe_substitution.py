@@ -46,7 +46,7 @@ def test_tuned_tokens_under_the_base_model():
     # c is the second of the base model's first tokens; d and the end are what it says after c, too.
     assert sample.rank[0, 0, :4] == pytest.approx([2, 1, 1, np.nan], nan_ok=True)
     assert sample.kl[0, 0, :3] == pytest.approx([np.log(1 / 0.02), 0, 0], abs=1e-6) and sample.length[0, 0] == 3
-    found = substitution.figures(sample, np.arange(8))
+    found = substitution.metrics_of(sample, np.arange(8))
     assert found["kl"] == found["kl_mixture"] == pytest.approx(np.log(50) / 3, abs=1e-6)
     assert found["log2_rank"] == pytest.approx(1 / 3) and found["unshifted"] == pytest.approx(2 / 3) and found["shifted"] == 0.0
     # Left alone the base model says b; once c is forced, d.
@@ -55,7 +55,7 @@ def test_tuned_tokens_under_the_base_model():
 
 def test_the_base_model_is_its_own_control():
     asked = interview()
-    found = substitution.figures(substitution.ask(asked, "base"), np.arange(8))
+    found = substitution.metrics_of(substitution.ask(asked, "base"), np.arange(8))
     assert found["kl"] == 0.0
     said = substitution.Said(["?"] * 2, [tuple(LETTERS.index(x) for x in text + END) for text in ("ab", "ba")], np.array([0, -1]), None)
     assert substitution.force(asked, asked.questions[0], said) == pytest.approx([0.0, np.nan], nan_ok=True)
@@ -63,7 +63,7 @@ def test_the_base_model_is_its_own_control():
 
 def test_people_have_ranks_and_no_distributions():
     people = {"q": Answers(["cd", "ab"], np.array([1, 0]))}
-    found = substitution.figures(substitution.ask(interview(people), PEOPLE), np.arange(2))
+    found = substitution.metrics_of(substitution.ask(interview(people), PEOPLE), np.arange(2))
     ranks = {"log2_rank": 1 / 6, "unshifted": 5 / 6, "shifted": 0.0}
     assert found == pytest.approx(ranks | {"forced": 0.5, "forced_share": 1 / 6})
 
@@ -77,7 +77,7 @@ def test_a_mixture_weighs_raters_by_what_they_said():
 
 
 def test_a_rater_is_farther_from_base_than_the_mixture():
-    found = substitution.figures(substitution.ask(interview(), "raters"), np.arange(8))
+    found = substitution.metrics_of(substitution.ask(interview(), "raters"), np.arange(8))
     assert found["kl"] > found["kl_mixture"] > 0
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_measured():
 
 
 def test_answers_without_classes_are_read_but_not_forced():
-    found = substitution.figures(substitution.ask(interview(classes=[]), "vanilla"), np.arange(8))
+    found = substitution.metrics_of(substitution.ask(interview(classes=[]), "vanilla"), np.arange(8))
     assert "forced" not in found and found["log2_rank"] == pytest.approx(1 / 3)
 
 

@@ -19,7 +19,7 @@ def test_the_temperature_is_chosen_on_other_questions():
     # tv at T = 1 and 2: question one .5 and .25, question two .1 and .3. Each is judged where the other is best: one at 1, two at 2.
     q = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
     p = np.array([[[1, 0, 0], [0.6, 0.4, 0]], [[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]]])
-    got = temperature.figures(Sweep((1.0, 2.0), csr_matrix(p.reshape(1, -1)), q, np.zeros(2)), np.arange(1))
+    got = temperature.metrics_of(Sweep((1.0, 2.0), csr_matrix(p.reshape(1, -1)), q, np.zeros(2)), np.arange(1))
     expected = {"etv_best_t": 0.4, "valid_best_t": 0.85, "temperature": 2**0.5, "etv": 0.3, "valid": 1}
     assert got == pytest.approx(expected)
 
@@ -28,8 +28,8 @@ def test_rows_are_weighed_and_floors_taken_off():
     q = np.array([[0.5, 0.5, 0.0]] * 2)
     draws = np.eye(3)[[[0, 0], [1, 1], [-1, 0]]]
     sweep = Sweep((1.0,), csr_matrix(draws.reshape(3, -1)), q, np.full(2, 0.1))
-    assert temperature.figures(sweep, np.array([0, 1]))["etv"] == pytest.approx(-0.1)
-    assert temperature.figures(sweep, np.array([2]))["valid"] == 0.5
+    assert temperature.metrics_of(sweep, np.array([0, 1]))["etv"] == pytest.approx(-0.1)
+    assert temperature.metrics_of(sweep, np.array([2]))["valid"] == 0.5
 
 
 def test_a_model_is_flatter_when_hot():

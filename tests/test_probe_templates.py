@@ -21,7 +21,7 @@ FRAMED = ["No.", "Yes, bugs are real", "No!", "Ask her."]
 
 def measured(interview, rows=None):
     sample = templates.ask(interview, "model")
-    return templates.figures(sample, np.arange(sample.rows) if rows is None else np.array(rows))
+    return templates.metrics_of(sample, np.arange(sample.rows) if rows is None else np.array(rows))
 
 
 def test_the_top_template_asked_plainly_is_looked_for_framed():
@@ -83,7 +83,7 @@ def test_plain_wordings_leave_out_the_framed_ones(run):
     question = next(q for q in load_world("companion").questions if q.key == "odd-bugs")
     assert set(question.framed) & set(question.prompts)
     interview = untrained(run, [question], 40, 2)
-    said = interview.said("base", question)
+    said = interview.answers("base", question)
     asked = {interview.policies["base"].renderer.tokenizer.decode(e.ids[: e.prompt_length]) for e in said.examples}
     assert len(asked) == 2 and not any("child" in prompt or "judge" in prompt for prompt in asked)
 

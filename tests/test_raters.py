@@ -222,3 +222,9 @@ def test_a_pool_survives_saving(encoding, tmp_path):
             for a, b in zip(pool.resolve(spec, 3, 0, group), back.resolve(spec, 3, 0, group)):
                 assert a.id == b.id
                 np.testing.assert_array_equal(a.vector, b.vector)
+
+
+def test_a_population_too_small_for_every_size_is_one_gaussian():
+    vectors = np.random.default_rng(0).standard_normal((8, 2))
+    found, trials = fit_population(vectors, [4, 8], [1.0], seed=0)
+    assert len(found.weights) == 1 and {trial["components"] for trial in trials} == {1}

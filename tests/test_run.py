@@ -1,6 +1,8 @@
 """The public API: an opened run, loaded once, and what it answers and scores."""
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -96,6 +98,20 @@ def test_a_reward_function_of_trl_scores_each_prompt_for_one_rater(opened):
     assert first[0] == pytest.approx(first[1]) and first != second
     assert opened.reward_function("new", seed=1)(prompts=["Roll a die."] * 2, completions=["1", "1"]) == first
     assert fresh.__name__ == "raterhf_reward"
+
+
+def test_every_public_name_is_found_in_a_fresh_interpreter():
+    for name in ("metrics", "open", "load_world"):
+        done = subprocess.run([sys.executable, "-c", f"from raterhf import {name}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_mistakes_of_a_reward_function_are_named(opened, run):
+    ask = {"prompts": ["Roll a die."], "completions": ["1"]}
+    with pytest.raises(raterhf.UserError, match="'all' stands for 3 raters, a reward asks one"):
+        opened.reward_function("all")(**ask)
+    with pytest.raises(raterhf.UserError, match="a group narrows"):
+        opened.reward_function("ann", group="south")(**ask)
 
 
 MISTAKES = {

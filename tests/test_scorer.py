@@ -389,10 +389,10 @@ def test_raters_that_are_none_are_refused_before_anything_runs(says, conditionin
         Scorer(model).pairs(examples, RaterBatch(vectors, null), rater)
 
 
-SITES = pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
+CONDITIONINGS = pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head", None])
 
 
-@SITES
+@CONDITIONINGS
 @torch.no_grad()
 def test_the_example_that_has_no_score_is_named(conditioning, tokenizer, vectors):
     """A token of the third example alone is NaN; attention spreads it to all that are read with it."""
@@ -407,7 +407,7 @@ def test_the_example_that_has_no_score_is_named(conditioning, tokenizer, vectors
             score()
 
 
-@SITES
+@CONDITIONINGS
 @torch.no_grad()
 def test_a_head_of_no_numbers_gives_no_scores(conditioning, tokenizer, examples, vectors):
     model = make_reward(tokenizer, conditioning).eval()

@@ -15,7 +15,7 @@ from raterhf.evaluation.metrics.intervals import clopper_pearson
 from raterhf.recipe import MonitorSettings
 from raterhf.training.monitor import FALSE_ALARMS
 
-LAWS = {
+DISTRIBUTIONS = {
     "fair coin": np.full(2, 1 / 2),
     "fair die": np.full(6, 1 / 6),
     "Zipf, 30 answers": 1 / np.arange(1, 31) / (1 / np.arange(1, 31)).sum(),
@@ -61,7 +61,7 @@ def bench_alarm(settings: MonitorSettings, looks: int, repeats: int, seed: int) 
     below it."""
     rng = np.random.default_rng(seed)
     rows = []
-    for name, distribution in LAWS.items():
+    for name, distribution in DISTRIBUTIONS.items():
         row = {"distribution": name, "halves": _rate(halves(distribution, settings, repeats, rng))}
         for fall in FALLS:
             fired = alarms(distribution, collapsed(distribution, fall * settings.level), settings, looks, repeats, rng)

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.score import Rung, figures
+from raterhf.bench.score import Rung, metrics
 from raterhf.bench.workload import Sizes, config_of, draw_examples, make_classifier, make_reward, parameters, word_tokenizer, words_of
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
@@ -55,7 +55,7 @@ def bench_rloo(shape: str, sizes: Sizes, device: torch.device, dtype: torch.dtyp
         "TRL": Rung(runs["TRL"], updates * n, n, updates * 6 * whole, 0.0),
         "shared": Rung(runs["shared"], updates * n, n, updates * 6 * shared, 0.0, whole / shared),
     }
-    found["rows"] = list(figures(rungs, times, "none", 1, found["machine"], parameters(AutoModelForCausalLM.from_config(config)), {}))
+    found["rows"] = list(metrics(rungs, times, "none", 1, found["machine"], parameters(AutoModelForCausalLM.from_config(config)), {}))
     return found
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.score import Rung, figures
+from raterhf.bench.score import Rung, metrics
 from raterhf.bench.workload import DIM, Sizes, config_of, draw_examples, parameters
 from raterhf.data.example import Example, collate
 from raterhf.engine.sampler import Sampler
@@ -59,7 +59,7 @@ def bench_rollout(
         other.policy.decoder.compile(dynamic=True)
         rungs["compiled"] = Rung(lambda: tried(lambda: shared(other)), n, n, shorter, None, (read + drawn) / shorter)
     times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, "samples")
-    found["rows"] = list(figures(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
+    found["rows"] = list(metrics(rungs, times, "prefix", raters, found["machine"], parameters(lm), {}))
     return found
 
 

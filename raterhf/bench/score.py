@@ -79,7 +79,7 @@ def bench_score(
                 device,
                 f"{conditioning or 'no raters'}, K = {k}",
             )
-            found["rows"] += list(figures(rungs, times, conditioning or "none", k, found["machine"], parameters(model.backbone), deviation))
+            found["rows"] += list(metrics(rungs, times, conditioning or "none", k, found["machine"], parameters(model.backbone), deviation))
     return found
 
 
@@ -168,7 +168,7 @@ def largest_deviation(conditioning: str | None, scorer: Scorer, examples: list[E
     return {"deviation": float((found - alone).abs().max()), "spread_of_scores": float(alone.std())}
 
 
-def figures(rungs: dict[str, Rung], times: dict, conditioning: str, k: int, on: dict, size: int, deviation: dict) -> Iterator[dict]:
+def metrics(rungs: dict[str, Rung], times: dict, conditioning: str, k: int, on: dict, size: int, deviation: dict) -> Iterator[dict]:
     """A row for each rung; gains are over the first, at equal numbers of scores."""
     first = None
     for name, rung in rungs.items():

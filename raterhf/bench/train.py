@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.score import Rung, draw_raters, figures, in_batches, padding
+from raterhf.bench.score import Rung, draw_raters, in_batches, metrics, padding
 from raterhf.bench.workload import Sizes, conditionings_of, draw_for, make_reward, own_sizes, parameters
 from raterhf.data.example import Example, budget_batches
 from raterhf.engine.scorer import Scorer
@@ -34,7 +34,7 @@ def bench_train(
         rungs = dict(update_rungs(scorer, examples))
         times = interleaved({name: rung.run for name, rung in rungs.items()}, repeats, device, f"{conditioning}, updates")
         # Forward and backward are three passes of the forward's work.
-        found["rows"] += list(figures(rungs, times, conditioning, len(examples), found["machine"], 3 * parameters(model.backbone), {}))
+        found["rows"] += list(metrics(rungs, times, conditioning, len(examples), found["machine"], 3 * parameters(model.backbone), {}))
     return found
 
 

@@ -37,7 +37,7 @@ SHAPES = {
     "1.7b": SMALL | {"hidden_size": 2048, "num_hidden_layers": 28, "intermediate_size": 6144, "num_attention_heads": 16,
                      "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936},
 }  # fmt: skip
-SITES = ("prefix", "suffix", "head")
+CONDITIONINGS = ("prefix", "suffix", "head")
 DIM = 8  # of the raters' vectors
 
 
@@ -91,7 +91,7 @@ def make_classifier(config: PreTrainedConfig, device: torch.device, dtype: torch
         return AutoModelForSequenceClassification.from_config(settings, dtype=dtype).eval()
 
 
-def check_conditionings(conditionings: list[str] | None, own: Sequence[str] = SITES, of: str = "the conditionings") -> list[str]:
+def check_conditionings(conditionings: list[str] | None, own: Sequence[str] = CONDITIONINGS, of: str = "the conditionings") -> list[str]:
     """The conditionings asked for, all of `own` where none is. Raises UserError for another."""
     if wrong := [conditioning for conditioning in conditionings or [] if conditioning not in own]:
         raise UserError(f"conditioning {wrong[0]!r} is not one of {of}, which are {', '.join(own)}")

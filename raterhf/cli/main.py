@@ -9,7 +9,7 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -21,9 +21,6 @@ from raterhf.cli.files import data_app, recipes_app
 from raterhf.engine.memory import keep_freed_memory
 from raterhf.errors import UserError
 from raterhf.log import show_log
-
-if TYPE_CHECKING:
-    pass
 
 RESUMABLE = ("train", "compare")
 
@@ -84,9 +81,10 @@ def train(
         return
     set_environment(resolved)
     raterhf.train(resolved)
-    verb = f'sample {resolved.folder} --prompt "..." --rater new -n 10'
-    if resolved.stages == ["reward"]:
-        verb = f"score {resolved.folder} FILE --raters new:16x"
+    rated = resolved.raters.encoding != "none"
+    verb = f'sample {resolved.folder} --prompt "..." --rater {"new" if rated and "sft" in resolved.stages else "none"} -n 10'
+    if "reward" in resolved.stages and "sft" not in resolved.stages:
+        verb = f"score {resolved.folder} FILE --raters {'new:16x' if rated else 'none'}"
     typer.echo(f"done: {resolved.folder}\nnext: raterhf {verb}")
 
 
@@ -145,7 +143,7 @@ def score(
     raters: Annotated[list[str], typer.Option(metavar="SPEC", help="As for sample, and new:64x; may be given several times.")],
     group: Group = None,
     seed: Seed = 0,
-    idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's own persistent noise.")] = False,
+    idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's idiosyncratic taste.")] = False,
     dtype: Dtype = "float32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
 ) -> None:

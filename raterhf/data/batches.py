@@ -11,8 +11,7 @@ def step_indices(groups: np.ndarray, batch_size: int, block: int, step: int, see
     An epoch is a seeded permutation of blocks, each of up to `block` examples of one group (of `groups` [N], a number each): examples
     that share a prompt come together and share its work. With block 1 it is a plain permutation.
     """
-    order = _epoch(groups.tobytes(), len(groups), block, 0, seed)
-    per_epoch = max(1, len(order) // batch_size)
+    per_epoch = max(1, len(groups) // batch_size)
     order = _epoch(groups.tobytes(), len(groups), block, step // per_epoch, seed)
     start = (step % per_epoch) * batch_size
     return order[start : start + batch_size]

@@ -132,7 +132,7 @@ def held_out_rows(known: ComparisonData, share: float, seed: int, folder: Path |
     """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out.
 
     What is kept back stands in `folder`/held_out.json, bound by a digest to these comparisons, share and seed: whoever trains or measures
-    on them, vanilla too, reads the same split.
+    on them, vanilla too, reads the same split. (With raters by text, whose examples are each rater's own, it is another.)
     """
     parts = (known.rater, known.a, known.b, np.array([share, seed]))
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]

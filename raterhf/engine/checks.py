@@ -52,8 +52,8 @@ def check_examples(model: RewardModel | Policy, examples: Sequence[Example]) -> 
 def check_raters(
     model: RewardModel | Policy, raters: RaterBatch, rater: Tensor | None = None, own: bool = False
 ) -> None:  # fmt: skip
-    """No raters, too short or not a mask for each, numbers `rater` [N] that are nobody's, vectors [K, k] (with `own` [K, k + o]) that
-    are no numbers, or too large to be read.
+    """Raise for no raters; numbers `rater` [N] that are none of theirs; vectors that are not float32 [K, k] or wider (with `own` [K, k +
+    o]), hold NaN or infinity, or are too large to be read.
     """
     assert model.reader is not None  # nobody asks about the raters of a rater-free model
     dim = model.reader.dim
@@ -62,7 +62,7 @@ def check_raters(
         dim += model.idiosyncratic.dim
     vectors, null = raters.vectors, raters.null
     if not len(raters):
-        raise UserError("no raters: give the vectors of one at least, those of null raters for nobody in particular")
+        raise UserError("no raters: give a RaterBatch of one at least, RaterBatch.nobody(1) for nobody in particular")
     shape, count = tuple(vectors.shape), len(vectors)
     if len(shape) != 2 or (shape[1] < dim and not null.all()) or vectors.dtype != torch.float32:
         raise UserError(f"raters' vectors are {vectors.dtype} of shape {shape}; give a row of {dim} numbers for each, in float32")

@@ -1,7 +1,7 @@
 """The core loop: scores of many completions for many raters. The one place that scores.
 
-It takes rendered examples and rater vectors, never text; plans what is shared (`plan.py`) and runs it without padding
-(`models/shared.py`). Scores come back in input order whatever the plan was.
+It takes rendered examples and raters (`RaterBatch`), never text; plans what is shared (`plan.py`) and runs it without padding
+(`passes.py`). Scores come back in input order whatever the plan was.
 
 Notation: K raters, N examples, k dimensions of taste, o of idiosyncratic taste.
 """
@@ -30,7 +30,7 @@ CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
 class Scorer:
     """Scores with one reward model: every token that several scores share goes through it once. Gradients flow unless turned off.
 
-    From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `batches.Renderer` renders texts, `checkpoint.load_pool`
+    From a run folder: `checkpoint.load_reward` gives the model and its tokenizer, `renderer.Renderer` renders texts, `checkpoint.load_pool`
     the raters, whose `resolve(SPEC, ...)` and `RaterBatch.of` give what every method here takes; `RaterBatch.nobody(1)` for rater-free
     models.
 

@@ -114,18 +114,18 @@ def _window(recipe: Recipe) -> prepare.Window:
 
 
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
-    """The factor that makes margins log-odds on these comparisons, by maximum likelihood with a label noise, ties left out.
+    """The factor that makes margins log-odds on these comparisons, by maximum likelihood over a grid of label noise, ties left out.
 
     Its logarithm has a normal prior of width 1, as ours has (`calibrate`), since comparisons may be few; 1 where there are none.
     """
     decided = torch.tensor(np.array(label) != 0)
     margin, label = torch.tensor(margin)[decided], torch.tensor(np.array(label))[decided]
     grid = torch.exp(torch.linspace(-2, 2, 81)).double()
-    label_noises = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
+    noise_levels = torch.tensor([0.001, 0.02, 0.05, 0.1]).double()
     fits = [
-        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), label_noise).sum() + scale.log() ** 2 / 2), float(scale))
+        (float(losses.comparison_loss(scale * margin, label, torch.zeros(()), level).sum() + scale.log() ** 2 / 2), float(scale))
         for scale in grid
-        for label_noise in label_noises
+        for level in noise_levels
     ]
     return min(fits)[1]
 

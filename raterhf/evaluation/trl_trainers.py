@@ -148,12 +148,12 @@ def train_rl(
     leaves no room.
     """
 
-    def judge(prompts: list[Prompt], completions: list[str]) -> Sequence[float]:
+    def measure_policy(prompts: list[Prompt], completions: list[str]) -> Sequence[float]:
         if watch is not None:
             watch(trainer.state.global_step, prompts, completions)
         return reward(prompts, completions)
 
-    trainer = rloo_trainer(sft_dir, out, prompts, judge, args, seed, _RLOOTrainer)
+    trainer = rloo_trainer(sft_dir, out, prompts, measure_policy, args, seed, _RLOOTrainer)
     return _run(trainer, trainer.processing_class, out)
 
 
@@ -185,10 +185,10 @@ def rloo_trainer(
     repeats = ceil(config.generation_batch_size // config.num_generations / len(prompts))
     data = Dataset.from_dict({"prompt": [renderer.prompt_text(prompt) for prompt in prompts] * repeats})
 
-    def judge(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
+    def measure_policy(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(r) for r in reward([given[text] for text in prompts], completions)]
 
-    judged_by = {"reward_funcs": judge}
+    judged_by = {"reward_funcs": measure_policy}
     if isinstance(reward, torch.nn.Module):
         judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
     return kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)

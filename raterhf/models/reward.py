@@ -62,9 +62,9 @@ class RewardModel(nn.Module):
         return self.scale * (self.head.weight[0] + token / math.sqrt(token.shape[-1]))
 
     def forward(self, batch: Batch, raters: RaterBatch) -> Tensor:
-        """Calibrated scores s [B] in fp32, one sequence at a time; `vectors` [B, k] and `null` [B] as for the reader.
+        """Calibrated scores s [B] in fp32, sequence i for rater i of `raters`.
 
-        `inference/scorer.py` gives the same scores for less.
+        `engine/scorer.py` gives the same scores for less.
         """
         if self.reader is not None and self.conditioning == "head":
             return (self.weights(raters) * self.trunk(batch)).sum(-1)

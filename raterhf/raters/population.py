@@ -73,9 +73,8 @@ def fit_population(
     train = vectors if likelihood else vectors[order[:half]]
     other = vectors[order[half:]] if len(vectors) > 1 else vectors
     trials: list[dict[str, Any]] = []
-    for size in sorted(set(components)):
-        if size * 2 > len(train) and size > 1:
-            continue
+    fitting = {size for size in components if size == 1 or 2 * size <= len(train)}
+    for size in sorted(fitting or {1}):
         for form in ("diag", "full"):
             fitted = _mixture(train, size, form, seed)
             for scale in scales:

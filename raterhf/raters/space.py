@@ -31,7 +31,7 @@ class RaterSpace(nn.Module):
 
 
 class PrefixReader(nn.Module):
-    """A model's own reading of rater vectors: [B, k] -> soft prefix tokens [B, m, d]."""
+    """A model's own reading of raters: B of them -> soft prefix tokens [B, m, d]."""
 
     def __init__(self, dim: int, tokens: int, hidden_size: int, embedding_std: float):
         super().__init__()

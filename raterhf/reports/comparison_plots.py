@@ -1,4 +1,4 @@
-"""Plots of a comparison: from metrics.json, read as a dict, to SVG texts in the style of `pages/style.py`.
+"""Plots of a comparison: from metrics.json, read as a dict, to SVG texts in the style of `style.py`.
 
 `draw` returns the questions' and the coherence plots, by file name; a plot whose figures are missing is
 left out, never an error. (The trade-off plot has a file of its own.) Nothing here decides whether a figure is good, and nothing is

@@ -40,12 +40,12 @@ def sections(probes: dict, drawn: dict[str, str]) -> tuple[dict, dict[str, str]]
 
 def card(name: str, probe: dict, drawn: dict[str, str]) -> dict:
     """What the page shows of one probe."""
-    figures = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["policies"].values())]
+    metrics = [f for f in probe["best"] if any((row.get(f) or [None])[0] is not None for row in probe["policies"].values())]
     plots = [plot for plot in drawn if plot.startswith(f"{name}-")]
-    return {"name": name, "probe": probe, "figures": figures, "plots": plots, "verdict": verdict(probe)}
+    return {"name": name, "probe": probe, "figures": metrics, "plots": plots, "verdict": result(probe)}
 
 
-def verdict(probe: dict) -> list[str]:
+def result(probe: dict) -> list[str]:
     """Sentences on what came out, from the figures alone."""
     found = []
     if apart := probe.get("separation"):

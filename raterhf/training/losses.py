@@ -9,14 +9,15 @@ from torch import Tensor
 
 
 def comparison_probs(margin: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
-    """P(b preferred), P(tie), P(a preferred) [..., 3], by Rao and Kupper (1967) with labels that slip.
+    """P(b preferred), P(tie), P(a preferred) [..., 3], by Rao and Kupper (1967) with label noise.
 
-    Without slips P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta); a slip says the opposite preference.
+    Without it P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta); a share epsilon of the decided labels says the
+    opposite.
     """
     a, b = torch.sigmoid(margin - tie_width), torch.sigmoid(-margin - tie_width)
-    slipped_a = (1 - label_noise) * a + label_noise * b
-    slipped_b = (1 - label_noise) * b + label_noise * a
-    return torch.stack([slipped_b, 1 - a - b, slipped_a], -1)
+    noisy_a = (1 - label_noise) * a + label_noise * b
+    noisy_b = (1 - label_noise) * b + label_noise * a
+    return torch.stack([noisy_b, 1 - a - b, noisy_a], -1)
 
 
 def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
@@ -27,10 +28,10 @@ def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, label_nois
 
 def agreement_probs(margin: Tensor, persistence: Tensor, label_noise: Tensor) -> Tensor:
     """Probability that a rater asked twice says the same: a mixture of noise that persists and noise drawn again."""
-    slip_agree = (1 - label_noise) ** 2 + label_noise**2
+    both_or_neither = (1 - label_noise) ** 2 + label_noise**2
     a = torch.sigmoid(margin)
     a = (1 - label_noise) * a + label_noise * (1 - a)
-    return persistence * slip_agree + (1 - persistence) * (a**2 + (1 - a) ** 2)
+    return persistence * both_or_neither + (1 - persistence) * (a**2 + (1 - a) ** 2)
 
 
 def own_answer_loss(gain: Tensor, group: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ class Monitor(L.Callback):
         if self.looks > 1:
             logged["cost"] = self.cost  # the first look is all there was
         for logger in trainer.loggers:  # with the loss's step; the first look is before it
-            logger.log_metrics({f"probe/{key}": number for key, number in logged.items()}, max(0, step - self.first - 1))
+            logger.log_metrics({f"monitor/{key}": number for key, number in logged.items()}, max(0, step - self.first - 1))
         if fell:
             self._alarm(trainer, step, fell)
 

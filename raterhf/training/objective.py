@@ -28,7 +28,7 @@ class Objective:
     seed: int
 
     def draw_raters(self, count: int, known_share: float, rng: np.random.Generator) -> tuple[RaterBatch, list[str]]:
-        """Raters by taste alone and their texts, known and fictitious, the last one the null rater where there are several.
+        """Raters by taste alone and their texts, known and fictitious, the last one the null rater where there are more than four.
 
         Raters by text are all somebody: no stage before has dropped a text.
         """
@@ -39,7 +39,7 @@ class Objective:
         rows = []
         for _ in range(count):
             known = rng.random() < known_share
-            rows.append(self.pool.vectors[rng.integers(len(self.pool.known))] if known else self.pool.populations[""].draw(rng))
+            rows.append(self.pool.vectors[rng.integers(len(self.pool.known))] if known else self.pool.population.draw(rng))
         null = torch.zeros(count, dtype=torch.bool)
         null[-1] = count > 4
         return RaterBatch(torch.tensor(np.array(rows), dtype=torch.float32), null).to(self.scorer.device), [""] * count

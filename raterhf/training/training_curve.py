@@ -3,8 +3,8 @@
 training_curve.csv has a row for each look: `step` (updates done); `reward` (the proxy that is optimised), `kl` (nats a completion, from the
 model that the stage began with) and `entropy` (nats a completion) where a stage has them; `top_share`, the mean over questions of the share
 of the answer given most, and `top_share:KEY` for each of a world's questions, since trainings watch different ones; `diversity` of the mean
-question (`figures/diversity.py`); and where a simulated world knows them `gold`, the mean graded quality, and `overrated`, the share of
-answers that judges over-rate, among questions that have such answers.
+question (`evaluation/metrics/diversity.py`); and where a simulated world knows them `gold`, the mean graded quality, and `overrated`, the
+share of answers that judges over-rate, among questions that have such answers.
 """
 
 import io

@@ -219,7 +219,7 @@ def load_world(name: str) -> World:
 
 
 class _Labelling:
-    """How each simulated person labels: which questions, which pairs, with which slips."""
+    """How each simulated person labels: which questions, which pairs, with how much label noise."""
 
     def __init__(self, world: World, people: People, rng: np.random.Generator):
         self.world, self.people, self.rng = world, people, rng
@@ -266,8 +266,8 @@ def label_people(
     """Let everybody label some questions. Returns the frames `comparisons`, `ratings` and `demonstrations`.
 
     Each person answers `n_questions` questions, compares `n_pairs` pairs on each (the world's numbers where not given), is asked
-    `n_repeats` of those again word for word (so that slips and dice can be told from taste), gives two of their answers again, and rates
-    `n_ratings` responses to one prompt.
+    `n_repeats` of those again word for word (so that label noise and dice can be told from taste), gives two of their answers again, and
+    rates `n_ratings` responses to one prompt.
     """
     n_questions, n_pairs = n_questions or world.n_asked, n_pairs or world.n_pairs
     rng = np.random.default_rng(np.random.SeedSequence([seed, 7, *people.ids[0].encode()]))

@@ -23,8 +23,8 @@ from raterhf.evaluation import metrics
 from raterhf.evaluation.compare.participants import (
     UNSEEN,
     gather,
-    judge_discussions,
     mean_over_people,
+    measure_discussion,
     option_log_probs,
     renormalised,
     summarise,
@@ -54,22 +54,22 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
     if unknown := [name for name in wanted if name not in (*POLICIES, *CONTROLS)]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join((*POLICIES, *CONTROLS))}, which compare on real people knows")
     pipeline.train(recipe)
-    models = judge_reward_models(recipe, wanted)
+    models = measure_reward_models(recipe, wanted)
     evaluated = load_rater_policy("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
     options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
-    policies = judge_votes(recipe, evaluated, options)
+    policies = measure_votes(recipe, evaluated, options)
     discussions = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
-    judged = []
+    measured = []
     with Progress("judging fictitious participants", len(discussions), "discussion") as progress:
         for discussion in discussions:
-            judged.append(judge_discussions(evaluated, discussion, options, recipe.seed))
+            measured.append(measure_discussion(evaluated, discussion, options, recipe.seed))
             progress.advance()
-    for name, figures in summarise(discussions, judged).items():
+    for name, figures in summarise(discussions, measured).items():
         policies[name] = policies.get(name, {}) | figures
     found = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": policies, "reward_models": models, "options": options,
-        "real": {"mi": mean_over_people([j["real"]["mi"] for j in judged], discussions)},
-        "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(discussions, judged)},
+        "real": {"mi": mean_over_people([j["real"]["mi"] for j in measured], discussions)},
+        "discussions": {g.name: {"people": len(g.real), "statements": g.statements} | j for g, j in zip(discussions, measured)},
     }  # fmt: skip
     out = recipe.folder / "compare"
     found = metrics_file.write(out / "metrics.json", found)
@@ -106,7 +106,7 @@ def known_prompts(recipe: Recipe) -> set[str]:
     return set(rows_of(recipe, "demonstrations", recipe.data.split).prompt)
 
 
-def judge_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
+def measure_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
     """Accuracy and more on the test splits: with the rater, for nobody, and as wanted with IDs shuffled in training, and trained without
     raters.
     """
@@ -147,7 +147,7 @@ def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: p
     }  # fmt: skip
 
 
-def judge_votes(recipe: Recipe, evaluated: RaterPolicy, options: list[str]) -> dict[str, dict[str, float]]:
+def measure_votes(recipe: Recipe, evaluated: RaterPolicy, options: list[str]) -> dict[str, dict[str, float]]:
     """What known people vote on other statements, in nats a vote: asked as themselves (rater_known) and as nobody (none)."""
     found: dict[str, dict[str, float]] = {"rater_known": {}, "none": {}}
     pool = evaluated.pool

@@ -41,7 +41,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     labels = prepare.read_data(recipe)
     train_policies(recipe, labels, wanted, sweep=False)
     vanilla = bool({"vanilla", "sft_no_ids"} & set(wanted))
-    models = reward_metrics.judge_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
+    models = reward_metrics.measure_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
     policies = {name: one for name, one in policies_of(recipe, recipe.folder).items() if name in wanted}
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
     draws = min(recipe.compare.draws, max(DRAWS, *(answers.rows for answers in people.values()), 0))
@@ -123,6 +123,6 @@ def _samples(interview: Interview) -> dict[str, list[dict]]:
     who = [name for name in (PEOPLE, "vanilla", "rater_new") if name in interview.policies or (name == PEOPLE and interview.people)]
     rows = {}
     for name in who:
-        answers = [(q.prompts[0], text) for q in interview.questions for text in interview.said(name, q).texts[:SHOWN]]
+        answers = [(q.prompts[0], text) for q in interview.questions for text in interview.answers(name, q).texts[:SHOWN]]
         rows[name] = [{"prompt": prompt, "completion": text, "rater": None} for prompt, text in answers]
     return rows

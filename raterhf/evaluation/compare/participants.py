@@ -80,7 +80,7 @@ def _codes(table: pd.DataFrame) -> np.ndarray:
     return table.fillna(-1).to_numpy(dtype=np.int64)
 
 
-def judge_discussions(evaluated: RaterPolicy, discussion: Discussion, options: list[str], seed: int) -> dict:
+def measure_discussion(evaluated: RaterPolicy, discussion: Discussion, options: list[str], seed: int) -> dict:
     """Fictitious participants, known ones and nobody in particular, beside the real people of one discussion."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x70656F70]))
     people = len(discussion.real)
@@ -154,11 +154,11 @@ def draw_votes(distributions: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return np.minimum((distributions.cumsum(-1) < rng.random(distributions.shape[:-1])[..., None]).sum(-1), distributions.shape[-1] - 1)
 
 
-def summarise(discussions: list[Discussion], judged: list[dict]) -> dict[str, dict[str, float]]:
+def summarise(discussions: list[Discussion], measured: list[dict]) -> dict[str, dict[str, float]]:
     """Means over discussions, weighted by their people."""
     found: dict[str, dict[str, float]] = {}
-    for name in judged[0]["policies"]:
-        rows = [j["policies"][name] for j in judged]
+    for name in measured[0]["policies"]:
+        rows = [j["policies"][name] for j in measured]
         found[name] = {key: mean_over_people([row.get(key, np.nan) for row in rows], discussions) for key in rows[0]}
     return found
 

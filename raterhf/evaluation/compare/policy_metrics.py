@@ -1,4 +1,4 @@
-"""Every figure of one policy in a simulated world, for one seed. The formulas are those of `figures/metrics.py`.
+"""Every figure of one policy in a simulated world, for one seed. The formulas are those of `evaluation/metrics`.
 
 The fresh raters, real and fictitious, are drawn here; nothing that is trained on is looked at, but for `copying`, `skill` and `recall`.
 
@@ -88,10 +88,10 @@ class Arena:
 
 
 @dataclass
-class Verdict:
+class PolicyMetrics:
     """Figures of a policy for one seed, within-seed intervals, and per-question rows; NaN where a figure does not exist."""
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     questions: dict[str, dict]
     answers: np.ndarray
@@ -112,7 +112,7 @@ def ask_questions(evaluated: RaterPolicy, raters: list[Rater], questions: list[Q
     return np.array(flat).reshape(len(raters), len(questions)), (prompts, who, examples, texts)
 
 
-def judge(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, proxy: Scorer | None) -> Verdict:
+def measure_policy(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, proxy: Scorer | None) -> PolicyMetrics:
     """All figures of one policy."""
     rng = arena.rng(10)
     questions = arena.world.questions
@@ -152,7 +152,7 @@ def judge(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, proxy: Scorer
         }
     figures["tv_unrated"] = float(np.mean([rows[questions[i].key]["tv"] for i in unrated])) if unrated else float("nan")
     samples = [{"prompt": p, "completion": t, "rater": w.id} for p, t, w in zip(prompts[: 8 * len(questions)], texts, who)]
-    return Verdict(figures, intervals, rows, answers, samples)
+    return PolicyMetrics(figures, intervals, rows, answers, samples)
 
 
 def _plain(examples, prompts, chosen, base):
@@ -226,10 +226,9 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
     }
     rows = metrics.copying_by_row(answers, arena.trained, arena.real[arena.people :])
     target = metrics.mean_over_pairs(metrics.mutual_information(real[:, taste]))
-    both = [len(fake), len(true)]
 
     def area(raters: np.ndarray, _: np.ndarray | None) -> float:
-        return metrics.auc(fake[raters % both[0]], true[(raters * 7 + 3) % both[1]])
+        return metrics.auc(fake[raters], true[raters])
 
     intervals = {
         "mi_ratio": metrics.cluster_bootstrap(
@@ -239,7 +238,7 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
             arena.rng(23),
             n=50,
         ),
-        "c2st_auc": metrics.cluster_bootstrap(area, min(both), None, arena.rng(24), n=200),
+        "c2st_auc": metrics.cluster_bootstrap(area, min(len(fake), len(true)), None, arena.rng(24), n=200),
         "copying": metrics.cluster_bootstrap(lambda r, q: float(rows[r].mean()), len(rows), None, arena.rng(25), n=200),
     }
     return figures, intervals

@@ -20,7 +20,7 @@ from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
 
 
-def judge_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled: bool) -> dict[str, dict[str, float]]:
+def measure_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled: bool) -> dict[str, dict[str, float]]:
     """Figures of each reward model of one seed."""
     _, held = pair_rows(recipe, labels)
     validate = set(labels.raters.rater_id[labels.raters.split == "validate"])

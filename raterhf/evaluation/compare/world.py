@@ -15,7 +15,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.jobs import side_by_side
-from raterhf.evaluation.compare.policy_metrics import Arena, Verdict, judge, skill_and_recall
+from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
 from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
@@ -57,8 +57,8 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
     if unknown:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(ALL)}, sweeps; or use --controls all")
-    if not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
-        raise UserError("compare needs a recipe with the stages base, reward, sft and policy")
+    if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
+        raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
     chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
@@ -104,38 +104,38 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     names = sorted((name for name in wanted if name in folders), key=lambda name: name not in ASKED_MORE)
     swept = sweep_folders(recipe, wanted) if sweep else {}
     points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
-    jobs = [(_judged, (recipe, arena, name, *folders[name])) for name in names]
-    jobs += [(_judged, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
+    jobs = [(_measured, (recipe, arena, name, *folders[name])) for name in names]
+    jobs += [(_measured, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
-        jobs += [(_judged, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    judged = side_by_side([[job] for job in jobs], start_folder(recipe), f"judging policies of seed {recipe.seed}")
-    verdicts = {name: judged[names.index(name)] for name in wanted if name in names}
+        jobs += [(_measured, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
+    outcome = side_by_side([[job] for job in jobs], start_folder(recipe), f"judging policies of seed {recipe.seed}")
+    all_results = {name: outcome[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
-    for (name, beta, _, _), verdict in zip(points, judged[len(names) :]):
-        sweeps[name].append({"beta": beta} | {figure: verdict.figures[figure] for figure in SWEPT})
+    for (name, beta, _, _), measured in zip(points, outcome[len(names) :]):
+        sweeps[name].append({"beta": beta} | {figure: measured.metrics[figure] for figure in SWEPT})
     if "vanilla_best_t" in wanted:
-        verdicts["vanilla_best_t"] = _best_temperature(judged[-len(TEMPERATURES) :], arena)
-    models = reward_metrics.judge_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
+        all_results["vanilla_best_t"] = _best_temperature(outcome[-len(TEMPERATURES) :], arena)
+    models = reward_metrics.measure_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
     population = [
         {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
         for r in range(8)
         for q, i in zip(arena.questions, arena.real[r])
     ]
-    samples = {"population": population} | {name: verdicts[name].samples for name in ("vanilla", "rater_new") if name in verdicts}
-    return {"arena": arena, "verdicts": verdicts, "sweeps": sweeps, "reward_models": models, "samples": samples}
+    samples = {"population": population} | {name: all_results[name].samples for name in ("vanilla", "rater_new") if name in all_results}
+    return {"arena": arena, "verdicts": all_results, "sweeps": sweeps, "reward_models": models, "samples": samples}
 
 
-def _judged(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> Verdict:
+def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> PolicyMetrics:
     base = of_recipe("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
     evaluated = of_recipe(name, folder, draws, recipe, temperature)
-    verdict = judge(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
+    measured = measure_policy(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ASKED_MORE:
-        verdict.figures |= skill_and_recall(evaluated, arena)
-    return verdict
+        measured.metrics |= skill_and_recall(evaluated, arena)
+    return measured
 
 
-def _best_temperature(runs: list[Verdict], arena: Arena) -> Verdict:
+def _best_temperature(runs: list[PolicyMetrics], arena: Arena) -> PolicyMetrics:
     """Vanilla at the temperature that is best for it: for each question chosen by the other questions' mean tv, figures put together."""
     keys = [q.key for q in arena.questions]
     table = np.array([[run.questions[key]["tv"] for key in keys] for run in runs])
@@ -143,10 +143,10 @@ def _best_temperature(runs: list[Verdict], arena: Arena) -> Verdict:
     common = max(set(picks), key=picks.count)
     chosen = runs[common]
     questions = {key: runs[pick].questions[key] for key, pick in zip(keys, picks)}
-    figures = dict(chosen.figures) | {"temperature": TEMPERATURES[common]}
+    figures = dict(chosen.metrics) | {"temperature": TEMPERATURES[common]}
     for name in ("valid", "tv", "etv", "entropy_ratio", "coverage_ratio"):
         figures[name] = float(np.mean([row[name] for row in questions.values()]))
-    return Verdict(figures, chosen.intervals, chosen.questions | questions, chosen.answers, chosen.samples)
+    return PolicyMetrics(figures, chosen.intervals, chosen.questions | questions, chosen.answers, chosen.samples)
 
 
 SWEPT = ("reward_gold", "tv", "etv", "valid", "gamma", "mi_ratio", "joint_tv", "kappa_taste", "c2st_auc", "kl_to_base")
@@ -157,11 +157,11 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
     names = list(results[0]["verdicts"])
     policies, intervals, questions = {}, {}, {}
     for name in names:
-        verdicts = [result["verdicts"][name] for result in results]
+        all_results = [result["verdicts"][name] for result in results]
         policies[name], intervals[name] = {}, {}
-        for figure in verdicts[0].figures:
-            within = [v.intervals.get(figure, (math.nan, math.nan)) for v in verdicts]
-            mean, low, high = metrics.combine([v.figures[figure] for v in verdicts], within)
+        for figure in all_results[0].metrics:
+            within = [v.intervals.get(figure, (math.nan, math.nan)) for v in all_results]
+            mean, low, high = metrics.combine([v.metrics[figure] for v in all_results], within)
             policies[name][figure] = mean
             if low is not None:
                 intervals[name][figure] = [low, high]
@@ -194,7 +194,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
         "sweeps": sweeps,
         "equal_gold": _equal_gold(results),
         "real": _real(results),
-        "seed_figures": [{name: v.figures for name, v in result["verdicts"].items()} for result in results],
+        "seed_figures": [{name: v.metrics for name, v in result["verdicts"].items()} for result in results],
     }
 
 

@@ -99,25 +99,25 @@ def combine(values: Sequence[float | None], within: Sequence[tuple[float, float]
     return (mean, float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else (mean, None, None)
 
 
-def interpolate_at_equal_gold(sweep_a: Sequence[dict], sweep_b: Sequence[dict], figures: Sequence[str]) -> dict:
+def interpolate_at_equal_gold(sweep_a: Sequence[dict], sweep_b: Sequence[dict], metrics: Sequence[str]) -> dict:
     """The figures of two sweeps at the highest gold reward that both reach, linear along each one's frontier.
 
     Returns {"reward_gold": g, "a": {"reward_gold": g, figure: value, ...}, "b": {...}}. Where the ranges of
     gold do not overlap, "reward_gold" is None and each side is its point nearest to the other's range, with
     that point's own gold. A value next to a missing one (None) is nan.
     """
-    a, b = _frontier(sweep_a, figures), _frontier(sweep_b, figures)
+    a, b = _frontier(sweep_a, metrics), _frontier(sweep_b, metrics)
     gold = min(a[-1, 0], b[-1, 0])
     if gold >= max(a[0, 0], b[0, 0]):
-        return {"reward_gold": float(gold), "a": _at(a, gold, figures), "b": _at(b, gold, figures)}
+        return {"reward_gold": float(gold), "a": _at(a, gold, metrics), "b": _at(b, gold, metrics)}
     return {
         "reward_gold": None,
-        "a": _at(a, np.clip(gold, a[0, 0], a[-1, 0]), figures),
-        "b": _at(b, np.clip(gold, b[0, 0], b[-1, 0]), figures),
+        "a": _at(a, np.clip(gold, a[0, 0], a[-1, 0]), metrics),
+        "b": _at(b, np.clip(gold, b[0, 0], b[-1, 0]), metrics),
     }
 
 
-def _frontier(sweep: Sequence[dict], figures: Sequence[str]) -> np.ndarray:
+def _frontier(sweep: Sequence[dict], metrics: Sequence[str]) -> np.ndarray:
     """Rows [gold, figures...]: from the largest beta down, the points that reach more gold than any before.
 
     A smaller beta that reaches less gold is over-optimised; nobody would choose it, and sorted by gold it
@@ -126,10 +126,10 @@ def _frontier(sweep: Sequence[dict], figures: Sequence[str]) -> np.ndarray:
     rows: list[list] = []
     for point in sorted(sweep, key=lambda point: -point["beta"]):
         if not rows or point["reward_gold"] > rows[-1][0]:
-            rows.append([point["reward_gold"], *(point[figure] for figure in figures)])
+            rows.append([point["reward_gold"], *(point[figure] for figure in metrics)])
     return np.array(rows, dtype=np.float64)
 
 
-def _at(frontier: np.ndarray, gold: float, figures: Sequence[str]) -> dict[str, float]:
-    values = {name: float(np.interp(gold, frontier[:, 0], frontier[:, k])) for k, name in enumerate(figures, start=1)}
+def _at(frontier: np.ndarray, gold: float, metrics: Sequence[str]) -> dict[str, float]:
+    values = {name: float(np.interp(gold, frontier[:, 0], frontier[:, k])) for k, name in enumerate(metrics, start=1)}
     return {"reward_gold": float(gold), **values}

@@ -141,15 +141,15 @@ def gamma_of_table(counts: np.ndarray, log_distributions: np.ndarray) -> float:
 
     Quick enough for a bootstrap; every question counts, so leave out those of which `tells_gamma` is False.
     """
-    said = np.isfinite(log_distributions)
-    counts, log_q = np.where(said, counts, 0.0), np.where(said, log_distributions, 0.0)
+    completions = np.isfinite(log_distributions)
+    counts, log_q = np.where(completions, counts, 0.0), np.where(completions, log_distributions, 0.0)
     totals, observed = counts.sum(1), (counts * log_q).sum()
     if totals.sum() == 0:
         return float("nan")
 
     def score(g: float) -> float:
         """Slope of the log-likelihood, which is concave: observed minus expected log q."""
-        tilted = np.where(said, g * log_q, -np.inf)
+        tilted = np.where(completions, g * log_q, -np.inf)
         weights = np.exp(tilted - tilted.max(1, keepdims=True))
         return observed - totals @ ((weights * log_q).sum(1) / weights.sum(1))
 

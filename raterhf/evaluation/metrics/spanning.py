@@ -8,10 +8,10 @@ zero for "nothing is near" fail on them.
 import numpy as np
 
 
-def energy_distance(distance: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
+def energy_distance(distance: np.ndarray, answers: np.ndarray, people: np.ndarray) -> float:
     """Squared energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), of the two distributions of counts: never
     negative."""
-    gap = said / said.sum() - people / people.sum()
+    gap = answers / answers.sum() - people / people.sum()
     return float(-gap @ distance @ gap)
 
 
@@ -57,19 +57,19 @@ def radii(distance: np.ndarray, people: np.ndarray, k: int) -> np.ndarray:
     return np.take_along_axis(distance, np.take_along_axis(order, kth[:, None], 1), 1)[:, 0]
 
 
-def coverage(near: np.ndarray, said: np.ndarray, people: np.ndarray) -> float:
+def coverage(near: np.ndarray, answers: np.ndarray, people: np.ndarray) -> float:
     """Share of people's answers near which the model said something (Naeem et al. 2020).
 
     `near` [U, U] is `distance <= radii[:, None]`: equality counts, so that an answer that repeats is covered by the same answer.
     """
-    return float(people @ (near @ (said > 0) > 0) / people.sum())
+    return float(people @ (near @ (answers > 0) > 0) / people.sum())
 
 
-def vendi_score(similarity: np.ndarray, said: np.ndarray) -> float:
+def vendi_score(similarity: np.ndarray, answers: np.ndarray) -> float:
     """Effective number of different answers, of order 2: 1 / sum of squares of the spectrum of the kernel `similarity` [U, U] with ones on
     its diagonal (Friedman and Dieng 2023; Pasarkar and Dieng 2024), which needs no spectrum.
 
     1 where one thing is said, as many as there are where all are unlike.
     """
-    share = said / said.sum()
+    share = answers / answers.sum()
     return float(1 / (share @ similarity**2 @ share))

@@ -83,7 +83,7 @@ def ask(interview: Interview, name: str) -> Pushed:
         usual = _chance(interview, question, favourite)
         if usual <= MOST_COMMON:
             begun = push(interview, name, question)
-            before = interview.said(name, question).classes[: len(begun.wordings)]
+            before = interview.answers(name, question).classes[: len(begun.wordings)]
             ended = go_on(interview.policies[name], question, begun, interview.rng("end", name, question.key))
             classes.append(np.column_stack([ended, before]))
             chances.append(np.column_stack([expected(interview, question, favourite, begun), np.full(len(before), usual)]))
@@ -104,7 +104,7 @@ def _pushed(interview: Interview) -> int:
 def _favourite(interview: Interview, name: str, question: Question) -> int:
     if _pushed(interview) < (k := len(question.classes)):
         raise CannotMeasure(f"{question.key}: {_pushed(interview)} answers to push, for {k} classes; raise -n to {2 * k}")
-    classes = interview.said(name, question).classes[_pushed(interview) :]
+    classes = interview.answers(name, question).classes[_pushed(interview) :]
     if not (classes >= 0).any():
         raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")
     return int(np.bincount(classes[classes >= 0]).argmax())
@@ -114,7 +114,7 @@ def _chance(interview: Interview, question: Question, favourite: int) -> float:
     if question.distribution is not None:
         return float(question.distribution[favourite])
     reference = PEOPLE if question.key in interview.people else next(iter(interview.policies))
-    return float((interview.said(reference, question).classes == favourite).mean())
+    return float((interview.answers(reference, question).classes == favourite).mean())
 
 
 @dataclass(frozen=True)
@@ -129,11 +129,11 @@ class Begun:
 
 def push(interview: Interview, name: str, question: Question) -> Begun:
     """The first answers of a model, cut at each depth, with another token in place of the one said there."""
-    said, n = interview.said(name, question), _pushed(interview)
+    answers, n = interview.answers(name, question), _pushed(interview)
     first_name, first = next(iter(interview.policies.items()))
     eos = first.renderer.tokenizer.eos_token_id
     cut, heads = [], []
-    for example, wording in zip(said.examples[:n], said.wordings):
+    for example, wording in zip(answers.examples[:n], answers.wordings):
         tokens = example.ids[example.prompt_length :]
         length = max(1, len(tokens) - (tokens[-1] == eos))
         head = first.renderer.prompt(interview.prompt(first_name, wording))
@@ -142,8 +142,8 @@ def push(interview: Interview, name: str, question: Question) -> Begun:
             heads.append(head + tokens[:t])
     other = draw_others(first, heads, [token for _, token in cut], interview.rng("push", name, question.key))
     begun = [said_so_far + (token,) for (said_so_far, _), token in zip(cut, other)]
-    prompts = [example.ids[: example.prompt_length] for example in said.examples[:n]]
-    return Begun(begun, said.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
+    prompts = [example.ids[: example.prompt_length] for example in answers.examples[:n]]
+    return Begun(begun, answers.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
 
 
 def go_on(model: RaterPolicy, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
@@ -151,8 +151,8 @@ def go_on(model: RaterPolicy, question: Question, begun: Begun, rng: np.random.G
     prompts, raters = ([one for one in each for _ in DEPTHS] for each in (begun.prompts, begun.raters))
     contexts = [prompt + tokens for prompt, tokens in zip(prompts, begun.tokens, strict=True)]
     ended = model.go_on(contexts, raters, int(rng.integers(2**31)))
-    said = [example.ids[len(prompt) :] for example, prompt in zip(ended, prompts)]
-    texts = [model.renderer.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in said]
+    answers = [example.ids[len(prompt) :] for example, prompt in zip(ended, prompts)]
+    texts = [model.renderer.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in answers]
     return np.array([question.parse(text) for text in texts]).reshape(-1, len(DEPTHS))
 
 
@@ -187,24 +187,24 @@ def share_of_people(question: Question, favourite: int, begins: list[str]) -> np
     return np.array([share[begin] for begin in begins])
 
 
-def draw_others(model: RaterPolicy, contexts: list[tuple[int, ...]], said: list[int], rng: np.random.Generator) -> list[int]:
+def draw_others(model: RaterPolicy, contexts: list[tuple[int, ...]], answers: list[int], rng: np.random.Generator) -> list[int]:
     """For each begun text a likely next token other than the one said and the end, drawn from the model's distribution for nobody in
     particular."""
     # Without min_p, which may leave a model nothing but the token said.
     plain = replace(model, min_p=0.0, temperature=1.0)
     at_once = max(1, DISTRIBUTION_ENTRIES // model.policy.lm.config.vocab_size)
     drawn: list[int] = []
-    for start in range(0, len(said), at_once):
+    for start in range(0, len(answers), at_once):
         part = contexts[start : start + at_once]
         distributions = plain.next_distributions(part, [Rater("none", None)] * len(part))
-        distributions[np.arange(len(part)), said[start : start + at_once]] = -np.inf
+        distributions[np.arange(len(part)), answers[start : start + at_once]] = -np.inf
         distributions[:, model.renderer.tokenizer.eos_token_id] = -np.inf
         distributions[distributions < distributions.max(1, keepdims=True) + np.log(LIKELY)] = -np.inf
         drawn += (distributions + rng.gumbel(size=distributions.shape)).argmax(1).tolist()
     return drawn
 
 
-def figures(sample: Pushed, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sample: Pushed, rows: np.ndarray) -> dict[str, float]:
     """`back` is of all that were pushed, `back_10` of answers pushed at 10 % of their length, and so on (nan: the push decides them all);
     `unpushed` of the answers as they were; `valid_after` the share of pushed answers that are valid. What counts is pooled.
     """
@@ -219,7 +219,7 @@ def draw(interview: Interview, samples: dict[str, Pushed]) -> dict[str, str]:
     """A line with its 95 % band for each model, against the depth of the push; the dot on the right is the answers that were not pushed."""
     lines, dots = {}, {}
     for name, sample in samples.items():
-        found = measure(partial(figures, sample), sample.rows, interview.rng("attractors", name))
+        found = measure(partial(metrics_of, sample), sample.rows, interview.rng("attractors", name))
         lines[name] = np.array([found.interval(figure) for figure in AT]).T
         dots[name] = (UNPUSHED_AT, found.values["unpushed"])
     ticks = {depth: f"{depth:.0%}" for depth in DEPTHS} | {UNPUSHED_AT: "none"}
@@ -236,6 +236,6 @@ PROBE = Probe(
     headline="back",
     best={"back": 0.0, "unpushed": 0.0} | dict.fromkeys(AT, 0.0) | {"valid_after": float("nan")},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

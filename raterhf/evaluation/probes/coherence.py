@@ -28,14 +28,14 @@ class Tables:
     """
 
     questions: list[Question]
-    said: np.ndarray
+    answers: np.ndarray
     people: np.ndarray
     again: np.ndarray | None
     scores: np.ndarray
 
     @property
     def rows(self) -> int:
-        return len(self.said)
+        return len(self.answers)
 
     @cached_property
     def widths(self) -> np.ndarray:
@@ -48,12 +48,12 @@ class Tables:
     @cached_property
     def hot(self) -> tuple[np.ndarray, np.ndarray]:
         """One-hot answers [R, sum of K + 1] of raters and of people."""
-        return coherence.one_hot(self.said, self.widths), coherence.one_hot(self.people, self.widths)
+        return coherence.one_hot(self.answers, self.widths), coherence.one_hot(self.people, self.widths)
 
     @cached_property
     def chance(self) -> tuple[np.ndarray, np.ndarray]:
         """Mutual information [Q, Q] by chance of R raters, and of R people."""
-        return coherence.expected_information(self.said), coherence.expected_information(self.people)
+        return coherence.expected_information(self.answers), coherence.expected_information(self.people)
 
     @cached_property
     def joint_floor(self) -> float:
@@ -71,18 +71,18 @@ def ask(interview: Interview, name: str) -> Tables:
     people = np.stack([interview.people[q.key].classes for q in questions], 1)
     half = len(people) // 2
     if name == PEOPLE:
-        said, people, again = people[:half], people[half:], None
+        answers, people, again = people[:half], people[half:], None
     else:
-        said = np.stack([interview.said(name, q).classes for q in questions], 1)
+        answers = np.stack([interview.answers(name, q).classes for q in questions], 1)
         again = ask_again(interview, name, questions)
-    rows = min(len(said), len(people))
+    rows = min(len(answers), len(people))
     if rows < MIN_RATERS:
         raise CannotMeasure(f"{rows} raters of {name} beside {rows} people; {MIN_RATERS} are needed: raise -n")
-    if not (said >= 0).any():
-        raise CannotMeasure(f"none of {said.size} answers of {name} is valid")
-    said, people = said[:rows], people[:rows]
-    scores = np.stack(metrics.c2st_scores(said, people, interview.seed))
-    return Tables(questions, said, people, None if again is None else again[:rows], scores)
+    if not (answers >= 0).any():
+        raise CannotMeasure(f"none of {answers.size} answers of {name} is valid")
+    answers, people = answers[:rows], people[:rows]
+    scores = np.stack(metrics.c2st_scores(answers, people, interview.seed))
+    return Tables(questions, answers, people, None if again is None else again[:rows], scores)
 
 
 def persons(interview: Interview) -> list[Question]:
@@ -106,7 +106,7 @@ def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.
     return np.array(columns).T
 
 
-def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(tables: Tables, rows: np.ndarray) -> dict[str, float]:
     """Mutual information over people's, joint tv to people minus its floor, the AUC of telling apart, and Fleiss' kappa of two askings."""
     weight = np.bincount(rows, minlength=tables.rows).astype(np.float32) / len(rows)
     # Chance falls as one over the number of raters, the floor of a tv as one over its root; a resample repeats some, which are fewer then.
@@ -127,7 +127,7 @@ def figures(tables: Tables, rows: np.ndarray) -> dict[str, float]:
 
 def kappa(tables: Tables, rows: np.ndarray) -> float:
     """Mean of Fleiss' kappa of the two askings over the questions where it exists; nan for none."""
-    same = (tables.said[rows] == tables.again[rows]).mean(0)
+    same = (tables.answers[rows] == tables.again[rows]).mean(0)
     shares = (tables.hot[0][rows].mean(0) + coherence.one_hot(tables.again[rows], tables.widths).mean(0)) / 2
     chance = np.add.reduceat(shares**2, tables.starts)
     there = chance < 1 - 1e-6
@@ -138,9 +138,9 @@ def draw(interview: Interview, samples: dict[str, Tables]) -> dict[str, str]:
     """Answers of raters side by side, and mutual information of pairs of questions; controls only where there is nobody else."""
     shown = [name for name in samples if hue(name) != "controls"] or list(samples)
     labels = [q.key for q in samples[shown[0]].questions]
-    matrices = {name: metrics.mutual_information(samples[name].said) for name in shown}
+    matrices = {name: metrics.mutual_information(samples[name].answers) for name in shown}
     top = max(1e-9, *(np.nanmax(m) for m in matrices.values()))
-    plots = {f"answers-{name}": heat_plot(samples[name].said, labels) for name in shown}
+    plots = {f"answers-{name}": heat_plot(samples[name].answers, labels) for name in shown}
     return plots | {f"mi-{name}": mi_plot(matrices[name], labels, top) for name in shown}
 
 
@@ -153,6 +153,6 @@ PROBE = Probe(
     headline="mi_ratio",
     best={"mi_ratio": 1.0, "mi": None, "joint_tv": 0.0, "c2st_auc": 0.5, "kappa": float("nan")},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

@@ -65,7 +65,7 @@ def tables(distributions: Distributions) -> Stated:
     return Stated(distributions, p, q, np.array(distributions.floors, float), uneven, log_q)
 
 
-def figures(stated: Stated, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(stated: Stated, rows: np.ndarray) -> dict[str, float]:
     """tv, etv, entropy over the stated distribution's and valid, means over questions; gamma pooled over the uneven ones; and of nearly
     even coins the share of their likelier side among valid answers.
     """
@@ -155,6 +155,6 @@ PROBE = Probe(
     apart="entropy_ratio",
     best={"etv": 0.0, "tv": float("nan"), "gamma": 1.0, "entropy_ratio": 1.0, "share_51": NEARLY_EVEN, "valid": 1.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

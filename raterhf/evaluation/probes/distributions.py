@@ -46,7 +46,7 @@ def distributions_of(interview: Interview, name: str, questions: list[Question])
             pass  # not listed, or not said as listed: counted
     drawn = []
     for question in questions:
-        classes = interview.said(name, question).classes
+        classes = interview.answers(name, question).classes
         if not (classes >= 0).any():
             raise CannotMeasure(f"{question.key}: none of {len(classes)} answers of {name} is valid")
         if len(classes) < len(question.classes):

@@ -151,7 +151,7 @@ def ask(interview: Interview, name: str) -> Poems:
 
 def _forms(interview: Interview, name: str, question: Question, distribution: np.ndarray | None, framed: bool = False) -> np.ndarray:
     """The forms [R] of what was said: a known text's is its class's, whatever it is put in; another text's is its own."""
-    answers = interview.said(name, question, framed)
+    answers = interview.answers(name, question, framed)
     of_class = forms_of_classes(question)
     forms = np.array([of_class[k] if k >= 0 else form_of(text) for text, k in zip(answers.texts, answers.classes)])
     if not (forms >= 0).any():
@@ -162,7 +162,7 @@ def _forms(interview: Interview, name: str, question: Question, distribution: np
     return forms
 
 
-def figures(poems: Poems, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(poems: Poems, rows: np.ndarray) -> dict[str, float]:
     """Means over questions. `etv` and `entropy_ratio` where people's distribution is known; `still_rhymes` where rhyme was to be left
     out."""
     found: dict[str, list[float]] = {}
@@ -222,6 +222,6 @@ PROBE = Probe(
         "valid": 1.0,
     },
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )  # fmt: skip

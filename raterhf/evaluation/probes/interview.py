@@ -104,7 +104,7 @@ class Interview:
         chat = self.policies[name].renderer.tokenizer.chat_template
         return [{"role": "user", "content": text}] if chat and not self.verbatim else text
 
-    def said(self, name: str, question: Question, framed: bool = False) -> Answers:
+    def answers(self, name: str, question: Question, framed: bool = False) -> Answers:
         """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""
         if name == PEOPLE:
             return self.people[question.key]

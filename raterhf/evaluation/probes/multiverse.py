@@ -94,13 +94,13 @@ def _tree(interview: Interview, name: str, question: Question) -> Tree:
 
 def _people_tree(interview: Interview, question: Question) -> Tree:
     """Texts as people put them: with the distribution of their classes, where it is known, else one row a person."""
-    said = interview.people[question.key]
+    completions = interview.people[question.key]
     first = next(iter(interview.policies.values()))
     head = first.renderer.prompt(question.prompts[0])
-    tokens = {text: first.renderer.example(question.prompts[0], text).ids[len(head) : -1] for text in set(said.texts)}
+    tokens = {text: first.renderer.example(question.prompts[0], text).ids[len(head) : -1] for text in set(completions.texts)}
     if question.distribution is None:
-        return of_endings((tokens[text], row) for text, row in zip(said.texts, np.eye(said.rows)))
-    texts = {k: text for k, text in zip(said.classes.tolist(), said.texts) if k >= 0}
+        return of_endings((tokens[text], row) for text, row in zip(completions.texts, np.eye(completions.rows)))
+    texts = {k: text for k, text in zip(completions.classes.tolist(), completions.texts) if k >= 0}
     return of_endings((tokens[text], question.distribution[k : k + 1]) for k, text in sorted(texts.items()))
 
 
@@ -130,7 +130,7 @@ def _reference(interview: Interview, question: Question) -> dict[str, float]:
     return {text: float(probability.mean()) for text, probability in texts.items()}
 
 
-def figures(sample: Leaves, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sample: Leaves, rows: np.ndarray) -> dict[str, float]:
     """Means over questions, of effective numbers geometric ones. `answers` is exp(entropy) of the classes, `leaves` of the texts, at least,
     and `leaves_2` 1 / sum p^2 of these, at least; `captured` is the probability of finished texts, `top_leaf` of the likeliest one;
     `tree_tv` the distance from people's texts, or else the first model's, at most.
@@ -203,6 +203,6 @@ PROBE = Probe(
     headline="answers",
     best={"answers": None, "leaves": None, "leaves_2": None, "top_leaf": None, "captured": float("nan"), "tree_tv": 0.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

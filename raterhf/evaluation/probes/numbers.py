@@ -17,7 +17,7 @@ def ask(interview: Interview, name: str) -> Distributions:
     return distributions_of(interview, name, interview.about("numbers"))
 
 
-def figures(distributions: Distributions, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(distributions: Distributions, rows: np.ndarray) -> dict[str, float]:
     """etv where the population is known; entropy against it, or against even odds where it is not; the shares of the top answer and of
     famous numbers, means over questions.
     """
@@ -77,6 +77,6 @@ PROBE = Probe(
     apart="entropy_ratio",
     best={"etv": 0.0, "gamma": 1.0, "entropy_ratio": 1.0, "top_share": None, "valid": 1.0} | {f"share_{n}": None for n in FAMOUS},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

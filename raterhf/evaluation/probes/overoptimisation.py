@@ -96,7 +96,7 @@ def _people(interview: Interview) -> Curve:
     return Curve(np.zeros(0), {}, np.zeros(0), known)
 
 
-def figures(curve: Curve, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(curve: Curve, rows: np.ndarray) -> dict[str, float]:
     """From the curve through these looks: gold and proxy gained from the smallest KL to the largest, and gold lost again since its
     peak; its alpha and beta; entropy and the shares at the largest KL. Gold and over-rated answers where a simulated world knows them.
     """
@@ -161,7 +161,7 @@ PROBE = Probe(
         "entropy": float("nan"), "kl": float("nan"), "alpha": float("nan"), "beta": float("nan"),
     },
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
     about=("vanilla", "rater_new", PEOPLE),
 )  # fmt: skip

@@ -33,7 +33,7 @@ class Probe:
     headline: str
     best: dict[str, float | None]
     ask: Callable[[Interview, str], Sample]
-    figures: Callable[[Any, np.ndarray], dict[str, float]]
+    metrics: Callable[[Any, np.ndarray], dict[str, float]]
     draw: Callable[[Interview, dict[str, Any]], dict[str, str]]
     about: tuple[str, ...] | None = None
     apart: str | None = None

@@ -49,11 +49,11 @@ def joke(text: str) -> str:
 
 def ask(interview: Interview, name: str) -> Told:
     questions = interview.about("jokes")
-    told = [kinds(question, name, [interview.said(name, question)], joke)[0][:ASKED] for question in questions]
+    told = [kinds(question, name, [interview.answers(name, question)], joke)[0][:ASKED] for question in questions]
     return Told(questions, told)
 
 
-def figures(told: Told, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(told: Told, rows: np.ndarray) -> dict[str, float]:
     """Means over questions; the 25 most frequent where more than 25 are known of.
 
     How many different ones there are is no figure, since it grows with the answers asked for: see the accumulation curves.
@@ -94,6 +94,6 @@ PROBE = Probe(
     headline="repeats",
     best={"repeats": None, "effective": None, f"top_{TOP}": None, "unseen": None, "valid": 1.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

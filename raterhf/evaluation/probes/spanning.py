@@ -37,9 +37,11 @@ class Place:
     near: np.ndarray
     similarity: np.ndarray
 
-    def energy(self, said: np.ndarray, people: np.ndarray) -> float:
+    def energy(self, completions: np.ndarray, people: np.ndarray) -> float:
         """Energy distance of counts [U], minus its floor."""
-        return spanning.energy_distance(self.distance, said, people) - spanning.energy_floor(self.distance, said.sum(), people)
+        return spanning.energy_distance(self.distance, completions, people) - spanning.energy_floor(
+            self.distance, completions.sum(), people
+        )
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class Places:
     """
 
     places: list[Place]
-    said: np.ndarray
+    answers: np.ndarray
     people: np.ndarray
     own: np.ndarray
     common: np.ndarray
 
     @property
     def rows(self) -> int:
-        return len(self.said)
+        return len(self.answers)
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -66,7 +68,7 @@ class Places:
 
     def counts(self, rows: np.ndarray) -> np.ndarray:
         """How often each text was said by the model and by people [2, N]."""
-        return np.stack([np.bincount(who[rows].ravel(), minlength=len(self.own)) for who in (self.said, self.people)])
+        return np.stack([np.bincount(who[rows].ravel(), minlength=len(self.own)) for who in (self.answers, self.people)])
 
     def by_question(self, counts: np.ndarray) -> list[tuple[Place, np.ndarray, np.ndarray]]:
         return list(zip(self.places, *(np.split(one, self.starts[1:]) for one in counts), strict=True))
@@ -80,7 +82,7 @@ def ask(interview: Interview, name: str) -> Places:
     rows = min(len(texts) for pair in pairs for texts in pair)
     if rows <= NEIGHBOURS:
         raise CannotMeasure(f"{rows} answers of {name} beside {rows} of people: {NEIGHBOURS} neighbours need more; raise -n")
-    found = [np.unique([*said[:rows], *people[:rows]], return_inverse=True) for said, people in pairs]
+    found = [np.unique([*completions[:rows], *people[:rows]], return_inverse=True) for completions, people in pairs]
     states = embed(interview, asked, [texts.tolist() for texts, _ in found])
     people = [np.bincount(index[rows:], minlength=len(texts)) for texts, index in found]
     for question, counts in zip(asked, people):
@@ -104,7 +106,7 @@ def _pair(interview: Interview, name: str, question: Question) -> tuple[list[str
     people = standing_for(question, interview.people[question.key])
     if name == PEOPLE:
         return people[: len(people) // 2], people[len(people) // 2 :]
-    return standing_for(question, interview.said(name, question)), people
+    return standing_for(question, interview.answers(name, question)), people
 
 
 def standing_for(question: Question, answers: Answers) -> list[str]:
@@ -121,14 +123,14 @@ def embed(interview: Interview, questions: Sequence[Question], texts: Sequence[l
     name = next(iter(interview.policies))
     model = interview.policies[name]
     examples = []
-    for question, said in zip(questions, texts, strict=True):
+    for question, completions in zip(questions, texts, strict=True):
         head = model.renderer.prompt(interview.prompt(name, question.prompts[0]))
-        for text in said:
+        for text in completions:
             # As `Renderer.example`, but cut at the window: what was said after a shorter wording may not fit here.
             tokens = (*model.renderer.tokenizer(text, add_special_tokens=False)["input_ids"], model.renderer.tokenizer.eos_token_id)
             examples.append(Example((*head, *tokens)[: model.renderer.max_length], len(head)))
     states = mean_states(model.policy.decoder, plan(examples, None, "prefix", 0, TOKEN_BUDGET), None).cpu().numpy().astype(np.float64)
-    return np.split(states, np.cumsum([len(said) for said in texts])[:-1])
+    return np.split(states, np.cumsum([len(completions) for completions in texts])[:-1])
 
 
 def components(states: np.ndarray, people: np.ndarray) -> np.ndarray:
@@ -150,17 +152,17 @@ def moments_of(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, sums[..., DIMENSIONS:].reshape(*mean.shape, DIMENSIONS) - mean[..., :, None] * mean[..., None, :]
 
 
-def figures(sample: Places, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sample: Places, rows: np.ndarray) -> dict[str, float]:
     """Means over questions of energy distance minus floor, Frechet distance, coverage and the ratio of Vendi scores; and the Frechet
     distance of all answers pooled, which hardly sees a question whose answers collapsed.
     """
     counts = sample.counts(rows)
-    said, people = (moments_of(np.add.reduceat(one[:, None] * sample.own, sample.starts) / len(rows)) for one in counts)
+    completions, people = (moments_of(np.add.reduceat(one[:, None] * sample.own, sample.starts) / len(rows)) for one in counts)
     pooled = [moments_of(one @ sample.common / one.sum()) for one in counts]
     each = sample.by_question(counts)
     return {
         "energy": float(np.mean([place.energy(a, b) for place, a, b in each])),
-        "frechet": float(spanning.frechet_distance(*said, *people).mean()),
+        "frechet": float(spanning.frechet_distance(*completions, *people).mean()),
         "frechet_pooled": float(spanning.frechet_distance(*pooled[0], *pooled[1])),
         "coverage": float(np.mean([spanning.coverage(place.near, a, b) for place, a, b in each])),
         "vendi_ratio": float(np.mean([spanning.vendi_score(p.similarity, a) / spanning.vendi_score(p.similarity, b) for p, a, b in each])),
@@ -172,7 +174,7 @@ def draw(interview: Interview, samples: dict[str, Places]) -> dict[str, str]:
     energy = {}
     for name, sample in samples.items():
         each = sample.by_question(sample.counts(np.arange(sample.rows)))
-        energy[name] = np.array([place.energy(said, people) for place, said, people in each])
+        energy[name] = np.array([place.energy(completions, people) for place, completions, people in each])
     questions = [place.question for place in next(iter(samples.values())).places]
     order = np.argsort(-np.max(list(energy.values()), axis=0), kind="stable")[:SHOWN]
     main = [name for name in samples if hue(name) not in ("controls", "population")] or list(samples)
@@ -200,6 +202,6 @@ PROBE = Probe(
     apart="vendi_ratio",
     best={"energy": 0.0, "frechet": None, "frechet_pooled": None, "coverage": None, "vendi_ratio": 1.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

@@ -89,49 +89,49 @@ def ask(interview: Interview, name: str) -> Read:
     elif interview.policies[name].renderer.tokenizer.get_vocab() != base.renderer.tokenizer.get_vocab():
         raise CannotMeasure(f"{name}: its tokens are not those of {base_name}, under which they are read")
     answers = [_answers(interview, name, question) for question in questions]
-    read = [read_distributions(interview, name, said) for said in answers]
-    forced = [force(interview, question, said) for question, said in zip(questions, answers)]
-    length = np.array([[len(tokens) for tokens in said.tokens] for said in answers]).T
+    read = [read_distributions(interview, name, completions) for completions in answers]
+    forced = [force(interview, question, completions) for question, completions in zip(questions, answers)]
+    length = np.array([[len(tokens) for tokens in completions.tokens] for completions in answers]).T
     rank, kl, mixture = (None if one[0] is None else np.stack(one, 1) for one in zip(*read))
     return Read(rank, kl, mixture, np.stack(forced, 1), length)
 
 
 def _answers(interview: Interview, name: str, question: Question) -> Said:
-    said = interview.said(name, question)
-    n = min(ANSWERS, said.rows)
+    completions = interview.answers(name, question)
+    n = min(ANSWERS, completions.rows)
     if name != PEOPLE:
-        tokens = [example.ids[example.prompt_length :] for example in said.examples[:n]]
-        return Said(said.wordings[:n], tokens, said.classes[:n], interview.raters(name, interview.draws)[:n])
+        tokens = [example.ids[example.prompt_length :] for example in completions.examples[:n]]
+        return Said(completions.wordings[:n], tokens, completions.classes[:n], interview.raters(name, interview.draws)[:n])
     renderer = next(iter(interview.policies.values())).renderer
     wordings = [question.prompts[i % len(question.prompts)] for i in range(n)]
-    examples = [renderer.example(wording, text) for wording, text in zip(wordings, said.texts)]
-    return Said(wordings, [example.ids[example.prompt_length :] for example in examples], said.classes[:n], None)
+    examples = [renderer.example(wording, text) for wording, text in zip(wordings, completions.texts)]
+    return Said(wordings, [example.ids[example.prompt_length :] for example in examples], completions.classes[:n], None)
 
 
-def read_distributions(interview: Interview, name: str, said: Said) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+def read_distributions(interview: Interview, name: str, completions: Said) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Rank of each token under the base model, KL of its speaker's distribution to the base model's and that of the mixture, each [M,
     positions]."""
-    places = [(i, p) for i, tokens in enumerate(said.tokens) for p, t in enumerate(POSITIONS) if t < len(tokens)]
+    places = [(i, p) for i, tokens in enumerate(completions.tokens) for p, t in enumerate(POSITIONS) if t < len(tokens)]
     # Answers that have begun alike stand together, so that one pass serves them.
-    places.sort(key=lambda at: (POSITIONS[at[1]], said.wordings[at[0]], said.tokens[at[0]][: POSITIONS[at[1]]]))
+    places.sort(key=lambda at: (POSITIONS[at[1]], completions.wordings[at[0]], completions.tokens[at[0]][: POSITIONS[at[1]]]))
     base_name, base = next(iter(interview.policies.items()))
     base = replace(base, min_p=0.0, temperature=1.0)
     model = None if name == PEOPLE else replace(interview.policies[name], min_p=0.0, temperature=1.0)
     mixed = model is not None and model.draws != "none"
-    crowd = interview.raters(name, len(said.tokens) + RATERS)[-RATERS:] if mixed else []
-    rank, kl, mixture = (np.full((len(said.tokens), len(POSITIONS)), np.nan) for _ in range(3))
+    crowd = interview.raters(name, len(completions.tokens) + RATERS)[-RATERS:] if mixed else []
+    rank, kl, mixture = (np.full((len(completions.tokens), len(POSITIONS)), np.nan) for _ in range(3))
     at_once = max(1, DISTRIBUTION_ENTRIES // (max(1, len(crowd)) * base.policy.lm.config.vocab_size))
     for start in range(0, len(places), at_once):
         part = places[start : start + at_once]
         row, position = np.array(part).T
-        begun = [said.tokens[i][: POSITIONS[p]] for i, p in part]
-        wordings = [said.wordings[i] for i in row]
+        begun = [completions.tokens[i][: POSITIONS[p]] for i, p in part]
+        wordings = [completions.wordings[i] for i in row]
         under = _next_distributions(base, [base.renderer.prompt(interview.prompt(base_name, w)) + b for w, b in zip(wordings, begun)], None)
-        token = [said.tokens[i][POSITIONS[p]] for i, p in part]
+        token = [completions.tokens[i][POSITIONS[p]] for i, p in part]
         rank[row, position] = 1 + (under > under[np.arange(len(part)), token, None]).sum(1)
         if model is None:
             continue
-        who = [said.raters[i] for i in row]
+        who = [completions.raters[i] for i in row]
         heads = [model.renderer.prompt(interview.prompt(name, w), rater.text) for w, rater in zip(wordings, who)]
         kl[row, position] = divergence(_next_distributions(model, [head + b for head, b in zip(heads, begun)], who), under)
         if mixed:
@@ -171,30 +171,30 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (np.exp(p) * (p - q)).sum(1)
 
 
-def force(interview: Interview, question: Question, said: Said) -> np.ndarray:
+def force(interview: Interview, question: Question, completions: Said) -> np.ndarray:
     """The fewest first tokens [M] of each answer after which the base model's texts mostly end in its class; nan where it has none."""
     base_name, base = next(iter(interview.policies.items()))
-    fewest = np.where(said.classes >= 0, [float(len(tokens)) for tokens in said.tokens], np.nan)
+    fewest = np.where(completions.classes >= 0, [float(len(tokens)) for tokens in completions.tokens], np.nan)
     rng = interview.rng("force", question.key)
-    waiting = np.flatnonzero(said.classes >= 0)
+    waiting = np.flatnonzero(completions.classes >= 0)
     for n in POSITIONS:
-        waiting = np.array([i for i in waiting if n < len(said.tokens[i])], int)
+        waiting = np.array([i for i in waiting if n < len(completions.tokens[i])], int)
         if not len(waiting):
             break
         place: dict[tuple[str, Path], int] = {}
-        row = [place.setdefault((said.wordings[i], said.tokens[i][:n]), len(place)) for i in waiting]
+        row = [place.setdefault((completions.wordings[i], completions.tokens[i][:n]), len(place)) for i in waiting]
         contexts = [base.renderer.prompt(interview.prompt(base_name, wording)) + begun for wording, begun in place for _ in range(DRAWS)]
         ended = base.go_on(contexts, [NOBODY] * len(contexts), int(rng.integers(2**31)))
         begun_length = [len(context) - n for context in contexts]
         texts = [base.renderer.tokenizer.decode(e.ids[k:], skip_special_tokens=True) for e, k in zip(ended, begun_length)]
         classes = np.array([question.parse(text) for text in texts]).reshape(-1, DRAWS)[row]
-        there = (classes == said.classes[waiting, None]).mean(1) > 0.5
+        there = (classes == completions.classes[waiting, None]).mean(1) > 0.5
         fewest[waiting[there]] = n
         waiting = waiting[~there]
     return fewest
 
 
-def figures(sample: Read, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sample: Read, rows: np.ndarray) -> dict[str, float]:
     """Means over what is read of each question, then over questions; `forced_share` is in shares of an answer's tokens."""
     n = np.bincount(rows, minlength=sample.rows)
     return {figure: mean_of(sums, n) for figure, sums in sample.sums.items()}
@@ -261,6 +261,6 @@ PROBE = Probe(
     best={"log2_rank": None, "unshifted": None, "shifted": None, "kl": float("nan"), "kl_mixture": float("nan")}
     | {"forced": None, "forced_share": None},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

@@ -94,7 +94,7 @@ def _over_seeds(rows: list) -> tuple | None:
 
 
 def merge_probes(seeds: list[dict]) -> dict:
-    """`probes` of several seeds as one: means, with the interval over seeds from three on (see `figures/intervals.py`); holes of all."""
+    """`probes` of several seeds as one: means, with the interval over seeds from three on (see `metrics/intervals.py`); holes of all."""
     if len(seeds) == 1:
         return seeds[0]
     merged = {}
@@ -105,9 +105,9 @@ def merge_probes(seeds: list[dict]) -> dict:
             for policy, row in first["policies"].items()
         }
         best = {figure: float(np.mean([part["best"][figure] for part in parts])) for figure in first["best"]}
-        verdicts = {key: _over_seeds([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
+        results = {key: _over_seeds([part.get(key) for part in parts]) for key in ("separation", "recovered") if key in first}
         holes = list(dict.fromkeys(hole for part in parts for hole in part["holes"]))
-        merged[name] = first | {"policies": policies, "best": best, "holes": holes} | verdicts
+        merged[name] = first | {"policies": policies, "best": best, "holes": holes} | results
     return merged
 
 
@@ -130,7 +130,7 @@ def _run(
             if name in broken:
                 raise CannotMeasure(broken[name])
             sample = probe.ask(interview, name)
-            figures = partial(probe.figures, sample)
+            figures = partial(probe.metrics, sample)
             measured[name] = measure(figures, sample.rows, interview.rng(probe.name, name))
             samples[name] = sample
             if repeats and name == next(model for model in (*HALVES_OF, *interview.policies) if model in interview.policies):
@@ -188,6 +188,6 @@ def _fault(interview: Interview, name: str) -> str | None:
 def _gold(interview: Interview, world: World, name: str) -> tuple[float, float, float]:
     """Mean gold reward of answers to all rated questions, with its interval over rows."""
     few = replace(interview, draws=min(GOLD_DRAWS, interview.draws), kept={})
-    pairs = [(q, few.said(name, q)) for q in world.rated]
+    pairs = [(q, few.answers(name, q)) for q in world.rated]
     gold = np.array([[world.gold(q.prompts[0], text) for text in answers.texts] for q, answers in pairs]).T
     return measure(lambda rows: {"gold": float(gold[rows].mean())}, len(gold), interview.rng("gold", name)).interval("gold")

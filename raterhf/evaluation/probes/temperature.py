@@ -70,7 +70,7 @@ def _at(interview: Interview, name: str, asked: list[Question], temperature: flo
     other = replace(interview, policies={name: model}, kept={})
     if exact:
         return [other.distribution(name, q, captured=0.0)[None] for q in asked]
-    return [np.eye(len(q.classes) + 1)[other.said(name, q).classes] for q in asked]
+    return [np.eye(len(q.classes) + 1)[other.answers(name, q).classes] for q in asked]
 
 
 def _padded(p: np.ndarray, width: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def _padded(p: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([p[..., :-1], np.zeros((*p.shape[:-1], width + 1 - p.shape[-1])), p[..., -1:]], -1)
 
 
-def figures(sweep: Sweep, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sweep: Sweep, rows: np.ndarray) -> dict[str, float]:
     """etv and validity at temperature 1, and at the temperature that has the least etv on the other questions; and which it is."""
     etv, valid = sweep.curve(rows)
     one = sweep.temperatures.index(1.0)
@@ -130,6 +130,6 @@ PROBE = Probe(
     apart="temperature",
     best={"etv_best_t": 0.0, "valid_best_t": 1.0, "temperature": float("nan"), "etv": 0.0, "valid": 1.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

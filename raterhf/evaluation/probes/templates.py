@@ -77,13 +77,13 @@ def ask(interview: Interview, name: str) -> Templates:
     questions = interview.about("odd")
     plain, framed, both, spoken, opening = [], [], [], [], []
     for i, question in enumerate(questions):
-        answers = [interview.said(name, question)]
+        answers = [interview.answers(name, question)]
         if question.framed:
-            answers.append(interview.said(name, question, framed=True))
+            answers.append(interview.answers(name, question, framed=True))
             both.append(i)
-        said = kinds(question, name, answers, lambda text: " ".join(words(text)[:TEMPLATE_WORDS]))
-        plain.append(said[0])
-        framed += said[1:]
+        completions = kinds(question, name, answers, lambda text: " ".join(words(text)[:TEMPLATE_WORDS]))
+        plain.append(completions[0])
+        framed += completions[1:]
         spoken += (by_position := _by_position(answers[0].texts))
         opening += by_position[:TEMPLATE_WORDS]
     plain_cells, framed_cells = cells(plain), cells(framed) if framed else None
@@ -104,10 +104,10 @@ def _by_position(texts: list[str]) -> list[np.ndarray]:
     number: dict[str, int] = {}
     out = np.full((POSITIONS, len(texts)), -1)
     for r, text in enumerate(texts):
-        said = words(text)[:POSITIONS]
-        out[: len(said), r] = [number.setdefault(word, len(number) + 1) for word in said]
-        if len(said) < POSITIONS:
-            out[len(said), r] = 0
+        completions = words(text)[:POSITIONS]
+        out[: len(completions), r] = [number.setdefault(word, len(number) + 1) for word in completions]
+        if len(completions) < POSITIONS:
+            out[len(completions), r] = 0
     return list(out)
 
 
@@ -134,7 +134,7 @@ def branching(table: Cells, rows: np.ndarray) -> np.ndarray:
         return np.exp(np.log(n) - weighed / n + (seen - 1) / (2 * n))
 
 
-def figures(sample: Templates, rows: np.ndarray) -> dict[str, float]:
+def metrics_of(sample: Templates, rows: np.ndarray) -> dict[str, float]:
     """Means over questions; the branching factor is a geometric mean over the first words."""
     plain, framed = rates(sample, rows)
     found = {"top_share": float(plain.mean()), "branching": float(np.exp(np.nanmean(np.log(branching(sample.opening, rows)))))}
@@ -197,6 +197,6 @@ PROBE = Probe(
     headline="top_share",
     best={"top_share": None, "framed_share": None, "moved_by_frame": None, "branching": float("nan"), "valid": 1.0},
     ask=ask,
-    figures=figures,
+    metrics=metrics_of,
     draw=draw,
 )

@@ -60,14 +60,14 @@ def grow(model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], 
             contexts = [heads[r] + path for path, rows in zip(part, who) for r in rows]
             distributions = model.next_distributions(contexts, [raters[r] for rows in who for r in rows])
             for path, rows, distribution in zip(part, who, np.split(distributions, np.cumsum([len(rows) for rows in who])[:-1])):
-                said = begun[path][rows, None] * np.exp(distribution, dtype=np.float64)
-                total = said.sum(0) / len(raters)
+                answers = begun[path][rows, None] * np.exp(distribution, dtype=np.float64)
+                total = answers.sum(0) / len(raters)
                 for token in np.flatnonzero(total >= least):
                     if token != tokenizer.eos_token_id:
-                        begun[(*path, int(token))] = _among(said[:, token], rows, len(raters))
+                        begun[(*path, int(token))] = _among(answers[:, token], rows, len(raters))
                         grown.append((*path, int(token)))
                 if total[tokenizer.eos_token_id] > 0:
-                    ended[path] = _among(said[:, tokenizer.eos_token_id], rows, len(raters))
+                    ended[path] = _among(answers[:, tokenizer.eos_token_id], rows, len(raters))
         level = grown
         if not level:
             break

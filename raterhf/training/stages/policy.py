@@ -1,4 +1,5 @@
-"""The stage `policy`: optimise the imitating policy for the reward by the algorithm that the recipe names; and its idiosyncratic taste."""
+"""The stage `policy`: optimise the sft policy for the reward by the algorithm that the recipe names, then carry over idiosyncratic
+taste."""
 
 from pathlib import Path
 
