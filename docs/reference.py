@@ -55,7 +55,8 @@ def pages() -> dict[str, str]:
 def recipe_page() -> str:
     parts = [
         "# Recipe keys",
-        "A recipe is one YAML file. A section left out takes its defaults; a stage (`base`, `reward`, `sft`, `policy`) left out is not run."
+        "A recipe is one YAML file. A section left out takes its defaults, but for `monitor` and `vanilla`, which are off then; "
+        "a stage (`base`, `reward`, `sft`, `policy`) left out is not run. On the command line `monitor=` switches a section off."
         " Every key can be changed on the command line: `raterhf train recipes/dice.yaml policy.beta=0.5`. An unknown key is an error that "
         "names the nearest valid one. `raterhf recipes keys` prints this page in the terminal.",
     ]

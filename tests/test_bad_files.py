@@ -193,3 +193,8 @@ def test_what_the_parser_cannot_take_is_named(write):
     for bad, words in (("[" * 100_000, "recursion"), ('{"prompt": ' + "1" * 5000 + "}", "digits")):
         fails("d.jsonl: 1 bad row", words, "row 2 (line 2)", demonstrations=write("d.jsonl", text + bad + "\n"))
     fails("iconv -f utf-16", demonstrations=write("u.csv", "prompt,completion".encode("utf-16")))
+
+
+def test_a_file_without_a_good_row_says_what_is_wrong_with_each(write):
+    rows = [{"prompt": "Pet?", "chosen": "Cat.", "rejected": "Cat.", "rater_id": str(i)} for i in range(3)]
+    fails("chosen equals rejected; a preference needs two answers", comparisons=write("same.jsonl", rows), max_bad=1.0)

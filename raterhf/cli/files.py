@@ -12,7 +12,7 @@ import typer
 from raterhf.cli.common import Files, Overrides, RecipePath, Seed, make_app, set_environment
 from raterhf.errors import UserError
 
-recipes_app = make_app(help="The recipes that come with raterhf: list, copy, check.")
+recipes_app = make_app(help="The recipes that come with raterhf: list, copy, explain keys, check.")
 data_app = make_app(help="Rater-labelled data: check files, make simulated worlds.")
 
 

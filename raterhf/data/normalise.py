@@ -35,8 +35,8 @@ def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) ->
     counts["used"] = len(result)
     counts["dropped"] = counts["read"] - counts["other_split"] - len(result)
     if parts and result.empty:
-        files = ", ".join(counts["files"])
-        raise UserError(f"{files}: every row is bad and was left out; allow fewer (data.max_bad=0) to see why")
+        problems.raise_above(remedy="\nevery row is bad: correct the file, or leave it out")
+        raise UserError(f"{', '.join(counts['files'])}: no row is left to train on; correct the file, or leave it out")
     return result
 
 
