@@ -63,5 +63,7 @@ def load_algorithm(settings: PolicySettings) -> Callable[[Start], Algorithm]:
     except ValidationError as error:
         first = error.errors()[0]
         key, valid = ".".join(map(str, first["loc"])), ", ".join(options.model_fields) or "none"
-        raise UserError(f"`policy.options.{key}`: {first['msg']}; options of {settings.algorithm}: {valid}") from error
+        raise UserError(
+            f"`policy.options.{key}`: {first['msg']}; options of {settings.algorithm}: {valid}; start from policy.options={{}}"
+        ) from error
     return lambda start: module.make(start, checked)
