@@ -26,7 +26,7 @@ HELD_OUT = "held_out.json"  # in a run folder: the comparisons kept from trainin
 
 
 @dataclass(frozen=True)
-class People:
+class Roster:
     """Who is in the data: IDs of known raters and validation raters, in order, and the personas and groups of the known."""
 
     known: list[str]
@@ -56,7 +56,7 @@ def shuffle_raters(labels: Labels, seed: int) -> Labels:
     return Labels(permuted(labels.comparisons), permuted(labels.demonstrations), labels.raters, labels.counts)
 
 
-def find_people(labels: Labels) -> People:
+def find_people(labels: Labels) -> Roster:
     raters = labels.raters
     labelled = set(labels.comparisons.rater_id) | set(labels.demonstrations.rater_id)
     present = raters[raters.rater_id.isin(labelled)].sort_values("rater_id")
@@ -66,7 +66,7 @@ def find_people(labels: Labels) -> People:
         if persona is not None:
             personas.setdefault(persona, []).append(rater_id)
     groups = {r: g for r, g in zip(train.rater_id, train.group) if g is not None}
-    return People(list(train.rater_id), list(present[present.split == "validate"].rater_id), personas, groups)
+    return Roster(list(train.rater_id), list(present[present.split == "validate"].rater_id), personas, groups)
 
 
 class Window:

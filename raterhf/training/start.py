@@ -74,13 +74,13 @@ def all_prompts(labels: Labels) -> list[str | list[dict]]:
     return [prompt for frame in (labels.comparisons, labels.demonstrations) for prompt in frame.prompt]
 
 
-def rater_texts(recipe: Recipe, people: prepare.People) -> dict[str, str]:
+def rater_texts(recipe: Recipe, people: prepare.Roster) -> dict[str, str]:
     if recipe.raters.encoding != "text":
         return {}
     return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}
 
 
-def pool_without_vectors(recipe: Recipe, people: prepare.People) -> RaterPool:
+def pool_without_vectors(recipe: Recipe, people: prepare.Roster) -> RaterPool:
     """The known raters, their personas and groups: all there is where IDs are text or unread, and before vectors are learned."""
     raters = recipe.raters
     idiosyncratic_dim = raters.idiosyncratic_dim if raters.encoding == "embedding" else 0

@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 
 from raterhf.engine.rater_policy import RaterPolicy
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.tree import DISTRIBUTION_ENTRIES
@@ -61,7 +61,7 @@ def count(classes: list[np.ndarray], favourites: list[int], chances: list[np.nda
     return Pushed(above, room, np.mean([k >= 0 for k in classes], 0))
 
 
-def closed_questions(interview: Interview) -> list[Question]:
+def closed_questions(interview: Interview) -> list[ProbeQuestion]:
     """Up to four closed questions, of all topics in turn; numbers where neither a story nor an odd question has known classes."""
     for topics in (TOPICS, (ELSE,)):
         closed = [[q for q in interview.questions if q.topic == topic and q.classes] for topic in topics]
@@ -101,7 +101,7 @@ def _pushed(interview: Interview) -> int:
     return min(PUSHED, interview.draws // 2)
 
 
-def _favourite(interview: Interview, name: str, question: Question) -> int:
+def _favourite(interview: Interview, name: str, question: ProbeQuestion) -> int:
     if _pushed(interview) < (k := len(question.classes)):
         raise CannotMeasure(f"{question.key}: {_pushed(interview)} answers to push, for {k} classes; raise -n to {2 * k}")
     classes = interview.answers(name, question).classes[_pushed(interview) :]
@@ -110,7 +110,7 @@ def _favourite(interview: Interview, name: str, question: Question) -> int:
     return int(np.bincount(classes[classes >= 0]).argmax())
 
 
-def _chance(interview: Interview, question: Question, favourite: int) -> float:
+def _chance(interview: Interview, question: ProbeQuestion, favourite: int) -> float:
     if question.distribution is not None:
         return float(question.distribution[favourite])
     reference = PEOPLE if question.key in interview.people else next(iter(interview.policies))
@@ -127,7 +127,7 @@ class Begun:
     raters: list[Rater]
 
 
-def push(interview: Interview, name: str, question: Question) -> Begun:
+def push(interview: Interview, name: str, question: ProbeQuestion) -> Begun:
     """The first answers of a model, cut at each depth, with another token in place of the one said there."""
     answers, n = interview.answers(name, question), _pushed(interview)
     first_name, first = next(iter(interview.policies.items()))
@@ -146,7 +146,7 @@ def push(interview: Interview, name: str, question: Question) -> Begun:
     return Begun(begun, answers.wordings[:n], prompts, interview.raters(name, interview.draws)[:n])
 
 
-def go_on(model: RaterPolicy, question: Question, begun: Begun, rng: np.random.Generator) -> np.ndarray:
+def go_on(model: RaterPolicy, question: ProbeQuestion, begun: Begun, rng: np.random.Generator) -> np.ndarray:
     """Classes [M, depths] of what a model makes of begun texts, each under its rater."""
     prompts, raters = ([one for one in each for _ in DEPTHS] for each in (begun.prompts, begun.raters))
     contexts = [prompt + tokens for prompt, tokens in zip(prompts, begun.tokens, strict=True)]
@@ -156,7 +156,7 @@ def go_on(model: RaterPolicy, question: Question, begun: Begun, rng: np.random.G
     return np.array([question.parse(text) for text in texts]).reshape(-1, len(DEPTHS))
 
 
-def expected(interview: Interview, question: Question, favourite: int, begun: Begun) -> np.ndarray:
+def expected(interview: Interview, question: ProbeQuestion, favourite: int, begun: Begun) -> np.ndarray:
     """How often [M, depths] begun texts end in the favourite by chance.
 
     Nan where people's texts that begin so are all of that class, or none, and where neither people nor the first model end them validly.
@@ -173,7 +173,7 @@ def expected(interview: Interview, question: Question, favourite: int, begun: Be
     return np.where(decided, np.nan, chance)
 
 
-def share_of_people(question: Question, favourite: int, begins: list[str]) -> np.ndarray:
+def share_of_people(question: ProbeQuestion, favourite: int, begins: list[str]) -> np.ndarray:
     """Share [N] of a class among people's answers that begin so, each wording of an answer alike; nan where none does, or nobody knows."""
     if question.distribution is None or not len(question.texts):
         return np.full(len(begins), np.nan)

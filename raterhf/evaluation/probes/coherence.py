@@ -11,7 +11,7 @@ import numpy as np
 
 from raterhf.evaluation import metrics
 from raterhf.evaluation.metrics import coherence
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.reports.heat import heat_plot, mi_plot
@@ -27,7 +27,7 @@ class Tables:
     `scores` [2, R] are how fictitious a classifier finds each rater, and each person. `again` is None for people, who were asked once.
     """
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     answers: np.ndarray
     people: np.ndarray
     again: np.ndarray | None
@@ -85,7 +85,7 @@ def ask(interview: Interview, name: str) -> Tables:
     return Tables(questions, answers, people, None if again is None else again[:rows], scores)
 
 
-def persons(interview: Interview) -> list[Question]:
+def persons(interview: Interview) -> list[ProbeQuestion]:
     """Questions whose answers tell who somebody is: tastes, or without two of them all closed ones, if people's answers are known."""
     closed = [q for q in interview.questions if q.classes and q.key in interview.people]
     tastes = [q for q in closed if q.kind == "taste"]
@@ -94,7 +94,7 @@ def persons(interview: Interview) -> list[Question]:
     return tastes if len(tastes) > 1 else closed
 
 
-def ask_again(interview: Interview, name: str, questions: list[Question]) -> np.ndarray:
+def ask_again(interview: Interview, name: str, questions: list[ProbeQuestion]) -> np.ndarray:
     """Classes [R, Q] of what the raters of `Interview.said` answer when they are asked once more."""
     model, raters = interview.policies[name], interview.raters(name, interview.draws)
     columns = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raterhf.evaluation import metrics
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 
 
@@ -16,7 +16,7 @@ class Distributions:
     `floors` are, where a question's distribution is known, the tv of the best learner from as many labels, with as many draws.
     """
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     p: list[np.ndarray]
     draws: int | None
     floors: list[float | None]
@@ -30,7 +30,7 @@ class Distributions:
         return self.p[i][rows].mean(0)
 
 
-def distributions_of(interview: Interview, name: str, questions: list[Question]) -> Distributions:
+def distributions_of(interview: Interview, name: str, questions: list[ProbeQuestion]) -> Distributions:
     """Distributions for closed questions: of a model without raters read off it, where all can be, else counted from draws.
 
     Of raters, exact distributions of a few would have a floor of their own.
@@ -57,7 +57,7 @@ def distributions_of(interview: Interview, name: str, questions: list[Question])
     return Distributions(questions, drawn, len(drawn[0]), _floors(interview, name, questions, len(drawn[0])))
 
 
-def _floors(interview: Interview, name: str, questions: list[Question], draws: int | None) -> list[float | None]:
+def _floors(interview: Interview, name: str, questions: list[ProbeQuestion], draws: int | None) -> list[float | None]:
     """Models learned from labels; people know."""
     labels = {} if name == PEOPLE else interview.labels
     rng = interview.rng("floors")

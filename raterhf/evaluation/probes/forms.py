@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from raterhf.evaluation import metrics
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.reports.style import LETTER, WIDTH, canvas, policy_colour, policy_name, svg_text
@@ -102,7 +102,7 @@ class Poems:
     distributions of forms and `floors` the tv of the best learner, None where nobody knows.
     """
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     plain: np.ndarray
     framed: np.ndarray | None
     distributions: list[np.ndarray | None]
@@ -117,12 +117,12 @@ class Poems:
         return np.bincount(self.plain[i, rows] % (len(FORMS) + 1), minlength=len(FORMS) + 1) / len(rows)  # -1 is the last
 
 
-def forms_of_classes(question: Question) -> np.ndarray:
+def forms_of_classes(question: ProbeQuestion) -> np.ndarray:
     """Forms [K] of a closed question's classes: of the first text of each, which nothing is put around."""
     return np.array([form_of(question.texts[int(np.flatnonzero(question.class_of == k)[0])]) for k in range(len(question.classes))], int)
 
 
-def distribution_of_people(question: Question) -> np.ndarray | None:
+def distribution_of_people(question: ProbeQuestion) -> np.ndarray | None:
     """People's distribution [FORMS] of forms where their distribution of classes is known."""
     if question.distribution is None:
         return None
@@ -149,7 +149,7 @@ def ask(interview: Interview, name: str) -> Poems:
     return Poems(questions, np.stack(plain), np.stack(framed) if framed else None, distributions, floors)
 
 
-def _forms(interview: Interview, name: str, question: Question, distribution: np.ndarray | None, framed: bool = False) -> np.ndarray:
+def _forms(interview: Interview, name: str, question: ProbeQuestion, distribution: np.ndarray | None, framed: bool = False) -> np.ndarray:
     """The forms [R] of what was said: a known text's is its class's, whatever it is put in; another text's is its own."""
     answers = interview.answers(name, question, framed)
     of_class = forms_of_classes(question)

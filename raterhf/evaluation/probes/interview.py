@@ -21,7 +21,7 @@ PEOPLE = "population"
 MIN_CAPTURED = 0.9  # of the probability must lie on a question's listed texts for its distribution to be read off them
 
 
-class Question(Protocol):
+class ProbeQuestion(Protocol):
     """What a probe asks. `classes` is empty where any answer may be given; `distribution` [K] is None where nobody knows it.
 
     `texts` are all texts of a closed question that are known, `class_of` [texts] their classes (-1: junk), empty where there are none.
@@ -69,7 +69,7 @@ class Interview:
     """
 
     policies: dict[str, RaterPolicy]
-    questions: Sequence[Question]
+    questions: Sequence[ProbeQuestion]
     people: dict[str, Answers] = field(default_factory=dict)
     draws: int = 1000
     seed: int = 0
@@ -82,14 +82,14 @@ class Interview:
         words = [word for s in salt for word in (s.encode() if isinstance(s, str) else [s])]
         return np.random.default_rng(np.random.SeedSequence([self.seed, 0x70726F62, *words]))
 
-    def about(self, topic: str) -> list[Question]:
+    def about(self, topic: str) -> list[ProbeQuestion]:
         """The questions of a topic; CannotMeasure where there is none."""
         found = [q for q in self.questions if q.topic == topic]
         if not found:
             raise CannotMeasure(f"no question of this run is about {topic}")
         return found
 
-    def trained_on(self) -> list[Question]:
+    def trained_on(self) -> list[ProbeQuestion]:
         """The questions that the models have labels of; all where nobody knows."""
         return [q for q in self.questions if not self.labels or q.key in self.labels]
 
@@ -104,7 +104,7 @@ class Interview:
         chat = self.policies[name].renderer.tokenizer.chat_template
         return [{"role": "user", "content": text}] if chat and not self.verbatim else text
 
-    def answers(self, name: str, question: Question, framed: bool = False) -> Answers:
+    def answers(self, name: str, question: ProbeQuestion, framed: bool = False) -> Answers:
         """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""
         if name == PEOPLE:
             return self.people[question.key]
@@ -122,7 +122,7 @@ class Interview:
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]
 
-    def distribution(self, name: str, question: Question, captured: float = MIN_CAPTURED) -> np.ndarray:
+    def distribution(self, name: str, question: ProbeQuestion, captured: float = MIN_CAPTURED) -> np.ndarray:
         """Distribution [K + 1] of a model without raters, the last entry what is invalid, read off the listed texts (EOS included) in all
         plain wordings. CannotMeasure where less than `captured` of the probability is on listed texts.
         """
@@ -141,6 +141,6 @@ class Interview:
         return distribution / distribution.sum()
 
 
-def plain(question: Question) -> list[str]:
+def plain(question: ProbeQuestion) -> list[str]:
     """The wordings that put the question themselves."""
     return [prompt for prompt in question.prompts if prompt not in question.framed]

@@ -10,7 +10,7 @@ from raterhf.data import prepare
 from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.errors import UserError
 from raterhf.evaluation.policies import of_recipe
-from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
 from raterhf.recipe import Recipe, load_recipe
@@ -20,7 +20,7 @@ from raterhf.worlds.world import World, load_world
 MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
 
 
-def load_interview(paths: list[str], draws: int, seed: int, questions: Sequence[Question] = ()) -> tuple[Interview, World | None]:
+def load_interview(paths: list[str], draws: int, seed: int, questions: Sequence[ProbeQuestion] = ()) -> tuple[Interview, World | None]:
     """Who is asked what. One run folder: its models, and its world's questions where it has a world. Else `[NAME=]FOLDER`s of models.
 
     `questions` are asked instead of the world's, or of those that come with the project. The world comes along where there is one and its
@@ -37,7 +37,7 @@ def load_interview(paths: list[str], draws: int, seed: int, questions: Sequence[
     return Interview(policies, questions or shipped_questions(), {}, draws, seed), None
 
 
-def of_run(recipe: Recipe, run: Path, draws: int, seed: int, questions: Sequence[Question] = ()) -> tuple[Interview, World | None]:
+def of_run(recipe: Recipe, run: Path, draws: int, seed: int, questions: Sequence[ProbeQuestion] = ()) -> tuple[Interview, World | None]:
     """The models of a run folder, asked these questions, or its world's, or those that come with the project."""
     policies = policies_of(recipe, run)
     if not policies:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raterhf.evaluation.metrics.leaves import leaf_entropy, leaf_tv, repeat_probability
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.tree import LEAST, Path, Tree, grow, of_endings
@@ -35,7 +35,7 @@ class Leaves:
     `compared` whether it can be read against. `trees` are what is drawn, `one` the first question's under rater number 1.
     """
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     finished: list[np.ndarray]
     leaves: list[np.ndarray]
     answers: list[np.ndarray]
@@ -49,7 +49,7 @@ class Leaves:
         return len(self.leaves[0])
 
 
-def one_of_each(interview: Interview, topics: tuple[str, ...]) -> list[Question]:
+def one_of_each(interview: Interview, topics: tuple[str, ...]) -> list[ProbeQuestion]:
     """The first of the questions with fewest classes of each of these topics that has one; CannotMeasure where none has."""
     found = [[q for q in interview.questions if q.topic == topic] for topic in topics]
     if not any(found):
@@ -80,7 +80,7 @@ def ask(interview: Interview, name: str) -> Leaves:
     return Leaves(questions, finished, leaves, answers, reference, compared, trees, one)
 
 
-def _tree(interview: Interview, name: str, question: Question) -> Tree:
+def _tree(interview: Interview, name: str, question: ProbeQuestion) -> Tree:
     if name == PEOPLE:
         return _people_tree(interview, question)
 
@@ -92,7 +92,7 @@ def _tree(interview: Interview, name: str, question: Question) -> Tree:
     return interview.kept[key]
 
 
-def _people_tree(interview: Interview, question: Question) -> Tree:
+def _people_tree(interview: Interview, question: ProbeQuestion) -> Tree:
     """Texts as people put them: with the distribution of their classes, where it is known, else one row a person."""
     completions = interview.people[question.key]
     first = next(iter(interview.policies.values()))
@@ -116,7 +116,7 @@ def _by_text(interview: Interview, name: str, tree: Tree) -> dict[str, np.ndarra
     return found
 
 
-def _by_class(question: Question, texts: list[str], finished: np.ndarray) -> np.ndarray:
+def _by_class(question: ProbeQuestion, texts: list[str], finished: np.ndarray) -> np.ndarray:
     """Probabilities [R, K + 1] of classes; the last is what is invalid or was not followed to its end."""
     kinds = np.array([question.parse(text) for text in texts])
     classes = finished @ np.eye(len(question.classes) + 1)[kinds]  # -1 is the last
@@ -124,7 +124,7 @@ def _by_class(question: Question, texts: list[str], finished: np.ndarray) -> np.
     return classes
 
 
-def _reference(interview: Interview, question: Question) -> dict[str, float]:
+def _reference(interview: Interview, question: ProbeQuestion) -> dict[str, float]:
     name = PEOPLE if question.key in interview.people else next(iter(interview.policies))
     texts = _by_text(interview, name, _tree(interview, name, question))
     return {text: float(probability.mean()) for text, probability in texts.items()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from raterhf.evaluation.metrics import repertoire
 from raterhf.evaluation.metrics.diversity import simpson
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.texts import kinds, words
 from raterhf.reports.lines import lines_plot
@@ -26,7 +26,7 @@ RIDDLE_WORDS = 4  # "Want a joke?" sets nothing up
 class Told:
     """The jokes told to each question, numbered [R], -1 where it is none."""
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     jokes: list[np.ndarray]
 
     @property

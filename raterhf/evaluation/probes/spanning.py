@@ -18,7 +18,7 @@ from raterhf.engine.passes import mean_states
 from raterhf.engine.plan import plan
 from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.evaluation.metrics import spanning
-from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.reports.style import LETTER, WIDTH, canvas, colour, hue, legend, policy_colour, short, svg_text
@@ -32,7 +32,7 @@ SHOWN = 16  # questions in the plot
 class Place:
     """One question with U different texts: distances, whether the second is `near` people who say the first, similarities; all [U, U]."""
 
-    question: Question
+    question: ProbeQuestion
     distance: np.ndarray
     near: np.ndarray
     similarity: np.ndarray
@@ -101,7 +101,7 @@ def ask(interview: Interview, name: str) -> Places:
     return Places(places, index[:rows], index[rows:], with_products(np.concatenate(own)), with_products(common))
 
 
-def _pair(interview: Interview, name: str, question: Question) -> tuple[list[str], list[str]]:
+def _pair(interview: Interview, name: str, question: ProbeQuestion) -> tuple[list[str], list[str]]:
     """What is said and what people say. People stand against themselves, in halves: theirs is the floor."""
     people = standing_for(question, interview.people[question.key])
     if name == PEOPLE:
@@ -109,7 +109,7 @@ def _pair(interview: Interview, name: str, question: Question) -> tuple[list[str
     return standing_for(question, interview.answers(name, question)), people
 
 
-def standing_for(question: Question, answers: Answers) -> list[str]:
+def standing_for(question: ProbeQuestion, answers: Answers) -> list[str]:
     """Texts [R] by which answers are placed: of a closed question the first that is listed of the class."""
     if not len(question.texts):
         return answers.texts
@@ -118,7 +118,7 @@ def standing_for(question: Question, answers: Answers) -> list[str]:
 
 
 @torch.no_grad()
-def embed(interview: Interview, questions: Sequence[Question], texts: Sequence[list[str]]) -> list[np.ndarray]:
+def embed(interview: Interview, questions: Sequence[ProbeQuestion], texts: Sequence[list[str]]) -> list[np.ndarray]:
     """Places [U, d] of texts of each question: the first model's mean last hidden states over the completion."""
     name = next(iter(interview.policies))
     model = interview.policies[name]

@@ -23,7 +23,7 @@ from scipy.special import logsumexp
 
 from raterhf.data.example import Example
 from raterhf.engine.rater_policy import RaterPolicy
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.multiverse import TOPICS, one_of_each
 from raterhf.evaluation.probes.probe import Probe
@@ -96,7 +96,7 @@ def ask(interview: Interview, name: str) -> Read:
     return Read(rank, kl, mixture, np.stack(forced, 1), length)
 
 
-def _answers(interview: Interview, name: str, question: Question) -> Said:
+def _answers(interview: Interview, name: str, question: ProbeQuestion) -> Said:
     completions = interview.answers(name, question)
     n = min(ANSWERS, completions.rows)
     if name != PEOPLE:
@@ -171,7 +171,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (np.exp(p) * (p - q)).sum(1)
 
 
-def force(interview: Interview, question: Question, completions: Said) -> np.ndarray:
+def force(interview: Interview, question: ProbeQuestion, completions: Said) -> np.ndarray:
     """The fewest first tokens [M] of each answer after which the base model's texts mostly end in its class; nan where it has none."""
     base_name, base = next(iter(interview.policies.items()))
     fewest = np.where(completions.classes >= 0, [float(len(tokens)) for tokens in completions.tokens], np.nan)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.sparse import csr_matrix, hstack
 
 from raterhf.evaluation.probes.distributions import distributions_of
-from raterhf.evaluation.probes.interview import Interview, Question
+from raterhf.evaluation.probes.interview import Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.reports.style import WIDTH, canvas, colour, hue, legend, policy_colour, svg_text
@@ -61,7 +61,7 @@ def ask(interview: Interview, name: str) -> Sweep:
     return Sweep(TEMPERATURES if alone else (1.0,), tables, q, np.array(distributions.floors, float))
 
 
-def _at(interview: Interview, name: str, asked: list[Question], temperature: float, exact: bool) -> list[np.ndarray]:
+def _at(interview: Interview, name: str, asked: list[ProbeQuestion], temperature: float, exact: bool) -> list[np.ndarray]:
     """What the model says at another temperature [R, K + 1] to each question, read or counted as at temperature 1.
 
     Hot, little of the probability is on listed texts; what is not listed is no answer there, and nothing valid is a finding, not a hole.

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
-from raterhf.evaluation.probes.interview import PEOPLE, Interview, Question
+from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.texts import kinds, words
 from raterhf.reports.lines import lines_plot
@@ -60,7 +60,7 @@ class Templates:
     read.
     """
 
-    questions: list[Question]
+    questions: list[ProbeQuestion]
     plain: Cells
     both: np.ndarray
     framed: Cells | None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from raterhf.evaluation.probes.interview import Answers, Question
+from raterhf.evaluation.probes.interview import Answers, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 
 
@@ -14,7 +14,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+(?:['’]\w+)*", text.lower())
 
 
-def kinds(question: Question, name: str, answers: list[Answers], key: Callable[[str], str]) -> list[np.ndarray]:
+def kinds(question: ProbeQuestion, name: str, answers: list[Answers], key: Callable[[str], str]) -> list[np.ndarray]:
     """The kinds [R] of what `name` said, one array for each of `answers`, numbered alike in all; -1 is no valid answer.
 
     A closed question's kinds are its classes. An open one's are the texts with the same `key`; an empty key is no answer. CannotMeasure

@@ -47,7 +47,7 @@ class RewardTraining:
     train: ComparisonData
     held: ComparisonData
     validate: ComparisonData
-    people: prepare.People
+    people: prepare.Roster
     lm: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
 
@@ -149,7 +149,7 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     return report
 
 
-def make_pool(recipe: Recipe, people: prepare.People, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
+def make_pool(recipe: Recipe, people: prepare.Roster, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
     """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
     pool = pool_without_vectors(recipe, people)
     if module.space is None:
