@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_shared import KINDS, LENGTHS, PARENTS, alone, ids, make, run
+from test_attention import KINDS, LENGTHS, PARENTS, alone, ids, make, run
 
 from raterhf.engine import attention, layout, varlen
 from raterhf.engine.attention import Keys, hidden_states
