@@ -27,7 +27,7 @@ def test_comparison_of_equals_with_tie_width_ln2_is_a_third_each():
 
 
 def test_comparison_with_tie_and_slip():
-    # a = sigmoid(ln 6 - ln 2) = 3/4, b = sigmoid(-ln 12) = 1/13; slips exchange a tenth of them and leave the tie.
+    # a = sigmoid(ln 6 - ln 2) = 3/4, b = sigmoid(-ln 12) = 1/13; label noise exchanges a tenth of them and leave the tie.
     probs = losses.comparison_probs(value(math.log(6)), value(LN2), value(0.1))
     close(probs, [0.9 / 13 + 0.075, 1 - 0.75 - 1 / 13, 0.675 + 0.1 / 13])
     close(probs, [0.1442308, 0.1730769, 0.6826923])
