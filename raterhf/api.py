@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from raterhf.evaluation.compare.world import compare as compare_policies
+from raterhf.evaluation.compare.run import compare as compare_policies
 from raterhf.recipe import Recipe, load_recipe
 from raterhf.run import Run, open_run
 from raterhf.training import pipeline

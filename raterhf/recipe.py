@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from raterhf.errors import UserError
 
+LONGEST = 40  # tokens of an answer where no stage `policy` says
 STAGES = ("base", "reward", "sft", "policy")
 # Keys of earlier versions: an error that names the new one.
 RENAMED = {
@@ -283,6 +284,27 @@ class Recipe(Section):
     @property
     def folder(self) -> Path:
         return Path(self.runs) / self.name
+
+    @property
+    def start(self) -> Path:
+        """The folder of the model that every training of a comparison starts from: the base stage's, or what `save_start` writes."""
+        return self.folder / ("base" if self.base else "start")
+
+    @property
+    def soft_tokens(self) -> int:
+        """Soft tokens of a rater before a text, in any stage: none where only the head of a reward model reads them."""
+        read = self.sft or self.policy or self.reward and self.reward.conditioning != "head"
+        return self.raters.tokens if self.raters.encoding == "embedding" and read else 0
+
+    @property
+    def limits(self) -> tuple[int, float]:
+        """The longest answer in tokens and the smallest min_p with which this recipe's policies are asked."""
+        return (self.policy.max_new_tokens, self.policy.min_p) if self.policy else (LONGEST, 0.0)
+
+    @property
+    def room(self) -> int:
+        """Positions that a model from scratch has beside its longest example: for a rater, and an answer to a prompt as long."""
+        return max(64, self.raters.tokens + (self.policy.max_new_tokens if self.policy else 0))
 
 
 def algorithms() -> list[str]:

@@ -99,3 +99,16 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
     allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory", "raterhf.log"}
     for path in verbs:
         assert {name for name in ours(path, everywhere=False) if part_of(name) != "cli"} <= allowed, path
+
+
+def test_a_whole_recipe_stops_at_the_stages():
+    """A stage takes its recipe apart; what it calls takes sections or plain values."""
+    takes = {"pipeline": {"train", "train_stage", "_inputs"}, "start": {"start_model", "save_start"}}
+    takes |= {f"stages.{stage}": {f"run_{stage}"} for stage in ("base", "reward", "sft", "policy")}
+    takes["stages.reward"] |= {"make_training"}
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "raterhf" / "training").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(ast.unparse(a.annotation) == "Recipe" for a in node.args.args if a.annotation):
+                found.setdefault(name_of(path).removeprefix("raterhf.training."), set()).add(node.name)
+    assert found == takes

@@ -13,7 +13,7 @@ from raterhf.data.labels import read_labels
 from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.own_data import ask_again, compare_own
-from raterhf.evaluation.compare.world import compare
+from raterhf.evaluation.compare.run import compare
 from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import Recipe, parse_recipe
@@ -148,8 +148,8 @@ def test_vanilla_leaves_out_the_over_long_rows_that_ours_leaves_out(tmp_path):
 
 
 def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypatch):
-    monkeypatch.setattr("raterhf.evaluation.compare.discussions.compare_people", lambda recipe, controls: "people")
-    monkeypatch.setattr("raterhf.evaluation.compare.own_data.compare_own", lambda recipe, controls: "own")
+    monkeypatch.setattr("raterhf.evaluation.compare.run.compare_people", lambda recipe, controls: "people")
+    monkeypatch.setattr("raterhf.evaluation.compare.run.compare_own", lambda recipe, controls: "own")
     recipe = recipe_for(tmp_path)
     grouped = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": "train", "group_column": "conditioning"})})
     assert (compare(grouped, None, 1), compare(grouped.model_copy(update={"policy": None}), None, 1)) == ("own", "people")

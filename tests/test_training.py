@@ -25,9 +25,10 @@ from raterhf.recipe import DataSettings, Recipe, parse_recipe
 from raterhf.run import open_run
 from raterhf.training import fit as fitting
 from raterhf.training import pipeline
-from raterhf.training.stages import imitation
+from raterhf.training.stages import base as base_stage
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
+from raterhf.training.stages import sft as sft_stage
 from raterhf.training.start import new_model
 from raterhf.worlds.world import base_corpus, label_people, load_world
 
@@ -126,7 +127,7 @@ def interrupt(monkeypatch, at: int) -> None:
 
         fitting.fit(module, interrupted, *settings)
 
-    for place in (imitation, reward_stage, policy_stage):
+    for place in (base_stage, reward_stage, sft_stage, policy_stage):
         monkeypatch.setattr(place, "fit", fit)
 
 
@@ -464,6 +465,11 @@ def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
         io.write_text(tmp_path / "file" / "a.txt", "text")
 
 
+def window_from_scratch(recipe) -> int:
+    lm, _ = new_model(recipe.model, ["Roll a die."], recipe.seed, recipe.soft_tokens, recipe.room)
+    return lm.config.max_position_embeddings
+
+
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])
 def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(conditioning, data, tmp_path):
     small = {"model": {"config": TINY | {"max_position_embeddings": 128}}, "reward": {"conditioning": conditioning}}
@@ -471,15 +477,15 @@ def test_texts_that_do_not_fit_beside_a_rater_are_refused_before_training(condit
     reward_alone = whole.model_copy(update={"base": None, "sft": None, "policy": None})
     for recipe in (whole, reward_alone):
         if recipe is reward_alone and conditioning == "head":  # no model reads a rater beside a text
-            assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128
+            assert window_from_scratch(recipe) == 128
             continue
         with pytest.raises(UserError, match="a rater's 2 tokens .* more than the 128 positions .* set model.max_length to 126 at most"):
-            new_model(recipe, ["Roll a die."])
+            window_from_scratch(recipe)
 
 
 def test_a_model_from_scratch_has_room_for_a_prompt_its_rater_and_an_answer(data, tmp_path):
     recipe = make_recipe(data, tmp_path, policy=FORWARD_KL | {"max_new_tokens": 200})
-    assert new_model(recipe, ["Roll a die."])[0].config.max_position_embeddings == 128 + 2 + 200
+    assert window_from_scratch(recipe) == 128 + 2 + 200
 
 
 def test_what_is_held_out_is_saved_and_read_again(done, tmp_path):

@@ -25,7 +25,7 @@ from raterhf.log import log
 from raterhf.models import load
 from raterhf.recipe import Recipe
 from raterhf.training import losses
-from raterhf.training.start import all_prompts, start_folder
+from raterhf.training.start import all_prompts
 from raterhf.training.training_curve import TRAINING_CURVE, describe, write_training_curve
 from raterhf.worlds.world import World, load_world
 
@@ -36,7 +36,7 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     """TRL's three stages, those that are missing. Returns the folders of its SFT model and of the policy at `beta`."""
     if recipe.vanilla is None or not recipe.vanilla.rl:
         raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
-    home, base = recipe.folder / "vanilla", start_folder(recipe)
+    home, base = recipe.folder / "vanilla", recipe.start
     settings = recipe.vanilla
     train, held = pair_rows(recipe, labels)
     known = set(prepare.find_people(labels).known)
@@ -109,7 +109,7 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
 
 def _window(recipe: Recipe) -> prepare.Window:
     """What leaves out over-long rows, the same that our stages leave out."""
-    _, tokenizer = load.load_pretrained(start_folder(recipe))
+    _, tokenizer = load.load_pretrained(recipe.start)
     return prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
 
 

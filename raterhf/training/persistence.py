@@ -4,6 +4,8 @@ comparisons, and which question it is, known by what is answered; both carried t
 Notation: M repeated comparisons, P prompts, F features.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from sklearn.linear_model import RidgeCV
@@ -13,7 +15,11 @@ from torch import Tensor, nn
 
 from raterhf.data.comparisons import ComparisonData
 from raterhf.data.example import Example
+from raterhf.engine.passes import prompt_features
+from raterhf.engine.scorer import TOKEN_BUDGET, Scorer
+from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
+from raterhf.models.policy import Policy
 from raterhf.training import losses
 
 SAME = 0.02  # cosines that differ by less are of one question
@@ -73,6 +79,19 @@ def linear_weights(features: Tensor, target: Tensor) -> Tensor:
     slope = (ridge.coef_ / scale.scale_).T
     constant = ridge.intercept_ - scale.mean_ @ slope
     return torch.tensor(np.concatenate([slope, constant[None]]), dtype=features.dtype, device=features.device)
+
+
+def carry_idiosyncratic(policy: Policy, folder: Path, compared: ComparisonData) -> None:
+    """Teach the policy's features of prompts what those of the reward model in `folder` say of idiosyncratic taste: how much persists, and
+    which question it is; at the prompts that were compared."""
+    reward, _, _ = checkpoint.load_reward(folder)
+    policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
+    with torch.no_grad():
+        prompts, answers = mean_answers(policy.idiosyncratic, compared)
+        share = reward.idiosyncratic.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
+        features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
+    policy.idiosyncratic.persistence.copy_(persistence_weights(features, share))
+    policy.idiosyncratic.question.copy_(linear_weights(features, answers))
 
 
 def mean_answers(noise: IdiosyncraticTaste, data: ComparisonData) -> tuple[list[Example], Tensor]:

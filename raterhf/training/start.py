@@ -5,62 +5,56 @@ watches it.
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
 from raterhf.models.policy import Policy
 from raterhf.raters.pool import RaterPool
-from raterhf.recipe import Recipe
+from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe
 from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
 from raterhf.training.training_curve import Prompt
 from raterhf.worlds.world import load_world
 
-LONGEST = 40  # tokens that a watched model without a stage `policy` says
 
-
-def start_model(recipe: Recipe, texts: list[str]):
+def start_model(recipe: Recipe, texts: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The language model a stage starts from, and its tokenizer: the base stage's, a pretrained one, or one from scratch."""
     if recipe.base:
-        policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "base")
+        policy, tokenizer, _ = checkpoint.load_policy(recipe.start)
         return policy.lm, tokenizer
-    return new_model(recipe, texts)
+    return new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
 
 
-def new_model(recipe: Recipe, texts: list[str]):
-    """A pretrained language model or one from scratch, and its tokenizer. Raises UserError where the longest examples do not fit it."""
-    if recipe.model.path:
-        lm, tokenizer = load.load_pretrained(recipe.model.path)
+def new_model(
+    settings: ModelSettings, texts: list[str], seed: int, soft: int, room: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # fmt: skip
+    """A pretrained language model or one from scratch, with `room` beside its longest example, and its tokenizer.
+
+    Raises UserError where the longest example and a rater's `soft` tokens do not fit it.
+    """
+    if settings.path:
+        lm, tokenizer = load.load_pretrained(settings.path)
     else:
-        tokenizer = load.train_tokenizer(texts, recipe.model.vocab_size)
-        # A prompt as long as an example may be leaves room for its rater and an answer.
-        room = max(64, recipe.raters.tokens + (recipe.policy.max_new_tokens if recipe.policy else 0))
-        lm = load.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
-    reads = recipe.sft or recipe.policy or recipe.reward and recipe.reward.conditioning != "head"
-    soft = recipe.raters.tokens if recipe.raters.encoding == "embedding" and reads else 0
+        tokenizer = load.train_tokenizer(texts, settings.vocab_size)
+        lm = load.build_model(settings.config, tokenizer, settings.max_length, seed, room)
     window = backbone.window_of(lm)
-    if recipe.model.max_length + soft > window:
+    if settings.max_length + soft > window:
         beside = f" and a rater's {soft} tokens (raters.tokens)" if soft else ""
         raise UserError(
-            f"model.max_length {recipe.model.max_length}{beside} are more than the {window} positions of the model; set "
+            f"model.max_length {settings.max_length}{beside} are more than the {window} positions of the model; set "
             f"model.max_length to {window - soft} at most"
         )
     return lm, tokenizer
-
-
-def start_folder(recipe: Recipe) -> Path:
-    """The folder of the model that every training of a comparison starts from: the base stage's, or what `save_start` writes."""
-    return recipe.folder / "base" if recipe.base else recipe.folder / "start"
 
 
 def save_start(recipe: Recipe, labels: Labels) -> None:
     """Without a stage `base`, write what the stages start from as a plain model, as others than ours read it too; anew each time."""
     if not recipe.base:
         lm, tokenizer = start_model(recipe, all_texts(labels))
-        checkpoint.save_policy(start_folder(recipe), Policy(lm, 0, 0), tokenizer, None, recipe.model.max_length, {})
+        checkpoint.save_policy(recipe.start, Policy(lm, 0, 0), tokenizer, None, recipe.model.max_length, {})
 
 
 def all_texts(labels: Labels) -> list[str]:
@@ -74,29 +68,27 @@ def all_prompts(labels: Labels) -> list[str | list[dict]]:
     return [prompt for frame in (labels.comparisons, labels.demonstrations) for prompt in frame.prompt]
 
 
-def rater_texts(recipe: Recipe, people: prepare.Roster) -> dict[str, str]:
-    if recipe.raters.encoding != "text":
+def rater_texts(raters: RatersSettings, people: prepare.Roster) -> dict[str, str]:
+    """ID -> text prefix of everybody under encoding `text`; nothing under another."""
+    if raters.encoding != "text":
         return {}
-    return {r: recipe.raters.text_template.format(r) for r in people.known + people.validate}
+    return {r: raters.text_template.format(r) for r in people.known + people.validate}
 
 
-def pool_without_vectors(recipe: Recipe, people: prepare.Roster) -> RaterPool:
+def pool_without_vectors(raters: RatersSettings, people: prepare.Roster) -> RaterPool:
     """The known raters, their personas and groups: all there is where IDs are text or unread, and before vectors are learned."""
-    raters = recipe.raters
     idiosyncratic_dim = raters.idiosyncratic_dim if raters.encoding == "embedding" else 0
     vectors = np.zeros((len(people.known), 0), np.float32)
     return RaterPool(people.known, vectors, idiosyncratic_dim, raters.encoding, people.personas, people.groups, {}, raters.text_template)
 
 
 def watch(
-    recipe: Recipe, folder: Path, steps: int, policy: Policy, renderer: Renderer, pool: RaterPool | None, prompts: list[Prompt],
+    settings: MonitorSettings | None, asked: RaterPolicy, prompts: list[Prompt], world: str | None, folder: Path, seed: int, steps: int,
     measure: Measure | None = None, trained: bool = True,
 ) -> Monitor | None:  # fmt: skip
-    """What watches a stage for mode collapse as the recipe says; None without `monitor`. `pool` None: nobody in particular answers."""
-    if recipe.monitor is None:
+    """What watches a stage of so many `steps` for mode collapse; None without section `monitor`. `world` is the name of a simulated one."""
+    if settings is None:
         return None
-    world = load_world(recipe.data.world) if recipe.data.world else None
-    chosen = choose_prompts(renderer.different(prompts), recipe.monitor.prompts, recipe.seed, world)
-    limits = (recipe.policy.max_new_tokens, recipe.policy.min_p) if recipe.policy else (LONGEST, 0.0)
-    asked = RaterPolicy(folder.name, policy, renderer, pool, "none" if pool is None else "new", *limits)
-    return Monitor(Watched(asked, chosen, world, measure, trained), recipe.monitor, folder, recipe.seed, steps)
+    known = load_world(world) if world else None
+    chosen = choose_prompts(asked.renderer.different(prompts), settings.prompts, seed, known)
+    return Monitor(Watched(asked, chosen, known, measure, trained), settings, folder, seed, steps)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from raterhf import io
+from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import Job, side_by_side
 from raterhf.recipe import Recipe
 from raterhf.training import pipeline
-from raterhf.training.start import save_start, start_folder
+from raterhf.training.start import save_start
 from raterhf.worlds.make import world_files
 
 
@@ -43,7 +44,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
     save_start(recipe, labels)
     home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
-    folders = {"base": (start_folder(recipe), "none"), "sft": (home / "sft", "new")}
+    folders = {"base": (recipe.start, "none"), "sft": (home / "sft", "new")}
     folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
     # Without a simulated world nobody judges a policy of shuffled raters.
     unjudged = {} if recipe.data.world else {"sft": None, "policy": None}
@@ -57,8 +58,8 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     controls = {name: make() for name, make in variants.items() if name in needed}
     # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
     chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
-    chains += [_stages(changed) for changed in (recipe, *controls.values())]
-    side_by_side(chains, start_folder(recipe))
+    chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
+    side_by_side(chains, recipe.start)
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -66,13 +67,18 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
     if sweep:
-        side_by_side([[job] for job in _sweep_jobs(recipe, labels, wanted)], start_folder(recipe))
+        side_by_side([[job] for job in _sweep_jobs(recipe, labels, wanted)], recipe.start)
     return folders
 
 
-def _stages(recipe: Recipe) -> list[Job]:
+def labels_of(changed: Recipe, recipe: Recipe, labels: Labels) -> Labels:
+    """The labels of a control: the recipe's own, read once, or others where it reads its data differently."""
+    return labels if changed.data == recipe.data else prepare.read_data(changed)
+
+
+def _stages(recipe: Recipe, labels: Labels) -> list[Job]:
     """The recipe's stages after `base`, which is trained."""
-    return [(pipeline.train_stage, (recipe, stage, recipe.folder / stage)) for stage in recipe.stages if stage != "base"]
+    return [(pipeline.train_stage, (recipe, stage, recipe.folder / stage, labels)) for stage in recipe.stages if stage != "base"]
 
 
 def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
@@ -80,12 +86,12 @@ def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
     jobs: list[Job] = []
     for i, beta in enumerate(recipe.compare.betas):
         changed, folder = _at_beta(recipe, i, beta)
-        jobs.append((pipeline.train_stage, (changed, "policy", folder)))
+        jobs.append((pipeline.train_stage, (changed, "policy", folder, labels)))
     for i, beta in enumerate(recipe.compare.vanilla_betas):
         jobs.append((_vanilla, (recipe, labels, beta)))
         if "none" in wanted:
             changed, folder = _at_beta(_without_ids(recipe), i, beta)
-            jobs.append((pipeline.train_stage, (changed, "policy", folder)))
+            jobs.append((pipeline.train_stage, (changed, "policy", folder, labels)))
     return jobs
 
 
@@ -120,7 +126,7 @@ def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
 def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
     """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
     sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
-    model = recipe.model.model_copy(update={"path": str(start_folder(recipe))})
+    model = recipe.model.model_copy(update={"path": str(recipe.start)})
     return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
 
 

@@ -1,4 +1,4 @@
-"""`raterhf compare`: train what is missing, vanilla and the controls included, judge every policy on fresh raters, write the report.
+"""A comparison in a simulated world: train what is missing, vanilla and the controls included, judge every policy on fresh raters, report.
 
 Each seed redraws the simulated world: training raters, validation raters and the fresh ones that the figures are read on. Seed 0 uses the
 recipe's own files and run folder; the others live below it. Nothing here computes a figure (`policy_metrics.py`) or draws one.
@@ -26,7 +26,6 @@ from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
 from raterhf.reports.summary_table import WORLD, print_summary
-from raterhf.training.start import start_folder
 from raterhf.worlds.world import load_world
 
 ALL = [
@@ -49,10 +48,8 @@ ASKED_MORE = ("rater_known", "text_ids")
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 
 
-def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
+def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     """Train, judge and report; returns the report's path."""
-    if recipe.data.world is None:
-        return _compare_real(recipe, controls, seeds)
     wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
     unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
     if unknown:
@@ -69,17 +66,6 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     page = write_report(found, out, results[0]["samples"], drawn)
     print_summary(found, WORLD)
     return page
-
-
-def _compare_real(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
-    """People kept from all training where the data hold them, else policies beside the raters that they were trained on."""
-    from raterhf.evaluation.compare.discussions import compare_people
-    from raterhf.evaluation.compare.own_data import compare_own
-
-    if seeds > 1:
-        raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
-    votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
-    return (compare_people if votes else compare_own)(recipe, controls)
 
 
 def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
@@ -108,7 +94,7 @@ def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     jobs += [(_measured, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
         jobs += [(_measured, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    outcome = side_by_side([[job] for job in jobs], start_folder(recipe), f"judging policies of seed {recipe.seed}")
+    outcome = side_by_side([[job] for job in jobs], recipe.start, f"judging policies of seed {recipe.seed}")
     all_results = {name: outcome[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
     for (name, beta, _, _), measured in zip(points, outcome[len(names) :]):

@@ -14,7 +14,6 @@ from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Prob
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
 from raterhf.recipe import Recipe, load_recipe
-from raterhf.training.start import start_folder
 from raterhf.worlds.world import World, load_world
 
 MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
@@ -68,7 +67,7 @@ def seeds_of_one_recipe(runs: list[str]) -> None:
 
 def _settings(recipe: Recipe) -> dict:
     """What seeds of one recipe have in common: all but the seed, the name, and the files of a world drawn with it."""
-    whole = recipe.model_dump(mode="json", exclude={"seed", "name", "runs", "probes", "compare"})
+    whole = recipe.model_dump(mode="json", exclude={"seed", "name", "runs", "monitor", "compare"})
     data = {
         key: value for key, value in whole.pop("data").items() if key not in ("comparisons", "ratings", "demonstrations", "raters", "base")
     }
@@ -86,7 +85,7 @@ def recipe_of(run: Path) -> Recipe | None:
 
 def policies_of(recipe: Recipe, run: Path) -> dict[str, RaterPolicy]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
-    start = run / start_folder(recipe).name
+    start = run / recipe.start.name
     folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
     folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}

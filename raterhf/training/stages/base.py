@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from raterhf.data.corpus import read_corpus
 from raterhf.data.renderer import Renderer
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy
 from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
-from raterhf.training.stages.imitation import fit_imitation
+from raterhf.training.fit import fit
+from raterhf.training.stages.imitation import imitate
 from raterhf.training.start import new_model, watch
 
 
@@ -17,18 +21,18 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
     texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    lm, tokenizer = new_model(recipe, texts + completions + [recipe.raters.text_template.format("0123456789")])
+    texts += completions + [recipe.raters.text_template.format("0123456789")]
+    lm, tokenizer = new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = place(Policy(lm, 0, 0), pick_device())
-    monitor = watch(recipe, folder, recipe.base.steps, policy, renderer, None, prompts, trained=bool(recipe.model.path))
-    fit_imitation(
-        recipe,
-        folder,
-        policy,
-        recipe.base,
-        lambda rows, step: Demonstrations.of_nobody([examples[i] for i in rows]),
-        len(examples),
-        monitor,
-    )
+    asked = RaterPolicy(folder.name, policy, renderer, None, "none", *recipe.limits)
+    steps, trained = recipe.base.steps, bool(recipe.model.path)
+    monitor = watch(recipe.monitor, asked, prompts, recipe.data.world, folder, recipe.seed, steps, trained=trained)
+
+    def batch(rows: np.ndarray, step: int) -> Demonstrations:
+        return Demonstrations.of_nobody([examples[i] for i in rows])
+
+    training = imitate(policy, batch, len(examples), recipe.base.batch_size, recipe.seed)
+    fit(*training, recipe.base, folder, {}, recipe.tensorboard, monitor)
     checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

@@ -3,25 +3,21 @@ taste."""
 
 from pathlib import Path
 
-import torch
-from transformers import PreTrainedTokenizerBase
-
 from raterhf.data import prepare
 from raterhf.data.example import Example
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
-from raterhf.engine.passes import prompt_features
+from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.sampler import Sampler
-from raterhf.engine.scorer import TOKEN_BUDGET, Scorer, completion_log_probs
+from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
-from raterhf.raters.pool import RaterPool
 from raterhf.recipe import Recipe
 from raterhf.training.algorithms.base import Start, load_algorithm
 from raterhf.training.fit import fit
 from raterhf.training.objective import Objective
-from raterhf.training.persistence import linear_weights, mean_answers, persistence_weights
+from raterhf.training.persistence import carry_idiosyncratic
 from raterhf.training.policy_module import PolicyModule
 from raterhf.training.start import all_prompts, watch
 
@@ -47,9 +43,12 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     def measure(examples: list[Example], raters: RaterBatch) -> dict[str, float]:
         return progress(policy, objective, settings.min_p, examples, RaterBatch(raters.taste(pool.dim), raters.null))
 
-    monitor = watch(recipe, folder, settings.steps, policy, renderer, who, all_prompts(labels), measure)
+    asked = RaterPolicy(folder.name, policy, renderer, who, "none" if who is None else "new", *recipe.limits)
+    monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, measure)
     fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
-    carry_idiosyncratic(recipe, policy, tokenizer, labels, pool)
+    if policy.idiosyncratic is not None:
+        window = prepare.Window(renderer, recipe.data.max_dropped)
+        carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
@@ -59,19 +58,3 @@ def progress(policy: Policy, objective: Objective, min_p: float, examples: list[
     raters = raters.to(objective.reference.lm.device)
     kl = log_prob.mean() - objective.reference_log_probs(examples, raters).mean().to(log_prob.device)
     return {"reward": float(objective.scores(examples, raters).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
-
-
-def carry_idiosyncratic(recipe: Recipe, policy: Policy, tokenizer: PreTrainedTokenizerBase, labels: Labels, pool: RaterPool) -> None:
-    """Teach the policy's features of prompts what the reward model's say of idiosyncratic taste: how much persists, and which question it
-    is."""
-    if policy.idiosyncratic is None:
-        return
-    reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
-    policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
-    window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    with torch.no_grad():
-        prompts, answers = mean_answers(policy.idiosyncratic, prepare.comparison_data(labels, window, pool.known, {}))
-        share = reward.idiosyncratic.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
-        features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
-    policy.idiosyncratic.persistence.copy_(persistence_weights(features, share))
-    policy.idiosyncratic.question.copy_(linear_weights(features, answers))

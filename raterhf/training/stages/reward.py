@@ -27,7 +27,7 @@ from raterhf.progress import Progress
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace
-from raterhf.recipe import Recipe
+from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.fit import fit
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, repeated_pairs
 from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood, unit_spread
@@ -58,9 +58,9 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     if made.module.space is not None:
         unit_spread(made.module)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
-        report = finish_reward(recipe, made.module, made.train, made.held)
+        report = finish_reward(recipe.raters.persistence, made.module, made.train, made.held)
         progress.advance(1, "the population")
-        pool = make_pool(recipe, made.people, made.module, made.validate, report)
+        pool = make_pool(recipe.raters, made.people, made.module, made.validate, report, recipe.seed)
         progress.advance()
     checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
 
@@ -76,7 +76,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    texts = rater_texts(recipe, people)
+    texts = rater_texts(raters, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
     validate = prepare.comparison_data(labels, window, people.validate, texts)
     train_rows, held_rows = prepare.held_out_rows(known, recipe.data.held_out, recipe.seed, folder)
@@ -88,7 +88,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     weights = (settings.off_topic_weight, settings.demonstration_weight)
     module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights), pick_device())
     train = known.rows(train_rows)
-    answers = own_answers(recipe, labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
+    answers = own_answers(labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
     def batch(step: int) -> RewardBatch:
         pairs = train.rows(step_indices(train.group, settings.batch_size, settings.block, step, recipe.seed))
@@ -102,7 +102,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     return RewardTraining(module, batch, rates, train, known.rows(held_rows), validate, people, lm, tokenizer)
 
 
-def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:
+def own_answers(labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAnswers:
     """The known raters' own answers, where the data hold it."""
     demonstrations = labels.demonstrations
     if demonstrations.empty or not demonstrations.rater_id.isin(ids).any():
@@ -112,27 +112,26 @@ def own_answers(recipe: Recipe, labels: Labels, window: prepare.Window, ids: lis
     return OwnAnswers(examples, rater, group.astype(np.int64))
 
 
-def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
+def finish_reward(persistence: float | None, module: RewardModule, train_data: ComparisonData, held: ComparisonData) -> dict:
     """Calibrate on held-out comparisons; fit what persists (from repeats) and the features of idiosyncratic taste. Returns what was
-    found."""
+    found. `persistence` is the share that persists, where given."""
     report: dict = {}
-    soft = module.space is not None
     if len(held):
         margin = evaluate(module, held, module.known(held.rater))
         report["scale"] = calibrate(module, margin, torch.as_tensor(held.label, device=margin.device))
     theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
     report |= {"tie_width": theta, "label_noise": label_noise}
-    if not soft or recipe.raters.idiosyncratic_dim == 0:
-        return report
     idiosyncratic, scorer = module.model.idiosyncratic, Scorer(module.model)
+    if idiosyncratic is None:
+        return report
     idiosyncratic.weigh(train_data.examples)
     with torch.no_grad():
         asked, answers = mean_answers(idiosyncratic, train_data)
         idiosyncratic.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
     pairs, agree = repeated_pairs(train_data)
     report["repeated_comparisons"] = len(pairs)
-    if recipe.raters.persistence is not None:
-        given = min(max(recipe.raters.persistence, 1e-4), 1 - 1e-4)
+    if persistence is not None:
+        given = min(max(persistence, 1e-4), 1 - 1e-4)
         idiosyncratic.persistence[-1] = float(np.log(given / (1 - given)))
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
@@ -149,9 +148,11 @@ def finish_reward(recipe: Recipe, module: RewardModule, train_data: ComparisonDa
     return report
 
 
-def make_pool(recipe: Recipe, people: prepare.Roster, module: RewardModule, validate: ComparisonData, report: dict) -> RaterPool:
+def make_pool(
+    raters: RatersSettings, people: prepare.Roster, module: RewardModule, validate: ComparisonData, report: dict, seed: int
+) -> RaterPool:  # fmt: skip
     """The known raters' vectors, and the populations fitted to them and chosen on validation raters."""
-    pool = pool_without_vectors(recipe, people)
+    pool = pool_without_vectors(raters, people)
     if module.space is None:
         return pool
     pool.vectors = module.space.vectors.detach().cpu().numpy().copy()
@@ -163,21 +164,22 @@ def make_pool(recipe: Recipe, people: prepare.Roster, module: RewardModule, vali
             f"since conditioning {module.model.conditioning} reads every draw anew"
         )
     likelihood = marginal_likelihood(module, validate) if len(validate) and cheap else None
-    report["population"] = fit_populations(recipe, pool, likelihood)
+    report["population"] = fit_populations(raters, pool, seed, likelihood)
     return pool
 
 
-def fit_populations(recipe: Recipe, pool: RaterPool, likelihood: Callable[[np.ndarray], float] | None = None) -> list[dict]:
+def fit_populations(
+    raters: RatersSettings, pool: RaterPool, seed: int, likelihood: Callable[[np.ndarray], float] | None = None
+) -> list[dict]:  # fmt: skip
     """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
-    raters = recipe.raters
-    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, recipe.seed, likelihood)
+    pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, seed, likelihood)
     members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
     for rater_id, group in pool.groups.items():
         members.setdefault(f"group:{group}", []).append(rater_id)
     for key, ids in members.items():
         vectors = pool.vectors[[pool.index[r] for r in ids]]
         if len(ids) >= MIN_MEMBERS:
-            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, recipe.seed)
+            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, seed)
         else:
             log.warning(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it")
     return trials[:5]
