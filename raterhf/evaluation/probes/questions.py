@@ -2,12 +2,11 @@
 
 `data/probes/*.yaml` hold lists of questions: `key`, `topic`, `prompts`, and, where there are any, `framed` wordings, `answers` (a list of
 classes, or `{range: [low, high]}`), `distribution` of a perfect sampler over them, `pattern` (a regular expression whose first match in the
-answer is the class; without it the class is the first one that stands in the answer as words of its own).
+answer is the class; without it answers are read as `reading.py` says).
 """
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import yaml
 
 from raterhf.errors import UserError
+from raterhf.evaluation.probes.reading import read_answer
 
 REQUIRED, OPTIONAL = {"key", "topic", "prompts"}, {"framed", "answers", "distribution", "pattern"}
 
@@ -41,20 +41,14 @@ class Asked:
     def class_of(self) -> np.ndarray:
         return np.arange(len(self.classes))
 
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {name.lower(): i for i, name in enumerate(self.classes)}
-
-    @cached_property
-    def _words(self) -> re.Pattern:
-        longest_first = sorted(self.classes, key=len, reverse=True)
-        return re.compile(self.pattern or r"(?<!\w)(?:" + "|".join(map(re.escape, longest_first)) + r")(?!\w)", re.IGNORECASE)
-
     def parse(self, completion: str) -> int:
-        """The class that an answer names first, -1 where it names none or the question is open."""
-        if not self.classes or not (found := self._words.search(completion)):
+        """The class that an answer gives, -1 where it gives none, more than one is left, or the question is open."""
+        if not self.classes:
             return -1
-        return self._index.get(found[0].lower(), -1)
+        if not self.pattern:
+            return read_answer(completion, self.classes)
+        found = re.search(self.pattern, completion, re.IGNORECASE)
+        return {name.lower(): i for i, name in enumerate(self.classes)}.get(found[0].lower(), -1) if found else -1
 
 
 def shipped_questions() -> list[Asked]:
