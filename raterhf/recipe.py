@@ -29,6 +29,32 @@ RENAMED = {
     "policy.target_kl": "policy.options.target_kl",
     "policy.choices": "policy.options.choices",
 }
+# Arguments of TRL's trainers that no recipe sets, and what the program does instead.
+VANILLA_FIXED = (
+    dict.fromkeys(
+        (
+            *("output_dir", "use_cpu", "gradient_checkpointing", "activation_checkpointing", "dataloader_pin_memory"),
+            *("save_strategy", "enable_jit_checkpoint", "load_best_model_at_end", "eval_strategy", "disable_tqdm"),
+            *("completion_only_loss", "remove_unused_columns", "accelerator_config", "parallelism_config", "deepspeed"),
+            *("fsdp", "fsdp_config"),
+        ),
+        "runs each stage in one process and writes its folder itself",
+    )
+    | dict.fromkeys(("seed", "data_seed"), "takes the recipe's `seed`")
+    | dict.fromkeys(
+        ("model_init_kwargs", "trust_remote_code", "chat_template_path", "resume_from_checkpoint"),
+        "starts from the recipe's own model and runs no code that comes with a model",
+    )
+    | dict.fromkeys(
+        (
+            *("report_to", "project", "run_name", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+            *("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision"),
+            *("use_vllm", "vllm_mode", "vllm_model_impl", "vllm_server_base_url", "vllm_server_host", "vllm_server_port"),
+            *("vllm_server_timeout", "vllm_group_port"),
+        ),
+        "sends nothing to other programs or machines",
+    )
+)
 
 
 class Section(BaseModel):
@@ -200,11 +226,17 @@ class MonitorSettings(Section):
 
 class VanillaSettings(Section):
     sft: dict[str, Any] = {}
-    """Arguments of trl.SFTConfig, all written out."""
+    """Arguments of trl.SFTConfig, all written out but for those that the program sets: where a stage runs, what it loads, whom it tells."""
     reward: dict[str, Any] = {}
-    """Arguments of trl.RewardConfig, all written out."""
+    """Arguments of trl.RewardConfig, likewise."""
     rl: dict[str, Any] = {}
-    """Arguments of trl.RLOOConfig, all written out."""
+    """Arguments of trl.RLOOConfig, likewise."""
+
+    @model_validator(mode="after")
+    def check_arguments(self) -> "VanillaSettings":
+        for section, arguments in (("sft", self.sft), ("reward", self.reward), ("rl", self.rl)):
+            check_vanilla(arguments, f"vanilla.{section}.")
+        return self
 
 
 class CompareSettings(Section):
@@ -305,6 +337,13 @@ class Recipe(Section):
     def room(self) -> int:
         """Positions that a model from scratch has beside its longest example: for a rater, and an answer to a prompt as long."""
         return max(64, self.raters.tokens + (self.policy.max_new_tokens if self.policy else 0))
+
+
+def check_vanilla(arguments: dict[str, Any], prefix: str = "") -> None:
+    """Raise ValueError for an argument of TRL's that the program sets itself."""
+    for name in arguments:
+        if name in VANILLA_FIXED:
+            raise ValueError(f"`{prefix}{name}` is set by the program, which {VANILLA_FIXED[name]}; remove it from the recipe")
 
 
 def algorithms() -> list[str]:

@@ -20,6 +20,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
 from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
+from raterhf.models.load import load_config, load_model
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Optimisation, PolicySettings
@@ -68,10 +69,9 @@ def trl_updates(
         "per_device_train_batch_size": n, "num_generations": sizes.completions, "steps_per_generation": 1, "num_iterations": 1,
         "max_steps": updates, "beta": BETA, "learning_rate": LR, "max_completion_length": sizes.completion_tokens,
         "generation_kwargs": {"min_new_tokens": sizes.completion_tokens}, "temperature": 1.0, "top_k": 0, "shuffle_dataset": False,
-        "model_init_kwargs": {"dtype": str(dtype).removeprefix("torch.")},
     }  # fmt: skip
-    reward = make_classifier(AutoModelForCausalLM.from_pretrained(folder).config, device, dtype)
-    trainer = rloo_trainer(folder, folder.parent / "trl", [words_of(head) for head in heads], reward, args, 0)
+    reward = make_classifier(load_config(folder), device, dtype)
+    trainer = rloo_trainer(folder, folder.parent / "trl", [words_of(head) for head in heads], reward, args, 0, dtype=dtype)
     return lambda: train_quietly(trainer, "updates of TRL")
 
 
@@ -79,7 +79,7 @@ def our_updates(
     folder: Path, shape: str, heads: list[tuple[int, ...]], sizes: Sizes, updates: int, device: torch.device, dtype: torch.dtype
 ) -> Callable[[], None]:  # fmt: skip
     """The same updates by `PolicyModule`."""
-    policy, reference = (Policy(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device), 0, 0) for _ in range(2))
+    policy, reference = (Policy(load_model(folder, dtype=dtype).to(device), 0, 0) for _ in range(2))
     reference.requires_grad_(False).eval()
     reward = make_reward(shape, None, 0, device, dtype, sizes.prompt_tokens + sizes.completion_tokens)
     # No id ends a completion: all are of full length.

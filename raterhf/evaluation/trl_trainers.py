@@ -11,7 +11,8 @@ a word.
 Texts that a batch holds several times are read once (`read_once.py`): the same loss and gradient as TRL's for less work.
 
 Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `vanilla.rl` are arguments of
-`SFTConfig`, `RewardConfig` and `RLOOConfig`, whose help is TRL's. `_config` fixes only what is not a choice.
+`SFTConfig`, `RewardConfig` and `RLOOConfig`, whose help is TRL's. `_config` fixes only what is not a choice
+(`recipe.VANILLA_FIXED`). TRL loads the models itself, from folders that `check_model` has found whole.
 Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
 """
 
@@ -28,9 +29,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -47,17 +46,12 @@ from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
 from raterhf.evaluation.read_once import log_probs_once, score_once
 from raterhf.io import write_folder
+from raterhf.models.load import check_model, load_config, load_model, load_tokenizer
 from raterhf.progress import Progress
+from raterhf.recipe import VANILLA_FIXED, check_vanilla
 
 Prompt = str | list[dict]
 
-# Where and how quietly a stage runs, not how well; and what would change nothing, since the labels leave the
-# prompt out already.
-FIXED = {
-    *("output_dir", "seed", "data_seed", "use_cpu", "gradient_checkpointing", "activation_checkpointing"),
-    *("report_to", "save_strategy", "eval_strategy", "disable_tqdm", "dataloader_pin_memory"),
-    *("completion_only_loss", "remove_unused_columns"),
-}
 # Of what TRL logs, what the progress shows.
 SHOWN = ("loss", "reward", "kl")
 
@@ -69,6 +63,7 @@ def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dic
     argument and on an example longer than `max_length`.
     """
     config = _config(SFTConfig, args, out, seed)
+    check_model(base_dir)
     tokenizer = _tokenizer(base_dir)
     renderer = _renderer(tokenizer, config)
     pairs = zip(demonstrations["prompt"], demonstrations["completion"], strict=True)
@@ -90,6 +85,7 @@ def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, see
     sequence classifier with one label. Raises `UserError` as `train_sft` does.
     """
     config = _config(RewardConfig, args, out, seed)
+    check_model(base_dir)
     tokenizer = _tokenizer(base_dir)
     renderer = _renderer(tokenizer, config)
     columns = {
@@ -109,7 +105,7 @@ def load_scorer(reward_dir: Path, batch_size: int = 256) -> Callable[[Sequence[P
     The score is the head's output at the right-most token that is not padding, the EOS, as in TRL's training.
     """
     tokenizer = _tokenizer(reward_dir)
-    model = AutoModelForSequenceClassification.from_pretrained(reward_dir, dtype=torch.float32).eval()
+    model = load_model(reward_dir, AutoModelForSequenceClassification).eval()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     renderer = Renderer(tokenizer, model.config.get_text_config().max_position_embeddings)
 
@@ -165,14 +161,16 @@ def rloo_trainer(
     args: dict,
     seed: int,
     kind: type[RLOOTrainer] = RLOOTrainer,
+    dtype: torch.dtype = torch.float32,
 ) -> RLOOTrainer:
-    """The trainer of `train_rl`, TRL's own where no other `kind` is given.
+    """The trainer of `train_rl`, TRL's own where no other `kind` is given; `dtype` is that of policy and reference.
 
     A reward that is a sequence classifier of the same tokens is called as TRL calls it.
     """
-    config = _config(RLOOConfig, args, out, seed)
+    config = _config(RLOOConfig, args, out, seed, dtype)
+    check_model(sft_dir)
     tokenizer = _tokenizer(sft_dir, padding_side="left")
-    positions = AutoConfig.from_pretrained(sft_dir).get_text_config().max_position_embeddings
+    positions = load_config(sft_dir).get_text_config().max_position_embeddings
     renderer = Renderer(tokenizer, positions - config.max_completion_length)
     given = {renderer.prompt_text(prompt): prompt for prompt in prompts}
     for text, prompt in given.items():
@@ -225,7 +223,7 @@ class _RLOOTrainer(RLOOTrainer):
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
     """The checkpoint's tokenizer, refused where transformers would read the reward at the wrong token."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=padding_side)
+    tokenizer = load_tokenizer(folder, padding_side=padding_side)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         raise UserError(
             f"{folder}: pad and EOS are both {tokenizer.eos_token!r}, but the reward is read at the last "
@@ -241,12 +239,14 @@ def _renderer(tokenizer: PreTrainedTokenizerBase, config: SFTConfig | RewardConf
     return renderer
 
 
-def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int) -> TrainingArguments:
+def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, dtype: torch.dtype = torch.float32) -> TrainingArguments:
     """TRL's config from the recipe's `args` and what is fixed. Raises `UserError` naming a wrong argument."""
-    known = {field.name for field in fields(kind) if field.init} - FIXED
+    try:
+        check_vanilla(args)
+    except ValueError as error:
+        raise UserError(f"{kind.__name__}: {error}") from error
+    known = {field.name for field in fields(kind) if field.init} - VANILLA_FIXED.keys()
     for name, value in args.items():
-        if name in FIXED:
-            raise UserError(f"{kind.__name__}: {name!r} is set by the program. Remove it from the recipe.")
         if name not in known:
             near = get_close_matches(name, sorted(known), n=1, cutoff=0.0)[0]
             raise UserError(f"{kind.__name__} has no argument {name!r}. Did you mean {near!r}?")
@@ -261,6 +261,9 @@ def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int) -> 
         "use_cpu": not cuda,
         "bf16": cuda and args.get("bf16", False),
         "activation_checkpointing": False,
+        "model_init_kwargs": {"dtype": str(dtype).removeprefix("torch."), "use_safetensors": True},
+        "trust_remote_code": False,
+        "push_to_hub": False,
         "report_to": "none",
         "save_strategy": "no",
         "disable_tqdm": True,

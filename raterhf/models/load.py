@@ -1,20 +1,36 @@
 """Where a language model comes from: a configuration (from scratch), a pretrained folder or a hub name; and its tokenizer.
 
+The one place that calls `from_pretrained`. A folder loads whole or not at all: a tensor that is missing, unexpected or of another shape is
+an error, and so is a type of model that the weights were not saved as. Code that comes with a model is never run, nothing is unpickled.
 Models load in float32 unless the caller asks otherwise; the network is used only where a recipe names a hub model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import find_adapter_config_file
 
 from raterhf.errors import UserError
 from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 
 PAD, EOS = "<pad>", "<eos>"
+SHOWN = 3  # tensors that an error names
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -54,26 +70,112 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
 
 
 def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A pretrained causal language model and its tokenizer, from a folder or a hub name. Never unpickles.
+    """A pretrained causal language model and its tokenizer, from a folder or a hub name. Raises UserError as `load_model` does, and for a
+    model that this program would not read as it reads itself.
 
     `variant` is transformers': what the weights' files are called beside `model`.
     """
-    if Path(path).exists() and not (Path(path) / "config.json").is_file():
-        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, variant=variant)
-    except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this folder does not load"
-        raise UserError(
-            f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
-            "give another folder, or write this one again"
-        ) from error
+    model, tokenizer = load_model(path, variant=variant), load_tokenizer(path)
     _refuse_unread(model, path)
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def load_model(
+    path: str | Path, kind: Any = AutoModelForCausalLM, dtype: torch.dtype = torch.float32, variant: str | None = None,
+    device_map: str | None = None,
+) -> PreTrainedModel:  # fmt: skip
+    """The model of a folder or hub name, as one of transformers' auto classes `kind`.
+
+    Raises UserError, naming them, for tensors that are missing, unexpected or of another shape; for a folder of pickled weights or of an
+    adapter; and where `load_config` refuses the configuration.
+    """
+    load_config(path)
+    folder = Path(path)
+    if pickled := [file.name for file in sorted(folder.glob("*.bin")) if not any(folder.glob("model*.safetensors"))]:
+        raise UserError(
+            f"model {path} has weights in {pickled[0]} alone, and pickled files are never read, since reading them can run code; where you "
+            "trust it, load it with transformers and write it again with save_pretrained, which makes model.safetensors"
+        )
+    with _naming(path):
+        if find_adapter_config_file(str(path)):
+            raise UserError(
+                f"model {path} is an adapter (adapter_config.json), not a whole model; merge it into its model with peft's "
+                "merge_and_unload and save that"
+            )
+        model, found = kind.from_pretrained(
+            path, dtype=dtype, variant=variant, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+            ignore_mismatched_sizes=True, device_map=device_map,
+        )  # fmt: skip
+    # Without `ignore_mismatched_sizes` transformers names the tensor in a log alone.
+    wrong = [f"{name} is {list(saved)} instead of {list(wanted)}" for name, saved, wanted in sorted(found["mismatched_keys"])]
+    mismatched = {name for name, *_ in found["mismatched_keys"]}
+    wrong += [f"{name} is missing" for name in sorted(set(found["missing_keys"]) - mismatched)]
+    wrong += [f"{name} is not expected" for name in sorted(found["unexpected_keys"])]
+    wrong += [str(message).splitlines()[0] for message in found["error_msgs"]]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise UserError(
+            f"the weights in model {path} are not those of its configuration (model_type {model.config.model_type}): "
+            f"{', '.join(wrong[:SHOWN])}{more}; give another folder, or write this one again"
+        )
+    return model
+
+
+def check_model(path: str | Path) -> None:
+    """Raise UserError where `load_model` would, without reading the numbers: for a causal language model that a library loads itself."""
+    load_model(path, device_map="meta")
+
+
+def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder or hub name. Raises UserError where it does not load."""
+    with _naming(path):
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
+
+
+def load_config(path: str | Path) -> PreTrainedConfig:
+    """The configuration of a model folder or hub name.
+
+    Raises UserError where there is none, or of a type that transformers does not have itself, or one that belongs to another architecture
+    than the model was saved as.
+    """
+    if Path(path).exists() and not (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
+    with _naming(path):
+        written, _ = PreTrainedConfig.get_config_dict(path)
+        kind = written.get("model_type")
+        if kind not in CONFIG_MAPPING:
+            code = ", and the code that comes with the model (auto_map) is never run" if "auto_map" in written else ""
+            raise UserError(
+                f"model {path} has the model_type {kind!r}, which transformers {transformers.__version__} does not have{code}; give a "
+                "model of a type that it has"
+            )
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    for name in filter(str.isidentifier, map(str, config.architectures or ())):
+        saved_as = getattr(getattr(transformers, name, None), "config_class", None)
+        if saved_as is not None and saved_as.model_type != kind:
+            raise UserError(
+                f"model {path} has the model_type {kind!r}, but was saved as {name}, whose type is {saved_as.model_type!r}; correct its "
+                "config.json, or give another folder"
+            )
+    return config
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """What transformers raises while it reads a model, as a UserError that names the model."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this does not load"
+        why = str(error).splitlines()[0] if str(error) else "no message"
+        raise UserError(
+            f"model {path} cannot be loaded: {type(error).__name__}: {why}; give another folder, or write this one again"
+        ) from error
 
 
 @torch.no_grad()
