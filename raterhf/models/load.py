@@ -53,24 +53,37 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
         raise UserError(f"model.config {config}: transformers refuses it: {str(error)[:200]}; correct the key it names") from error
 
 
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError."""
+    if Path(path).exists() and not (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # as in `load_pretrained`
+        raise _does_not_load(path, error) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    return tokenizer
+
+
+def _does_not_load(path: str | Path, error: Exception) -> UserError:
+    return UserError(
+        f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; give another folder, or write this one again"
+    )
+
+
 def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A pretrained causal language model and its tokenizer, from a folder or a hub name. Never unpickles.
 
     `variant` is transformers': what the weights' files are called beside `model`.
     """
-    if Path(path).exists() and not (Path(path) / "config.json").is_file():
-        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
+    tokenizer = load_tokenizer(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True, variant=variant)
     except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this folder does not load"
-        raise UserError(
-            f"model {path} cannot be loaded: {type(error).__name__}: {str(error).splitlines()[0]}; "
-            "give another folder, or write this one again"
-        ) from error
+        raise _does_not_load(path, error) from error
     _refuse_unread(model, path)
-    if tokenizer.pad_token_id is None:
-        tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) > embeddings(model).num_embeddings:  # of a pad token that was added
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer

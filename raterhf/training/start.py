@@ -5,10 +5,12 @@ watches it.
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from transformers import PreTrainedTokenizerBase
 
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.data.renderer import Renderer
+from raterhf.data.renderer import Renderer, set_chat
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
@@ -30,12 +32,20 @@ def start_model(recipe: Recipe, texts: list[str]):
     return new_model(recipe, texts)
 
 
+def new_tokenizer(recipe: Recipe, texts: list[str]) -> PreTrainedTokenizerBase:
+    """A pretrained model's tokenizer or one trained on the texts, told how prompts are put."""
+    path = recipe.model.path
+    tokenizer = load.load_tokenizer(path) if path else load.train_tokenizer(texts, recipe.model.vocab_size)
+    set_chat(tokenizer, recipe.model.chat, recipe.model.system)
+    return tokenizer
+
+
 def new_model(recipe: Recipe, texts: list[str]):
     """A pretrained language model or one from scratch, and its tokenizer. Raises UserError where the longest examples do not fit it."""
+    tokenizer = new_tokenizer(recipe, texts)
     if recipe.model.path:
-        lm, tokenizer = load.load_pretrained(recipe.model.path)
+        lm, _ = load.load_pretrained(recipe.model.path)
     else:
-        tokenizer = load.train_tokenizer(texts, recipe.model.vocab_size)
         # A prompt as long as an example may be leaves room for its rater and an answer.
         room = max(64, recipe.raters.tokens + (recipe.policy.max_new_tokens if recipe.policy else 0))
         lm = load.build_model(recipe.model.config, tokenizer, recipe.model.max_length, recipe.seed, room)
@@ -67,6 +77,12 @@ def all_texts(labels: Labels) -> list[str]:
     frames = (labels.comparisons, labels.demonstrations)
     columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]
     return sorted({str(text) for column in columns for text in column})
+
+
+def corpus_texts(recipe: Recipe, rows: pd.DataFrame) -> list[str]:
+    """What a tokenizer learns from the base corpus, and how raters are named."""
+    prompts = [prompt for prompt in rows.prompt if isinstance(prompt, str)]
+    return prompts + list(rows.completion) + [recipe.raters.text_template.format("0123456789")]
 
 
 def all_prompts(labels: Labels) -> list[str | list[dict]]:

@@ -10,14 +10,13 @@ from raterhf.models.policy import Policy
 from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.stages.imitation import fit_imitation
-from raterhf.training.start import new_model, watch
+from raterhf.training.start import corpus_texts, new_model, watch
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
     rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
-    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    lm, tokenizer = new_model(recipe, texts + completions + [recipe.raters.text_template.format("0123456789")])
+    lm, tokenizer = new_model(recipe, corpus_texts(recipe, rows))
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = place(Policy(lm, 0, 0), pick_device())
