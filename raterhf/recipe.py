@@ -109,6 +109,16 @@ class ModelSettings(Section):
     """Size of the byte-level BPE vocabulary trained on the data (from scratch only)."""
     max_length: int = Field(96, ge=4)
     """Longest example in tokens, rater prefix apart."""
+    chat: Literal["auto", "never"] = "auto"
+    """Put prompts that are text to a chat model (a tokenizer with a chat template) as a user's turn (auto), or as they are (never)."""
+    system: str | None = None
+    """System message that opens what has none of its own, by the chat template. Without it the template's own, where it has one."""
+
+    @model_validator(mode="after")
+    def check_system(self) -> "ModelSettings":
+        if self.system is not None and self.chat == "never":
+            raise ValueError("`model.system` opens conversations, and `model.chat` never makes a text one; leave out one of them")
+        return self
 
 
 class RatersSettings(Section):

@@ -15,7 +15,7 @@ LEAST = 1e-12  # of tokens that a table leaves out
 
 
 class Letters:
-    eos_token_id, pad_token_id, bos_token_id, chat_template = 0, 0, None, None
+    eos_token_id, pad_token_id, bos_token_id, chat_template, init_kwargs = 0, 0, None, None, {}
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict:
         return {"input_ids": [LETTERS.index(letter) for letter in text]}

@@ -5,14 +5,17 @@ import pandas as pd
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from raterhf.data.batches import step_indices
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.prepare import Window
-from raterhf.data.renderer import Renderer
+from raterhf.data.renderer import Renderer, set_chat
 from raterhf.errors import UserError
-from raterhf.models.load import train_tokenizer
+from raterhf.models.load import build_model, load_tokenizer, train_tokenizer
+from raterhf.recipe import parse_recipe
 
+TINY = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
 CHAT = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -98,7 +101,7 @@ ALTERNATE = (
 @pytest.mark.parametrize(
     ("template", "prompt", "text"),
     [
-        (CHAT, "Name a colour.", "<bos>Rater 7: Name a colour.\n"),
+        (CHAT, "Name a colour.", "<bos><system>Rater 7:\n<user>Name a colour.\n<assistant>"),
         (CHAT, USER, "<bos><system>Rater 7:\n<user>Name a colour.\n<assistant>"),
         (CHAT, BRIEF, "<bos><system>Rater 7: Be brief.\n<user>Name a colour.\n<assistant>"),
         (NO_SYSTEM, USER, "<bos><user>Rater 7: Name a colour.\n<assistant>"),
@@ -121,9 +124,53 @@ def test_nobodys_text_leaves_a_conversation_as_it_is():
 
 def test_prompts_that_render_alike_are_one():
     renderer = chats("<bos>" + CHAT)
+    # To a chat model a text is a user's turn.
+    assert renderer.different(["b", "a", USER, "b", "Name a colour.", list(USER)]) == ["b", "a", USER]
+    set_chat(renderer.tokenizer, "never", None)
+    renderer = Renderer(renderer.tokenizer, 200)
     prompts = ["b\n", "a", USER, "b", list(USER), renderer.prompt_text(USER)]
     # The conversation as text is another prompt: a text begins with a <bos> of its own.
     assert renderer.different(prompts) == ["b", "a", USER, renderer.prompt_text(USER)]
+
+
+@pytest.mark.parametrize(
+    ("chat", "system", "prompt", "text"),
+    [
+        ("auto", None, "Name a colour.", "<bos><user>Name a colour.\n<assistant>"),
+        ("auto", None, USER, "<bos><user>Name a colour.\n<assistant>"),
+        ("auto", "Be kind.", "Name a colour.", "<bos><system>Be kind.\n<user>Name a colour.\n<assistant>"),
+        ("auto", "Be kind.", USER, "<bos><system>Be kind.\n<user>Name a colour.\n<assistant>"),
+        ("auto", "Be kind.", BRIEF, "<bos><system>Be brief.\n<user>Name a colour.\n<assistant>"),
+        ("never", None, "Name a colour.", "<bos>Name a colour.\n"),
+        ("never", None, USER, "<bos><user>Name a colour.\n<assistant>"),
+    ],
+)
+def test_a_text_to_a_chat_model_is_a_users_turn_wherever_its_tokenizer_was_saved(chat, system, prompt, text, tmp_path):
+    tokenizer = chats("<bos>" + CHAT).tokenizer
+    set_chat(tokenizer, chat, system)
+    build_model(TINY, tokenizer, 64, 0).save_pretrained(tmp_path / "a")
+    tokenizer.save_pretrained(tmp_path / "a")
+    load_tokenizer(tmp_path / "a").save_pretrained(tmp_path / "b")
+    for read in (tokenizer, AutoTokenizer.from_pretrained(tmp_path / "a"), AutoTokenizer.from_pretrained(tmp_path / "b")):
+        assert text_of(read, Renderer(read, 200).prompt(prompt)) == text
+
+
+def test_a_raters_text_stands_before_the_system_message_of_the_recipe():
+    tokenizer = chats("<bos>" + CHAT).tokenizer
+    set_chat(tokenizer, "auto", "Be kind.")
+    told = Renderer(tokenizer, 200).prompt("Name a colour.", "Rater 7: ")
+    assert text_of(tokenizer, told) == "<bos><system>Rater 7: Be kind.\n<user>Name a colour.\n<assistant>"
+
+
+def test_a_system_message_that_the_template_has_no_place_for_is_refused():
+    with pytest.raises(UserError, match=r"model.system: .* refuses the role system \(System role not supported\); put its text into"):
+        set_chat(chats(NO_SYSTEM).tokenizer, "auto", "Be kind.")
+    with pytest.raises(UserError, match=r"model.system: .* leaves out what the role system says"):
+        set_chat(chats(SILENT).tokenizer, "auto", "Be kind.")
+    with pytest.raises(UserError, match="model.system opens conversations, but .* no chat template"):
+        set_chat(train_tokenizer(["red"], 300), "auto", "Be kind.")
+    with pytest.raises(UserError, match="`model.system` opens conversations, and `model.chat` never makes a text one"):
+        parse_recipe({"name": "x", "data": {}, "model": {"chat": "never", "system": "Be kind."}}, "x.yaml")
 
 
 @pytest.mark.parametrize(

@@ -250,4 +250,6 @@ def test_conversations_with_a_chat_model(place):
     assert "note" not in succeeds("recipes", "check", "talk.yaml")
     succeeds("train", "talk.yaml", *tiny("tiny"), "model.path=chat_model", "model.max_length=64")
     Path("asked.jsonl").write_text('{"prompt": [{"role": "user", "content": "Name a pet."}]}\n')
-    assert len(rows_of(succeeds("sample", "runs/tiny", "--prompts", "asked.jsonl", "-n", "2"))) == 2
+    said = rows_of(succeeds("sample", "runs/tiny", "--prompts", "asked.jsonl", "-n", "2"))
+    as_text = rows_of(succeeds("sample", "runs/tiny", "--prompt", "Name a pet.", "-n", "2"))
+    assert [row["completion"] for row in as_text] == [row["completion"] for row in said] and len(said) == 2

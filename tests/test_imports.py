@@ -103,7 +103,11 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
 
 def test_a_whole_recipe_stops_at_the_stages():
     """A stage takes its recipe apart; what it calls takes sections or plain values."""
-    takes = {"pipeline": {"train", "train_stage", "_inputs"}, "start": {"start_model", "save_start"}}
+    takes = {
+        "pipeline": {"train", "train_stage", "_inputs"},
+        "start": {"start_model", "save_start"},
+        "preview": {"preview", "preview_text"},
+    }
     takes |= {f"stages.{stage}": {f"run_{stage}"} for stage in ("base", "reward", "sft", "policy")}
     takes["stages.reward"] |= {"make_training"}
     found: dict[str, set[str]] = {}

@@ -118,12 +118,6 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
         compare(recipe_for(tmp_path), None, 3)
     with pytest.raises(UserError, match="section `vanilla`.*--controls base,sft,rater_new"):
         compare(recipe_for(tmp_path, vanilla=None), None, 1)
-    tokenizer = train_tokenizer([*PETS.values()], 300)
-    tokenizer.pad_token = tokenizer.eos_token
-    build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path / "lm")
-    tokenizer.save_pretrained(tmp_path / "lm")
-    with pytest.raises(UserError, match="lm: pad and EOS are both.*or leave it out"):
-        compare(recipe_for(tmp_path, model={"path": str(tmp_path / "lm"), "max_length": 48}), None, 1)
     with pytest.raises(UserError, match="control 'text_ids' is not one of base, sft_no_ids"):
         compare(recipe_for(tmp_path), ["text_ids"], 1)
     with pytest.raises(UserError, match="stages reward, sft and policy; or.*data.group_column"):

@@ -1,5 +1,6 @@
 """The TRL baseline sees the ids we see, reads the reward at the EOS, learns, and fails loudly."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -190,12 +192,34 @@ def test_too_long_is_an_error(base, tmp_path):
         trl_trainers.train_rl(base, tmp_path / "c", [long * 2], lambda p, c: [0.0] * len(p), RL, seed=0)
 
 
-def test_refuses_a_pad_token_that_is_eos(base, tmp_path):
+def test_a_chat_model_whose_pad_is_its_eos_and_that_begins_texts_with_bos(base, tmp_path, batches):
     tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
-    tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.save_pretrained(tmp_path / "same")
-    with pytest.raises(UserError, match="pad"):
-        trl_trainers.train_sft(tmp_path / "same", tmp_path / "out", demonstrations(2), SFT, seed=0)
+    tokenizer.pad_token = tokenizer.bos_token = tokenizer.eos_token  # as GPT-2's
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", 1)])
+    tokenizer.chat_template = "<eos>{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
+    chat = shutil.copytree(base, tmp_path / "chat")
+    tokenizer.save_pretrained(chat)
+    head = {tuple(tokenizer(f"user {p}\n").input_ids) for p in PROMPTS}  # with one <eos> before it
+    sft = trl_trainers.train_sft(chat, tmp_path / "sft", demonstrations(16), SFT, seed=0)
+    answers = {(*tokenizer(c, add_special_tokens=False).input_ids, 1) for c in COLOURS}
+    for row, labels, mask in zip(*(batches["SFTTrainer"][0][key].tolist() for key in ("input_ids", "labels", "attention_mask"))):
+        trained = tuple(i for i in labels if i != -100)
+        assert trained in answers and tuple(row[: sum(mask) - len(trained)]) in head
+
+    reward = trl_trainers.train_reward(chat, tmp_path / "reward", pairs(16), REWARD, seed=0)
+    model = AutoModelForSequenceClassification.from_pretrained(reward).eval()
+    ids = [1, *tokenizer("user Name a colour.\n", add_special_tokens=False).input_ids]
+    ids += [*tokenizer("red", add_special_tokens=False).input_ids, 1]
+    with torch.no_grad():
+        by_hand = model.score(model.model(torch.tensor([ids])).last_hidden_state[0, -1]).item()
+    assert trl_trainers.load_scorer(reward)([PROMPTS[0]] * 2, ["red", "a much longer purple"])[0] == pytest.approx(by_hand, abs=1e-5)
+
+    trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, lambda p, c: [float(len(text)) for text in c], RL, seed=0)
+    (batch,) = batches["RLOOTrainer"]
+    asked = zip(batch["prompt_ids"].tolist(), batch["prompt_mask"].tolist())
+    assert {tuple(i for i, m in zip(row, mask) if m) for row, mask in asked} == head
+    saved = PreTrainedTokenizerFast.from_pretrained(tmp_path / "rl")
+    assert saved("red").input_ids[0] == 1 and saved.chat_template == tokenizer.chat_template
 
 
 def test_a_stage_shows_its_updates_where_there_is_no_terminal(base, tmp_path, capsys):

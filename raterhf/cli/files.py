@@ -98,7 +98,7 @@ def data_check(
 ) -> None:
     """Read rater-labelled data as training would, and describe it.
 
-    Name a recipe, or files by kind.
+    Name a recipe, or files by kind. Of a recipe one example is shown as the model reads it, token by token.
     """
     files = {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations, "raters": raters}
     given = [name for name, paths in files.items() if paths]
@@ -107,6 +107,7 @@ def data_check(
     from raterhf.data.files import SUFFIXES
     from raterhf.data.show import describe_files, describe_recipe, print_figures
 
+    shown = ""
     if recipe is None:
         figures = describe_files(files)
     else:
@@ -116,11 +117,17 @@ def data_check(
             raise UserError(f"{recipe} is a data file; say what it holds, as in --comparisons {recipe}")
         resolved = load_recipe(recipe, overrides or [])
         set_environment(resolved)
-        figures = describe_recipe(resolved)
+        from raterhf.data.labels import read_recipe
+        from raterhf.training.preview import preview_text
+
+        labels = read_recipe(resolved)
+        figures = describe_recipe(resolved, labels)
+        shown = preview_text(resolved, labels) if resolved.stages else ""
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(figures | ({"example": shown} if shown else {}), ensure_ascii=False, indent=1))
     else:
         print_figures(figures)
+        typer.echo(shown, nl=bool(shown))
 
 
 @data_app.command("make")

@@ -78,6 +78,10 @@ def train(
     resolved = load_recipe(recipe, overrides or [])
     if dry_run:
         typer.echo(dump_recipe(resolved), nl=False)
+        set_environment()  # without the network
+        from raterhf.training.preview import preview_text
+
+        typer.echo("".join(f"# {line}\n" for line in preview_text(resolved).splitlines()), nl=False)
         return
     set_environment(resolved)
     raterhf.train(resolved)

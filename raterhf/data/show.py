@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from raterhf.data.corpus import read_corpus
-from raterhf.data.labels import describe, read_labels, read_recipe
+from raterhf.data.labels import Labels, describe, read_labels, read_recipe
 from raterhf.recipe import Recipe
 
 KINDS = ("comparisons", "ratings", "demonstrations")
@@ -23,9 +23,10 @@ def check_data(recipe: Recipe, show: bool = True) -> dict:
     return figures
 
 
-def describe_recipe(recipe: Recipe) -> dict:
+def describe_recipe(recipe: Recipe, labels: Labels | None = None) -> dict:
+    """Figures of a recipe's data, read here where they are not given."""
     data = recipe.data
-    found = describe(read_recipe(recipe))
+    found = describe(read_recipe(recipe) if labels is None else labels)
     return found | ({"base": len(read_corpus(data.base, data.columns))} if data.base else {})
 
 

@@ -109,8 +109,7 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
 
 def _window(recipe: Recipe) -> prepare.Window:
     """What leaves out over-long rows, the same that our stages leave out."""
-    _, tokenizer = load.load_pretrained(recipe.start)
-    return prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
+    return prepare.Window(Renderer(load.load_tokenizer(recipe.start), recipe.model.max_length), recipe.data.max_dropped)
 
 
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:

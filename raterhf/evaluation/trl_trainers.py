@@ -173,12 +173,7 @@ def rloo_trainer(
     positions = load_config(sft_dir).get_text_config().max_position_embeddings
     renderer = Renderer(tokenizer, positions - config.max_completion_length)
     given = {renderer.prompt_text(prompt): prompt for prompt in prompts}
-    for text, prompt in given.items():
-        if tuple(tokenizer(text).input_ids) != renderer.prompt(prompt):
-            raise UserError(
-                f"{sft_dir}: the tokenizer adds special tokens to {text[:60]!r}; TRL cannot turn that "
-                "off. Set add_bos_token: false in its tokenizer_config.json, or use another model."
-            )
+    ids = {text: list(renderer.prompt(prompt)) for text, prompt in given.items()}
     # TRL leaves out the batch that an epoch of prompts does not fill: with too few prompts, every batch.
     repeats = ceil(config.generation_batch_size // config.num_generations / len(prompts))
     data = Dataset.from_dict({"prompt": [renderer.prompt_text(prompt) for prompt in prompts] * repeats})
@@ -189,7 +184,10 @@ def rloo_trainer(
     judged_by = {"reward_funcs": measure_policy}
     if isinstance(reward, torch.nn.Module):
         judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
-    return kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+    trainer = kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+    # TRL's own lets the tokenizer add a BOS, which a chat template has put already; and cannot be told not to.
+    trainer._tokenize_prompts = lambda texts: ([ids[text] for text in texts], None, {})
+    return trainer
 
 
 class _RewardTrainer(RewardTrainer):
@@ -222,13 +220,11 @@ class _RLOOTrainer(RLOOTrainer):
 
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, refused where transformers would read the reward at the wrong token."""
+    """The checkpoint's tokenizer, padding with another token than EOS: transformers reads the reward at the last that is not padding."""
     tokenizer = load_tokenizer(folder, padding_side=padding_side)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise UserError(
-            f"{folder}: pad and EOS are both {tokenizer.eos_token!r}, but the reward is read at the last "
-            "token that is not padding. Give the tokenizer a pad token of its own and save the folder again."
-        )
+        # Any other will do: padding is masked, and every text ends in EOS.
+        tokenizer.pad_token_id = next(i for i in [*tokenizer.all_special_ids, 0, 1] if i != tokenizer.eos_token_id)
     return tokenizer
 
 

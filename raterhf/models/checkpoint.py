@@ -12,6 +12,8 @@ language model, which they are not. Without the variant's name none of its class
 everybody's, the others "group:G" and "persona:P". `raters.safetensors`: `vectors` [raters, k] in the order of the IDs; for the i-th
 population `i.weights` [C], `i.means` [C, k] and `i.factors` [C, k, k], a mixture of C Gaussians.
 
+`tokenizer_config.json` holds the recipe's `model.chat` and `model.system` under `raterhf`: prompts are put as in training.
+
 Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on, by which it
 knows whether it is done), `metrics.csv` (losses by step) and, with a section `monitor`, `training_curve.csv`.
 """

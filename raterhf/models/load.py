@@ -77,8 +77,7 @@ def load_pretrained(path: str | Path, variant: str | None = None) -> tuple[PreTr
     """
     model, tokenizer = load_model(path, variant=variant), load_tokenizer(path)
     _refuse_unread(model, path)
-    if tokenizer.pad_token_id is None:
-        tokenizer.add_special_tokens({"pad_token": PAD})
+    if len(tokenizer) > embeddings(model).num_embeddings:  # of a pad token that was added
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
@@ -131,9 +130,14 @@ def check_model(path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or hub name. Raises UserError where it does not load."""
+    """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError."""
+    if Path(path).exists() and not (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     with _naming(path):
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
+    if tokenizer.pad_token_id is None:
+        tokenizer.add_special_tokens({"pad_token": PAD})
+    return tokenizer
 
 
 def load_config(path: str | Path) -> PreTrainedConfig:

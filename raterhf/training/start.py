@@ -5,10 +5,12 @@ watches it.
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
+from raterhf.data.renderer import set_chat
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
@@ -28,6 +30,13 @@ def start_model(recipe: Recipe, texts: list[str]) -> tuple[PreTrainedModel, PreT
     return new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
 
 
+def new_tokenizer(settings: ModelSettings, texts: list[str]) -> PreTrainedTokenizerBase:
+    """A pretrained model's tokenizer or one trained on the texts, told how prompts are put."""
+    tokenizer = load.load_tokenizer(settings.path) if settings.path else load.train_tokenizer(texts, settings.vocab_size)
+    set_chat(tokenizer, settings.chat, settings.system)
+    return tokenizer
+
+
 def new_model(
     settings: ModelSettings, texts: list[str], seed: int, soft: int, room: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # fmt: skip
@@ -35,10 +44,10 @@ def new_model(
 
     Raises UserError where the longest example and a rater's `soft` tokens do not fit it.
     """
+    tokenizer = new_tokenizer(settings, texts)
     if settings.path:
-        lm, tokenizer = load.load_pretrained(settings.path)
+        lm, _ = load.load_pretrained(settings.path)
     else:
-        tokenizer = load.train_tokenizer(texts, settings.vocab_size)
         lm = load.build_model(settings.config, tokenizer, settings.max_length, seed, room)
     window = backbone.window_of(lm)
     if settings.max_length + soft > window:
@@ -61,6 +70,12 @@ def all_texts(labels: Labels) -> list[str]:
     frames = (labels.comparisons, labels.demonstrations)
     columns = [frame[c] for frame in frames for c in ("prompt", "a", "b", "completion") if c in frame]
     return sorted({str(text) for column in columns for text in column})
+
+
+def corpus_texts(rows: pd.DataFrame, text_template: str) -> list[str]:
+    """What a tokenizer learns from the base corpus, and how raters are named."""
+    prompts = [prompt for prompt in rows.prompt if isinstance(prompt, str)]
+    return prompts + list(rows.completion) + [text_template.format("0123456789")]
 
 
 def all_prompts(labels: Labels) -> list[str | list[dict]]:

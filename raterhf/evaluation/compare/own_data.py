@@ -19,7 +19,6 @@ from raterhf.evaluation.probes.load import policies_of
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import chosen, run_probes
 from raterhf.log import log
-from raterhf.models import load
 from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import prompt_text
@@ -45,7 +44,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     policies = {name: one for name, one in policies_of(recipe, recipe.folder).items() if name in wanted}
     questions, people = ask_again(labels, recipe.sft.source, recipe.seed)
     draws = min(recipe.compare.draws, max(DRAWS, *(answers.rows for answers in people.values()), 0))
-    interview = Interview(policies, questions, people, draws, recipe.seed, run=recipe.folder, verbatim=True)
+    interview = Interview(policies, questions, people, draws, recipe.seed, run=recipe.folder)
     found, drawn = run_probes(interview, probes)
     for name, probe in found["probes"].items():
         for hole in probe["holes"]:
@@ -73,25 +72,12 @@ def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
     wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
     if unknown := [name for name in wanted if name not in CONTROLS]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where there is no simulated world")
-    if {"vanilla", "sft_no_ids"} & set(wanted):
-        _check_vanilla(recipe)
-    return wanted
-
-
-def _check_vanilla(recipe: Recipe) -> None:
-    alone = "or leave it out: --controls base,sft,rater_new,shuffled"
-    if not (recipe.vanilla and recipe.vanilla.rl):
+    if {"vanilla", "sft_no_ids"} & set(wanted) and not (recipe.vanilla and recipe.vanilla.rl):
         raise UserError(
             "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
-            f"recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
+            "recipes/dice.yaml (`raterhf recipes cp dice`), or leave it out: --controls base,sft,rater_new,shuffled"
         )
-    if recipe.model.path and not recipe.base:
-        _, tokenizer = load.load_pretrained(recipe.model.path)
-        if tokenizer.pad_token_id == tokenizer.eos_token_id:
-            raise UserError(
-                f"{recipe.model.path}: pad and EOS are both {tokenizer.eos_token!r}, and vanilla's reward is read at the last token that "
-                f"is not padding; give the tokenizer a pad token of its own and save the folder again, {alone}"
-            )
+    return wanted
 
 
 def ask_again(labels: Labels, source: str, seed: int) -> tuple[list[Asked], dict[str, Answers]]:

@@ -130,13 +130,13 @@ class Begun:
 def push(interview: Interview, name: str, question: ProbeQuestion) -> Begun:
     """The first answers of a model, cut at each depth, with another token in place of the one said there."""
     answers, n = interview.answers(name, question), _pushed(interview)
-    first_name, first = next(iter(interview.policies.items()))
+    first = next(iter(interview.policies.values()))
     eos = first.renderer.tokenizer.eos_token_id
     cut, heads = [], []
     for example, wording in zip(answers.examples[:n], answers.wordings):
         tokens = example.ids[example.prompt_length :]
         length = max(1, len(tokens) - (tokens[-1] == eos))
-        head = first.renderer.prompt(interview.prompt(first_name, wording))
+        head = first.renderer.prompt(wording)
         for t in (int(depth * length) for depth in DEPTHS):
             cut.append((tokens[:t], tokens[t]))
             heads.append(head + tokens[:t])
@@ -161,12 +161,12 @@ def expected(interview: Interview, question: ProbeQuestion, favourite: int, begu
 
     Nan where people's texts that begin so are all of that class, or none, and where neither people nor the first model end them validly.
     """
-    first_name, first = next(iter(interview.policies.items()))
+    first = next(iter(interview.policies.values()))
     texts = [first.renderer.tokenizer.decode(tokens, skip_special_tokens=True).lstrip() for tokens in begun.tokens]
     chance = share_of_people(question, favourite, texts).reshape(-1, len(DEPTHS))
     decided = np.isclose(chance, 0) | np.isclose(chance, 1)
     if np.isnan(chance).any():
-        prompts = [first.renderer.prompt(interview.prompt(first_name, wording)) for wording in begun.wordings]
+        prompts = [first.renderer.prompt(wording) for wording in begun.wordings]
         asked = replace(begun, prompts=prompts, raters=first.raters(len(prompts), interview.seed))
         ended = go_on(first, question, asked, interview.rng("chance", question.key))
         chance = np.where(np.isnan(chance), np.where(ended < 0, np.nan, ended == favourite), chance)

@@ -100,7 +100,7 @@ def ask_again(interview: Interview, name: str, questions: list[ProbeQuestion]) -
     columns = []
     for question in questions:
         rng = interview.rng("again", question.key)
-        prompts = [interview.prompt(name, question.prompts[i]) for i in rng.integers(len(question.prompts), size=len(raters))]
+        prompts = [question.prompts[i] for i in rng.integers(len(question.prompts), size=len(raters))]
         texts = model.texts(model.answer(prompts, raters, int(rng.integers(2**31))))
         columns.append([question.parse(text) for text in texts])
     return np.array(columns).T

@@ -64,8 +64,7 @@ class Interview:
     """Models by name, base first; questions; what fresh people said, question by question; and how much is drawn with which seed.
 
     `labels` are how many answers of raters to a question the models were trained on, as far as known; `run` is the folder they were
-    trained in, None for models that come alone. With `verbatim` prompts are put as they stand, as the data had them. `kept` holds what was
-    drawn.
+    trained in, None for models that come alone. `kept` holds what was drawn.
     """
 
     policies: dict[str, RaterPolicy]
@@ -75,7 +74,6 @@ class Interview:
     seed: int = 0
     labels: dict[str, int] = field(default_factory=dict)
     run: Path | None = None
-    verbatim: bool = False
     kept: dict = field(default_factory=dict, repr=False)
 
     def rng(self, *salt: int | str) -> np.random.Generator:
@@ -99,11 +97,6 @@ class Interview:
     def raters(self, name: str, n: int) -> list[Rater]:
         return self.policies[name].raters(n, self.seed)
 
-    def prompt(self, name: str, text: str) -> str | list[dict]:
-        """The prompt as this model is asked: a conversation where it was trained on conversations."""
-        chat = self.policies[name].renderer.tokenizer.chat_template
-        return [{"role": "user", "content": text}] if chat and not self.verbatim else text
-
     def answers(self, name: str, question: ProbeQuestion, framed: bool = False) -> Answers:
         """What a model, or people, answer: `draws` answers, each of a fresh rater, in wordings of chance, all framed or none."""
         if name == PEOPLE:
@@ -115,9 +108,8 @@ class Interview:
             if not wordings:
                 raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
             asked = [wordings[i] for i in rng.integers(len(wordings), size=self.draws)]
-            prompts = [self.prompt(name, wording) for wording in asked]
             model = self.policies[name]
-            examples = model.answer(prompts, self.raters(name, self.draws), int(rng.integers(2**31)))
+            examples = model.answer(asked, self.raters(name, self.draws), int(rng.integers(2**31)))
             texts = model.texts(examples)
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]
@@ -129,7 +121,7 @@ class Interview:
         if not len(question.texts):
             raise CannotMeasure(f"{question.key}: its valid texts are not listed, so that no distribution can be read off them")
         model, k = self.policies[name], len(question.classes)
-        prompts = [self.prompt(name, wording) for wording in plain(question)]
+        prompts = plain(question)
         examples = [model.renderer.example(prompt, text) for prompt in prompts for text in question.texts]
         (nobody,) = model.raters(1, self.seed)
         probability = np.exp(model.log_probs(examples, [nobody] * len(examples), as_sampled=True)) / len(prompts)

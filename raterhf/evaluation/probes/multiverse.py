@@ -76,7 +76,7 @@ def ask(interview: Interview, name: str) -> Leaves:
     one = None
     if name != PEOPLE and interview.policies[name].draws == "new":
         model = interview.policies[name]
-        one = grow(model, interview.prompt(name, questions[0].prompts[0]), [model.pool.fictitious(SHOWN_RATER)])
+        one = grow(model, questions[0].prompts[0], [model.pool.fictitious(SHOWN_RATER)])
     return Leaves(questions, finished, leaves, answers, reference, compared, trees, one)
 
 
@@ -88,7 +88,7 @@ def _tree(interview: Interview, name: str, question: ProbeQuestion) -> Tree:
     if key not in interview.kept:
         model = interview.policies[name]
         raters = interview.raters(name, 1 if model.draws == "none" else RATERS)
-        interview.kept[key] = grow(model, interview.prompt(name, question.prompts[0]), raters)
+        interview.kept[key] = grow(model, question.prompts[0], raters)
     return interview.kept[key]
 
 

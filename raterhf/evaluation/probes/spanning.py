@@ -120,11 +120,10 @@ def standing_for(question: ProbeQuestion, answers: Answers) -> list[str]:
 @torch.no_grad()
 def embed(interview: Interview, questions: Sequence[ProbeQuestion], texts: Sequence[list[str]]) -> list[np.ndarray]:
     """Places [U, d] of texts of each question: the first model's mean last hidden states over the completion."""
-    name = next(iter(interview.policies))
-    model = interview.policies[name]
+    model = next(iter(interview.policies.values()))
     examples = []
     for question, completions in zip(questions, texts, strict=True):
-        head = model.renderer.prompt(interview.prompt(name, question.prompts[0]))
+        head = model.renderer.prompt(question.prompts[0])
         for text in completions:
             # As `Renderer.example`, but cut at the window: what was said after a shorter wording may not fit here.
             tokens = (*model.renderer.tokenizer(text, add_special_tokens=False)["input_ids"], model.renderer.tokenizer.eos_token_id)

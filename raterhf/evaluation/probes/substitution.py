@@ -114,7 +114,7 @@ def read_distributions(interview: Interview, name: str, completions: Said) -> tu
     places = [(i, p) for i, tokens in enumerate(completions.tokens) for p, t in enumerate(POSITIONS) if t < len(tokens)]
     # Answers that have begun alike stand together, so that one pass serves them.
     places.sort(key=lambda at: (POSITIONS[at[1]], completions.wordings[at[0]], completions.tokens[at[0]][: POSITIONS[at[1]]]))
-    base_name, base = next(iter(interview.policies.items()))
+    base = next(iter(interview.policies.values()))
     base = replace(base, min_p=0.0, temperature=1.0)
     model = None if name == PEOPLE else replace(interview.policies[name], min_p=0.0, temperature=1.0)
     mixed = model is not None and model.draws != "none"
@@ -126,17 +126,16 @@ def read_distributions(interview: Interview, name: str, completions: Said) -> tu
         row, position = np.array(part).T
         begun = [completions.tokens[i][: POSITIONS[p]] for i, p in part]
         wordings = [completions.wordings[i] for i in row]
-        under = _next_distributions(base, [base.renderer.prompt(interview.prompt(base_name, w)) + b for w, b in zip(wordings, begun)], None)
+        under = _next_distributions(base, [base.renderer.prompt(w) + b for w, b in zip(wordings, begun)], None)
         token = [completions.tokens[i][POSITIONS[p]] for i, p in part]
         rank[row, position] = 1 + (under > under[np.arange(len(part)), token, None]).sum(1)
         if model is None:
             continue
         who = [completions.raters[i] for i in row]
-        heads = [model.renderer.prompt(interview.prompt(name, w), rater.text) for w, rater in zip(wordings, who)]
+        heads = [model.renderer.prompt(w, rater.text) for w, rater in zip(wordings, who)]
         kl[row, position] = divergence(_next_distributions(model, [head + b for head, b in zip(heads, begun)], who), under)
         if mixed:
-            prompts = [interview.prompt(name, w) for w in wordings]
-            mixture[row, position] = divergence(mixture_distributions(model, prompts, begun, crowd), under)
+            mixture[row, position] = divergence(mixture_distributions(model, wordings, begun, crowd), under)
     return (rank, None, None) if model is None else (rank, kl, mixture if mixed else kl)
 
 
@@ -173,7 +172,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 def force(interview: Interview, question: ProbeQuestion, completions: Said) -> np.ndarray:
     """The fewest first tokens [M] of each answer after which the base model's texts mostly end in its class; nan where it has none."""
-    base_name, base = next(iter(interview.policies.items()))
+    base = next(iter(interview.policies.values()))
     fewest = np.where(completions.classes >= 0, [float(len(tokens)) for tokens in completions.tokens], np.nan)
     rng = interview.rng("force", question.key)
     waiting = np.flatnonzero(completions.classes >= 0)
@@ -183,7 +182,7 @@ def force(interview: Interview, question: ProbeQuestion, completions: Said) -> n
             break
         place: dict[tuple[str, Path], int] = {}
         row = [place.setdefault((completions.wordings[i], completions.tokens[i][:n]), len(place)) for i in waiting]
-        contexts = [base.renderer.prompt(interview.prompt(base_name, wording)) + begun for wording, begun in place for _ in range(DRAWS)]
+        contexts = [base.renderer.prompt(wording) + begun for wording, begun in place for _ in range(DRAWS)]
         ended = base.go_on(contexts, [NOBODY] * len(contexts), int(rng.integers(2**31)))
         begun_length = [len(context) - n for context in contexts]
         texts = [base.renderer.tokenizer.decode(e.ids[k:], skip_special_tokens=True) for e, k in zip(ended, begun_length)]

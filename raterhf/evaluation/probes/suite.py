@@ -179,9 +179,8 @@ def _verdicts(probe: Probe, measured: dict[str, Measured]) -> dict:
 def _fault(interview: Interview, name: str) -> str | None:
     """Why nothing can be measured of this model, or None."""
     model = interview.policies[name]
-    prompt = interview.prompt(name, "?")
     (rater,) = interview.raters(name, 1)
-    distribution = model.next_distributions([model.renderer.prompt(prompt, rater.text)], [rater])
+    distribution = model.next_distributions([model.renderer.prompt("?", rater.text)], [rater])
     return None if not np.isnan(distribution).any() else "its log-probabilities are not numbers (NaN); its weights are damaged"
 
 

@@ -14,14 +14,13 @@ from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.stages.imitation import imitate
-from raterhf.training.start import new_model, watch
+from raterhf.training.start import corpus_texts, new_model, watch
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
     rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
-    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
-    texts += completions + [recipe.raters.text_template.format("0123456789")]
+    texts = corpus_texts(rows, recipe.raters.text_template)
     lm, tokenizer = new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
