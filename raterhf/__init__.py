@@ -18,12 +18,26 @@ if TYPE_CHECKING:
     from raterhf.run import Answer as Answer
     from raterhf.run import Run as Run
     from raterhf.run import open_run as open
+    from raterhf.training.drop import drop_raters as drop_raters
     from raterhf.worlds.world import load_world as load_world
 
 __version__ = "0.1.0"
 
 # Imported when they are first used.
-__all__ = ["Answer", "Recipe", "Run", "UserError", "check_data", "compare", "load_recipe", "load_world", "metrics", "open", "train"]
+__all__ = [
+    "Answer",
+    "Recipe",
+    "Run",
+    "UserError",
+    "check_data",
+    "compare",
+    "drop_raters",
+    "load_recipe",
+    "load_world",
+    "metrics",
+    "open",
+    "train",
+]
 
 _HOMES = {
     "Answer": "raterhf.run:Answer",
@@ -32,6 +46,7 @@ _HOMES = {
     "UserError": "raterhf.errors:UserError",
     "check_data": "raterhf.data.show:check_data",
     "compare": "raterhf.api:compare",
+    "drop_raters": "raterhf.training.drop:drop_raters",
     "load_recipe": "raterhf.recipe:load_recipe",
     "load_world": "raterhf.worlds.world:load_world",
     "metrics": "raterhf.evaluation.metrics",

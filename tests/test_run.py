@@ -21,7 +21,7 @@ def opened(run) -> raterhf.Run:
 
 
 def test_the_public_names_are_these():
-    public = "Answer Recipe Run UserError check_data compare load_recipe load_world metrics open train"
+    public = "Answer Recipe Run UserError check_data compare drop_raters load_recipe load_world metrics open train"
     assert raterhf.__all__ == public.split()
     assert all(inspect.getdoc(getattr(raterhf, name)) for name in raterhf.__all__)
     methods = [name for name, value in vars(raterhf.Run).items() if not name.startswith("_")]

@@ -27,6 +27,7 @@ from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_rewa
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
+from raterhf.raters.files import SCHEMA
 from raterhf.raters.pool import RaterPool
 
 ROOT = Path(__file__).parents[1]
@@ -194,7 +195,7 @@ def test_an_unfinished_stage_does_not_answer(damaged):
     succeeds("sample", damaged, "--prompt", "x")
 
 
-@pytest.mark.parametrize("text", ["[]", '{"schema": 4, "kind": "policy"}', "{"])
+@pytest.mark.parametrize("text", ["[]", json.dumps({"schema": SCHEMA, "kind": "policy"}), "{"])
 def test_a_damaged_header_is_named(damaged, text):
     (damaged / "policy" / "raterhf.json").write_text(text)
     fails("sample", damaged, "--prompt", "x", says=("raterhf.json is damaged", "train that stage again"))

@@ -18,6 +18,7 @@ import raterhf
 from raterhf.cli.bench import bench_app
 from raterhf.cli.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
 from raterhf.cli.files import data_app, recipes_app
+from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
 from raterhf.errors import UserError
 from raterhf.log import show_log
@@ -48,6 +49,7 @@ class Verbs(TyperGroup):
 app = make_app(cls=Verbs, help="Preference training that keeps the raters apart.", add_completion=False)
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
+app.add_typer(raters_app, name="raters")
 app.add_typer(bench_app, name="bench")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from raterhf.data.comparisons import ComparisonData
+from raterhf.data.dropped import refuse_dropped
 from raterhf.data.example import Example
 from raterhf.data.labels import Labels, read_recipe
 from raterhf.data.renderer import Renderer
@@ -36,7 +37,10 @@ class Roster:
 
 
 def read_data(recipe: Recipe) -> Labels:
+    """The recipe's data. Raises UserError, also, where they hold labels of somebody who was dropped from its run."""
     labels = read_recipe(recipe)
+    labelled = pd.concat([labels.comparisons.rater_id, labels.demonstrations.rater_id]).unique()
+    refuse_dropped(recipe.folder, labelled, recipe.data.files)
     return shuffle_raters(labels, recipe.seed) if recipe.data.shuffle_raters else labels
 
 

@@ -14,60 +14,55 @@ population `i.weights` [C], `i.means` [C, k] and `i.factors` [C, k, k], a mixtur
 
 `tokenizer_config.json` holds the recipe's `model.chat` and `model.system` under `raterhf`: prompts are put as in training.
 
+Files that belong together are bound by digests, which are checked whenever they are read: `raters.json` holds that of itself and
+`raters.safetensors` (an ID removed by hand would give everybody after it another person's taste), `raterhf.json` those of the
+configuration, the tokenizer, `raterhf.safetensors` and `raters.json`. `raterhf raters drop` removes a rater from them.
+
 Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on, by which it
 knows whether it is done), `metrics.csv` (losses by step) and, with a section `monitor`, `training_curve.csv`.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
-from raterhf.io import read_json, recover, write_folder
+from raterhf.io import file_digest, read_json, recover, write_folder
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
+from raterhf.raters.files import SCHEMA, read_safe, save_pool
+from raterhf.raters.files import load_pool as load_pool  # whoever loads a model loads its raters
 from raterhf.raters.pool import RaterPool
-from raterhf.raters.population import Population
 
-SCHEMA = 4
 TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
 WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
+BOUND = ("config.json", "tokenizer.json", "raterhf.safetensors", "raters.json")  # by their digests in raterhf.json, where they are
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    return _read(path, load_file)
-
-
-def _read(path: Path, load: Callable):
-    if not path.is_file():
-        raise UserError(f"{path} is missing, so {path.parent} is no complete run folder; train it again")
-    try:
-        return load(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from error
+    return read_safe(path, load_file)
 
 
 def _save_model(
-    folder: Path, trunk: PreTrainedModel, model: nn.Module, tokenizer: PreTrainedTokenizerBase, header: dict, trunk_name: str
-) -> None:
+    folder: Path, trunk: PreTrainedModel, model: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, header: dict,
+    trunk_name: str,
+) -> None:  # fmt: skip
     trunk.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
     tokenizer.save_pretrained(folder)
     rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
     save_file(rest, folder / "raterhf.safetensors")
-    (folder / "raterhf.json").write_text(json.dumps({"schema": SCHEMA, **header}, indent=1))
     (folder / "README.md").write_text(_model_card(header))
+    if pool is not None:
+        save_pool(folder, pool)
+    digests = {name: file_digest(str(folder / name)) for name in BOUND if (folder / name).is_file()}
+    (folder / "raterhf.json").write_text(json.dumps({"schema": SCHEMA, **header, "digests": digests}, indent=1))
 
 
 def save_policy(
@@ -79,12 +74,7 @@ def save_policy(
         "idiosyncratic_dim": _idiosyncratic_dim(policy), "max_length": max_length, **extra,
     }  # fmt: skip
 
-    def fill(place: Path) -> None:
-        _save_model(place, policy.lm, policy, tokenizer, header, "lm")
-        if pool is not None:
-            save_pool(place, pool)
-
-    write_folder(folder, fill)
+    write_folder(folder, lambda place: _save_model(place, policy.lm, policy, tokenizer, pool, header, "lm"))
 
 
 def save_reward(
@@ -97,11 +87,7 @@ def save_reward(
         "idiosyncratic_dim": _idiosyncratic_dim(model), "conditioning": model.conditioning, "max_length": max_length, **extra,
     }  # fmt: skip
 
-    def fill(place: Path) -> None:
-        _save_model(place, lm, model, tokenizer, header, "backbone")
-        save_pool(place, pool)
-
-    write_folder(folder, fill)
+    write_folder(folder, lambda place: _save_model(place, lm, model, tokenizer, pool, header, "backbone"))
 
 
 def _idiosyncratic_dim(model: Policy | RewardModel) -> int:
@@ -117,11 +103,21 @@ def read_header(folder: Path, kind: str) -> dict:
         raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed; give the run folder, which has both")
     if missing := [
         key
-        for key in ("dim", "tokens", "idiosyncratic_dim", "max_length", *(["conditioning"] if kind == "reward" else []))
+        for key in ("dim", "tokens", "idiosyncratic_dim", "max_length", "digests", *(["conditioning"] if kind == "reward" else []))
         if key not in header
     ]:
         raise UserError(f"{folder}/raterhf.json is damaged (without {', '.join(missing)}); delete its folder and train that stage again")
     return header
+
+
+def _check_bound(folder: Path, header: dict) -> None:
+    """Raise UserError for a file that is not the one saved with this header."""
+    for name in BOUND:
+        if (header["digests"].get(name) or "not a file") != file_digest(str(folder / name)):
+            raise UserError(
+                f"{folder / name} is not the file that was saved with the weights in {folder} (their digests in raterhf.json differ); put "
+                "that one back, or delete the folder and train that stage again"
+            )
 
 
 def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
@@ -144,6 +140,7 @@ def load_policy(folder: Path, device: torch.device | None = None) -> tuple[Polic
     lm, tokenizer = load_pretrained(folder)
     policy = Policy(lm, header["dim"], header["tokens"], make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer))
     _load_rest(Path(folder), policy, "lm")
+    _check_bound(Path(folder), header)
     return place(policy.eval(), device or pick_device()), tokenizer, header
 
 
@@ -158,42 +155,20 @@ def load_reward(folder: Path, device: torch.device | None = None) -> tuple[Rewar
         make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer),
     )
     _load_rest(Path(folder), model, "backbone")
+    _check_bound(Path(folder), header)
     return place(model.eval(), device or pick_device()), tokenizer, header
 
 
-def save_pool(folder: Path, pool: RaterPool) -> None:
-    arrays = {"vectors": pool.vectors.astype(np.float32)}
-    names = list(pool.populations)
-    for i, name in enumerate(names):
-        population = pool.populations[name]
-        arrays |= {f"{i}.weights": population.weights, f"{i}.means": population.means, f"{i}.factors": population.factors}
-    save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "raters.safetensors")
-    text = {
-        "schema": SCHEMA, "encoding": pool.encoding, "idiosyncratic_dim": pool.idiosyncratic_dim, "text_template": pool.text_template,
-        "ids": pool.known, "personas": pool.personas, "groups": pool.groups, "populations": names,
-    }  # fmt: skip
-    (folder / "raters.json").write_text(json.dumps(text, ensure_ascii=False))
+def replace_pool(folder: Path, pool: RaterPool) -> None:
+    """Put another pool in a model folder's place, whole or not at all, and bind it to the weights."""
+    header = read_json(folder / "raterhf.json")
 
+    def fill(place: Path) -> None:
+        save_pool(place, pool)
+        new = {"raters.json": file_digest(str(place / "raters.json"))}
+        (place / "raterhf.json").write_text(json.dumps(header | {"digests": header["digests"] | new}, indent=1))
 
-def load_pool(folder: Path) -> RaterPool:
-    folder = recover(folder)
-    text = read_json(folder / "raters.json")
-    if text.get("schema") != SCHEMA:
-        raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")
-    arrays = _read(folder / "raters.safetensors", load_arrays)
-    populations = {
-        name: Population(arrays[f"{i}.weights"], arrays[f"{i}.means"], arrays[f"{i}.factors"]) for i, name in enumerate(text["populations"])
-    }
-    return RaterPool(
-        text["ids"],
-        arrays["vectors"],
-        text["idiosyncratic_dim"],
-        text["encoding"],
-        text["personas"],
-        text["groups"],
-        populations,
-        text["text_template"],
-    )
+    write_folder(folder, fill)
 
 
 def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: dict) -> None:

@@ -160,7 +160,8 @@ def load_config(path: str | Path) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     for name in filter(str.isidentifier, map(str, config.architectures or ())):
         saved_as = getattr(getattr(transformers, name, None), "config_class", None)
-        if saved_as is not None and saved_as.model_type != kind:
+        # transformers reads some types as another, as mistral with windows of its own as ministral.
+        if saved_as is not None and saved_as.model_type not in (kind, config.model_type):
             raise UserError(
                 f"model {path} has the model_type {kind!r}, but was saved as {name}, whose type is {saved_as.model_type!r}; correct its "
                 "config.json, or give another folder"

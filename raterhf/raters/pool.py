@@ -13,10 +13,12 @@ fictitious IDs have the form `new:NUMBER`, which the data may not use.
 import difflib
 import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from raterhf.data.dropped import id_digest
 from raterhf.errors import UserError
 from raterhf.raters.population import MIN_MEMBERS, Population
 
@@ -36,7 +38,7 @@ class Rater:
 class RaterPool:
     """The known raters (row i of `vectors` [R, k] belongs to `known[i]`) and the populations fitted to them.
 
-    `populations` maps "" (everybody), "group:G" and "persona:P" to mixtures.
+    `populations` maps "" (everybody), "group:G" and "persona:P" to mixtures. `dropped` are digests of the IDs of those who were removed.
     """
 
     known: list[str]
@@ -47,6 +49,7 @@ class RaterPool:
     groups: dict[str, str] = field(default_factory=dict)
     populations: dict[str, Population] = field(default_factory=dict)
     text_template: str = "Rater {}: "
+    dropped: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         self.index = {rater_id: i for i, rater_id in enumerate(self.known)}
@@ -72,6 +75,17 @@ class RaterPool:
         own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
         vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
         return Rater(rater_id, vector, self.text_template.format(rater_id) if self.encoding == "text" else "")
+
+    def without(self, ids: Collection[str]) -> "RaterPool":
+        """The pool of the others. The populations stay as they were fitted."""
+        known = [rater_id for rater_id in self.known if rater_id not in ids]
+        members = {name: [rater_id for rater_id in listed if rater_id not in ids] for name, listed in self.personas.items()}
+        return replace(
+            self, known=known, vectors=self.vectors[[self.index[rater_id] for rater_id in known]],
+            personas={name: listed for name, listed in members.items() if listed},
+            groups={rater_id: group for rater_id, group in self.groups.items() if rater_id not in ids},
+            dropped=sorted({*self.dropped, *(id_digest(rater_id) for rater_id in ids if rater_id in self.index)}),
+        )  # fmt: skip
 
     def null(self) -> Rater:
         return Rater("none", None)
@@ -101,13 +115,13 @@ class RaterPool:
         raise UserError(f"{kind} {name!r} {few}; {'did you mean ' + near[0] + '? ' if near else ''}there are: {', '.join(names) or 'none'}")
 
     def _unused_id(self, rng: np.random.Generator) -> str:
-        """A string shaped like the known IDs that none of them has."""
+        """A string shaped like the known IDs that none of them has, nor had who was dropped: the model still knows that text."""
         shape = self.known[int(rng.integers(len(self.known)))]
         if not re.search(r"\d", shape):
             shape += "-0"
         while True:
             candidate = re.sub(r"\d", lambda _: str(rng.integers(10)), shape)
-            if candidate not in self.index:
+            if candidate not in self.index and id_digest(candidate) not in self.dropped:
                 return candidate
             shape += "0" if rng.random() < 0.1 else ""
 

@@ -1,0 +1,138 @@
+"""Remove a person from a run folder: row, ID, personas, group, and whatever the program wrote there that names them.
+
+What it cannot remove, it says: the weights and the populations were fitted to their labels, and the data files are the user's. Finished
+stages stay finished; a training that would read the person's labels again is refused (`data/dropped.py`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import escape
+
+from raterhf.data.dropped import DROPPED, record_dropped
+from raterhf.errors import UserError
+from raterhf.io import file_digest, read_json, write_text
+from raterhf.models.checkpoint import load_pool, replace_pool
+from raterhf.raters.pool import RaterPool
+from raterhf.training.fit import clear_state
+
+POOL = "raters.safetensors"
+RECORDS = ("stage.json", "started.json")
+WITHOUT_NAMES = (*RECORDS, DROPPED, "metrics.csv", "training_curve.csv")
+REPORTS = ("compare", "probes")  # folders that `raterhf compare` and `raterhf probe` write again
+
+
+@dataclass
+class Dropped:
+    """What `drop_raters` removed from a run, and what it could not: a line each."""
+
+    removed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+
+def drop_raters(run: str | Path, ids: str | Sequence[str]) -> Dropped:
+    """Remove raters (one ID or several) from a run folder, all its stages and controls; returns what was removed and what could not be.
+
+    Afterwards nobody can ask for these IDs, and training in this folder refuses data with labels of theirs. Raises UserError where nothing
+    in the folder knows one of them, and where nobody would be left.
+    """
+    run, ids = Path(run), [ids] if isinstance(ids, str) else list(ids)
+    pools = {path.parent: load_pool(path.parent) for path in sorted(run.rglob("raters.json"))}
+    _check(run, pools, ids)
+    homes = {run, *(folder.parent for folder in pools if folder != run)}
+    for home in homes:
+        record_dropped(home, ids)  # first: whatever stops this, no training brings them back
+    done = Dropped()
+    for saved in sorted(run.rglob("state/state.safetensors")):
+        clear_state(saved.parent.parent)
+        done.removed.append(f"{saved.parent}: what the interrupted training had learned; it begins again")
+    digests = {}
+    for folder, pool in pools.items():
+        if present := [rater_id for rater_id in ids if rater_id in pool.index]:
+            before = file_digest(str(folder / POOL))
+            replace_pool(folder, pool.without(ids))
+            digests[before] = file_digest(str(folder / POOL))
+            done.removed.append(f"{folder}: {_named(present)}: vector, ID, personas and group")
+    _renew_records(run, digests)
+    for path in _naming(run, ids):
+        if path.parent.name in REPORTS:
+            path.unlink()
+            done.removed.append(f"{path}, which named them; `raterhf {path.parent.name}` writes it again")
+        else:
+            done.left.append(f"{path} names them: it is no file of the run's own; delete or correct it")
+    done.left += _remaining(run, pools)
+    return done
+
+
+def _check(run: Path, pools: dict[Path, RaterPool], ids: Sequence[str]) -> None:
+    if not run.is_dir():
+        raise UserError(f"run {run} does not exist; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
+    others = sorted({path.parent.name for path in run.parent.glob("*/raters.json")} - {run.name})
+    if (run / "raterhf.json").is_file() and others:
+        raise UserError(f"{run} is one stage of {run.parent}, whose stages {', '.join(others)} know raters too; give {run.parent}")
+    for rater_id in ids:
+        if not any(rater_id in pool.index for pool in pools.values()):
+            for pool in pools.values():
+                pool.by_id(rater_id)  # raises, and names the nearest
+            raise UserError(f"run {run} knows no raters, so that there is nobody to drop")
+    for folder, pool in pools.items():
+        if not set(pool.known) - set(ids):
+            raise UserError(f"{folder} would know nobody without {_named(ids)}; delete the folder instead")
+
+
+def _renew_records(run: Path, digests: dict[str, str]) -> None:
+    """Write the new digests of pools where stages remember the old ones of those before them, or all would be trained again."""
+    for path in (path for name in RECORDS for path in sorted(run.rglob(name))):
+        record = read_json(path)
+        for key, value in record["inputs"].items():
+            if key.startswith("stage "):
+                record["inputs"][key] = [digests.get(digest, digest) for digest in value]
+        write_text(path, json.dumps(record, indent=1))
+
+
+def _naming(run: Path, ids: Sequence[str]) -> list[Path]:
+    """Files of a run, outside its model folders, that name a rater: as a text in JSON, a cell of a CSV file, or the author of a sample in a
+    report.
+    """
+    quoted = {form for rater_id in ids for form in (json.dumps(rater_id), json.dumps(rater_id, ensure_ascii=False))}
+    forms = {
+        ".json": quoted,
+        ".jsonl": quoted,
+        ".csv": {f"{before}{cell}{after}" for rater_id in ids for cell in _cells(rater_id) for before in ",\n" for after in ",\n"},
+        ".html": {f"<small>{escape(rater_id)}</small>" for rater_id in ids},
+    }
+    found = []
+    for path in sorted(run.rglob("*")):
+        if path.suffix in forms and path.name not in WITHOUT_NAMES and path.is_file() and not (path.parent / "config.json").is_file():
+            text = "\n" + path.read_text("utf-8", "replace") + "\n"
+            found += [path] if any(form in text for form in forms[path.suffix]) else []
+    return found
+
+
+def _cells(rater_id: str) -> tuple[str, str]:
+    """How CSV writes an ID."""
+    doubled = rater_id.replace('"', '""')
+    return rater_id, f'"{doubled}"'
+
+
+def _remaining(run: Path, pools: dict[Path, RaterPool]) -> list[str]:
+    """What was fitted to a dropped person's labels and cannot be taken apart, and what is not ours."""
+    fitted = sorted({str(path.parent) for path in run.rglob("config.json")})
+    left = [f"the weights in {', '.join(fitted)}: trained with their labels (only training again without them removes that)"]
+    if any(pool.populations for pool in pools.values()):
+        left.append("the populations that fictitious raters are drawn from: fitted with their vectors")
+    if any(pool.encoding == "text" for pool in pools.values()):
+        left.append("what the weights know of the text of their IDs (raters.encoding is text)")
+    if reports := sorted(str(path) for path in run.rglob("*.html")):
+        left.append(f"answers of theirs that {', '.join(reports)} may show without a name")
+    left.append(
+        "the data files, which are yours: remove their rows there, and `raterhf train` trains every stage again without them; until then "
+        "it refuses the data"
+    )
+    return left
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(map(repr, ids))
