@@ -49,7 +49,7 @@ WRONG = {
     "a population that is none": (lambda f: change_tensors(f, **{"0_weights": lambda w: w[:0]}), "population '' has the shapes [[0]"),
     "another population": (lambda f: change_tensors(f, **{"0_means": lambda m: m + 1}), "do not belong together"),
     "no digest": (lambda f: change(f, digest=lambda _: None), "do not belong together"),
-    "no groups": (lambda f: (f / "raters.json").write_text(json.dumps({"schema": SCHEMA, "ids": []})), "without encoding, idiosyncratic_dim"),
+    "no groups": (lambda f: (f / "raters.json").write_text(json.dumps({"schema": SCHEMA})), "without encoding, idiosyncratic_dim"),
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def raters_drop(run: Run, ids: Annotated[list[str], typer.Argument(metavar="ID..
     """Remove raters from a run folder: vectors, IDs, and what names them.
 
     Prints what was removed and what could not be: weights that were trained with their labels, and your data files. Training in this folder
-    refuses data with their labels from then on; without them it trains every stage again, and nothing of theirs is left.
+    refuses data with their labels from then on; without them every stage is trained again.
     """
     set_environment()
     done = raterhf.drop_raters(run, ids)
