@@ -98,6 +98,11 @@ def unknown_type(folder: Path) -> str:
     return "has the model_type 'newest', which transformers"
 
 
+def attention_from_elsewhere(folder: Path) -> str:
+    change_config(folder, _attn_implementation="somebody/attention")
+    return "has the _attn_implementation 'somebody/attention', which is code of another place"
+
+
 def adapter(folder: Path) -> str:
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "other/model"}))
     return "is an adapter (adapter_config.json), not a whole model; merge it"
@@ -108,7 +113,18 @@ def no_config(folder: Path) -> str:
     return "no config.json"
 
 
-DAMAGES = [missing, unexpected, misshaped, empty, other_type, type_with_the_same_tensors, unknown_type, adapter, no_config]
+DAMAGES = [
+    missing,
+    unexpected,
+    misshaped,
+    empty,
+    other_type,
+    type_with_the_same_tensors,
+    unknown_type,
+    attention_from_elsewhere,
+    adapter,
+    no_config,
+]
 
 
 # Readers: every way in which a folder of a model is read
@@ -206,6 +222,19 @@ def test_pickled_weights_are_refused(whole, tmp_path, read):
         read(folder)
 
 
+def test_code_beside_a_model_that_needs_none_is_not_run(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked at the terminal"))
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    change_config(folder, auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}, trust_remote_code=True)
+    (folder / "custom_generate").mkdir()
+    for name in ("evil.py", "custom_generate/generate.py"):
+        (folder / name).write_text("open('was_run', 'w')\nclass Config: pass\nclass Model: pass\ndef generate(*_, **__): pass\n")
+    assert load_pretrained(folder)[0].config.model_type == "qwen3"
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_code_of_a_tokenizer_is_not_run(whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked at the terminal"))
@@ -226,7 +255,7 @@ def test_verbs_say_it_in_one_sentence(whole, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(whole, folder)
     unknown_type(folder)
-    said = fails("probe", folder, "--probes", "numbers", "-n", 2, says="(auto_map) is never run; give a model of a type that it has")
+    said = fails("probe", folder, "--probes", "numbers", "-n", 2, says="give another model, code that comes with one is never run")
     assert said.count("\n") == 1
 
 

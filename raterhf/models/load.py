@@ -143,30 +143,35 @@ def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase
 def load_config(path: str | Path) -> PreTrainedConfig:
     """The configuration of a model folder or hub name.
 
-    Raises UserError where there is none, or of a type that transformers does not have itself, or one that belongs to another architecture
-    than the model was saved as.
+    Raises UserError where there is none, where it needs code that transformers does not have itself, and where the model was saved as one
+    of another type.
     """
     if Path(path).exists() and not (Path(path) / "config.json").is_file():
         raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     with _naming(path):
         written, _ = PreTrainedConfig.get_config_dict(path)
-        kind = written.get("model_type")
-        if kind not in CONFIG_MAPPING:
-            code = ", and the code that comes with the model (auto_map) is never run" if "auto_map" in written else ""
-            raise UserError(
-                f"model {path} has the model_type {kind!r}, which transformers {transformers.__version__} does not have{code}; give a "
-                "model of a type that it has"
-            )
+        if needs := _foreign_code(written):
+            raise UserError(f"model {path} {needs}; give another model, code that comes with one is never run")
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     for name in filter(str.isidentifier, map(str, config.architectures or ())):
         saved_as = getattr(getattr(transformers, name, None), "config_class", None)
         # transformers reads some types as another, as mistral with windows of its own as ministral.
-        if saved_as is not None and saved_as.model_type not in (kind, config.model_type):
+        if saved_as is not None and saved_as.model_type not in (written["model_type"], config.model_type):
             raise UserError(
-                f"model {path} has the model_type {kind!r}, but was saved as {name}, whose type is {saved_as.model_type!r}; correct its "
-                "config.json, or give another folder"
+                f"model {path} has the model_type {written['model_type']!r}, but was saved as {name}, whose type is "
+                f"{saved_as.model_type!r}; correct its config.json, or give another folder"
             )
     return config
+
+
+def _foreign_code(written: dict) -> str:
+    """What of a configuration needs code that transformers does not have itself; empty where nothing does."""
+    if written.get("model_type") not in CONFIG_MAPPING:
+        return f"has the model_type {written.get('model_type')!r}, which transformers {transformers.__version__} does not have itself"
+    for key in ("attn_implementation", "_attn_implementation"):
+        if "/" in str(written.get(key)):  # transformers would fetch it from the hub, and ask nobody
+            return f"has the {key} {written[key]!r}, which is code of another place"
+    return ""
 
 
 @contextmanager
