@@ -131,8 +131,6 @@ def check_model(path: str | Path) -> None:
 
 def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase:
     """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError."""
-    if Path(path).exists() and not (Path(path) / "config.json").is_file():
-        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     with _naming(path):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
     if tokenizer.pad_token_id is None:
@@ -146,8 +144,6 @@ def load_config(path: str | Path) -> PreTrainedConfig:
     Raises UserError where there is none, where it needs code that transformers does not have itself, and where the model was saved as one
     of another type.
     """
-    if Path(path).exists() and not (Path(path) / "config.json").is_file():
-        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     with _naming(path):
         written, _ = PreTrainedConfig.get_config_dict(path)
         if needs := _foreign_code(written):
@@ -176,7 +172,9 @@ def _foreign_code(written: dict) -> str:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """What transformers raises while it reads a model, as a UserError that names the model."""
+    """What transformers raises while it reads a model, as a UserError that names the model; and one for a folder that holds none."""
+    if Path(path).exists() and not (Path(path) / "config.json").is_file():
+        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
     try:
         yield
     except UserError:
