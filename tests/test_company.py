@@ -5,12 +5,15 @@ import pandas as pd
 import pytest
 import torch
 from small_run import rows_of, succeeds
+from small_talk import Said
 
 import raterhf
 from raterhf.engine import sampler as sampling
 from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.engine.sampler import Sampler
 from raterhf.evaluation.compare.participants import vote_chances
+from raterhf.evaluation.compare.policy_metrics import ask_questions
+from raterhf.evaluation.probes.interview import Interview
 from raterhf.models.checkpoint import load_policy, load_pool
 from raterhf.raters.batch import RaterBatch
 from raterhf.training.algorithms.forward_kl import candidates
@@ -116,6 +119,16 @@ def test_what_evaluation_asks_is_the_same_in_any_company(run):
     some = list(range(50, 3, -7))
     assert everything(some) == [whole[i] for i in some]
     assert len({chance for *_, chance in whole}) == len(pairs)
+
+
+def test_the_first_answers_of_an_evaluation_are_those_of_a_smaller_one(run):
+    asked = load_rater_policy("rater_new", run / "policy", "new", 48, 6)
+    questions = [Said(f"q{i}", "odd", None, prompts=PROMPTS[i : i + 2]) for i in range(3)]
+    many, few = (Interview({"rater_new": asked}, questions, draws=n).answers("rater_new", questions[0]) for n in (9, 4))
+    assert many.examples[:4] == few.examples and many.texts[:4] == few.texts
+    raters = asked.raters(5, 0)
+    many, few = (ask_questions(asked, raters[:n], questions, np.random.default_rng(0))[1][2] for n in (5, 2))
+    assert many[:6] == few
 
 
 def test_candidates_of_training_are_the_same_in_any_company(run):
