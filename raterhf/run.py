@@ -29,6 +29,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.io import read_json
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype, place
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
@@ -62,20 +63,23 @@ class _Jury:
     renderer: Renderer
 
 
-def open_run(folder: str | Path, device: str | torch.device | None = None, dtype: str = "float32") -> "Run":
+def open_run(
+    folder: str | Path, device: str | torch.device | None = None, dtype: str = "float32", deterministic: bool = False
+) -> "Run":  # fmt: skip
     """Open a run folder or one stage's folder.
 
-    `device` is the GPU where there is one, else the CPU; `dtype` (float32, bfloat16, auto) is that of the reward model's trunk. Raises
-    UserError where nothing there is trained.
+    `device` is the GPU where there is one, else the CPU; `dtype` (float32, bfloat16, auto) is that of the reward model's trunk. With
+    `deterministic` each answer and each score is computed alone, which is slower, and is the same to the bit whatever else is asked.
+    Raises UserError where nothing there is trained.
     """
-    return Run(Path(folder), torch.device(device) if device is not None else pick_device(), dtype)
+    return Run(Path(folder), torch.device(device) if device is not None else pick_device(), dtype, deterministic)
 
 
 class Run:
     """See `open_run`, which makes one."""
 
-    def __init__(self, folder: Path, device: torch.device, dtype: str):
-        self.folder, self.device, self.dtype = folder, device, dtype
+    def __init__(self, folder: Path, device: torch.device, dtype: str, deterministic: bool = False):
+        self.folder, self.device, self.dtype, self.deterministic = folder, device, dtype, deterministic
         find_stage(folder, (*SAMPLED_FROM, *SCORED_BY))
 
     @cached_property
@@ -89,8 +93,9 @@ class Run:
     ) -> list[Answer]:  # fmt: skip
         """Answers, by prompt and then by rater. A prompt is text or a list of messages; several are a list of them.
 
-        With `new` and personas n fresh raters answer, the same n every prompt; other SPECs give n answers of each rater. Temperature 0
-        is greedy. Raises UserError for a prompt or rater that cannot be asked.
+        With `new` and personas n fresh raters answer, the same n every prompt; other SPECs give n answers of each rater. An answer is a
+        function of the seed, its rater, its prompt and which of that rater's answers to it it is: the first of n is that of n = 1, and the
+        same whatever else is asked. Temperature 0 is greedy. Raises UserError for a prompt or rater that cannot be asked.
         """
         prompts = _as_list(prompts)
         for prompt in prompts:
@@ -170,7 +175,7 @@ class Run:
             for i, prompt in enumerate(prompts):
                 key = (str(prompt), rater_id[i] if rater_id else None)
                 if key not in chosen:
-                    draw = int(np.random.SeedSequence([seed, calls, len(chosen)]).generate_state(1)[0])
+                    draw = key_of(seed, calls, *key) % 2**63
                     people = jury.pool.resolve(key[1] or rater, 1, draw, None if key[1] else group)
                     if len(people) != 1:
                         raise UserError(
@@ -186,14 +191,14 @@ class Run:
             with torch.no_grad():
                 rows = torch.tensor([place[person.id] for person in who])
                 if idiosyncratic:
-                    return Scorer(jury.model).utility(examples, batch)[rows, torch.arange(len(rows))].tolist()
-                return Scorer(jury.model).pairs(examples, batch, rows).tolist()
+                    return self._scorer.utility(examples, batch)[rows, torch.arange(len(rows))].tolist()
+                return self._scorer.pairs(examples, batch, rows).tolist()
 
         return raterhf_reward
 
     def _scores(self, people: list[Rater], examples: list[list[Example]], idiosyncratic: bool) -> np.ndarray:
         """Scores [K, N]: of one list of examples for everybody, or of each rater's own list."""
-        scorer, nobody = Scorer(self._jury.model), RaterBatch.nobody(1, self.device)
+        scorer, nobody = self._scorer, RaterBatch.nobody(1, self.device)
         with torch.no_grad():
             if self._jury.pool.encoding == "text":
                 return torch.cat([scorer.matrix(mine, nobody) for mine in examples]).cpu().numpy()
@@ -212,7 +217,8 @@ class Run:
         settings = _policy_settings(folder)
         renderer = Renderer(tokenizer, header["max_length"])
         return RaterPolicy(
-            folder.name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p
+            folder.name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p,
+            deterministic=self.deterministic,
         )  # fmt: skip
 
     @cached_property
@@ -222,6 +228,10 @@ class Run:
         model, tokenizer, header = load_reward(folder, self.device)
         place(model, dtype=pick_dtype(self.dtype, self.device))
         return _Jury(folder, model, pool, Renderer(tokenizer, header["max_length"]))
+
+    @property
+    def _scorer(self) -> Scorer:
+        return Scorer(self._jury.model, deterministic=self.deterministic)
 
 
 def find_stage(run: Path, stages: tuple[str, ...]) -> Path:

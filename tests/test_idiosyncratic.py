@@ -32,10 +32,13 @@ def make_noise() -> IdiosyncraticTaste:
 
 
 def draw(noise: IdiosyncraticTaste, own: torch.Tensor, share: float, said: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
-    torch.manual_seed(seed)
-    step = IdiosyncraticSampling(noise, own, torch.full((len(own),), share), 1.0)
+    step = IdiosyncraticSampling(noise, own, torch.full((len(own),), share), keys(len(own), seed))
     ids = torch.zeros(len(own), 0, dtype=torch.long) if said is None else said
-    return step(ids, LAW.log().expand(len(own), -1)).argmax(1)
+    return step(ids, LAW.log().expand(len(own), -1), torch.arange(len(own)))
+
+
+def keys(n: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(-(2**63), 2**63 - 1, (n,), generator=torch.Generator().manual_seed(seed))
 
 
 def raters(seed: int = 1) -> torch.Tensor:
@@ -111,10 +114,10 @@ def test_a_policys_raters_draw_with_their_idiosyncratic_and_nobody_does_not():
     vectors = torch.randn(1, 3 + 16).expand(40, -1)
     nobody = torch.ones(40, dtype=torch.bool)
     ends, features = (tokenizer.eos_token_id, tokenizer.pad_token_id), torch.zeros(40, 2 * CONFIG["hidden_size"])
-    one = policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends, features=features)
+    one = policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends, keys(40), features=features)
     assert len(one.unique()) == 1
-    assert len(policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends).unique()) > 5
-    assert len(policy.generate(batch, RaterBatch(vectors, nobody), 1, *ends, features=features).unique()) > 5
+    assert len(policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends, keys(40)).unique()) > 5
+    assert len(policy.generate(batch, RaterBatch(vectors, nobody), 1, *ends, keys(40), features=features).unique()) > 5
     prompts, sampler = [prompt.ids] * 40, Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 1)
     assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0, own=True))) == 1
     assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0))) > 5

@@ -81,7 +81,7 @@ def test_vote_figures_by_hand():
 
 def test_votes_are_drawn_from_their_distributions():
     distributions = np.tile([0.2, 0.0, 0.8], (2000, 1, 1))
-    drawn = participants.draw_votes(distributions, np.random.default_rng(0))
+    drawn = participants.draw_votes(distributions, np.random.default_rng(0).random((2000, 1)))
     assert drawn.shape == (2000, 1)
     assert set(drawn[:, 0]) == {0, 2} and abs((drawn == 2).mean() - 0.8) < 0.03
 
@@ -107,20 +107,26 @@ def test_too_few_people_is_an_error():
 
 
 def camps(n_sets, n, noise, rng):
-    """Vote distributions [S, R, Q, 3] of two camps, and one real vote of each of the R people of another set."""
+    """Vote distributions [S, R, Q, 3] of two camps, and votes drawn from them."""
     camp = rng.integers(2, size=(n_sets, n))
     sign = (camp[:, :, None] + np.arange(10)) % 2
     agree = np.where(sign == 1, 1 - noise, noise)
     distributions = np.stack([agree, 1 - agree, 0 * agree], -1)
-    return distributions, participants.draw_votes(distributions[0], rng)
+    return distributions, votes_of(distributions, rng)
+
+
+def votes_of(distributions, rng):
+    return participants.draw_votes(distributions, rng.random(distributions.shape[:-1]))
 
 
 def test_people_of_the_same_population_are_not_told_apart_but_nobody_is():
     rng = np.random.default_rng(1)
-    _, real = camps(1, 120, 0.1, rng)
+    _, (real,) = camps(1, 120, 0.1, rng)
     real[::7, 3] = -1
-    coherent = participants.compare_with_real(camps(1, 120, 0.1, rng)[0], real, rng, 0)
-    nobody = participants.compare_with_real(np.full((1, 120, 10, 3), [0.5, 0.5, 0.0]), real, rng, 0)
+    distributions, votes = camps(1, 120, 0.1, rng)
+    coherent = participants.compare_with_real(distributions, np.where(real < 0, -1, votes), real, rng, 0)
+    even = np.full((1, 120, 10, 3), [0.5, 0.5, 0.0])
+    nobody = participants.compare_with_real(even, np.where(real < 0, -1, votes_of(even, rng)), real, rng, 0)
     assert coherent["c2st_auc"] < 0.65 < 0.8 < nobody["c2st_auc"]
     assert 0.7 < coherent["mi_ratio"] < 1.3 and abs(nobody["mi_ratio"]) < 0.1
     assert coherent["tv"] < 0.1 and nobody["tv"] < 0.1  # both have the marginals

@@ -1,5 +1,6 @@
 """One place scores: the same numbers whatever the batching, the padding side, the order, or a round trip through the disk."""
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,9 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.errors import UserError
+from raterhf.models import draw as drawing
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy, save_reward
+from raterhf.models.draw import draw, sample_keys
 from raterhf.models.idiosyncratic import gumbel_of_normal, make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
@@ -291,18 +294,22 @@ def test_recomputed_log_probs_equal_the_distributions_sampled_from(dim, examples
     given = RaterBatch(vectors, NULL) if dim else RaterBatch.nobody(len(vectors))
     # make the EOS likely, so that completions end at different places
     policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 2
-    distributions: list[torch.Tensor] = []
-    draw = torch.multinomial
-    monkeypatch.setattr(
-        torch, "multinomial", lambda distribution, **settings: distributions.append(distribution.log()) or draw(distribution, **settings)
-    )
+    key = sample_keys(0, prompts_of(examples), [str(i) for i in range(len(examples))])
+    drawn_with: dict[int, list[float]] = {sample: [] for sample in key.tolist()}
+
+    def watched(scores: torch.Tensor, samples: torch.Tensor, place: int) -> tuple[torch.Tensor, torch.Tensor]:
+        token, lead = draw(scores, samples, place)
+        for sample, said in zip(samples.tolist(), scores.log_softmax(-1).gather(1, token[:, None])[:, 0].tolist()):
+            drawn_with[sample].append(said)
+        return token, lead
+
+    monkeypatch.setattr(drawing, "draw", watched)
     batch = collate([Example(p, len(p)) for p in prompts_of(examples)], tokenizer.pad_token_id, "left")
-    torch.manual_seed(0)
-    tokens = policy.generate(batch, given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    tokens = policy.generate(batch, given, 6, tokenizer.eos_token_id, tokenizer.pad_token_id, key)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     answers = [sampler._until_eos(row) for row in tokens.tolist()]
     assert len({len(a) for a in answers}) > 1
-    drawn = torch.stack([sum(distributions[t][i, token] for t, token in enumerate(a)) for i, a in enumerate(answers)])
+    drawn = torch.tensor([sum(drawn_with[sample][: len(a)]) for sample, a in zip(key.tolist(), answers)])
     sampled = [Example(p + a, len(p)) for p, a in zip(prompts_of(examples), answers)]
     recomputed, _ = completion_log_probs(policy, sampled, given, 100)
     torch.testing.assert_close(recomputed, drawn, rtol=1e-5, atol=5 * TOLERANCE)
@@ -310,8 +317,8 @@ def test_recomputed_log_probs_equal_the_distributions_sampled_from(dim, examples
 
 @torch.no_grad()
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors, tokenizer, temperature):
-    """Two raters, three prompts, several samples of each: number by number what `generate` draws, which reads every prompt anew."""
+def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors, tokenizer, temperature, monkeypatch):
+    """Two raters, three prompts, several samples of each: what `generate`, which reads every prompt anew, draws by the same noise."""
     policy = make_policy(tokenizer)
     policy.lm.lm_head.weight[tokenizer.eos_token_id] *= 4
     prompts = [p for p in prompts_of(examples)[:3] for _ in range(4)]
@@ -322,7 +329,9 @@ def test_samples_that_share_a_prompt_are_those_of_transformers(examples, vectors
     soft = policy.prefix(who[order])
     inputs = torch.cat([soft, policy.lm.get_input_embeddings()(batch.ids)], 1)
     mask = torch.cat([batch.mask.new_ones(12, soft.shape[1]), batch.mask], 1).long()
-    torch.manual_seed(3)
+    key = sample_keys(3, prompts, who.identities())[order]
+    places = itertools.count(1)
+    monkeypatch.setattr(torch, "multinomial", lambda probs, num_samples: draw(probs.log(), key, next(places))[0][:, None])
     expected = policy.lm.generate(
         inputs_embeds=inputs, attention_mask=mask, do_sample=True, temperature=temperature, top_k=0, top_p=1.0,
         logits_processor=LogitsProcessorList([MinPLogitsWarper(0.01)]), max_new_tokens=6, eos_token_id=tokenizer.eos_token_id,

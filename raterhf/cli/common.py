@@ -17,6 +17,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAM
 Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic", help="Compute each row alone: slower, the same bits in any company.")]
 Files = list[str] | None
 
 

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 import raterhf
 from raterhf.cli.bench import bench_app
-from raterhf.cli.common import DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
+from raterhf.cli.common import Deterministic, DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
 from raterhf.cli.files import data_app, recipes_app
 from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
@@ -128,6 +128,7 @@ def sample(
     seed: Seed = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy. Diversity comes from raters: leave it at 1.")] = 1.0,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest completion; the recipe's where not given.")] = None,
+    deterministic: Deterministic = False,
 ) -> None:
     """Answer prompts as a rater would.
 
@@ -138,7 +139,7 @@ def sample(
     from raterhf.data.requests import read_prompts
 
     asked = read_prompts(prompt or [], prompts)
-    for answer in raterhf.open(run).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
+    for answer in raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
         typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
 
 
@@ -151,6 +152,7 @@ def score(
     seed: Seed = 0,
     idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's idiosyncratic taste.")] = False,
     dtype: Dtype = "float32",
+    deterministic: Deterministic = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
 ) -> None:
     """Score completions for raters.
@@ -166,7 +168,8 @@ def score(
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
     asked = read_completions(file)
-    table, unfit = raterhf.open(run, dtype=dtype).score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
+    opened = raterhf.open(run, dtype=dtype, deterministic=deterministic)
+    table, unfit = opened.score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
     rejected, scored = asked.rejects | unfit, table.shape[1]
     text = table.to_csv(lineterminator="\n", float_format="%.6g") if scored else ""
     if out is None:

@@ -29,7 +29,10 @@ DISTRIBUTION_TOKENS = 16384  # of begun texts that are read at once
 
 @dataclass
 class RaterPolicy:
-    """`draws` is how raters are drawn for it: "new", "known" or "none"."""
+    """`draws` is how raters are drawn for it: "new", "known" or "none".
+
+    With `deterministic` every answer and log-probability is computed alone, and is the same to the bit whatever else is asked.
+    """
 
     name: str
     policy: Policy
@@ -39,6 +42,7 @@ class RaterPolicy:
     max_new_tokens: int
     min_p: float = 0.0
     temperature: float = 1.0
+    deterministic: bool = False
 
     def with_limits(self, max_new_tokens: int | None, temperature: float) -> "RaterPolicy":
         """The same, sampled at another temperature and, where given, to another length."""
@@ -61,16 +65,19 @@ class RaterPolicy:
     def answer(self, prompts: Sequence[Prompt], raters: Sequence[Rater], seed: int) -> list[Example]:
         """One completion for each prompt under its rater."""
         ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
-        tokenizer = self.renderer.tokenizer
-        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
-        return sampler.generate(ids, self.batch(raters), seed, self.temperature, own=True)
+        return self._generate(ids, raters, seed, own=True)
 
     def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
         """One ending for each begun text (token ids of prompt and its completion so far). Every rater draws afresh, without idiosyncratic
         taste."""
+        return self._generate(contexts, raters, seed, own=False)
+
+    def _generate(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, own: bool) -> list[Example]:
         tokenizer = self.renderer.tokenizer
-        sampler = Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p)
-        return sampler.generate(contexts, self.batch(raters), seed, self.temperature)
+        sampler = Sampler(
+            self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p, self.deterministic
+        )  # fmt: skip
+        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, own, [rater.id for rater in raters])
 
     @torch.no_grad()
     def next_distributions(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
@@ -94,7 +101,10 @@ class RaterPolicy:
     def log_probs(self, examples: Sequence[Example], raters: Sequence[Rater], as_sampled: bool = False) -> np.ndarray:
         """Log-probability [N] of each completion under its rater, in nats: the model's, or `as_sampled`, with min_p and temperature."""
         warp = (self.min_p, self.temperature) if as_sampled else (0.0, 1.0)
-        return completion_log_probs(self.policy, examples, self.batch(raters), warp=warp)[0].cpu().numpy()
+        who, at_once = self.batch(raters), 1 if self.deterministic else max(1, len(examples))
+        parts = [slice(i, i + at_once) for i in range(0, len(examples), at_once)]
+        found = [completion_log_probs(self.policy, examples[part], who[part], warp=warp)[0] for part in parts]
+        return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.float32)
 
     def batch(self, raters: Sequence[Rater]) -> RaterBatch:
         """The raters as the policy reads them."""

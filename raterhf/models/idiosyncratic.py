@@ -26,9 +26,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Example
+from raterhf.models.draw import ONCE, draw, uniforms
 
 WIDTH = 0.5  # of the kernel between questions: more than paraphrases of one differ by, less than questions that share some answers do
 WORD_STARTS = ("Ġ", "▁", "Ċ", "ĉ", " ", "\n", "\t")  # how byte-level BPE and SentencePiece write a leading blank
@@ -122,36 +123,37 @@ def make_idiosyncratic(idiosyncratic_dim: int, lm: PreTrainedModel, tokenizer: P
     return IdiosyncraticTaste(idiosyncratic_dim, tokenizer, lm.config.vocab_size, 2 * lm.config.hidden_size) if idiosyncratic_dim else None
 
 
-class IdiosyncraticSampling(LogitsProcessor):
-    """Adds Gumbel noise to a step's scores, so that taking the largest samples from their softmax under idiosyncratic taste [N, o], turned
-    already.
+class IdiosyncraticSampling:
+    """Draws tokens from their distributions as raters of idiosyncratic taste [N, o], turned already, do, for samples with these keys [N].
 
     `share` [N] is rho, the probability that two such draws of a rater are by the same noise. A token that continues a word hears its own
     noise mixed with the token before it, or the second digit of a number would depend on the first; a word used once is not liked twice,
     or it would be repeated.
     """
 
-    def __init__(self, noise: IdiosyncraticTaste, own: Tensor, share: Tensor, temperature: float):
-        self.noise, self.own, self.temperature = noise, own, temperature
-        self.by_own = torch.rand(len(own), 1, device=own.device) < share.sqrt()[:, None]
+    def __init__(self, noise: IdiosyncraticTaste, own: Tensor, share: Tensor, key: Tensor):
+        self.noise, self.own, self.key = noise, own, key
+        self.by_own = uniforms(key, ONCE, 1) < share.sqrt()[:, None]
         self.directions = nn.functional.normalize(noise.directions[noise.fold], dim=-1)
         self.at_word_start = own @ self.directions.T
 
-    def __call__(self, ids: Tensor, scores: Tensor) -> Tensor:
-        """Tokens so far [N, t] and scores [N, V] -> scores [N, V] with noise."""
+    def __call__(self, ids: Tensor, scores: Tensor, rows: Tensor) -> Tensor:
+        """Tokens so far [n, t] and log-distributions [n, V] of these rows [n] of the samples -> the next tokens [n]."""
         noise = self.noise
-        heard, by_own = self.at_word_start, self.by_own.expand_as(scores)
+        heard, by_own = self.at_word_start[rows], self.by_own[rows].expand_as(scores)
         if ids.shape[1]:
             used = torch.zeros(len(ids), noise.BUCKETS, dtype=torch.bool, device=ids.device).scatter(1, noise.fold[ids], True)
             inside = ~noise.starts_word[None] & ~noise.blank[ids[:, -1:]]
-            mixed = self.own * self.directions[ids[:, -1]].sign()
+            mixed = self.own[rows] * self.directions[ids[:, -1]].sign()
             heard = torch.where(inside, mixed @ self.directions.T, heard)
             by_own = by_own & (inside | ~used[:, noise.fold])
-        normal = torch.where(by_own, heard, torch.randn_like(scores, dtype=torch.float32))
-        noisy = scores.float() / self.temperature
+        # The largest of all is the larger of the largest by own noise and the largest by fresh noise.
+        fresh, lead = draw(scores.masked_fill(by_own, -torch.inf), self.key[rows], ids.shape[1] + 1)
+        noisy = scores.masked_fill(~by_own, -torch.inf)
         kept = noisy > -torch.inf  # `min_p` leaves a few of a vocabulary; the rest stays out whatever its noise
-        noisy[kept] += gumbel_of_normal(normal[kept])
-        return noisy
+        noisy[kept] += gumbel_of_normal(heard[kept])
+        largest, token = noisy.max(1)
+        return torch.where(largest > lead, token, fresh)
 
 
 def gumbel_of_normal(normal: Tensor) -> Tensor:

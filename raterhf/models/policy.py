@@ -9,11 +9,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from transformers import LogitsProcessorList, MinPLogitsWarper, PreTrainedModel, TemperatureLogitsWarper
+from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
 from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
+from raterhf.models.draw import Choose, drawn_afresh
 from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
@@ -63,15 +64,15 @@ class Policy(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, batch: Batch, raters: RaterBatch, max_new_tokens: int, eos_id: int, pad_id: int,
+        self, batch: Batch, raters: RaterBatch, max_new_tokens: int, eos_id: int, pad_id: int, key: Tensor,
         temperature: float = 1.0, min_p: float = 0.0, features: Tensor | None = None, row: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
 
         Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
-        row has one. `min_p` leaves out tokens less likely than this share of the likeliest (Nguyen et al. 2024). With `features` [B, F] of
-        the prompts raters draw with their idiosyncratic taste [o] where it persists, which `vectors` [B, k + o] then hold; without them
-        every sample is a fresh draw.
+        row has one. Its random numbers are those of `key[n]` (`draw.py`). `min_p` leaves out tokens less likely than this share of the
+        likeliest (Nguyen et al. 2024). With `features` [B, F] of the prompts raters draw with their idiosyncratic taste [o] where it
+        persists, which `vectors` [B, k + o] then hold; without them every sample is a fresh draw.
         """
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
@@ -83,18 +84,20 @@ class Policy(nn.Module):
             # Padding goes to the left of the prefix: between it and the prompt it would count in sliding windows.
             order = mask.long().argsort(stable=True, dim=1)
             inputs, mask = inputs.gather(1, order[..., None].expand_as(inputs)), mask.gather(1, order)
-        processors = LogitsProcessorList([MinPLogitsWarper(min_p)] if min_p > 0 else [])
-        sampled = temperature > 0
-        if features is not None and sampled:
-            taste, reader = self.idiosyncratic, self.reader
-            assert taste is not None and reader is not None  # features are given only to a policy that has both
-            share = torch.where(raters.null, 0.0, taste.share(features))
-            own = taste.turned(raters.idiosyncratic(reader.dim, taste.dim), features)
-            processors.append(IdiosyncraticSampling(taste, own[row], share[row], temperature))
-            sampled = False  # the noise is in the scores already
-        if sampled and temperature != 1:
-            processors.append(TemperatureLogitsWarper(temperature))
-        return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, processors, sampled)
+        if temperature == 0:
+            choose: Choose = lambda tokens, logits, rows: logits.argmax(-1)  # noqa: E731
+        else:
+            afresh = drawn_afresh(key) if features is None else self._drawn_by_raters(raters, features, row, key)
+            choose = lambda tokens, logits, rows: afresh(tokens, sampling_distributions(logits, min_p, temperature), rows)  # noqa: E731
+        return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, choose)
+
+    def _drawn_by_raters(self, raters: RaterBatch, features: Tensor, row: Tensor, key: Tensor) -> Choose:
+        """Tokens drawn by raters [B] with their idiosyncratic taste, of prompts with these features [B, F]."""
+        taste, reader = self.idiosyncratic, self.reader
+        assert taste is not None and reader is not None  # features are given only to a policy that has both
+        share = torch.where(raters.null, 0.0, taste.share(features))
+        own = taste.turned(raters.idiosyncratic(reader.dim, taste.dim), features)
+        return IdiosyncraticSampling(taste, own[row], share[row], key)
 
 
 def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:
@@ -106,13 +109,12 @@ def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: floa
 
 
 def decode(
-    policy: Policy, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int,
-    processors: LogitsProcessorList, sampled: bool,
+    policy: Policy, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int, choose: Choose,
 ) -> Tensor:  # fmt: skip
     """Token ids [N, <= max_new_tokens] after left-padded input embeddings [B, T, d], sample n after row[n]; PAD after EOS.
 
-    transformers' `generate` would read a prompt once for each of its samples; what it draws is the same, number by number. Samples that
-    ended are no longer read once they are half of those read: one long answer would else make all as long.
+    transformers' `generate` would read a prompt once for each of its samples; the tokens are the same, one by one. `choose` gets logits.
+    Samples that ended are no longer read once they are half of those read: one long answer would else make all as long.
     """
     decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -122,11 +124,7 @@ def decode(
     tokens, going = row.new_zeros(len(row), 0), torch.ones_like(row, dtype=torch.bool)
     read = torch.arange(len(row), device=row.device)  # samples that the model still reads
     while True:
-        logits = policy.next_logits(states)
-        if len(read) < len(row):  # random numbers are drawn for all, so that none depends on which have ended
-            logits = logits.new_zeros(len(row), logits.shape[1]).index_copy(0, read, logits)
-        scores = processors(tokens, logits)  # type: ignore[arg-type]  # transformers writes LongTensor for tokens
-        token = torch.multinomial(torch.softmax(scores, -1), num_samples=1).squeeze(1) if sampled else scores.argmax(-1)
+        token = torch.full_like(row, pad_id).index_copy(0, read, choose(tokens[read], policy.next_logits(states), read))
         token = torch.where(going, token, pad_id)
         tokens, going = torch.cat([tokens, token[:, None]], 1), going & (token != eos_id)
         if tokens.shape[1] == max_new_tokens or not going.any():

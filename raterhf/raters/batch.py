@@ -85,6 +85,11 @@ class RaterBatch:
             return self.vectors.new_zeros(len(self), size)
         return self.vectors[:, dim : dim + size]
 
+    def identities(self) -> list[bytes]:
+        """What tells them apart [K] where they have no IDs: the bytes of their vectors, none for the null rater."""
+        vectors = self.vectors.detach().cpu().numpy()
+        return [b"" if nobody else vector.tobytes() for vector, nobody in zip(vectors, self.null.tolist())]
+
     def distinct(self) -> tuple[Tensor, "RaterBatch"]:
         """The number [K] of each row's rater, and the different raters.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raterhf.data.example import Example
 from raterhf.engine.scorer import Scorer, completion_log_probs
+from raterhf.models.draw import ONCE, normals
 from raterhf.models.idiosyncratic import gumbel_of_normal
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
@@ -59,12 +60,13 @@ class Objective:
         return completion_log_probs(self.reference, examples, raters)[0]
 
     @torch.no_grad()
-    def noise(self, examples: Sequence[Example], count: int, generator: torch.Generator, idiosyncratic: bool) -> Tensor:
-        """Standard Gumbel noise [count, N] of people choosing among examples.
+    def noise(self, examples: Sequence[Example], key: Tensor, idiosyncratic: bool) -> Tensor:
+        """Standard Gumbel noise [K, N] of people choosing among examples, by the key [K] of each choice (`draw.py`).
 
         With `idiosyncratic` it is alike for one answer put in other words; else each text has noise of its own.
         """
+        key = key.to(self.scorer.device)
         if idiosyncratic:
             features = self.scorer.model.idiosyncratic(examples)
-            return gumbel_of_normal(torch.randn(count, features.shape[1], generator=generator).to(features.device) @ features.T)
-        return gumbel_of_normal(torch.randn(count, len(examples), generator=generator)).to(self.scorer.device)
+            return gumbel_of_normal(normals(key, ONCE, features.shape[1]) @ features.T)
+        return gumbel_of_normal(normals(key, ONCE, len(examples)))

@@ -14,6 +14,7 @@ import pandas as pd
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
+from raterhf.models.draw import ONCE, sample_keys, uniforms
 from raterhf.raters.pool import Rater
 
 UNSEEN = ("unseen_support", "unseen_query")
@@ -102,9 +103,12 @@ def measure_discussion(evaluated: RaterPolicy, discussion: Discussion, options: 
         distributions = renormalised(option_log_probs(evaluated, [p for p, _ in asked], [r for _, r in asked], options))
         distributions = distributions.reshape(SETS, people, len(statements), len(options))
         q = len(discussion.statements)
+        # Each stands beside one real person and misses the same votes.
+        votes = draw_votes(distributions, vote_chances(evaluated, asked, seed).reshape(distributions.shape[:-1]))[:, :, :q]
+        votes = np.where(discussion.real < 0, -1, votes)
         found["distributions"][name] = distributions[:, :, :q].mean((0, 1)).tolist()
-        found["votes"][name] = np.where(discussion.real < 0, -1, draw_votes(distributions[0, :, :q], rng))[:SHOWN].tolist()
-        found["policies"][name] = compare_with_real(distributions[:, :, :q], discussion.real, rng, seed)
+        found["votes"][name] = votes[0, :SHOWN].tolist()
+        found["policies"][name] = compare_with_real(distributions[:, :, :q], votes, discussion.real, rng, seed)
         if discussion.novel_statements:
             found["policies"][name]["tv_unrated"] = marginals(distributions[:, :, q:], discussion.novel, rng)[0].mean().item()
     return found
@@ -115,11 +119,14 @@ def _shares(votes: np.ndarray, n_options: int) -> list[float]:
     return (np.bincount(votes[votes >= 0], minlength=n_options) / max(1, (votes >= 0).sum())).tolist()
 
 
-def compare_with_real(distributions: np.ndarray, real: np.ndarray, rng: np.random.Generator, seed: int) -> dict[str, float]:
-    """Figures of sets of people with vote distributions [S, R, Q, K] against real votes [R, Q], each beside one real person and missing the
-    same."""
+def compare_with_real(
+    distributions: np.ndarray, drawn: np.ndarray, real: np.ndarray, rng: np.random.Generator, seed: int
+) -> dict[str, float]:  # fmt: skip
+    """Figures of sets of people, by vote distributions [S, R, Q, K] and votes drawn from them [S, R, Q], against real votes [R, Q].
+
+    Each stands beside one real person and misses the same votes (-1).
+    """
     distance, floor = marginals(distributions, real, rng)
-    drawn = [np.where(real < 0, -1, draw_votes(distribution, rng)) for distribution in distributions]
     mi = float(np.mean([metrics.mean_over_pairs(metrics.mutual_information(votes)) for votes in drawn]))
     scores = [metrics.c2st_scores(votes, real, seed) for votes in drawn]
     spans = [
@@ -149,9 +156,15 @@ def marginals(distributions: np.ndarray, real: np.ndarray, rng: np.random.Genera
     return np.array(distance), np.array(floor)
 
 
-def draw_votes(distributions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One vote [R, Q] from each distribution [R, Q, K]."""
-    return np.minimum((distributions.cumsum(-1) < rng.random(distributions.shape[:-1])[..., None]).sum(-1), distributions.shape[-1] - 1)
+def draw_votes(distributions: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """One vote [...] from each distribution [..., K], by uniform numbers [...] within (0, 1)."""
+    return np.minimum((distributions.cumsum(-1) < chances[..., None]).sum(-1), distributions.shape[-1] - 1)
+
+
+def vote_chances(evaluated: RaterPolicy, asked: Sequence[tuple[str, Rater]], seed: int) -> np.ndarray:
+    """Uniform numbers [N] by which raters vote on statements: the same whoever else is asked what."""
+    prompts = [evaluated.renderer.prompt(prompt, rater.text) for prompt, rater in asked]
+    return uniforms(sample_keys(seed, prompts, [rater.id for _, rater in asked]), ONCE, 1)[:, 0].numpy()
 
 
 def summarise(discussions: list[Discussion], measured: list[dict]) -> dict[str, dict[str, float]]:

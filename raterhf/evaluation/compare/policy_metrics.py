@@ -100,13 +100,13 @@ class PolicyMetrics:
 
 def ask_questions(evaluated: RaterPolicy, raters: list[Rater], questions: list[Question], rng: np.random.Generator, novel: bool = False):
     """Everybody answers every question, in a paraphrase of chance. Class indices [R, Q], and the raw rows."""
-    prompts, who = [], []
+    seed, prompts, who = int(rng.integers(2**31)), [], []
     for rater in raters:
         for question in questions:
             wordings = question.novel_prompts if novel else question.prompts
             prompts.append(wordings[rng.integers(len(wordings))])
             who.append(rater)
-    examples = evaluated.answer(prompts, who, int(rng.integers(2**31)))
+    examples = evaluated.answer(prompts, who, seed)
     texts = evaluated.texts(examples)
     flat = [questions[i % len(questions)].parse(text) for i, text in enumerate(texts)]
     return np.array(flat).reshape(len(raters), len(questions)), (prompts, who, examples, texts)

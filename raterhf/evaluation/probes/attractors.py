@@ -18,12 +18,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.tree import DISTRIBUTION_ENTRIES
+from raterhf.models.draw import ONCE, sample_keys
+from raterhf.models.draw import draw as draw_tokens
 from raterhf.raters.pool import Rater
 from raterhf.reports.bands import bands_plot
 
@@ -193,6 +196,7 @@ def draw_others(model: RaterPolicy, contexts: list[tuple[int, ...]], answers: li
     # Without min_p, which may leave a model nothing but the token said.
     plain = replace(model, min_p=0.0, temperature=1.0)
     at_once = max(1, DISTRIBUTION_ENTRIES // model.policy.lm.config.vocab_size)
+    key = sample_keys(int(rng.integers(2**31)), contexts, ["none"] * len(contexts))
     drawn: list[int] = []
     for start in range(0, len(answers), at_once):
         part = contexts[start : start + at_once]
@@ -200,7 +204,7 @@ def draw_others(model: RaterPolicy, contexts: list[tuple[int, ...]], answers: li
         distributions[np.arange(len(part)), answers[start : start + at_once]] = -np.inf
         distributions[:, model.renderer.tokenizer.eos_token_id] = -np.inf
         distributions[distributions < distributions.max(1, keepdims=True) + np.log(LIKELY)] = -np.inf
-        drawn += (distributions + rng.gumbel(size=distributions.shape)).argmax(1).tolist()
+        drawn += draw_tokens(torch.from_numpy(distributions), key[start : start + at_once], ONCE)[0].tolist()
     return drawn
 
 

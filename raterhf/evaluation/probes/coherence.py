@@ -100,8 +100,9 @@ def ask_again(interview: Interview, name: str, questions: list[ProbeQuestion]) -
     columns = []
     for question in questions:
         rng = interview.rng("again", question.key)
+        seed = int(rng.integers(2**31))
         prompts = [question.prompts[i] for i in rng.integers(len(question.prompts), size=len(raters))]
-        texts = model.texts(model.answer(prompts, raters, int(rng.integers(2**31))))
+        texts = model.texts(model.answer(prompts, raters, seed))
         columns.append([question.parse(text) for text in texts])
     return np.array(columns).T
 

@@ -107,9 +107,10 @@ class Interview:
             wordings = question.framed if framed else plain(question)
             if not wordings:
                 raise CannotMeasure(f"{question.key}: it has no {'framed' if framed else 'plain'} wording")
+            seed = int(rng.integers(2**31))  # before what depends on `draws`: the first answers are those of fewer
             asked = [wordings[i] for i in rng.integers(len(wordings), size=self.draws)]
             model = self.policies[name]
-            examples = model.answer(asked, self.raters(name, self.draws), int(rng.integers(2**31)))
+            examples = model.answer(asked, self.raters(name, self.draws), seed)
             texts = model.texts(examples)
             self.kept[key] = Answers(texts, np.array([question.parse(text) for text in texts]), examples, asked)
         return self.kept[key]

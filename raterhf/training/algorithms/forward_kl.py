@@ -12,6 +12,7 @@ from pydantic import Field
 
 from raterhf.data.example import Example
 from raterhf.engine.sampler import Sampler
+from raterhf.models.draw import sample_keys
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Section
 from raterhf.training import losses
@@ -55,11 +56,11 @@ def chosen_by_raters(start: Start, options: Settings, step: int) -> Demonstratio
     score = objective.scores(repeated, each).view(len(read), n).T
     reference = objective.reference_log_probs(repeated, each).view(len(read), n).T
     utility = losses.mean_utility(score, reference, settings.beta)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    seed, who = int(rng.integers(2**31)), raters.identities()
     examples, picked, first = [], [], 0
-    for pool in pools:
+    for by_rater, pool in zip(heads, pools, strict=True):
         columns = slice(first, first + len(pool))
-        noise = objective.noise([row[0] for row in read[columns]], n * draws, generator, idiosyncratic)
+        noise = objective.noise([row[0] for row in read[columns]], sample_keys(seed, by_rater * draws, who * draws), idiosyncratic)
         choice = (utility[:, columns].repeat(draws, 1) + noise).argmax(1)
         examples += [read[first + i][row % n] for row, i in enumerate(choice.tolist())]
         picked.append(score[:, columns].repeat(draws, 1).gather(1, choice[:, None]))
