@@ -90,6 +90,15 @@ def rater_texts(raters: RatersSettings, people: prepare.Roster) -> dict[str, str
     return {r: raters.text_template.format(r) for r in people.known + people.validate}
 
 
+def check_population(people: prepare.Roster) -> None:
+    """Raise UserError where there are too few raters to fit a population to."""
+    if len(people.known) < 2:
+        raise UserError(
+            f"{len(people.known)} labelled rater(s) to train on beside {len(people.validate)} kept for validation; a population needs at "
+            "least two: add raters, or keep none with data.validate_share=0"
+        )
+
+
 def pool_without_vectors(raters: RatersSettings, people: prepare.Roster) -> RaterPool:
     """The known raters, their personas and groups: all there is where IDs are text or unread, and before vectors are learned."""
     idiosyncratic_dim = raters.idiosyncratic_dim if raters.encoding == "embedding" else 0
