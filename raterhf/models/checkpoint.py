@@ -36,7 +36,7 @@ from raterhf.io import read_json, recover, write_folder
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy
+from raterhf.models.policy import Policy, make_policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population
@@ -142,7 +142,7 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
 def load_policy(folder: Path, device: torch.device | None = None) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "policy")
     lm, tokenizer = load_pretrained(folder)
-    policy = Policy(lm, header["dim"], header["tokens"], make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer))
+    policy = make_policy(lm, tokenizer, header["dim"], header["tokens"], header["idiosyncratic_dim"])
     _load_rest(Path(folder), policy, "lm")
     return place(policy.eval(), device or pick_device()), tokenizer, header
 

@@ -14,9 +14,8 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.log import log
 from raterhf.models import checkpoint
-from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy
+from raterhf.models.policy import make_policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace, unit_spread
@@ -42,10 +41,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(raters, people), settings.source)
     torch.manual_seed(recipe.seed)
-    policy = place(
-        Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer)),
-        pick_device(),
-    )
+    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else ()
+    policy = place(make_policy(lm, tokenizer, *sizes), pick_device())
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
