@@ -191,7 +191,8 @@ class SftSettings(Optimisation):
     noise: float = Field(0.3, ge=0)
     """Gaussian noise on rater vectors, in units of their spread: less than in the reward stage, since the vectors are learned already."""
     learn_vectors: bool = False
-    """Go on learning the rater vectors, from what raters say (habits that comparisons do not show), and fit the populations again."""
+    """Go on learning the rater vectors, from what raters say (habits that comparisons do not show), and fit the populations again. Without
+    a stage `reward` they are learned here in any case, under raters.noise."""
     vector_lr: float = Field(0.02, gt=0)
     """Learning rate of the rater vectors, where they are learned here."""
 
@@ -303,10 +304,15 @@ class Recipe(Section):
         if self.base and not data.base:
             raise ValueError("stage `base` needs data.base (a corpus of prompt, completion); add it or drop the stage")
         if self.reward and not (data.comparisons or data.ratings):
-            raise ValueError("stage `reward` needs data.comparisons or data.ratings; add one or drop the stage")
+            raise ValueError(
+                "stage `reward` needs data.comparisons or data.ratings; add one or drop the stage (answers alone train with `sft` alone)"
+            )
         if self.sft:
             if self.sft.source == "demonstrations" and not data.demonstrations:
-                raise ValueError("stage `sft` with source demonstrations needs data.demonstrations; add it or drop the stage")
+                raise ValueError(
+                    "stage `sft` with source demonstrations needs data.demonstrations; add it, imitate what raters chose with "
+                    "sft.source=chosen, or drop the stage"
+                )
             if self.sft.source == "chosen" and not (data.comparisons or data.ratings):
                 raise ValueError("stage `sft` with source chosen needs data.comparisons or data.ratings; add one or drop the stage")
         if self.policy and self.sft and self.sft.learn_vectors:
@@ -315,8 +321,6 @@ class Recipe(Section):
             )
         if self.policy and not (self.reward and self.sft):
             raise ValueError("stage `policy` needs the stages `reward` and `sft` before it; add them or drop it")
-        if self.sft and self.raters.encoding == "embedding" and not self.reward:
-            raise ValueError("stage `sft` reads the rater vectors of stage `reward`; add it, or set raters.encoding to text or none")
         return self
 
     @property

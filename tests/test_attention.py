@@ -27,6 +27,7 @@ KINDS = {
     "llama": ("llama", {}),
     "window": ("mistral", {"sliding_window": 6}),
     "windows in some layers": ("gemma3_text", WINDOWS),
+    "soft caps": ("gemma2", {"sliding_window": 5, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 8}),
     "learned positions": ("gpt2", {"n_embd": 32, "n_head": 4, "n_layer": 2}),
     "parallel layers": ("gpt_neox", {}),
 }
@@ -171,14 +172,30 @@ def test_layers_that_carry_a_state_are_refused_by_name():
         refuse_states(hybrid)
 
 
-def test_soft_caps_are_refused():
+@torch.no_grad()
+def test_soft_caps_are_those_of_transformers():
     """transformers has no sdpa with soft caps, so that such a model comes with eager attention."""
-    with pytest.raises(UserError, match=r"attention \(eager\) that is not transformers' sdpa cannot read a shared beginning"):
-        run(make("gemma2", layer_types=["full_attention"] * 2), lay_out(LENGTHS, PARENTS, CPU))
-    told = make("gemma2", layer_types=["full_attention"] * 2)
-    told.config._attn_implementation = "sdpa"
-    with pytest.raises(UserError, match="soft caps"):
-        run(told, lay_out(LENGTHS, PARENTS, CPU))
+    model_type, changes = KINDS["soft caps"]
+    backbone, forest = make(model_type, **changes), lay_out(LENGTHS, PARENTS, CPU)
+    assert backbone.config._attn_implementation == "eager"
+    expected = alone(backbone, forest)
+    uncapped = run(make(model_type, **changes | {"attn_logit_softcapping": None}), forest)
+    states = run(backbone, forest)
+    torch.testing.assert_close(states, expected, rtol=0, atol=1e-5)
+    assert (states - uncapped).abs().max() > 1e-2
+    # From then on plain passes are ours too: padded, without padding, and token by token.
+    assert backbone.config._attn_implementation == "sdpa"
+    torch.testing.assert_close(alone(backbone, forest), expected, rtol=0, atol=1e-5)
+    text = ids()[:21][None]
+    whole, cache = backbone(input_ids=text, use_cache=False).last_hidden_state, None
+    for t in range(text.shape[1]):
+        out = backbone(input_ids=text[:, t : t + 1], past_key_values=cache, use_cache=True)
+        cache = out.past_key_values
+        torch.testing.assert_close(out.last_hidden_state[:, 0], whole[:, t], rtol=0, atol=1e-5)
+    padded = torch.cat([text.new_zeros(1, 4), text], 1)
+    mask = (torch.arange(25) >= 4)[None].long()
+    read = backbone(input_ids=padded, attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0)).last_hidden_state
+    torch.testing.assert_close(read[:, 4:], whole, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

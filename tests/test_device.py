@@ -24,13 +24,13 @@ from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
-from raterhf.raters.space import RaterSpace
+from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import PolicySettings
 from raterhf.training.algorithms.base import Start, load_algorithm
 from raterhf.training.monitor import Watched
 from raterhf.training.objective import Objective
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_weights
-from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood, unit_spread
+from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
 from raterhf.training.stages.policy import progress
 
 PROMPTS, ANSWERS = ["Pick a colour.", "Roll a die, please."], ["red", "maybe blue", "four"]
@@ -270,7 +270,7 @@ def test_the_reward_stage(device, tokenizer, examples, conditioning):
         margin = evaluate(module, data, module.known(data.rater))
         calibrate(module, margin, torch.as_tensor(data.label, device=margin.device))
         if conditioning:
-            unit_spread(module)
+            unit_spread(module.space, module.model.reader)
         return [loss.detach(), module.model.head.weight.grad, margin, module.model.scale]
 
     expected = run(CPU)
@@ -287,7 +287,7 @@ def test_populations_are_compared(device, tokenizer, examples):
 def test_what_persists_is_fitted_and_carried_to_a_policy(device, tokenizer, examples):
     data, taste = comparisons(examples), place(make_reward(tokenizer), device).idiosyncratic
     with torch.no_grad():
-        asked, answers = mean_answers(taste, data)
+        asked, answers = mean_answers(taste, data.judged)
         features = Scorer(place(make_reward(tokenizer), device)).prompt_features(asked)
         for share in (taste.share(features), taste.share(features).cpu()):
             assert persistence_weights(features, share).device == DEVICE

@@ -1,11 +1,9 @@
 """Idiosyncratic taste in sampling: the distribution over raters stays the policy's, and one rater is one person as far as noise
 persists."""
 
-import numpy as np
 import pytest
 import torch
 
-from raterhf.data.comparisons import ComparisonData
 from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
@@ -150,8 +148,7 @@ def test_prompts_answered_in_the_same_words_are_one_question():
     trees, colours = [("oak", "elm"), ("elm", "ash"), ("ash", "oak")], [("red", "blue"), ("blue", "red")]
     asked = [("Name a tree.", trees), ("Pick a tree!", trees), ("A colour?", colours)]
     examples = [renderer.example(prompt, text) for prompt, pairs in asked for pair in pairs for text in pair]
-    a = np.arange(0, len(examples), 2)
-    first, g = mean_answers(noise, ComparisonData(examples, a, a + 1, np.ones(len(a)), np.zeros(len(a)), np.zeros(len(a))))
+    first, g = mean_answers(noise, examples)
     assert [e.prompt_length for e in first] == [examples[i].prompt_length for i in (0, 6, 12)]
     assert float(g[0] @ g[1]) > 0.999 and float(g[0] @ g[2]) < 0.5
 

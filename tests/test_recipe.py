@@ -9,6 +9,7 @@ import yaml
 from raterhf.errors import UserError
 from raterhf.recipe import Recipe, Section, dump_recipe, load_recipe, parse_recipe, shipped
 
+KINDS = ("comparisons", "ratings", "demonstrations")
 RAW = {
     "name": "tiny",
     "data": {"comparisons": "c.csv", "demonstrations": "d.csv", "base": "b.csv"},
@@ -169,6 +170,15 @@ def test_what_is_imitated_may_be_chosen_by_ratings():
     assert parse_recipe(recipe, "tiny.yaml").stages == ["base", "reward", "sft", "policy"]
     recipe["reward"] = recipe["policy"] = recipe["data"]["ratings"] = None
     fails(recipe, "stage `sft` with source chosen needs data.comparisons or data.ratings")
+
+
+@pytest.mark.parametrize("encoding", ["embedding", "text", "none"])
+@pytest.mark.parametrize("kind", ["comparisons", "ratings", "demonstrations"])
+def test_any_form_of_data_may_be_alone(kind, encoding):
+    recipe = without("base", "data.base", "policy", "reward", *(f"data.{other}" for other in KINDS if other in RAW["data"]))
+    recipe["data"][kind], recipe["raters"]["encoding"] = f"{kind}.csv", encoding
+    recipe["sft"]["source"] = "demonstrations" if kind == "demonstrations" else "chosen"
+    assert parse_recipe(recipe, "tiny.yaml").stages == ["sft"]
 
 
 def test_a_recipe_may_have_some_stages_only():

@@ -24,6 +24,11 @@ class ComparisonData:
     def __len__(self) -> int:
         return len(self.a)
 
+    @property
+    def judged(self) -> list[Example]:
+        """What was compared, as often as it was."""
+        return [self.examples[i] for i in np.concatenate([self.a, self.b])]
+
     def rows(self, index: np.ndarray) -> "ComparisonData":
         return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index])
 

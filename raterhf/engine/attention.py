@@ -5,7 +5,8 @@ differentiable like any forward pass.
 
 Works with every model of transformers whose attention goes through its `AttentionInterface` as `sdpa`, its default: importing this file
 puts our function there, which hands every call outside of a shared pass to transformers' own. Layers that carry a state from token to token
-(recurrent, convolutional) cannot branch and are refused; sliding windows are kept.
+(recurrent, convolutional) cannot branch and are refused; sliding windows are kept. Soft caps (Gemma 2), which transformers' function does
+not know, are computed here, with all scores written out.
 
 Notation: T tokens of a pass, H heads, d size of a head.
 """
@@ -65,6 +66,7 @@ def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, key
 
     `keys` are those of the tokens read before; with `keep` those of this pass are added to them.
     """
+    _know_caps(backbone)
     refuse_states(backbone)
     _refuse_positions(backbone, forest)
     shared = _Pass(forest, keys, keep)
@@ -79,6 +81,13 @@ def hidden_states(backbone: PreTrainedModel, inputs: Tensor, forest: Forest, key
             f"model {backbone.config.model_type}: its layers have attention of their own and cannot share beginnings; use another model"
         )
     return out.last_hidden_state[0]
+
+
+def _know_caps(backbone: PreTrainedModel) -> None:
+    """From now on attend through our function where layers may have soft caps, for which transformers chose its slowest one."""
+    config = backbone.config
+    if hasattr(config, "attn_logit_softcapping") and config._attn_implementation == "eager":
+        config._attn_implementation = "sdpa"
 
 
 def refuse_states(backbone: PreTrainedModel) -> None:
@@ -121,9 +130,13 @@ def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None = None, *,
     shared: _Pass | None = None, **settings: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """transformers' `sdpa`, to the bit, but in a shared pass."""
+    """transformers' `sdpa`, to the bit, but in a shared pass and with soft caps."""
     told = attention_mask is not None and attention_mask.dtype == NO_MASK
     if shared is None and not told:
+        if settings.get("softcap") is not None:
+            keys = repeat_kv(key, query.shape[1] // key.shape[1]), repeat_kv(value, query.shape[1] // key.shape[1])
+            allowed = _causal(query, key) if attention_mask is None else attention_mask
+            return _capped(query, *keys, allowed, settings.get("scaling"), settings["softcap"]).transpose(1, 2), None
         return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
     if shared is None or not told:
         raise UserError(f"{type(module).__name__}: its layers have their own way with masks and cannot share beginnings; use another model")
@@ -135,8 +148,8 @@ def _shared_attention(
     sliding_window: int | None = None, softcap: float | None = None, s_aux: Tensor | None = None, **_: object,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention of transformers' interface: query [1, H, T, d], key and value [1, H or fewer, T, d] -> [1, T, H, d]."""
-    if softcap is not None or s_aux is not None:
-        raise UserError(f"{type(module).__name__}: attention with soft caps or sinks cannot share beginnings; use another model")
+    if s_aux is not None:
+        raise UserError(f"{type(module).__name__}: attention with sinks cannot share beginnings; use another model")
     shared.calls += 1
     forest = shared.forest
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -146,9 +159,22 @@ def _shared_attention(
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
     within = sliding_window is None or forest.longest <= sliding_window
     alike = value.shape[-1] == query.shape[-1]
-    if within and alike and not learns and runs_work(query.device, query.dtype, query.shape[1:], key.shape[1]):
+    if within and alike and not learns and softcap is None and runs_work(query.device, query.dtype, query.shape[1:], key.shape[1]):
         return by_runs(forest, query, key, value, scaling)[None], None
-    return by_rows(forest, query, key, value, scaling, sliding_window)[None], None
+    return by_rows(forest, query, key, value, scaling, sliding_window, softcap)[None], None
+
+
+def _causal(query: Tensor, key: Tensor) -> Tensor:
+    """Which keys [Q, K] each query may read, the last query standing at the last key."""
+    return torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=key.device).tril(key.shape[-2] - query.shape[-2])
+
+
+def _capped(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, scaling: float | None, cap: float) -> Tensor:
+    """Attention [N, H, Q, d] with scores bounded by cap tanh(score / cap); `allowed` [..., Q, K] is True, or adds 0, at keys to read."""
+    scores = query @ key.transpose(-1, -2) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    scores = cap * torch.tanh(scores / cap)
+    scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min) if allowed.dtype == torch.bool else scores + allowed
+    return torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype) @ value
 
 
 @cache
@@ -181,11 +207,13 @@ def attention_of(backbone: PreTrainedModel) -> str:
     return "runs" if runs_work(backbone.device, backbone.dtype, (heads, size), keys) else "rows"
 
 
-def by_rows(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None) -> Tensor:
+def by_rows(
+    forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: float | None, window: int | None, cap: float | None = None
+) -> Tensor:  # fmt: skip
     """Attention [T, H, d] of queries [T, H, d] over keys and values of all tokens, which may have fewer heads."""
     groups = query.shape[1] // key.shape[1]
     # With a mask, CUDA has a fast kernel for heads of equal number only: else all scores of a call would be written out.
-    repeats = groups if query.is_cuda else 1
+    repeats = groups if query.is_cuda or cap is not None else 1
     parts = []
     for rows in forest.rows:
         allowed = rows.mask if window is None else rows.mask & (rows.distance < window)
@@ -193,7 +221,10 @@ def by_rows(forest: Forest, query: Tensor, key: Tensor, value: Tensor, scaling: 
         asked = _at(query, rows.queries) if rows.first is None else query[rows.first :][: shape.numel()].unflatten(0, shape)
         q, k, v = (x.transpose(1, 2) for x in (asked, _at(key, rows.keys), _at(value, rows.keys)))
         k, v = repeat_kv(k, repeats), repeat_kv(v, repeats)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None], scale=scaling, enable_gqa=groups > repeats)
+        if cap is None:
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed[:, None], scale=scaling, enable_gqa=groups > repeats)
+        else:
+            out = _capped(q, k, v, allowed[:, None], scaling, cap)
         parts.append(out.transpose(1, 2).flatten(0, 1))
     out = torch.cat(parts)
     return out if forest.place is None else _at(out, forest.place)

@@ -26,13 +26,17 @@ def soft_tokens(model: RewardModel | Policy) -> int:
 
 
 def example_fault(model: RewardModel | Policy, example: Example) -> str:
-    """What is wrong, "" for nothing: nothing asked or nothing answered, longer than the model's window, ids that it does not know."""
+    """What is wrong, "" for nothing: nothing asked or nothing answered, longer than the model's window, ids that it does not know, or
+    another end than the first of `ends` in an answer."""
     vocabulary, window, soft = model.decoder.config.vocab_size, window_of(model.decoder), soft_tokens(model)
     if not 0 < example.prompt_length < len(example):
         return f"has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token"
     if len(example) + soft > window:
         beside = "" if len(example) > window else f" beside the rater's {soft}"
         return f"has {len(example)} tokens{beside}, the model's window {window}; shorten it"
+    others = getattr(model, "ends", ())[1:]
+    if found := set(others).intersection(example.ids[example.prompt_length :]):
+        return f"has token {min(found)} in its answer, by which the model ends a turn; remove it from the text, the end is added"
     if min(example.ids) < 0 or max(example.ids) >= vocabulary:
         return f"has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer"
     return ""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.renderer import Renderer
@@ -20,7 +19,7 @@ from raterhf.engine.scorer import completion_log_probs
 from raterhf.models import checkpoint, load
 from raterhf.models.backbone import embeddings, with_prefix
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy, sampling_distributions
+from raterhf.models.policy import Policy, make_policy, sampling_distributions
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
 
@@ -126,13 +125,5 @@ def load_rater_policy(
             pool = checkpoint.load_pool(folder)
     else:
         lm, tokenizer = load.load_pretrained(folder)
-        policy = place(Policy(lm, 0, 0, ends=ends_of(lm, tokenizer), vocabulary=len(tokenizer)).eval(), pick_device())
+        policy = place(make_policy(lm, tokenizer).eval(), pick_device())
     return RaterPolicy(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)
-
-
-def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens by which a plain model ends an answer: the tokenizer's EOS, and those that its generation config names (of a turn)."""
-    named = lm.generation_config.eos_token_id if lm.generation_config is not None else None
-    named = [named] if isinstance(named, int) else list(named or [])
-    ends = dict.fromkeys([tokenizer.eos_token_id, *named])
-    return tuple(end for end in ends if end is not None and 0 <= end < embeddings(lm).num_embeddings)

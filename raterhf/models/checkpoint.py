@@ -35,7 +35,7 @@ from raterhf.io import file_digest, read_json, recover, write_folder
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy
+from raterhf.models.policy import Policy, make_policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.files import SCHEMA, read_safe, save_pool
 from raterhf.raters.files import load_pool as load_pool  # whoever loads a model loads its raters
@@ -138,7 +138,7 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
 def load_policy(folder: Path, device: torch.device | None = None) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
     header = read_header(folder, "policy")
     lm, tokenizer = load_pretrained(folder)
-    policy = Policy(lm, header["dim"], header["tokens"], make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer))
+    policy = make_policy(lm, tokenizer, header["dim"], header["tokens"], header["idiosyncratic_dim"])
     _load_rest(Path(folder), policy, "lm")
     _check_bound(Path(folder), header)
     return place(policy.eval(), device or pick_device()), tokenizer, header

@@ -9,13 +9,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Batch
 from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 from raterhf.models.draw import Choose, drawn_afresh
-from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste
+from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste, make_idiosyncratic
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
 
@@ -98,6 +98,22 @@ class Policy(nn.Module):
         share = torch.where(raters.null, 0.0, taste.share(features))
         own = taste.turned(raters.idiosyncratic(reader.dim, taste.dim), features)
         return IdiosyncraticSampling(taste, own[row], share[row], key)
+
+
+def make_policy(
+    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dim: int = 0, tokens: int = 0, idiosyncratic_dim: int = 0
+) -> Policy:  # fmt: skip
+    """A policy that ends an answer by any token that ends one, and says nothing that its tokenizer does not know."""
+    idiosyncratic = make_idiosyncratic(idiosyncratic_dim, lm, tokenizer)
+    return Policy(lm, dim, tokens, idiosyncratic, ends_of(lm, tokenizer), len(tokenizer))
+
+
+def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens by which a model ends an answer: the tokenizer's EOS, and those that its generation config names (of a turn)."""
+    named = lm.generation_config.eos_token_id if lm.generation_config is not None else None
+    named = [named] if isinstance(named, int) else list(named or [])
+    ends = dict.fromkeys([tokenizer.eos_token_id, *named])
+    return tuple(end for end in ends if end is not None and 0 <= end < embeddings(lm).num_embeddings)
 
 
 def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:

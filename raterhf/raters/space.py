@@ -4,6 +4,8 @@ Notation: K raters, k dimensions of taste, m soft tokens, d hidden size. The vec
 model has a reader of its own. The null rater ("nobody in particular") has no vector but a learned prefix of its own.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -47,3 +49,12 @@ class PrefixReader(nn.Module):
         vectors = raters.taste(self.dim)
         read = self.scale * (self.linear(vectors) + self.net(vectors)).view(-1, self.tokens, self.hidden_size)
         return torch.where(raters.null[:, None, None], self.null, read)
+
+
+@torch.no_grad()
+def unit_spread(space: RaterSpace, reader: PrefixReader) -> None:
+    """Express the rater vectors in units of their own spread, the reader undoing it, so that what it reads stays."""
+    spread = float(space.vectors.std(0).mean().clamp(min=1e-6))
+    space.vectors.div_(spread)
+    for layer in (reader.linear, cast(nn.Linear, reader.net[0])):
+        layer.weight.mul_(spread)

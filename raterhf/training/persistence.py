@@ -4,6 +4,7 @@ comparisons, and which question it is, known by what is answered; both carried t
 Notation: M repeated comparisons, P prompts, F features.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,12 @@ def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, label_noise:
     return torch.cat([slope, (weight.detach()[-1] - slope @ mean)[None]])
 
 
+def persistence_constant(share: float) -> float:
+    """The constant of `persistence_weights` where a recipe gives the share."""
+    given = min(max(share, 1e-4), 1 - 1e-4)
+    return float(np.log(given / (1 - given)))
+
+
 def persistence_weights(features: Tensor, share: Tensor) -> Tensor:
     """Weights [F + 1] by which a logistic of prompt features [P, F] gives the shares [P]."""
     return linear_weights(features, torch.logit(share.double(), eps=1e-4))
@@ -87,23 +94,33 @@ def carry_idiosyncratic(policy: Policy, folder: Path, compared: ComparisonData) 
     reward, _, _ = checkpoint.load_reward(folder)
     policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
     with torch.no_grad():
-        prompts, answers = mean_answers(policy.idiosyncratic, compared)
+        prompts, answers = mean_answers(policy.idiosyncratic, compared.judged)
         share = reward.idiosyncratic.share(Scorer(reward.to(policy.lm.device)).prompt_features(prompts))
         features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
     policy.idiosyncratic.persistence.copy_(persistence_weights(features, share))
     policy.idiosyncratic.question.copy_(linear_weights(features, answers))
 
 
-def mean_answers(noise: IdiosyncraticTaste, data: ComparisonData) -> tuple[list[Example], Tensor]:
-    """One example of each prompt of the comparisons [P], and g [P, o]: the direction of the mean psi of what was compared there.
+@torch.no_grad()
+def idiosyncratic_of_answers(policy: Policy, examples: Sequence[Example], share: float) -> None:
+    """Fit idiosyncratic taste to what raters said alone, where a recipe gives the share that persists."""
+    taste = policy.idiosyncratic
+    taste.weigh(examples)
+    prompts, answers = mean_answers(taste, examples)
+    features = prompt_features(policy, [prompt.ids[: prompt.prompt_length] for prompt in prompts], TOKEN_BUDGET).cpu()
+    taste.question.copy_(linear_weights(features, answers))
+    taste.persistence[-1] = persistence_constant(share)
+
+
+def mean_answers(noise: IdiosyncraticTaste, answers: Sequence[Example]) -> tuple[list[Example], Tensor]:
+    """One example of each prompt that was answered [P], and g [P, o]: the direction of the mean psi of the answers (those compared there).
 
     A step of mean shift brings prompts whose answers are nearly the same to one place (Fukunaga and Hostetler 1975).
     """
-    compared = [data.examples[i] for i in np.concatenate([data.a, data.b])]
     place: dict[tuple[int, ...], int] = {}
-    prompt = torch.tensor([place.setdefault(e.ids[: e.prompt_length], len(place)) for e in compared])
-    first = {number: example for number, example in zip(prompt.tolist()[::-1], compared[::-1])}
-    psi = noise(compared).cpu()
+    prompt = torch.tensor([place.setdefault(e.ids[: e.prompt_length], len(place)) for e in answers])
+    first = {number: example for number, example in zip(prompt.tolist()[::-1], answers[::-1])}
+    psi = noise(answers).cpu()
     total = torch.zeros(len(place), psi.shape[1]).index_add(0, prompt, psi)
     g = nn.functional.normalize(total, dim=1)
     g = nn.functional.normalize(torch.softmax(g @ g.T / SAME, 1) @ g, dim=1)

@@ -142,15 +142,6 @@ def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     return scale
 
 
-def unit_spread(module: RewardModule) -> None:
-    """Express the rater vectors in units of their own spread, the reader undoing it, so that scores stay and policies read them well."""
-    spread = float(module.space.vectors.detach().std(0).mean().clamp(min=1e-6))
-    with torch.no_grad():
-        module.space.vectors.div_(spread)
-        for layer in (module.model.reader.linear, module.model.reader.net[0]):
-            layer.weight.mul_(spread)
-
-
 def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[[np.ndarray], float]:
     """How likely a population makes the comparisons of raters whom the model does not know, in nats a comparison.
 

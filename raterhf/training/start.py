@@ -14,7 +14,7 @@ from raterhf.data.renderer import set_chat
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
-from raterhf.models.policy import Policy
+from raterhf.models.policy import make_policy
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe
 from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
@@ -63,7 +63,7 @@ def save_start(recipe: Recipe, labels: Labels) -> None:
     """Without a stage `base`, write what the stages start from as a plain model, as others than ours read it too; anew each time."""
     if not recipe.base:
         lm, tokenizer = start_model(recipe, all_texts(labels))
-        checkpoint.save_policy(recipe.start, Policy(lm, 0, 0), tokenizer, None, recipe.model.max_length, {})
+        checkpoint.save_policy(recipe.start, make_policy(lm, tokenizer), tokenizer, None, recipe.model.max_length, {})
 
 
 def all_texts(labels: Labels) -> list[str]:
@@ -88,6 +88,15 @@ def rater_texts(raters: RatersSettings, people: prepare.Roster) -> dict[str, str
     if raters.encoding != "text":
         return {}
     return {r: raters.text_template.format(r) for r in people.known + people.validate}
+
+
+def check_population(people: prepare.Roster) -> None:
+    """Raise UserError where there are too few raters to fit a population to."""
+    if len(people.known) < 2:
+        raise UserError(
+            f"{len(people.known)} labelled rater(s) to train on beside {len(people.validate)} kept for validation; a population needs at "
+            "least two: add raters, or keep none with data.validate_share=0"
+        )
 
 
 def pool_without_vectors(raters: RatersSettings, people: prepare.Roster) -> RaterPool:

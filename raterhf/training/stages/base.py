@@ -9,7 +9,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy
+from raterhf.models.policy import make_policy
 from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
@@ -24,7 +24,7 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     lm, tokenizer = new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
-    policy = place(Policy(lm, 0, 0), pick_device())
+    policy = place(make_policy(lm, tokenizer), pick_device())
     asked = RaterPolicy(folder.name, policy, renderer, None, "none", *recipe.limits)
     steps, trained = recipe.base.steps, bool(recipe.model.path)
     monitor = watch(recipe.monitor, asked, prompts, recipe.data.world, folder, recipe.seed, steps, trained=trained)

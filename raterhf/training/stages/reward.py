@@ -17,7 +17,6 @@ from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.scorer import Scorer
-from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -26,12 +25,12 @@ from raterhf.models.reward import RewardModel
 from raterhf.progress import Progress
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
-from raterhf.raters.space import RaterSpace
+from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.fit import fit
-from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, repeated_pairs
-from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood, unit_spread
-from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
+from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_constant, repeated_pairs
+from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
+from raterhf.training.start import all_texts, check_population, pool_without_vectors, rater_texts, start_model
 
 BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -56,7 +55,7 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
     if made.module.space is not None:
-        unit_spread(made.module)
+        unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
         report = finish_reward(recipe.raters.persistence, made.module, made.train, made.held)
         progress.advance(1, "the population")
@@ -68,11 +67,8 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
 def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) -> RewardTraining:
     """Data, model and batches of the recipe's stage. The split of what is held out is kept in `folder`, where given."""
     people = prepare.find_people(labels)
-    if recipe.raters.encoding == "embedding" and len(people.known) < 2:
-        raise UserError(
-            f"{len(people.known)} labelled rater(s) to train on beside {len(people.validate)} kept for validation; a population needs at "
-            "least two: add raters, or keep none with data.validate_share=0"
-        )
+    if recipe.raters.encoding == "embedding":
+        check_population(people)
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
@@ -126,13 +122,12 @@ def finish_reward(persistence: float | None, module: RewardModule, train_data: C
         return report
     idiosyncratic.weigh(train_data.examples)
     with torch.no_grad():
-        asked, answers = mean_answers(idiosyncratic, train_data)
+        asked, answers = mean_answers(idiosyncratic, train_data.judged)
         idiosyncratic.question.copy_(linear_weights(scorer.prompt_features(asked), answers))
     pairs, agree = repeated_pairs(train_data)
     report["repeated_comparisons"] = len(pairs)
     if persistence is not None:
-        given = min(max(persistence, 1e-4), 1 - 1e-4)
-        idiosyncratic.persistence[-1] = float(np.log(given / (1 - given)))
+        idiosyncratic.persistence[-1] = persistence_constant(persistence)
     elif len(pairs):
         first = train_data.rows(pairs[:, 0])
         margin = evaluate(module, first, module.known(first.rater))

@@ -1,4 +1,7 @@
-"""The stage `sft`: imitate each rater's own answers, or choices, under that rater's soft prefix."""
+"""The stage `sft`: imitate each rater's own answers, or choices, under that rater's soft prefix.
+
+The raters' vectors are those of the stage `reward`. Without one they are learned here, by imitation, and the population is fitted to them.
+"""
 
 from pathlib import Path
 
@@ -9,19 +12,20 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.log import log
 from raterhf.models import checkpoint
-from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import Policy
+from raterhf.models.policy import make_policy
 from raterhf.raters.batch import RaterBatch
-from raterhf.raters.space import RaterSpace
-from raterhf.recipe import Recipe
+from raterhf.raters.pool import RaterPool
+from raterhf.raters.space import RaterSpace, unit_spread
+from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
-from raterhf.training.persistence import carry_idiosyncratic
+from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
-from raterhf.training.start import all_prompts, all_texts, pool_without_vectors, rater_texts, start_model, watch
+from raterhf.training.start import all_prompts, all_texts, check_population, pool_without_vectors, rater_texts, start_model, watch
 
 
 def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
@@ -29,14 +33,16 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.sft
     soft = raters.encoding == "embedding"
-    pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(raters, people)
+    fresh = soft and recipe.reward is None
+    if fresh:
+        pool = unknown_raters(raters, people, labels, settings.source)
+    else:
+        pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(raters, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(raters, people), settings.source)
     torch.manual_seed(recipe.seed)
-    policy = place(
-        Policy(lm, pool.dim if soft else 0, raters.tokens, make_idiosyncratic(pool.idiosyncratic_dim if soft else 0, lm, tokenizer)),
-        pick_device(),
-    )
+    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else ()
+    policy = place(make_policy(lm, tokenizer, *sizes), pick_device())
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
@@ -51,10 +57,13 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         return Demonstrations([examples[i] for i in rows], RaterBatch(taste, null), torch.ones(len(rows)), {}, learned)
 
     space = None
-    if soft and settings.learn_vectors:
+    if fresh:
+        space = RaterSpace(len(pool.known), pool.dim, raters.noise)
+    elif soft and settings.learn_vectors:
         space = RaterSpace(len(pool.known), pool.dim, settings.noise)
         space.vectors.data.copy_(vectors)
-    who, draws = (pool, "new") if raters.encoding != "none" else (None, "none")
+    # Nobody answers while there is no population to draw from.
+    who, draws = (pool, "new") if raters.encoding != "none" and not fresh else (None, "none")
     asked = RaterPolicy(folder.name, policy, window.renderer, who, draws, *recipe.limits)
     trained = bool(recipe.base or recipe.model.path)
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, trained=trained)
@@ -62,8 +71,32 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
     fit(*training, settings, folder, rates, recipe.tensorboard, monitor)
     if space is not None:
+        if fresh:
+            unit_spread(space, policy.reader)
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(raters, pool, recipe.seed)
-    if policy.idiosyncratic is not None:
+    if policy.idiosyncratic is not None and recipe.reward:
         carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
+    elif policy.idiosyncratic is not None:
+        idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+def unknown_raters(raters: RatersSettings, people: prepare.Roster, labels: Labels, source: str) -> RaterPool:
+    """The raters who said something to imitate, before anything is known of them. Raises UserError where they are too few."""
+    said = set(prepare.imitated(labels, source).rater_id)
+    personas = {name: [rater for rater in ids if rater in said] for name, ids in people.personas.items()}
+    groups = {rater: group for rater, group in people.groups.items() if rater in said}
+    speaking = prepare.Roster([rater for rater in people.known if rater in said], people.validate, personas, groups)
+    if silent := len(people.known) - len(speaking.known):
+        log.warning(f"  sft: {silent} of {len(people.known)} raters have no {source} to learn them by, and are left out")
+    check_population(speaking)
+    pool = pool_without_vectors(raters, speaking)
+    pool.vectors = np.zeros((len(speaking.known), raters.dim), np.float32)
+    if pool.idiosyncratic_dim and raters.persistence is None:
+        pool.idiosyncratic_dim = 0
+        log.warning(
+            "  sft: without comparisons nothing tells what of a rater's taste persists, so idiosyncratic taste is taken as drawn again; "
+            "set raters.persistence to change it"
+        )
+    return pool
