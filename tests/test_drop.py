@@ -175,7 +175,8 @@ def test_a_run_is_dropped_from_whole_and_a_stage_that_stands_alone(damaged, run,
     succeeds("raters", "drop", alone, "ann", "bob")
     assert load_pool(alone).known == ["cy"] and load_pool(alone).personas == {}
     fails("raters", "drop", run / "base", "ann", says="one stage of")
-    fails("raters", "drop", shutil.copytree(run / "base", tmp_path / "plain" / "base"), "ann", says="knows no raters")
+    fails("raters", "drop", shutil.copytree(run / "base", tmp_path / "plain" / "base"), "ann", says="is no run that knows raters; give")
+    fails("raters", "drop", damaged.parent, "ann", says="is no run that knows raters; give")
     fails("raters", "drop", tmp_path / "nothing", "ann", says="does not exist")
 
 

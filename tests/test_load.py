@@ -200,6 +200,14 @@ def test_a_head_that_is_missing_is_not_made_up_and_a_tied_one_is_not_missed(whol
     assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
+def test_what_transformers_itself_leaves_out_is_not_unexpected(tokenizer, tmp_path):
+    """Old checkpoints of GPT-2 hold masks of attention."""
+    config = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}
+    folder = save(build_model(config, tokenizer, 48, 0), tokenizer, tmp_path / "gpt2")
+    change_tensors(folder, lambda tensors: tensors.update({"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4)}))
+    assert load_pretrained(folder)[0].config.model_type == "gpt2"
+
+
 def test_a_model_in_several_files_loads_and_misses_none(whole, tmp_path):
     model = load_model(whole)
     model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")

@@ -72,11 +72,11 @@ def _check(run: Path, pools: dict[Path, RaterPool], ids: Sequence[str]) -> None:
     others = sorted({path.parent.name for path in run.parent.glob("*/raters.json")} - {run.name})
     if (run / "raterhf.json").is_file() and others:
         raise UserError(f"{run} is one stage of {run.parent}, whose stages {', '.join(others)} know raters too; give {run.parent}")
+    if not pools.keys() & {run, *run.iterdir()}:
+        raise UserError(f"{run} is no run that knows raters; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
     for rater_id in ids:
         if not any(rater_id in pool.index for pool in pools.values()):
-            for pool in pools.values():
-                pool.by_id(rater_id)  # raises, and names the nearest
-            raise UserError(f"run {run} knows no raters, so that there is nobody to drop")
+            next(iter(pools.values())).by_id(rater_id)  # raises, and names the nearest
     for folder, pool in pools.items():
         if not set(pool.known) - set(ids):
             raise UserError(f"{folder} would know nobody without {_named(ids)}; delete the folder instead")
