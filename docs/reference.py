@@ -7,7 +7,6 @@ left to mkdocstrings, which reads docstrings when the site is built. tests/test_
 
 import ast
 import inspect
-import json
 import re
 from html import escape
 from importlib import import_module
@@ -25,6 +24,7 @@ from raterhf.evaluation.probes import suite
 from raterhf.models import checkpoint
 from raterhf.raters.pool import RaterPool
 from raterhf.reports import comparison, metrics_file
+from raterhf.training.algorithms.base import options_of
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/reference.py from the code. Change the code, then run it again. -->\n"
@@ -74,8 +74,7 @@ def options() -> list[str]:
     """The keys below `policy.options`, of each algorithm its own."""
     parts = []
     for name in recipe.algorithms():
-        fields = import_module(f"raterhf.training.algorithms.{name}").Settings.model_fields
-        rows = [[f"`policy.options.{key}`", f"`{json.dumps(field.default)}`", prose(field.description)] for key, field in fields.items()]
+        rows = [[f"`{key}`", f"`{default}`", about] for key, default, about in recipe.field_rows(options_of(name), "policy.options.")]
         parts += [f"### policy.algorithm: {name}", table(KEY_TABLE, rows)]
     return parts
 

@@ -13,8 +13,12 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raterhf.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 def recover(target: Path) -> Path:
@@ -67,17 +71,38 @@ def write_text(path: Path, text: str) -> None:
         ) from error
 
 
-def read_json(path: Path) -> dict:
-    """A JSON object of a run folder. Raises UserError where it is missing or damaged."""
+def read_json(path: Path, shape: "type[BaseModel] | None" = None) -> dict:
+    """A JSON object of a run folder, with the keys and types of `shape` where given. Raises UserError where it is missing or damaged."""
     if not path.is_file():
         raise UserError(f"{path} is missing, so {path.parent} is no raterhf folder; give a run folder such as runs/dice")
     try:
         found = json.loads(path.read_text("utf-8"))
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}, not an object")
+        if shape is not None:
+            _check_shape(found, shape)
         return found
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); delete its folder and train that stage again") from error
+
+
+def require_file(path: Path, what: str) -> None:
+    """Raise UserError where `path` is no regular file: a device or a pipe may never end, and cannot be read again."""
+    if not path.exists():
+        raise UserError(f"{what} {path} does not exist; check the path, which is taken from {Path.cwd()}")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device, a pipe or a socket"
+        raise UserError(f"{what} {path} is {kind}, and a file is needed; give one, or write what it says into a file first")
+
+
+def _check_shape(found: dict, shape: "type[BaseModel]") -> None:
+    from pydantic import ValidationError  # here, so that help needs none
+
+    try:
+        shape.model_validate(found, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"`{'.'.join(map(str, first['loc']))}`: {first['msg'][0].lower()}{first['msg'][1:]}") from error
 
 
 def file_digest(path: str) -> str:

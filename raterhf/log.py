@@ -7,14 +7,16 @@ logger a handler of its own.
 import logging
 import sys
 
+from raterhf.terminal import printable
+
 log = logging.getLogger("raterhf")
 
 
 class _Console(logging.Handler):
-    """Writes messages as they are to what stdout is at that moment."""
+    """Writes messages to what stdout is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stdout.write(self.format(record) + "\n")
+        sys.stdout.write(printable(self.format(record)) + "\n")
         sys.stdout.flush()
 
 

@@ -1,4 +1,5 @@
-"""Progress of long steps, on stderr: a bar where that is a terminal, else plain lines, one every half minute and one at the end.
+"""Progress of long steps, on stderr: a bar where that is a terminal that can redraw, else plain lines, one every half minute and one at
+the end.
 
 Both say how much is done, the seconds a step takes, the time so far and the time left. Lines come also while one step takes long, so that
 a log shows that the program is at work. Processes side by side each write lines. Nothing goes to stdout.
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
+
+from raterhf.terminal import alive, plain, printable
 
 EVERY = 30.0  # seconds between two lines
 NOTED = 1.0  # seconds between two readings of the note, each of which may wait for the device
@@ -30,7 +33,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self.began = time.monotonic()
-        if sys.stderr.isatty():
+        if alive(sys.stderr):
             self.bar = _Bar(self)
         else:
             threading.Thread(target=self._write_lines, daemon=True).start()
@@ -84,7 +87,7 @@ class Progress:
 
     @staticmethod
     def _write(line: str) -> None:
-        sys.stderr.write(line + "\n")  # in one piece: other processes write too
+        sys.stderr.write(printable(line) + "\n")  # in one piece: other processes write too
         sys.stderr.flush()
 
 
@@ -102,12 +105,12 @@ class _Bar:
             max_refresh = 0.5
 
             def render(self, task: rich.Task) -> Text:
-                return Text(progress.times() + progress.noted(), no_wrap=True, overflow="ellipsis")
+                return Text(printable(progress.times() + progress.noted()), no_wrap=True, overflow="ellipsis")
 
         columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(16), rich.MofNCompleteColumn(), Times())
-        self.shown = rich.Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
+        self.shown = rich.Progress(*columns, console=Console(stderr=True, no_color=plain() or None), redirect_stdout=sys.stdout.isatty())
         self.shown.start()
-        self.task = self.shown.add_task(progress.title, total=progress.total, completed=progress.done)
+        self.task = self.shown.add_task(printable(progress.title), total=progress.total, completed=progress.done)
 
     def show(self, progress: Progress) -> None:
         self.shown.update(self.task, total=progress.total, completed=progress.done)

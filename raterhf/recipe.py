@@ -9,13 +9,15 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from raterhf.errors import UserError
+from raterhf.yaml_reader import parse_yaml, read_yaml
 
 LONGEST = 40  # tokens of an answer where no stage `policy` says
 STAGES = ("base", "reward", "sft", "policy")
@@ -57,8 +59,18 @@ VANILLA_FIXED = (
 )
 
 
+MAX_SEED = 2**32 - 1  # the largest that every library takes
+MAX_STEPS = 10**9
+MAX_WIDTH = 2**12  # of a rater's vector and its soft tokens
+MAX_SIZE = 2**20  # of a batch, a window, a width: what is more is a slip of the keyboard, and would fill the memory before it fails
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+SHOWN = 100  # characters of a wrong value that an error shows
 
 
 class DataSettings(Section):
@@ -105,9 +117,9 @@ class ModelSettings(Section):
         "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 24, "tie_word_embeddings": True,
     }  # fmt: skip
     """transformers configuration of a model trained from scratch."""
-    vocab_size: int = Field(1024, ge=300)
+    vocab_size: int = Field(1024, ge=300, le=MAX_SIZE)
     """Size of the byte-level BPE vocabulary trained on the data (from scratch only)."""
-    max_length: int = Field(96, ge=4)
+    max_length: int = Field(96, ge=4, le=MAX_SIZE)
     """Longest example in tokens, rater prefix apart."""
     chat: Literal["auto", "never"] = "auto"
     """Put prompts that are text to a chat model (a tokenizer with a chat template) as a user's turn (auto), or as they are (never)."""
@@ -124,11 +136,11 @@ class ModelSettings(Section):
 class RatersSettings(Section):
     encoding: Literal["embedding", "text", "none"] = "embedding"
     """How a rater enters the models: soft prefix tokens read from a vector, a text prefix, or not at all (vanilla)."""
-    dim: int = Field(8, ge=1)
+    dim: int = Field(8, ge=1, le=MAX_WIDTH)
     """Dimensions of the taste a rater's vector holds, k."""
-    idiosyncratic_dim: int = Field(64, ge=0)
+    idiosyncratic_dim: int = Field(64, ge=0, le=MAX_WIDTH)
     """Dimensions of a rater's idiosyncratic taste: taste that hangs together with nothing else. 0 goes without."""
-    tokens: int = Field(8, ge=1)
+    tokens: int = Field(8, ge=1, le=MAX_WIDTH)
     """Soft prefix tokens a reader makes of a vector."""
     noise: float = Field(1.0, ge=0)
     """Gaussian noise on rater vectors in training, in units of their own spread: keeps taste, forgets dice."""
@@ -136,26 +148,42 @@ class RatersSettings(Section):
     """Learning rate of a policy's reader."""
     null_share: float = Field(0.15, ge=0, lt=1)
     """Share of training examples whose rater is dropped, so that the null rater is a rater-free model."""
-    components: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8, 16], min_length=1)
+    components: list[Annotated[int, Field(ge=1, le=MAX_SIZE)]] = Field([1, 2, 4, 8, 16], min_length=1)
     """Sizes of the population's mixture to choose from, on validation raters."""
     scales: list[Annotated[float, Field(gt=0)]] = Field([0.8, 1.0, 1.25, 1.5], min_length=1)
     """Widths of the components to choose from, on validation raters."""
     persistence: float | None = Field(None, ge=0, le=1)
     """Share of a rater's unexplained utility that persists. Estimated per prompt from repeated comparisons where not given."""
     text_template: str = "Rater {}: "
-    """Text prefix of a rater under encoding `text`."""
+    """Text prefix of a rater under encoding `text`: `{}`, which stands in it once, is replaced by the ID."""
+
+    @field_validator("text_template")
+    @classmethod
+    def check_template(cls, template: str) -> str:
+        """Without `{}` every rater would have one text; anything else in braces would be Python's formatting."""
+        if template.count("{}") != 1 or set(template.replace("{}", "")) & set("{}"):
+            raise ValueError(
+                f"`raters.text_template` is {template!r}; it holds `{{}}` once, where the rater's ID goes, and no other braces: "
+                "write it as in 'Rater {}: '"
+            )
+        return template
+
+
+def rater_text(template: str, rater_id: str) -> str:
+    """The text prefix of a rater. Not Python's formatting, whose templates can ask for gigabytes."""
+    return template.replace("{}", rater_id)
 
 
 class Optimisation(Section):
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, le=MAX_STEPS)
     """Optimiser steps."""
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=1, le=MAX_SIZE)
     """Examples (reward: comparisons) per step."""
     lr: float = Field(gt=0)
     """Peak learning rate of AdamW; warm-up over the first 5 % and cosine decay to a tenth."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay, on matrices only."""
-    save_every: int = Field(200, ge=1)
+    save_every: int = Field(200, ge=1, le=MAX_STEPS)
     """Steps between the states from which an interrupted run resumes."""
 
 
@@ -167,7 +195,7 @@ class RewardSettings(Optimisation):
     conditioning: Literal["prefix", "suffix", "head"] = "head"
     """Where the rater enters: soft tokens that every token after them reads (prefix), soft tokens that read the text and are read by no
     token of it (suffix), or a token that only the head reads. With the last two, one pass of a completion serves every rater."""
-    block: int = Field(64, ge=1)
+    block: int = Field(64, ge=1, le=MAX_SIZE)
     """Comparisons of one prompt that come together in a batch, so that shared completions are read once."""
     label_noise: float | None = Field(None, ge=0, lt=0.5)
     """Share of labels that say the opposite of what was meant. Learned where not given."""
@@ -175,11 +203,11 @@ class RewardSettings(Optimisation):
     """Learning rate of the rater vectors."""
     head_lr: float = Field(5e-3, gt=0)
     """Learning rate of the head, the reader and the noise parameters."""
-    demonstrations: int = Field(256, ge=0)
+    demonstrations: int = Field(256, ge=0, le=MAX_SIZE)
     """Raters' own answers read per step, each as a choice among what others answered. 0, or no such data: comparisons alone."""
     demonstration_weight: float = Field(0.2, ge=0)
     """Weight of those choices beside the comparisons."""
-    off_topic: int = Field(64, ge=0)
+    off_topic: int = Field(64, ge=0, le=MAX_SIZE)
     """Chosen completions per step that must beat the answer to another prompt, so that what nobody compared is not liked. 0: none."""
     off_topic_weight: float = Field(0.1, ge=0)
     """Weight of those pairs beside the comparisons."""
@@ -205,17 +233,17 @@ class PolicySettings(Optimisation):
     """Settings of the algorithm's own: choices and idiosyncratic of forward_kl, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=MAX_SIZE)
     """Choices imitated per step (forward_kl): one round of sampling and scoring serves several steps."""
-    prompts: int = Field(8, ge=1)
+    prompts: int = Field(8, ge=1, le=MAX_SIZE)
     """Prompts per round of sampling."""
-    raters: int = Field(16, ge=1)
+    raters: int = Field(16, ge=1, le=MAX_SIZE)
     """Raters per prompt (forward_kl) or raters drawn for each prompt's groups (rloo)."""
-    samples: int = Field(32, ge=2)
+    samples: int = Field(32, ge=2, le=MAX_SIZE)
     """Reference samples per prompt that all its raters choose among (forward_kl), or the size of a rater's group (rloo)."""
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
-    max_new_tokens: int = Field(40, ge=1)
+    max_new_tokens: int = Field(40, ge=1, le=MAX_SIZE)
     """Longest completion sampled."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` measures;
@@ -223,11 +251,11 @@ class PolicySettings(Optimisation):
 
 
 class MonitorSettings(Section):
-    every: int = Field(250, ge=1)
+    every: int = Field(250, ge=1, le=MAX_STEPS)
     """Steps between two looks at what the model says; the last step is looked at too."""
-    samples: int = Field(96, ge=16)
+    samples: int = Field(96, ge=16, le=MAX_SIZE)
     """Answers to each prompt at a look, each from a fresh fictitious rater."""
-    prompts: int = Field(4, ge=1)
+    prompts: int = Field(4, ge=1, le=MAX_SIZE)
     """Training prompts watched, of different questions where the world is known."""
     level: float = Field(0.5, gt=0, le=1)
     """Share of a question's diversity beyond one answer at the stage's first look, below which the alarm is raised."""
@@ -258,11 +286,11 @@ class CompareSettings(Section):
     """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
     vanilla_betas: list[Annotated[float, Field(gt=0)]] = Field([0.1], min_length=1)
     """Betas of the vanilla sweep; the first is the main one."""
-    draws: int = Field(4000, ge=10)
+    draws: int = Field(4000, ge=10, le=MAX_SIZE)
     """Draws per question, each from a fresh rater."""
-    people: int = Field(400, ge=10)
+    people: int = Field(400, ge=10, le=MAX_SIZE)
     """Fresh raters whose answer vectors are compared, and as many fictitious ones."""
-    repeats: int = Field(5, ge=2)
+    repeats: int = Field(5, ge=2, le=MAX_SIZE)
     """Times each rater is asked the same thing for kappa."""
     probes: str = "none"
     """Probes of mode collapse that `compare` runs and reports too: names separated by commas, all, or none."""
@@ -273,7 +301,7 @@ class Recipe(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
     """Name of the run: everything is written into runs/NAME."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     """Seed of everything that is drawn."""
     runs: str = "runs"
     """Folder of the runs."""
@@ -379,80 +407,108 @@ def shipped() -> dict[str, Path]:
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply `key.sub=value` overrides, values in YAML. Raises UserError that names key and remedy."""
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         known = ", ".join(shipped()) or "none"
         raise UserError(f"recipe {path} does not exist; shipped recipes: {known} (`raterhf recipes ls`, `raterhf recipes cp NAME`)")
-    try:
-        raw = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {path} is not YAML in UTF-8: {error}") from error
+    raw = read_yaml(path, "recipe")
     if not isinstance(raw, dict):
         raise UserError(f"recipe {path} must be a mapping of keys, not {type(raw).__name__}")
+    begun: dict[str, str] = {}
     for override in overrides:
-        _apply(raw, override)
-    return parse_recipe(raw, str(path))
+        begun |= _apply(raw, override)
+    return parse_recipe(raw, str(path), begun)
 
 
-def parse_recipe(raw: dict, source: str) -> Recipe:
+def parse_recipe(raw: dict, source: str, begun: dict[str, str] | None = None) -> Recipe:
+    """Check a recipe's keys, types and stages. `begun` are sections that the file lacks, by the override that names one of their keys."""
+    return _checked(Recipe, raw, f"recipe {source}", begun or {})
+
+
+def check_options(options: type[SectionT], given: dict, algorithm: str) -> SectionT:
+    """`policy.options` as the algorithm reads them. Raises UserError that names the option and the nearest valid one."""
+    return _checked(options, given, f"policy.algorithm {algorithm}", {}, ("policy", "options"))
+
+
+def _checked(model: type[SectionT], raw: dict, source: str, begun: dict[str, str], above: tuple[str, ...] = ()) -> SectionT:
     try:
-        return Recipe.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise UserError(f"recipe {source}:\n  " + "\n  ".join(lines)) from error
+        lines = [_explain(model, item, begun, above) for item in error.errors()]
+        raise UserError(f"{source}:\n  " + "\n  ".join(lines)) from error
 
 
-def _apply(raw: dict, override: str) -> None:
+def _apply(raw: dict, override: str) -> dict[str, str]:
+    """Set what `key.sub=value` says; returns the section that it begins, if it does, with the override."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"override {override!r} must be KEY=VALUE, for example policy.beta=0.1")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"override {override!r}: {value!r} is not a YAML value; quote it") from error
+        parsed = parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"override {override!r}: its value is not a YAML value ({error}); quote it where it is text") from error
     *parents, last = key.split(".")
+    begun = {parents[0]: override} if parents and raw.get(parents[0]) is None else {}
     for name in parents:
         if not isinstance(raw.get(name), dict):
             raw[name] = {}
         raw = raw[name]
     raw[last] = parsed
+    return begun
 
 
-def _explain(item: ErrorDetails) -> str:
-    """One pydantic error as `key: what is wrong; what to do`."""
-    where = [str(part) for part in item["loc"]]
-    key = ".".join(where)
+def _explain(model: type[Section], item: ErrorDetails, begun: dict[str, str], above: tuple[str, ...]) -> str:
+    """One pydantic error as `key: what is wrong; what to do`. `above` is where the model's keys stand in the recipe."""
+    inside = [str(part) for part in item["loc"]]
+    key = ".".join([*above, *inside])
     if item["type"] == "extra_forbidden":
         if key in RENAMED:
             return f"`{key}` is called `{RENAMED[key]}` now; rename it"
-        valid = _fields_at(where[:-1])
-        near = difflib.get_close_matches(where[-1], valid, n=1, cutoff=0)
-        return f"unknown key `{key}`; did you mean `{'.'.join([*where[:-1], *near])}`? (valid: {', '.join(sorted(valid))})"
+        valid = _fields_at(model, inside[:-1])
+        if not valid:
+            return f"unknown key `{key}`; nothing can be set there: remove it"
+        near = difflib.get_close_matches(inside[-1], valid, n=1, cutoff=0)
+        return f"unknown key `{key}`; did you mean `{'.'.join([*above, *inside[:-1], *near])}`? (valid: {', '.join(sorted(valid))})"
     if item["type"] == "missing":
-        return f"`{key}` is missing"
+        section = inside[0]
+        if section in begun:
+            return f"`{key}` is missing: the recipe has no section `{section}`, which {begun[section]} begins; add {key}=VALUE too"
+        return f"`{key}` is missing; write it into the recipe, or add {key}=VALUE"
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    return f"`{key}` is {item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}"
+    given = repr(item["input"])
+    given = given if len(given) <= SHOWN else given[: SHOWN - 3] + "..."
+    return f"`{key}` is {given}: {item['msg'][0].lower()}{item['msg'][1:]}"
 
 
-def _fields_at(path: list[str]) -> list[str]:
-    model: type[Section] = Recipe
+def _fields_at(model: type[Section], path: list[str]) -> list[str]:
     for name in path:
-        annotation = model.model_fields[name].annotation
-        options = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type) and issubclass(a, Section)]
-        model = options[0]
+        model = _sections_of(model.model_fields[name].annotation)[0]
     return list(model.model_fields)
+
+
+def _sections_of(annotation: Any) -> list[type[Section]]:
+    """The section that a field holds, or none: it may be optional."""
+    options = getattr(annotation, "__args__", (annotation,))
+    return [option for option in options if isinstance(option, type) and issubclass(option, Section)]
 
 
 def keys() -> list[tuple[str, str, str]]:
     """Every key of a recipe with its default, as YAML, and its help."""
     found = []
     for name, field in Recipe.model_fields.items():
-        options = [a for a in getattr(field.annotation, "__args__", (field.annotation,)) if isinstance(a, type) and issubclass(a, Section)]
-        inner = {f"{name}.{key}": value for key, value in options[0].model_fields.items()} if options else {name: field}
-        for key, value in inner.items():
-            default = "required" if value.is_required() else json.dumps(value.get_default(call_default_factory=True), default=str)
-            found.append((key, default, " ".join((value.description or "").split())))
+        section = _sections_of(field.annotation)
+        found += field_rows(section[0], f"{name}.") if section else [_row(name, field)]
     return found
+
+
+def field_rows(section: type[Section], above: str) -> list[tuple[str, str, str]]:
+    """The keys of one section, after the keys `above` it."""
+    return [_row(above + key, field) for key, field in section.model_fields.items()]
+
+
+def _row(key: str, field: FieldInfo) -> tuple[str, str, str]:
+    default = "required" if field.is_required() else json.dumps(field.get_default(call_default_factory=True), default=str)
+    return key, default, " ".join((field.description or "").split())
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -17,7 +17,6 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from raterhf.data.checks import answer_fault, prompt_fault
 from raterhf.data.example import Example
@@ -27,14 +26,13 @@ from raterhf.engine.checks import example_fault
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
-from raterhf.io import read_json
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
 from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype, place
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
-from raterhf.recipe import PolicySettings
+from raterhf.recipe import PolicySettings, load_recipe
 
 SAMPLED_FROM = ("policy", "sft", "base")
 SCORED_BY = ("reward",)
@@ -98,6 +96,8 @@ class Run:
         same whatever else is asked. Temperature 0 is greedy. Raises UserError for a prompt or rater that cannot be asked.
         """
         prompts = _as_list(prompts)
+        if not 0 <= temperature < float("inf"):
+            raise UserError(f"temperature is {temperature}; give a number from 0, which is greedy; 1 is as the model was trained")
         for prompt in prompts:
             if fault := prompt_fault(prompt):
                 raise UserError(f"prompt {str(prompt)[:60]!r} {fault}")
@@ -258,7 +258,7 @@ def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
 
 def _read_pool(folder: Path) -> RaterPool:
     """The raters of a model folder; the base model, which nobody rates, has none."""
-    knows = (folder / "raters.json").is_file() or read_json(folder / "raterhf.json").get("dim", 0) > 0
+    knows = (folder / "raters.json").is_file() or read_header(folder)["dim"] > 0
     return load_pool(folder) if knows else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
 
 
@@ -331,5 +331,4 @@ def _batch(jury: _Jury, people: list[Rater], device: torch.device) -> RaterBatch
 def _policy_settings(folder: Path) -> PolicySettings:
     """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
     path = folder / "recipe.resolved.yaml"
-    stage = yaml.safe_load(path.read_text("utf-8")).get("policy") if path.is_file() else None
-    return PolicySettings.model_validate({"steps": 1, "lr": 1.0} | (stage or {}))
+    return (load_recipe(path).policy if path.is_file() else None) or PolicySettings(steps=1, lr=1.0)

@@ -1,9 +1,12 @@
 """Files of labels with mistakes: each is named with its file, row and line, and nothing is passed over."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from label_files import PAIR, fails, pairs
 
@@ -198,3 +201,72 @@ def test_what_the_parser_cannot_take_is_named(write):
 def test_a_file_without_a_good_row_says_what_is_wrong_with_each(write):
     rows = [{"prompt": "Pet?", "chosen": "Cat.", "rejected": "Cat.", "rater_id": str(i)} for i in range(3)]
     fails("chosen equals rejected; a preference needs two answers", comparisons=write("same.jsonl", rows), max_bad=1.0)
+
+
+PARQUET = {"prompt": ["p", "p"], "chosen": ["x", "y"], "rejected": ["y", "x"], "rater_id": ["a", "b"]}
+
+
+def test_parquet_that_is_cut_or_damaged_is_one_error(tmp_path):
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({name: cells * 50 for name, cells in PARQUET.items()}), whole)
+    data = whole.read_bytes()
+    places = [(len(data) // 2, b""), (len(data) - 4, b"XXXX"), (len(data) - 8, b"\xff\xff\xff\x7f")]
+    for number, (place, bytes_) in enumerate(places):
+        path = tmp_path / f"{number}.parquet"
+        path.write_bytes(data[:place] + bytes_ + (data[place + len(bytes_) :] if bytes_ else b""))
+        fails(f"{number}.parquet: not a readable parquet file", "write it again", comparisons=path)
+    page = bytearray(data)
+    page[4:60] = bytes(56)  # of the first column's pages
+    (tmp_path / "page.parquet").write_bytes(page)
+    fails("page.parquet: not a readable parquet file", comparisons=tmp_path / "page.parquet")
+
+
+def test_dates_that_python_cannot_hold_are_missing_not_a_crash(tmp_path, capsys):
+    far = pa.array([10**18, 0], pa.int64()).cast(pa.timestamp("us"))
+    nowhere = pa.array([0, 0], pa.timestamp("us", tz="No/Where"))
+    path = tmp_path / "dates.parquet"
+    pq.write_table(pa.table(PARQUET | {"when": far, "where": nowhere, "day": pa.array([10**8, 0], pa.int32()).cast(pa.date32())}), path)
+    assert len(read_labels(path).comparisons) == 2
+    shown = capsys.readouterr().out
+    for name in ("when", "where", "day"):
+        assert f"dates.parquet: column '{name}' holds dates that cannot be read" in shown
+    pq.write_table(pa.table(PARQUET | {"chosen": far}), path)
+    fails("chosen is missing", "row 1 None", comparisons=path)
+
+
+def test_parquet_columns_have_one_name_each_and_text_in_utf8(tmp_path):
+    path = tmp_path / "twice.parquet"
+    columns = [*PARQUET, "prompt"]
+    pq.write_table(pa.Table.from_arrays([pa.array(PARQUET[name]) for name in columns], names=columns), path)
+    fails("column 'prompt' is twice in the file", "rename one", comparisons=path)
+    bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff\xfe"], pa.binary()).buffers())
+    pq.write_table(pa.table(PARQUET | {"chosen": bad}), path)
+    fails("column 'chosen', row 2 cannot be read", comparisons=path)
+
+
+def test_a_key_twice_in_one_line_is_refused(write):
+    good = json.dumps(PAIR)
+    text = good + "\n" + good[:-1] + ', "chosen": "8"}\n' + good[:-1] + ', "more": {"a": 1, "a": 2}}\n'
+    message = fails("2 bad row", "row 2 (line 2): key 'chosen' is twice", comparisons=write("c.jsonl", text))
+    assert "row 3 (line 3): key 'a' is twice" in message
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.jsonl", "pipe.csv", "zero.parquet"])
+def test_data_are_files(tmp_path, name):
+    path = tmp_path / name
+    path.symlink_to("/dev/zero") if name.startswith("zero") else os.mkfifo(path)
+    fails(f"data file {path} is a device, a pipe or a socket", comparisons=path)
+    fails("data file /dev/zero is a device, a pipe or a socket", comparisons="/dev/zero")
+    with pytest.raises(UserError, match="a device, a pipe or a socket"):
+        read_corpus(str(path), {})
+
+
+def test_halves_of_characters_and_deep_lists_are_named(write):
+    deep = "[" * 100_000 + "]" * 100_000
+    fails("key '\\ud800' holds half of a character", comparisons=write("k.jsonl", pairs({"\ud800": 1})))
+    rows = pairs({"more": "\ud800"}) + pairs({"prompt": "\ud800"}, {"rater_id": "\udfff"})[2:]
+    text = "".join(json.dumps(row) + "\n" for row in rows) + f'{{"prompt": {deep}}}\n'
+    fails("1 bad row", "row 6 (line 6): maximum recursion", comparisons=write("c.jsonl", text))
+    message = fails("2 bad row", comparisons=write("d.jsonl", rows))
+    assert "prompt holds half of a character" in message and "rater_id holds half of a character" in message
+    message.encode()

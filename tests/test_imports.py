@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own room and from those before it.
-ORDER = """__init__ errors log io progress recipe evaluation.metrics worlds data raters models reports engine run training evaluation
-    evaluation.probes evaluation.compare bench api cli __main__""".split()
+ORDER = """__init__ errors terminal log io yaml_reader progress recipe evaluation.metrics worlds data raters models reports engine run
+    training evaluation evaluation.probes evaluation.compare bench api cli __main__""".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
 
 
@@ -94,9 +94,12 @@ def test_raters_and_their_data_need_no_language_model():
 
 def test_the_command_line_imports_nothing_heavy_at_the_top():
     verbs = [path for path in FILES if part_of(name_of(path)) in ("cli",)]
-    for path in [*verbs, *(ROOT / "raterhf" / name for name in ("recipe.py", "errors.py", "io.py", "__init__.py"))]:
+    for path in [
+        *verbs,
+        *(ROOT / "raterhf" / name for name in ("recipe.py", "errors.py", "terminal.py", "yaml_reader.py", "io.py", "__init__.py")),
+    ]:
         assert libraries(path, everywhere=False) & HEAVY == set(), path
-    allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory", "raterhf.log"}
+    allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory", "raterhf.log", "raterhf.terminal"}
     for path in verbs:
         assert {name for name in ours(path, everywhere=False) if part_of(name) != "cli"} <= allowed, path
 

@@ -67,7 +67,7 @@ def test_poems_are_asked_for_without_rhyme_too():
     "text, says",
     [
         ("key: pet", "is no list of questions; each is `- key: ...` with fields answers, distribution"),
-        ("- [", "cannot be read"),
+        ("- [", "mine.yaml: line 1 is not YAML"),
         ("- {key: pet, topic: numbers, prompts: 'Cat?'}", "pet: prompts is 'Cat?'; give a list of texts"),
         ("- {key: pet, topic: numbers, prompts: []}", "pet: prompts is []; give a list of texts, of prompts at least one"),
         ("- {key: pet, topic: numbers, prompts: [a], answers: {range: 3}}", "pet: answers is {'range': 3}; give a list, or {range"),
@@ -83,5 +83,5 @@ def test_a_file_of_no_questions_is_refused(tmp_path, text, says):
 
 
 def test_a_missing_file_of_questions_is_named(tmp_path):
-    with pytest.raises(UserError, match="nowhere.yaml cannot be read"):
+    with pytest.raises(UserError, match="file of questions .*nowhere.yaml does not exist"):
         read_questions(tmp_path / "nowhere.yaml")

@@ -1,10 +1,13 @@
 """Recipes: what is shipped parses; every mistake names its key, the rule and the nearest right one."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from small_run import fails as refused
+from small_run import succeeds
 
 from raterhf.errors import UserError
 from raterhf.recipe import Recipe, Section, dump_recipe, load_recipe, parse_recipe, shipped
@@ -110,7 +113,10 @@ def test_an_unknown_section_names_the_nearest():
     [
         ("policy.beta", "strong", "valid number"),
         ("policy.beta", 0, "greater than 0"),
-        ("policy.beta", float("nan"), "greater than 0"),
+        ("policy.beta", float("nan"), "finite number"),
+        ("policy.lr", float("inf"), "finite number"),
+        ("policy.steps", 10**30, "less than or equal to"),
+        ("seed", 2**32, "less than or equal to"),
         ("policy.algorithm", "ppo", "one of forward_kl, rloo"),
         ("reward.steps", 1.5, "integer"),
         ("raters.encoding", None, "'embedding', 'text' or 'none'"),
@@ -217,7 +223,7 @@ def test_an_empty_override_drops_a_stage(recipe_file):
 
 
 def test_a_file_that_is_no_recipe_is_explained(tmp_path, recipe_file):
-    for content, part in [("a: [", "not YAML"), ("- a\n", "mapping of keys, not list"), ("", "mapping of keys, not NoneType")]:
+    for content, part in [("a: [", "line 1 is not YAML"), ("- a\n", "mapping of keys, not list"), ("", "mapping of keys, not NoneType")]:
         with pytest.raises(UserError, match=part):
             load_recipe(recipe_file(content))
     with pytest.raises(UserError, match="shipped recipes: .*dice"):
@@ -225,3 +231,66 @@ def test_a_file_that_is_no_recipe_is_explained(tmp_path, recipe_file):
     (tmp_path / "latin.yaml").write_bytes("name: caf\u00e9".encode("latin-1"))
     with pytest.raises(UserError, match="not YAML in UTF-8"):
         load_recipe(tmp_path / "latin.yaml")
+
+
+# YAML that says more, or other, than it seems to
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name: a\nseed: 1\nname: b\n", "line 3 holds the key `name` again, after line 1"),
+        ("data:\n  world: a\n  world: b\n", "line 3 holds the key `world` again, after line 2"),
+        ("name: &n a\n", "line 1 holds a reference"),
+        ("name: a\nruns: *n\n", "line 2 holds a reference"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "line 1 holds a reference"),
+        ("<<: {name: a}\n", "a key that is no plain word"),
+        ("? [a]\n: b\n", "a key that is no plain word"),
+        ("name: !!python/name:os.system x\n", "holds the tag"),
+        ("name: !!int x\n", "holds the tag"),
+        ("name: " + "[" * 100_000, "more than 20 levels"),
+        ("seed: " + "9" * 5000, "a number of 5000 characters"),
+        ("seed: 1:" + "1:" * 5000 + "1", "a number of 10003 characters"),
+        ("name: 2026-99-99\n", "is not YAML: month must be in 1..12"),
+        ("name: \x07\n", "is not YAML: unacceptable character"),
+    ],
+)
+def test_yaml_that_may_be_misread_or_blow_up_is_refused(recipe_file, text, says):
+    with pytest.raises(UserError, match=re.escape(says)):
+        load_recipe(recipe_file(text))
+
+
+def test_a_recipe_is_a_file(tmp_path):
+    for path, kind in (("/dev/zero", "a device, a pipe or a socket"), (tmp_path, "a folder")):
+        with pytest.raises(UserError, match=f"{path} is {kind}, and a file is needed"):
+            load_recipe(path)
+    (tmp_path / "huge.yaml").touch()
+    os.truncate(tmp_path / "huge.yaml", 10**12)
+    with pytest.raises(UserError, match="has 1000000000000 bytes"):
+        load_recipe(tmp_path / "huge.yaml")
+
+
+@pytest.mark.parametrize("template", ["Rater: ", "{} and {}", "{:>9999999999}", "{0}", "{rater}", "{}{", "{{}}", ""])
+def test_a_text_template_holds_the_id_once_and_no_format(template):
+    fails(RAW | {"raters": {"encoding": "text", "text_template": template}}, "`raters.text_template` is", "'Rater {}: '")
+
+
+def test_a_section_that_an_override_begins_says_what_else_it_needs(recipe_file):
+    path = recipe_file(without("base"))
+    with pytest.raises(UserError) as caught:
+        load_recipe(path, ["base.steps=5"])
+    assert "`base.lr` is missing: the recipe has no section `base`, which base.steps=5 begins; add base.lr=VALUE too" in str(caught.value)
+
+
+def test_options_are_those_of_the_algorithm(recipe_file):
+    path = recipe_file(RAW)
+    for option, says in (
+        ("choice=4", "unknown key `policy.options.choice`; did you mean `policy.options.choices`?"),
+        ("choices=0", "`policy.options.choices` is 0: input should be greater than or equal to 1"),
+        ("target_kl=1", "unknown key `policy.options.target_kl`"),
+    ):
+        for verb in (["recipes", "check", path], ["train", path, "--dry-run"], ["compare", path, "--dry-run"]):
+            refused(*verb, f"policy.options.{option}", says=says)
+    succeeds("recipes", "check", path, "policy.options.choices=8")
+    listed = succeeds("recipes", "keys", "policy")
+    assert "with policy.algorithm=rloo:\npolicy.options.target_kl = null\n" in listed and "policy.options.choices = 4" in listed

@@ -6,13 +6,12 @@ otherwise. A stage counts as alarmed where any prompt raised the alarm at any lo
 """
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from scipy.optimize import brentq
 
 from raterhf.evaluation.metrics.diversity import agreement_at, collapse_p_value
 from raterhf.evaluation.metrics.intervals import clopper_pearson
 from raterhf.recipe import MonitorSettings
+from raterhf.terminal import show_table
 from raterhf.training.monitor import FALSE_ALARMS
 
 DISTRIBUTIONS = {
@@ -83,11 +82,10 @@ def print_alarms(found: dict) -> None:
         f"{found['repeats']} stages of {found['looks']} looks at {settings['prompts']} prompts, {settings['samples']} answers each, level "
         f"{settings['level']:g}: share alarmed [95 %], nominal at most {found['nominal']:.0%}; then looks until half of them are"
     )
-    table = Table(title=title, title_justify="left")
-    for column in ("distribution", "two halves", "at the level", *(f"{fall:g} of it" for fall in FALLS[1:])):
-        table.add_column(column)
+    rows = []
     for row in found["rows"]:
         rates = ["{:.1%} [{:.1%}, {:.1%}]".format(*row[key]) for key in ("halves", "1 of the level")]
         soon = [f"{row[f'{fall:g} of the level'][0]:.0%}, {row[f'looks until {fall:g}']:g}" for fall in FALLS[1:]]
-        table.add_row(row["distribution"], *rates, *(text.replace("inf", "–") for text in soon))
-    Console(width=None if Console().is_terminal else 140).print(table)
+        rows.append([row["distribution"], *rates, *(text.replace("inf", "–") for text in soon)])
+    columns = ["distribution", "two halves", "at the level", *(f"{fall:g} of it" for fall in FALLS[1:])]
+    show_table(columns, rows, columns, title)

@@ -1,8 +1,9 @@
 """The figures of a benchmark as a table in the terminal."""
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+
+from raterhf.log import log
+from raterhf.terminal import show_table
 
 COLUMNS = {
     "gain": ("gain", "{:.2f}x"), "scores_per_second": ("texts/s", "{:.4g}"), "useful_tokens_per_second": ("tokens/s", "{:.4g}"),
@@ -15,35 +16,31 @@ COLUMNS = {
 def print_rows(found: dict) -> None:
     """One table for each conditioning and number of raters, rungs down; gains are over the table's first rung, ± is half the range of
     repeats."""
-    on, console = found["machine"], Console()
-    console = console if console.is_terminal else Console(width=140)
+    on = found["machine"]
     rate = on["matrix_product_flops"] / 1e9
     by = f", attention by {on['attention']}" if "attention" in on else ""
-    console.print(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s{by}")
+    log.info(f"{on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}, matrix product {rate:.0f} GFLOP/s{by}")
     for key in dict.fromkeys((row["conditioning"], row["raters"]) for row in found["rows"]):
         rows = [row for row in found["rows"] if (row["conditioning"], row["raters"]) == key]
         there = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
         scaled = "".join(f"; {r['rung']}: {r['timed']} of {r['wanted']} timed" for r in rows if r["timed"] < r["wanted"])
-        title = f"conditioning {key[0]}, K = {key[1]}{scaled}"
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-        for name in ("rung", "seconds", *(COLUMNS[name][0] for name in there)):
-            table.add_column(name, justify="left" if name == "rung" else "right", overflow="fold", no_wrap=name == "seconds")
+        cells = []
         for row in rows:
             seconds = f"{row['seconds']:.3g} ±{(row['high'] - row['low']) / 2 / row['seconds']:.0%}"
-            cells = ("" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there)
-            table.add_row(row["rung"], seconds, *cells)
-        console.print(table)
+            figures = ["" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there]
+            cells.append([row["rung"], seconds, *figures])
+        columns, title = ["rung", "seconds", *(COLUMNS[name][0] for name in there)], f"conditioning {key[0]}, K = {key[1]}{scaled}"
+        show_table(columns, cells, ["rung"], title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
 
 
 def print_accuracy(found: dict) -> None:
     """A row for each conditioning: when the accuracy was reached, and the best."""
     measured = f"of split {found['split']}" if found["split"] else "kept back"
-    table = Table(title=f"{found['recipe']}: until {found['target']} of comparisons {measured} are right", title_justify="left")
     columns = {"updates": "{:.0f}", "seconds": "{:.0f}", "seconds_per_update": "{:.3g}", "best": "{:.4f}", "last": "{:.4f}"}
-    for name in ("conditioning", *columns):
-        table.add_column(name.replace("_", " "), justify="left" if name == "conditioning" else "right")
+    rows = []
     for row in found["rows"]:
         missing = {"updates": "not reached", "seconds": ""}
-        cells = (missing.get(c, "") if row.get(c) is None else shown.format(row[c]) for c, shown in columns.items())
-        table.add_row(row["conditioning"], *cells)
-    Console(width=None if Console().is_terminal else 140).print(table)
+        cells = [missing.get(c, "") if row.get(c) is None else shown.format(row[c]) for c, shown in columns.items()]
+        rows.append([row["conditioning"], *cells])
+    names = ["conditioning", *(name.replace("_", " ") for name in columns)]
+    show_table(names, rows, ["conditioning"], f"{found['recipe']}: until {found['target']} of comparisons {measured} are right")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raterhf.terminal import plain, printable
+
 if TYPE_CHECKING:
     from raterhf.recipe import Recipe
 
@@ -15,10 +17,20 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved reci
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe, such as policy.beta=0.1.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) or one stage's folder in it.")]
 Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all that is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that is drawn.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Compute each row alone: slower, the same bits in any company.")]
 Files = list[str] | None
+
+
+def say(text: object, nl: bool = True, err: bool = False) -> None:
+    """Text to the terminal, or to what stands in its place; what the terminal would obey is shown as text."""
+    typer.echo(printable(str(text)), nl=nl, err=err, color=colour())
+
+
+def colour() -> bool | None:
+    """As typer takes it: False is without, None where the stream is a terminal."""
+    return False if plain() else None
 
 
 def make_app(**settings) -> typer.Typer:
@@ -40,6 +52,19 @@ def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = ()) 
         wanted |= {"HF_HUB_OFFLINE": "1"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
+
+
+def load_checked(path: Path, overrides: list[str] | None) -> "Recipe":
+    """A recipe, checked as far as it can be without its data: the algorithm's own options too, whose file is imported where it has any."""
+    from raterhf.recipe import load_recipe
+
+    resolved = load_recipe(path, overrides or [])
+    if resolved.policy and resolved.policy.options:
+        set_environment(resolved)
+        from raterhf.training.algorithms.base import load_algorithm
+
+        load_algorithm(resolved.policy)
+    return resolved
 
 
 def names_hub(recipe: "Recipe") -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from raterhf.cli.common import Files, Overrides, RecipePath, Seed, make_app, set_environment
+from raterhf.cli.common import Files, Overrides, RecipePath, Seed, load_checked, make_app, say, set_environment
 from raterhf.errors import UserError
 
 recipes_app = make_app(help="The recipes that come with raterhf: list, copy, explain keys, check.")
@@ -22,7 +22,7 @@ def recipes_ls() -> None:
     from raterhf.recipe import shipped
 
     for name, path in shipped().items():
-        typer.echo(f"{name}\t{os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}")
+        say(f"{name}\t{os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}")
 
 
 @recipes_app.command("cp")
@@ -53,7 +53,7 @@ def recipes_cp(
             file.write(re.sub(r"(?m)^name: .*$", f"name: {called}", text, count=1))
     except FileExistsError as error:
         raise UserError(f"{target} exists and is never overwritten; give another DEST or remove it first") from error
-    typer.echo(target)
+    say(target)
 
 
 @recipes_app.command("keys")
@@ -61,13 +61,23 @@ def recipes_keys(
     section: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Such as policy; all where not given.")] = None,
 ) -> None:
     """Every key of a recipe, its default and what it is."""
-    from raterhf.recipe import keys
+    from raterhf.recipe import algorithms, field_rows, keys
 
     shown = [(key, default, about) for key, default, about in keys() if section in (None, key.partition(".")[0])]
     if not shown:
         raise UserError(f"section {section!r} is none of {', '.join(dict.fromkeys(key.partition('.')[0] for key, _, _ in keys()))}")
-    for key, default, about in shown:
-        typer.echo(f"{key} = {default}\n    {about}")
+    show_keys(shown)
+    if section in (None, "policy"):
+        from raterhf.training.algorithms.base import options_of
+
+        for name in algorithms():
+            say(f"\nwith policy.algorithm={name}:")
+            show_keys(field_rows(options_of(name), "policy.options."))
+
+
+def show_keys(rows: list[tuple[str, str, str]]) -> None:
+    for key, default, about in rows:
+        say(f"{key} = {default}\n    {about}")
 
 
 @recipes_app.command("check")
@@ -77,13 +87,12 @@ def recipes_check(recipe: RecipePath, overrides: Overrides = None) -> None:
     Also says which of its data files are not there.
     """
     from raterhf.data.files import SUFFIXES
-    from raterhf.recipe import load_recipe
 
-    resolved = load_recipe(recipe, overrides or [])
-    typer.echo(f"{recipe}: ok; stages {', '.join(resolved.stages) or 'none'}; writes into {resolved.folder}")
+    resolved = load_checked(recipe, overrides)
+    say(f"{recipe}: ok; stages {', '.join(resolved.stages) or 'none'}; writes into {resolved.folder}")
     for path in resolved.data.files:
         if path.endswith(SUFFIXES) and not Path(path).is_file():
-            typer.echo(f"note: data file {path} is not there (paths are taken from {Path.cwd()})")
+            say(f"note: data file {path} is not there (paths are taken from {Path.cwd()})")
 
 
 @data_app.command("check")
@@ -124,10 +133,10 @@ def data_check(
         figures = describe_recipe(resolved, labels)
         shown = preview_text(resolved, labels) if resolved.stages else ""
     if as_json:
-        typer.echo(json.dumps(figures | ({"example": shown} if shown else {}), ensure_ascii=False, indent=1))
+        say(json.dumps(figures | ({"example": shown} if shown else {}), ensure_ascii=False, indent=1))
     else:
         print_figures(figures)
-        typer.echo(shown, nl=bool(shown))
+        say(shown, nl=bool(shown))
 
 
 @data_app.command("make")
@@ -143,4 +152,4 @@ def data_make(
     """
     from raterhf.worlds.make import make_world
 
-    typer.echo(make_world(world, seed, out or Path("data") / world, force))
+    say(make_world(world, seed, out or Path("data") / world, force))

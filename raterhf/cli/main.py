@@ -16,7 +16,22 @@ from typer.core import TyperGroup
 
 import raterhf
 from raterhf.cli.bench import bench_app
-from raterhf.cli.common import Deterministic, DryRun, Dtype, Files, Group, Overrides, RecipePath, Run, Seed, make_app, set_environment
+from raterhf.cli.common import (
+    Deterministic,
+    DryRun,
+    Dtype,
+    Files,
+    Group,
+    Overrides,
+    RecipePath,
+    Run,
+    Seed,
+    colour,
+    load_checked,
+    make_app,
+    say,
+    set_environment,
+)
 from raterhf.cli.files import data_app, recipes_app
 from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
@@ -24,6 +39,7 @@ from raterhf.errors import UserError
 from raterhf.log import show_log
 
 RESUMABLE = ("train", "compare")
+MOST = 10**6  # of anything that is asked for by number
 
 
 class Verbs(TyperGroup):
@@ -35,14 +51,14 @@ class Verbs(TyperGroup):
             sys.stdout.flush()  # a reader that has gone shows here, not while Python shuts down
             return result
         except UserError as error:
-            typer.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-            typer.echo(str(error), err=True)
+            typer.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
+            say(error, err=True)
             if ctx.params.get("debug"):
-                typer.echo("".join(traceback.format_exception(error)), err=True)
+                say("".join(traceback.format_exception(error)), err=True)
             raise typer.Exit(2) from error
         except KeyboardInterrupt:
             again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
-            typer.echo(f"\nInterrupted. {again}", err=True)
+            say(f"\nInterrupted. {again}", err=True)
             raise typer.Exit(130) from None
 
 
@@ -59,7 +75,7 @@ def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error was raised and what caused it.")] = False,
 ) -> None:
     if version:
-        typer.echo(raterhf.__version__)
+        say(raterhf.__version__)
         raise typer.Exit
     keep_freed_memory()
     show_log()
@@ -75,15 +91,15 @@ def train(
 
     Finished stages are skipped, an interrupted one resumes.
     """
-    from raterhf.recipe import dump_recipe, load_recipe
+    from raterhf.recipe import dump_recipe
 
-    resolved = load_recipe(recipe, overrides or [])
+    resolved = load_checked(recipe, overrides)
     if dry_run:
-        typer.echo(dump_recipe(resolved), nl=False)
+        say(dump_recipe(resolved), nl=False)
         set_environment()  # without the network
         from raterhf.training.preview import preview_text
 
-        typer.echo("".join(f"# {line}\n" for line in preview_text(resolved).splitlines()), nl=False)
+        say("".join(f"# {line}\n" for line in preview_text(resolved).splitlines()), nl=False)
         return
     set_environment(resolved)
     raterhf.train(resolved)
@@ -91,7 +107,7 @@ def train(
     verb = f'sample {resolved.folder} --prompt "..." --rater {"new" if rated and "sft" in resolved.stages else "none"} -n 10'
     if "reward" in resolved.stages and "sft" not in resolved.stages:
         verb = f"score {resolved.folder} FILE --raters {'new:16x' if rated else 'none'}"
-    typer.echo(f"done: {resolved.folder}\nnext: raterhf {verb}")
+    say(f"done: {resolved.folder}\nnext: raterhf {verb}")
 
 
 @app.command()
@@ -99,22 +115,22 @@ def compare(
     recipe: RecipePath,
     overrides: Overrides = None,
     controls: Annotated[str | None, typer.Option(metavar="all|A,B", help="Policies to measure; the recipe's where not given.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds to train and measure: the recipe's and those after it.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds to train and measure: the recipe's and those after it.")] = 1,
     dry_run: DryRun = False,
 ) -> None:
     """Train what is missing and measure it against vanilla.
 
     Writes metrics.json, plots and report.html into runs/NAME/compare.
     """
-    from raterhf.recipe import dump_recipe, load_recipe
+    from raterhf.recipe import dump_recipe
 
-    resolved = load_recipe(recipe, overrides or [])
+    resolved = load_checked(recipe, overrides)
     if dry_run:
-        typer.echo(dump_recipe(resolved), nl=False)
+        say(dump_recipe(resolved), nl=False)
         return
     set_environment(resolved)
     named = [name.strip() for name in controls.split(",")] if controls else None
-    typer.echo(f"done: {raterhf.compare(resolved, named, seeds)}")
+    say(f"done: {raterhf.compare(resolved, named, seeds)}")
 
 
 @app.command()
@@ -124,10 +140,10 @@ def sample(
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with a column `prompt` (JSONL, CSV, parquet).")] = None,
     rater: Annotated[str, typer.Option(metavar="SPEC", help="new, new:7, an ID, persona:NAME, all, or none.")] = "new",
     group: Group = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Fresh raters for each prompt, or samples of each named rater.")] = 1,
+    n: Annotated[int, typer.Option("-n", min=1, max=MOST, help="Fresh raters for each prompt, or samples of each named rater.")] = 1,
     seed: Seed = 0,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy. Diversity comes from raters: leave it at 1.")] = 1.0,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest completion; the recipe's where not given.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, max=MOST, help="Longest completion; the recipe's where not given.")] = None,
     deterministic: Deterministic = False,
 ) -> None:
     """Answer prompts as a rater would.
@@ -140,7 +156,7 @@ def sample(
 
     asked = read_prompts(prompt or [], prompts)
     for answer in raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
-        typer.echo(json.dumps(asdict(answer), ensure_ascii=False))
+        say(json.dumps(asdict(answer), ensure_ascii=False))
 
 
 @app.command()
@@ -172,19 +188,21 @@ def score(
     table, unfit = opened.score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
     rejected, scored = asked.rejects | unfit, table.shape[1]
     text = table.to_csv(lineterminator="\n", float_format="%.6g") if scored else ""
-    if out is None:
-        typer.echo(text, nl=False)
+    if out is None and sys.stdout.isatty():
+        say(text, nl=False)
+    elif out is None:
+        typer.echo(text, nl=False)  # to a file or a program, which reads the IDs as they are
     elif scored:
         write_text(out, text)
-        typer.echo(f"{out}: {len(table)} raters x {scored} completions", err=True)
+        say(f"{out}: {len(table)} raters x {scored} completions", err=True)
     else:
-        typer.echo(f"{out} is not written: no row was scored", err=True)
+        say(f"{out} is not written: no row was scored", err=True)
     if not rejected and rejects.is_file():
         rejects.unlink()
-        typer.echo(f"{rejects} of an earlier run is removed: every row was scored", err=True)
+        say(f"{rejects} of an earlier run is removed: every row was scored", err=True)
     if rejected:
         write_text(rejects, rejects_csv(file, rejected))
-        typer.echo(f"{len(rejected)} of {len(rejected) + scored} rows were not scored; {rejects} says why", err=True)
+        say(f"{len(rejected)} of {len(rejected) + scored} rows were not scored; {rejects} says why", err=True)
         raise typer.Exit(3)
 
 
@@ -195,9 +213,9 @@ def probe(
         typer.Argument(metavar="RUN... | [NAME=]MODEL...", help="Run folders (seeds of a recipe), or models: folders or hub names."),
     ],
     probes: Annotated[str, typer.Option(metavar="all|A,B", help="Probes to run.")] = "all",
-    n: Annotated[int, typer.Option("-n", min=2, help="Answers to each question, each from a fresh rater.")] = 1000,
+    n: Annotated[int, typer.Option("-n", min=2, max=MOST, help="Answers to each question, each from a fresh rater.")] = 1000,
     seed: Seed = 0,
-    repeats: Annotated[int, typer.Option(min=0, help="Count false alarms over so many pairs of halves of one model.")] = 0,
+    repeats: Annotated[int, typer.Option(min=0, max=MOST, help="Count false alarms over so many pairs of halves of one model.")] = 0,
     questions: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Ask these instead (as in data/probes); may be given several times.")
     ] = None,
@@ -215,10 +233,10 @@ def probe(
 
     found, page = probe_models(models, probes, n, seed, repeats, questions or [], out)
     print_probes(found)
-    typer.echo(f"done: {page}")
+    say(f"done: {page}")
     holes = [f"{name}: {hole}" for name, one in found["probes"].items() for hole in one["holes"]]
     for hole in holes:
-        typer.echo(f"not measured: {hole}", err=True)
+        say(f"not measured: {hole}", err=True)
     if holes:
         raise typer.Exit(3)
 

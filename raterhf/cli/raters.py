@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import raterhf
-from raterhf.cli.common import Run, make_app, set_environment
+from raterhf.cli.common import Run, make_app, say, set_environment
 
 raters_app = make_app(help="The known raters of a run: list them, remove one.")
 
@@ -18,7 +18,7 @@ def raters_list(run: Run) -> None:
     pool = raterhf.open(run).raters
     for rater_id in pool.known:
         personas = [name for name, members in pool.personas.items() if rater_id in members]
-        typer.echo(json.dumps({"rater": rater_id, "group": pool.groups.get(rater_id), "personas": personas}, ensure_ascii=False))
+        say(json.dumps({"rater": rater_id, "group": pool.groups.get(rater_id), "personas": personas}, ensure_ascii=False))
 
 
 @raters_app.command("drop")
@@ -31,6 +31,6 @@ def raters_drop(run: Run, ids: Annotated[list[str], typer.Argument(metavar="ID..
     set_environment()
     done = raterhf.drop_raters(run, ids)
     for line in done.removed:
-        typer.echo(f"removed: {line}")
+        say(f"removed: {line}")
     for line in done.left:
-        typer.echo(f"not removed: {line}")
+        say(f"not removed: {line}")

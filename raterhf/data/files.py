@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raterhf.errors import UserError
+from raterhf.io import require_file
+from raterhf.log import log
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 SHOWN = 5
@@ -40,6 +42,8 @@ def read_rows(path: str | Path) -> Rows:
     """All rows of `path`. Raises UserError when it is missing, empty, malformed or of an unknown kind."""
     path, readers = str(path), {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
     suffix = Path(path).suffix.lower()
+    if Path(path).exists() and not Path(path).is_dir():
+        require_file(Path(path), "data file")
     if suffix in SUFFIXES and not Path(path).is_dir():
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; check the path, which is taken from {Path.cwd()}")
@@ -85,7 +89,7 @@ def _read_jsonl(path: str) -> Rows:
             continue
         lines.append(number)
         try:
-            records.append(json.loads(line))
+            records.append(json.loads(line, object_pairs_hook=_object))
         except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits, or lists nested as deep
             why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             bad.append(f"row {len(lines)} (line {number}): {why}")
@@ -94,8 +98,19 @@ def _read_jsonl(path: str) -> Rows:
             bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
     _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
     names = dict.fromkeys(name for record in records for name in record)
+    for name in names:
+        if name != name.encode("utf-8", "ignore").decode():
+            raise UserError(f"{path}: key {name!r} holds half of a character (a lone surrogate), which has no UTF-8: write the key again")
     columns = {name: [record.get(name) for record in records] for name in names}
     return Rows(path, _objects(columns), lines)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in found if names.count(name) > 1)!r} is twice in one object; keep one of them")
+    return found
 
 
 def _read_csv(path: str) -> Rows:
@@ -126,9 +141,10 @@ def _read_parquet(path: str) -> Rows:
     try:
         # read_table would also take columns from the names of folders, such as split=train.
         with pq.ParquetFile(path) as file:
-            return Rows(path, _from_arrow(file.read()))
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a readable parquet file ({error}); write it again") from error
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:  # truncated, corrupt, encrypted: of many kinds
+        raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]}); write it again") from error
+    return Rows(path, _from_arrow(path, table))
 
 
 def _read_folder(path: str) -> Rows:
@@ -155,15 +171,34 @@ def _from_datasets(path: str, loaded) -> Rows:
     parts = loaded.items() if isinstance(loaded, dict) else [(None, loaded)]
     frames = []
     for name, part in parts:
-        frame = _from_arrow(part.with_format("arrow")[:])
+        frame = _from_arrow(path, part.with_format("arrow")[:])
         if name is not None and "split" not in frame:
             frame["split"] = pd.Series([str(name)] * len(frame), dtype=object)
         frames.append(frame)
     return Rows(path, pd.concat(frames, ignore_index=True))
 
 
-def _from_arrow(table: pa.Table) -> pd.DataFrame:
-    return _objects({name: table[name].to_pylist() for name in table.column_names})
+def _from_arrow(path: str, table: pa.Table) -> pd.DataFrame:
+    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+        raise UserError(f"{path}: column {twice[0]!r} is twice in the file; names are unique: rename one")
+    return _objects({name: _cells(path, name, table[name]) for name in table.column_names})
+
+
+def _cells(path: str, name: str, column: pa.ChunkedArray) -> list:
+    """A column's cells. Dates that Python has no place for are no text and no name: they are left empty, which is said."""
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, KeyError, pa.ArrowException) as error:  # a year 20000, a time zone of no name, text not in UTF-8
+        why, number, cells = error, 0, []
+    for number, cell in enumerate(column, start=1):
+        try:
+            cells.append(cell.as_py())
+        except (ValueError, OverflowError, KeyError, pa.ArrowException) as error:
+            if not pa.types.is_temporal(column.type):
+                raise UserError(f"{path}: column {name!r}, row {number} cannot be read ({error}); write the file again") from error
+            cells.append(None)
+    log.warning(f"  {path}: column {name!r} holds dates that cannot be read ({why}); they count as missing")
+    return cells
 
 
 def _objects(columns: dict) -> pd.DataFrame:

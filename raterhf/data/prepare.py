@@ -135,6 +135,8 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
 def held_out_rows(known: ComparisonData, share: float, seed: int, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on and rows kept back: whole (rater, pair) groups, so that no repeat of a training label is held out.
 
+    Where `share` is not 0 neither is empty; but a single group is trained on.
+
     What is kept back stands in `folder`/held_out.json, bound by a digest to these comparisons, share and seed: whoever trains or measures
     on them, vanilla too, reads the same split. (With raters by text, whose examples are each rater's own, it is another.)
     """
@@ -148,7 +150,12 @@ def held_out_rows(known: ComparisonData, share: float, seed: int, folder: Path |
     low, high = np.minimum(known.a, known.b), np.maximum(known.a, known.b)
     _, group = np.unique(np.stack([known.rater, low, high]), axis=1, return_inverse=True)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x68656C64]))
-    held = (rng.random(group.max() + 1) < share)[group]
+    drawn = rng.random(group.max() + 1)
+    chosen = drawn < share
+    if share > 0:  # few comparisons: one is left, and one is kept back where there is another
+        chosen[drawn.argmin()] = True
+        chosen[drawn.argmax()] = False
+    held = chosen[group]
     if saved is not None:
         write_text(saved, json.dumps({"digest": digest, "rows": np.flatnonzero(held).tolist()}))
     return np.flatnonzero(~held), np.flatnonzero(held)
@@ -169,8 +176,6 @@ def demonstration_data(
     """Raters' own answers (or what they chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
     frame = imitated(labels, source)
     frame = frame[frame.rater_id.isin(set(ids))]
-    if frame.empty:
-        raise UserError(f"sft: no {source} of training raters in the data; give data.demonstrations, or sft.source=chosen")
     texts = [rater_text.get(r, "") for r in frame.rater_id]
     mask = window.keep("demonstrations", frame, ["completion"], texts)
     index = {rater_id: i for i, rater_id in enumerate(ids)}

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from raterhf.data.chat_template import render_chat
 from raterhf.data.example import Example
 from raterhf.errors import UserError
 
@@ -145,8 +146,7 @@ class Renderer:
 
 
 def _templated(tokenizer: PreTrainedTokenizerBase, messages: list[dict]) -> str:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    return re.sub(r"<think>\s*$", "<think>\n\n</think>\n\n", text)  # type: ignore[arg-type]  # text, with tokenize=False
+    return re.sub(r"<think>\s*$", "<think>\n\n</think>\n\n", render_chat(tokenizer, messages))
 
 
 def _told(messages: list[dict], text: str, role: str) -> list[dict]:

@@ -1,12 +1,11 @@
 """`raterhf data check`: reads data as training would and shows the figures of `describe`. Trains and tokenises nothing."""
 
 from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Column, Table
 
 from raterhf.data.corpus import read_corpus
 from raterhf.data.labels import Labels, describe, read_labels, read_recipe
 from raterhf.recipe import Recipe
+from raterhf.terminal import show_table
 
 KINDS = ("comparisons", "ratings", "demonstrations")
 SHOWN_IDS = 5
@@ -38,20 +37,16 @@ def describe_files(files: dict[str, list[str] | None]) -> dict:
 def print_figures(figures: dict) -> None:
     """Two tables: the files and what became of their rows; the labels and who gave them."""
     read = figures["read"]
-    files = Table("kind", "rows", "other split", "dropped", "used", Column("files", overflow="fold"), box=SIMPLE)
+    files = []
     for kind in KINDS:
         if counts := read[kind]:
             cells = (counts["read"], counts["other_split"], counts["dropped"], counts["used"])
-            files.add_row(kind, *map(str, cells), ", ".join(counts["files"]))
+            files.append([kind, *map(str, cells), ", ".join(counts["files"])])
     if read["raters"].get("files"):
-        files.add_row("raters", str(read["raters"]["read"]), "", "", "", ", ".join(read["raters"]["files"]))
-
-    labels = Table("figure", "value", box=SIMPLE)
-    for name, value in _rows(figures):
-        labels.add_row(name, value)
-    console = Console(highlight=False)
-    console.print(files)
-    console.print(labels)
+        files.append(["raters", str(read["raters"]["read"]), "", "", "", ", ".join(read["raters"]["files"])])
+    columns = ["kind", "rows", "other split", "dropped", "used", "files"]
+    show_table(columns, files, columns, box=SIMPLE)
+    show_table(["figure", "value"], _rows(figures), ["figure", "value"], box=SIMPLE)
 
 
 def _rows(figures: dict) -> list[tuple[str, str]]:

@@ -56,6 +56,15 @@ Prompt = str | list[dict]
 SHOWN = ("loss", "reward", "kl")
 
 
+def check_arguments(sft: dict, reward: dict, rl: dict) -> None:
+    """Raise UserError where TRL refuses the arguments of one of the stages."""
+    for kind, args in ((SFTConfig, sft), (RewardConfig, reward), (RLOOConfig, rl)):
+        try:
+            _config(kind, args, Path("unwritten"), 0)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{kind.__name__}: TRL refuses the arguments of the recipe's section `vanilla`: {error}") from error
+
+
 def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int) -> Path:
     """Imitate the demonstrations (`prompt, completion`); the loss is the mean over completion and EOS tokens.
 

@@ -24,8 +24,10 @@ knows whether it is done), `metrics.csv` (losses by step) and, with a section `m
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,6 +42,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.files import SCHEMA, read_safe, save_pool
 from raterhf.raters.files import load_pool as load_pool  # whoever loads a model loads its raters
 from raterhf.raters.pool import RaterPool
+from raterhf.recipe import MAX_SIZE, MAX_WIDTH
 
 TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
 WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
@@ -94,20 +97,29 @@ def _idiosyncratic_dim(model: Policy | RewardModel) -> int:
     return model.idiosyncratic.dim if model.idiosyncratic else 0
 
 
-def read_header(folder: Path, kind: str) -> dict:
-    """`raterhf.json` of a model folder, checked for kind and schema."""
-    header = read_json(recover(folder) / "raterhf.json")
+class Header(BaseModel):
+    """What is read of a policy's `raterhf.json`."""
+
+    dim: int = Field(ge=0, le=MAX_WIDTH)
+    tokens: int = Field(ge=0, le=MAX_WIDTH)
+    idiosyncratic_dim: int = Field(ge=0, le=MAX_WIDTH)
+    max_length: int = Field(ge=1, le=MAX_SIZE)
+    digests: dict[str, str | None]
+
+
+class RewardHeader(Header):
+    conditioning: Literal["prefix", "suffix", "head"]
+
+
+def read_header(folder: Path, kind: str | None = None) -> dict:
+    """`raterhf.json` of a model folder, checked for schema, kind, where given, and what it must hold."""
+    path = recover(folder) / "raterhf.json"
+    header = read_json(path)
     if header.get("schema") != SCHEMA:
         raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
-    if header.get("kind") != kind:
+    if kind is not None and header.get("kind") != kind:
         raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed; give the run folder, which has both")
-    if missing := [
-        key
-        for key in ("dim", "tokens", "idiosyncratic_dim", "max_length", "digests", *(["conditioning"] if kind == "reward" else []))
-        if key not in header
-    ]:
-        raise UserError(f"{folder}/raterhf.json is damaged (without {', '.join(missing)}); delete its folder and train that stage again")
-    return header
+    return read_json(path, RewardHeader if header.get("kind") == "reward" else Header)
 
 
 def _check_bound(folder: Path, header: dict) -> None:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Example
+from raterhf.errors import UserError
 from raterhf.models.draw import ONCE, draw, uniforms
 
 WIDTH = 0.5  # of the kernel between questions: more than paraphrases of one differ by, less than questions that share some answers do
@@ -60,7 +61,12 @@ class IdiosyncraticTaste(nn.Module):
         self.register_buffer("persistence", torch.zeros(features + 1))
         self.register_buffer("question", torch.zeros(features + 1, idiosyncratic_dim))
         # Tokens that differ in case or leading space alone are one word to a rater. What a padded vocabulary adds is never sampled.
-        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        if len(tokenizer) > vocab_size:
+            raise UserError(
+                f"the tokenizer has {len(tokenizer)} tokens, the model's vocabulary {vocab_size}: they do not belong together; give the "
+                "model its own tokenizer, or set raters.idiosyncratic_dim=0"
+            )
+        pieces = [piece or "" for piece in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))]  # numbers that no token has
         texts = [_text(tokenizer, [i]).strip().lower() for i in range(len(tokenizer))]
         spare = vocab_size - len(texts)
         fold = [self.bucket(text or piece) for text, piece in zip(texts, pieces)] + [0] * spare

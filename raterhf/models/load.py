@@ -133,6 +133,7 @@ def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase
     """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError."""
     with _naming(path):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
+        tokenizer("a")  # some of its settings are read only now
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
     return tokenizer

@@ -15,13 +15,18 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from raterhf.data.dropped import id_digest
 from raterhf.errors import UserError
 from raterhf.raters.population import MIN_MEMBERS, Population
+from raterhf.recipe import MAX_WIDTH, rater_text
 
+MOST = 10**6  # fresh raters that one SPEC asks for
+LARGEST = 2**63  # number of a fictitious rater
 FIXED = re.compile(r"new:([0-9]+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 
@@ -32,6 +37,19 @@ class Rater:
     id: str
     vector: np.ndarray | None
     text: str = ""
+
+
+class PoolText(BaseModel):
+    """What is read of `raters.json`."""
+
+    encoding: Literal["embedding", "text", "none"]
+    idiosyncratic_dim: int = Field(ge=0, le=MAX_WIDTH)
+    text_template: str
+    ids: list[str]
+    personas: dict[str, list[str]]
+    groups: dict[str, str]
+    populations: list[str]
+    dropped: list[str]
 
 
 @dataclass
@@ -74,7 +92,7 @@ class RaterPool:
         seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
         own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
         vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
-        return Rater(rater_id, vector, self.text_template.format(rater_id) if self.encoding == "text" else "")
+        return Rater(rater_id, vector, rater_text(self.text_template, rater_id) if self.encoding == "text" else "")
 
     def without(self, ids: Collection[str]) -> "RaterPool":
         """The pool of the others. The populations stay as they were fitted."""
@@ -96,7 +114,7 @@ class RaterPool:
         rng = np.random.default_rng(np.random.SeedSequence([number, 0x726174]))
         if self.encoding == "text":
             text_id = persona if persona else self._unused_id(rng)
-            return Rater(name, np.zeros(self.idiosyncratic_dim, np.float32), self.text_template.format(text_id))
+            return Rater(name, np.zeros(self.idiosyncratic_dim, np.float32), rater_text(self.text_template, text_id))
         own = rng.standard_normal(self.idiosyncratic_dim)
         taste = self._population(group, persona).draw(rng)
         return Rater(name, np.concatenate([taste, own]).astype(np.float32))
@@ -140,11 +158,15 @@ class RaterPool:
         if spec.startswith("new:"):
             rest = spec[4:]
             if parts := FIXED.fullmatch(spec):
-                _, group, persona = parts.groups()
+                number, group, persona = parts.groups()
+                if len(number) > 20 or int(number) > LARGEST:
+                    raise UserError(f"rater {spec[:40]!r}: fictitious raters have numbers up to {LARGEST}; give a smaller one")
                 if group or persona:
                     self._check_population(group, persona)
                 return "fixed"
             if counted and re.fullmatch(r"[1-9][0-9]*x", rest):
+                if len(rest) > 20 or int(rest[:-1]) > MOST:
+                    raise UserError(f"rater {spec[:40]!r}: at most {MOST} fresh raters are drawn at once; give a smaller number")
                 return "counted"
             form = "new:NUMBER or new:COUNTx" if counted else "new:NUMBER"
             raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); for a fresh rater use `new`")

@@ -1,26 +1,23 @@
 """The probes' headline figures as a table in the terminal; all figures and pictures are on the page."""
 
-from rich.console import Console
-from rich.table import Table
+from raterhf.terminal import show_table
 
 CONTROLS = ("sft_no_ids", "sft", "none")  # of a run: on the page alone
 
 
 def print_probes(found: dict) -> None:
     """A row for each probe: its headline figure by model, a run's controls left out, and the share of the gap recovered."""
-    console = Console(width=None if Console().is_terminal else 140)
     models = [name for name in found["policies"] if name not in CONTROLS] or found["policies"]
     last = {"recovered": "gap recovered", "false_alarms": "false alarms"}
     last = {key: title for key, title in last.items() if any(probe.get(key) for probe in found["probes"].values())}
-    table = Table(title=f"headline figures [95 %]{means(found)}", title_justify="left")
-    for name in ("probe", "figure", "best", *models, *last.values()):
-        table.add_column(name, justify="left" if name in ("probe", "figure") else "right", overflow="fold")
+    rows = []
     for name, probe in found["probes"].items():
         figure = probe["headline"]
         cells = [_text((probe["policies"].get(model) or {}).get(figure)) for model in models]
         ends = {"recovered": _text(probe.get("recovered"), "{:.0%}"), "false_alarms": _text(probe["false_alarms"].get(figure))}
-        table.add_row(name, figure, _number(probe["best"].get(figure)), *cells, *(ends[key] for key in last))
-    console.print(table)
+        rows.append([name, figure, _number(probe["best"].get(figure)), *cells, *(ends[key] for key in last)])
+    columns = ["probe", "figure", "best", *models, *last.values()]
+    show_table(columns, rows, ("probe", "figure"), f"headline figures [95 %]{means(found)}")
 
 
 def means(found: dict) -> str:

@@ -1,10 +1,8 @@
 """The main figures of a comparison as small tables, policies down, in the terminal and on the report's first screen."""
 
-from rich.console import Console
-from rich.table import Table
-
 from raterhf.reports.page import find, find_interval, number
 from raterhf.reports.style import policy_name
+from raterhf.terminal import show_table
 
 # kind of comparison -> figures of its policies and of its reward models, and the value of each that is best
 WORLD = {"etv": "0", "mi_ratio": "1", "c2st_auc": "0.5", "reward_gold": "high", "reward_proxy": "high", "valid": "1"}
@@ -28,16 +26,13 @@ def summary_rows(metrics: dict, figures: dict[str, str], kind: str = "policies")
 
 def print_summary(metrics: dict, figures: dict[str, str]) -> None:
     """The tables of policies and of reward models, those that have a row; all figures, with their intervals, are on the page."""
-    console = Console(width=None if Console().is_terminal else 140)
     for title, kind, shown in (("policies", "policies", figures), ("reward models", "reward_models", REWARD_MODELS)):
         found = summary_rows(metrics, shown, kind)
         if not found["rows"]:
             continue
-        table = Table(title=title, title_justify="left")
-        table.add_column("")
-        for figure, _ in found["columns"]:
-            table.add_column(figure, justify="right", overflow="fold")
-        table.add_row("best", *(best for _, best in found["columns"]), style="dim", end_section=True)
-        for name, row in found["rows"]:
-            table.add_row(policy_name(name) if kind == "policies" else name, *("–" if v is None else number(v) for v, _ in row))
-        console.print(table)
+        rows = [
+            [policy_name(name) if kind == "policies" else name, *("–" if v is None else number(v) for v, _ in row)]
+            for name, row in found["rows"]
+        ]
+        names, best = zip(*found["columns"])
+        show_table(["", *names], rows, [""], title, ["best", *best])

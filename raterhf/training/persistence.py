@@ -45,7 +45,7 @@ def fit_persistence(prompts: Tensor, agree: Tensor, margin: Tensor, label_noise:
 
     Maximum likelihood of `losses.agreement_probs` with a ridge, on standardised features.
     """
-    mean, spread = prompts.mean(0), prompts.std(0).clamp(min=1e-4)
+    mean, spread = prompts.mean(0), prompts.std(0, correction=0).clamp(min=1e-4)  # of one row 0, not NaN
     x = (prompts - mean) / spread
     weight = torch.zeros(prompts.shape[1] + 1, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight], max_iter=100)

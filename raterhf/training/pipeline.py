@@ -16,6 +16,7 @@ from raterhf.models.checkpoint import WEIGHTS
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
+from raterhf.training.needs import check_labels
 from raterhf.training.stages.base import run_base
 from raterhf.training.stages.policy import run_policy
 from raterhf.training.stages.reward import run_reward
@@ -72,6 +73,8 @@ def train(recipe: Recipe) -> Path:
     if recipe.policy:
         load_algorithm(recipe.policy)  # what is wrong with labels and options shows before a model is trained
     labels = prepare.read_data(recipe) if set(recipe.stages) - {"base"} else None
+    if labels is not None:
+        check_labels(labels, recipe.raters.encoding, recipe.reward is not None, recipe.sft and recipe.sft.source)
     last = recipe.folder
     for stage in recipe.stages:
         last = recipe.folder / stage

@@ -16,7 +16,7 @@ from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
 from raterhf.models.policy import make_policy
 from raterhf.raters.pool import RaterPool
-from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe
+from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe, rater_text
 from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
 from raterhf.training.training_curve import Prompt
 from raterhf.worlds.world import load_world
@@ -75,7 +75,7 @@ def all_texts(labels: Labels) -> list[str]:
 def corpus_texts(rows: pd.DataFrame, text_template: str) -> list[str]:
     """What a tokenizer learns from the base corpus, and how raters are named."""
     prompts = [prompt for prompt in rows.prompt if isinstance(prompt, str)]
-    return prompts + list(rows.completion) + [text_template.format("0123456789")]
+    return prompts + list(rows.completion) + [rater_text(text_template, "0123456789")]
 
 
 def all_prompts(labels: Labels) -> list[str | list[dict]]:
@@ -87,7 +87,7 @@ def rater_texts(raters: RatersSettings, people: prepare.Roster) -> dict[str, str
     """ID -> text prefix of everybody under encoding `text`; nothing under another."""
     if raters.encoding != "text":
         return {}
-    return {r: raters.text_template.format(r) for r in people.known + people.validate}
+    return {r: rater_text(raters.text_template, r) for r in people.known + people.validate}
 
 
 def check_population(people: prepare.Roster) -> None:

@@ -8,6 +8,7 @@ Fictitious participants are in `discussions.py`. Nothing here trains, computes a
 """
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,14 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
     wanted = CONTROLS if controls in (None, ["all"]) else controls
     if unknown := [name for name in wanted if name not in (*POLICIES, *CONTROLS)]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join((*POLICIES, *CONTROLS))}, which compare on real people knows")
+    options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
+    discussions = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
+    for kind, split in product(("comparisons", "demonstrations"), TESTS):
+        rows_of(recipe, kind, split)  # raises where the data lack a test
     pipeline.train(recipe)
     models = measure_reward_models(recipe, wanted)
     evaluated = load_rater_policy("policy", recipe.folder / "sft", "new", recipe.model.max_length, max_new_tokens=1)
-    options = sorted(set(rows_of(recipe, "demonstrations", recipe.data.split).completion))
     policies = measure_votes(recipe, evaluated, options)
-    discussions = gather(rows_of(recipe, "demonstrations", UNSEEN), known_prompts(recipe), options)
     measured = []
     with Progress("judging fictitious participants", len(discussions), "discussion") as progress:
         for discussion in discussions:

@@ -13,6 +13,7 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.errors import UserError
 from raterhf.evaluation.compare import reward_metrics
+from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.trainings import train_policies
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import policies_of
@@ -38,6 +39,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
     wanted, probes = _wanted(recipe, controls), chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
     labels = prepare.read_data(recipe)
+    check_data(recipe, labels, wanted)
     train_policies(recipe, labels, wanted, sweep=False)
     vanilla = bool({"vanilla", "sft_no_ids"} & set(wanted))
     models = reward_metrics.measure_reward_models(recipe, labels, vanilla, "shuffled" in wanted)
@@ -72,11 +74,7 @@ def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
     wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
     if unknown := [name for name in wanted if name not in CONTROLS]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where there is no simulated world")
-    if {"vanilla", "sft_no_ids"} & set(wanted) and not (recipe.vanilla and recipe.vanilla.rl):
-        raise UserError(
-            "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
-            "recipes/dice.yaml (`raterhf recipes cp dice`), or leave it out: --controls base,sft,rater_new,shuffled"
-        )
+    check_vanilla(recipe, wanted, "base,sft,rater_new,shuffled")
     return wanted
 
 

@@ -1,6 +1,7 @@
 """How well reward models foretell comparisons that nobody was trained on: with the rater, for nobody, with shuffled raters, and TRL's.
 
-`accuracy, nll, ece, flip_rate` are on held-out comparisons of known raters; `heldout_accuracy` on those of raters never trained on.
+`accuracy, nll, ece, flip_rate` are on held-out comparisons of known raters; `heldout_accuracy` on those of raters never trained on. Where
+there are none they are NaN.
 """
 
 from itertools import combinations
@@ -64,6 +65,8 @@ class _Margins:
 
     @torch.no_grad()
     def __call__(self, frame, raters) -> np.ndarray:
+        if frame.empty:
+            return np.zeros(0)
         a = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.a)]
         b = [self.renderer.example(p, t) for p, t in zip(frame.prompt, frame.b)]
         if raters is None:

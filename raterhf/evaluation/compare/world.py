@@ -15,6 +15,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.jobs import side_by_side
+from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
 from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_policies
 from raterhf.evaluation.policies import of_recipe
@@ -57,6 +58,7 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
     if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
+    check_vanilla(recipe, [*wanted, *(["vanilla"] if sweep else [])], "base,sft,rater_known,rater_new,shuffled")
     chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
@@ -82,6 +84,7 @@ def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     log.info(f"seed {recipe.seed}")
     labels = prepare.read_data(recipe)
+    check_data(recipe, labels, wanted)
     folders = train_policies(recipe, labels, wanted, sweep)
     world = load_world(recipe.data.world)
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")

@@ -11,11 +11,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from raterhf.errors import UserError
 from raterhf.evaluation.probes.reading import read_answer
+from raterhf.yaml_reader import read_yaml
 
+MOST = 10_000  # answers of a range
 REQUIRED, OPTIONAL = {"key", "topic", "prompts"}, {"framed", "answers", "distribution", "pattern"}
 
 
@@ -60,37 +61,56 @@ def shipped_questions() -> list[Asked]:
 
 def read_questions(path: Path) -> list[Asked]:
     """The questions of one file. Raises UserError where it is no list of questions, and for a distribution or a field that does not fit."""
-    try:
-        rows = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); give a YAML file such as those of data/probes") from error
+    rows = read_yaml(path, "file of questions")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path} is no list of questions; each is `- key: ...` with fields {', '.join(sorted(REQUIRED | OPTIONAL))}")
     return [_read(path, number, row) for number, row in enumerate(rows, 1)]
 
 
 def _read(path: Path, number: int, row: dict) -> Asked:
-    if unknown := set(row) - REQUIRED - OPTIONAL:
+    if unknown := {str(name) for name in row} - REQUIRED - OPTIONAL:
         raise UserError(
             f"{path}: question {number}: unknown field {', '.join(sorted(unknown))}; there are {', '.join(REQUIRED | OPTIONAL)}"
         )
     if missing := REQUIRED - set(row):
         raise UserError(f"{path}: question {number}: field {', '.join(sorted(missing))} is missing")
+    for field_name in ("key", "topic", "pattern"):
+        if not isinstance(row.get(field_name, ""), str) or row.get(field_name) == "":
+            raise UserError(f"{path}: question {number}: {field_name} is {row[field_name]!r}; give a text")
     for field_name in ("prompts", "framed"):
         texts = row.get(field_name, [])
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts) or not row["prompts"]:
             raise UserError(f"{path}: {row['key']}: {field_name} is {texts!r}; give a list of texts, of prompts at least one")
+    answers, pattern = _answers(path, row), row.get("pattern", "")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"{path}: {row['key']}: pattern {pattern!r} is no regular expression ({error}); correct it") from error
+    return Asked(
+        row["key"], row["topic"], row["prompts"], row.get("framed", []), answers, _distribution(path, row, answers), pattern
+    )  # fmt: skip
+
+
+def _answers(path: Path, row: dict) -> list[str]:
     answers = row.get("answers", [])
     if isinstance(answers, dict) and isinstance(span := answers.get("range"), list) and [*map(type, span)] == [int, int]:
-        answers = range(span[0], span[1] + 1)
-    if not isinstance(answers, (list, range)):
+        if not 0 <= span[1] - span[0] < MOST:
+            raise UserError(f"{path}: {row['key']}: the range {span} has {span[1] - span[0] + 1} answers; give one of 1 to {MOST}")
+        return [str(answer) for answer in range(span[0], span[1] + 1)]
+    if not isinstance(answers, list) or not all(isinstance(answer, str | int | float) for answer in answers):
         raise UserError(f"{path}: {row['key']}: answers is {answers!r}; give a list, or {{range: [low, high]}}")
-    distribution = np.array(row["distribution"], float) if "distribution" in row else None
-    if distribution is not None and (len(distribution) != len(answers) or abs(distribution.sum() - 1) > 1e-6):
+    return [str(answer) for answer in answers]
+
+
+def _distribution(path: Path, row: dict, answers: list[str]) -> np.ndarray | None:
+    """The shares of the answers, where the question states them."""
+    given = row.get("distribution")
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(type(share) in (int, float) and 0 <= share <= 1 for share in given):
+        raise UserError(f"{path}: {row['key']}: distribution is {given!r}; give a list of shares, each from 0 to 1")
+    if len(given) != len(answers) or abs(sum(given) - 1) > 1e-6:
         raise UserError(
-            f"{path}: {row['key']}: the distribution has {len(distribution)} entries "
-            f"that sum to {distribution.sum():.6f}, for {len(answers)} answers"
+            f"{path}: {row['key']}: the distribution has {len(given)} entries that sum to {sum(given):.6f}, for {len(answers)} answers"
         )
-    return Asked(
-        row["key"], row["topic"], row["prompts"], row.get("framed", []), [str(a) for a in answers], distribution, row.get("pattern", "")
-    )
+    return np.array(given, float)

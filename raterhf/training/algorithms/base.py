@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
-from raterhf.errors import UserError
 from raterhf.models.policy import Policy
-from raterhf.recipe import PolicySettings, Section
+from raterhf.recipe import PolicySettings, Section, check_options
 from raterhf.training.objective import Objective
 
 Log = dict[str, Tensor | float]
@@ -55,15 +53,12 @@ class Start:
 
 
 def load_algorithm(settings: PolicySettings) -> Callable[[Start], Algorithm]:
-    """The algorithm that a recipe's section names, its options checked. Raises UserError that names the option and the valid ones."""
+    """The algorithm that a recipe's section names, its options checked. Raises UserError that names the option and the nearest one."""
+    checked = check_options(options_of(settings.algorithm), settings.options, settings.algorithm)
     module = import_module(f"raterhf.training.algorithms.{settings.algorithm}")
-    options: type[Section] = module.Settings
-    try:
-        checked = options.model_validate(settings.options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, valid = ".".join(map(str, first["loc"])), ", ".join(options.model_fields) or "none"
-        raise UserError(
-            f"`policy.options.{key}`: {first['msg']}; options of {settings.algorithm}: {valid}; start from policy.options={{}}"
-        ) from error
     return lambda start: module.make(start, checked)
+
+
+def options_of(algorithm: str) -> type[Section]:
+    """The keys under `policy.options` that are the algorithm's own."""
+    return import_module(f"raterhf.training.algorithms.{algorithm}").Settings

@@ -28,9 +28,10 @@ from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.fit import fit
+from raterhf.training.needs import check_labels
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_constant, repeated_pairs
 from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
-from raterhf.training.start import all_texts, check_population, pool_without_vectors, rater_texts, start_model
+from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
 
 BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -66,9 +67,8 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
 
 def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) -> RewardTraining:
     """Data, model and batches of the recipe's stage. The split of what is held out is kept in `folder`, where given."""
+    check_labels(labels, recipe.raters.encoding, judged=True)
     people = prepare.find_people(labels)
-    if recipe.raters.encoding == "embedding":
-        check_population(people)
     lm, tokenizer = start_model(recipe, all_texts(labels))
     raters, settings = recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)

@@ -1,0 +1,40 @@
+"""What a comparison needs of recipe and data, checked before anything is trained."""
+
+from raterhf.data.labels import Labels
+from raterhf.errors import UserError
+from raterhf.log import log
+from raterhf.recipe import Recipe
+from raterhf.training.needs import check_labels
+
+BY_VANILLA = ("vanilla", "sft_no_ids", "vanilla_best_t")  # policies that TRL trains
+# Arguments of vanilla.rl that our stages without IDs take over.
+OF_OURS = ("max_steps", "learning_rate", "num_generations", "per_device_train_batch_size")
+
+
+def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
+    """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
+    if not {*BY_VANILLA, "none"} & set(wanted):
+        return
+    alone = f"or leave it out: --controls {without}"
+    if not (recipe.vanilla and recipe.vanilla.rl):
+        raise UserError(
+            "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
+            f"recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
+        )
+    if "none" in wanted and (missing := [key for key in OF_OURS if key not in recipe.vanilla.rl]):
+        raise UserError(f"the control `none` takes its sizes from vanilla.rl, which lacks {', '.join(missing)}; add them, {alone}")
+    from raterhf.evaluation.trl_trainers import check_arguments  # imports trl, which is slow
+
+    check_arguments(recipe.vanilla.sft, recipe.vanilla.reward, recipe.vanilla.rl)
+
+
+def check_data(recipe: Recipe, labels: Labels, wanted: list[str]) -> None:
+    """Raise UserError where the stages, or TRL's, would have nothing to train on; say which figures will be missing."""
+    check_labels(labels, recipe.raters.encoding, recipe.reward is not None, recipe.sft and recipe.sft.source)
+    if set(BY_VANILLA) & set(wanted) and not (labels.comparisons.label != 0).any():
+        raise UserError("the vanilla baseline trains on comparisons that are no ties, and all are; add others, or leave vanilla out")
+    if recipe.data.held_out == 0:
+        log.warning("  compare: data.held_out=0 keeps no comparison from training, so how often a reward model is right is not measured")
+    validate = labels.raters.rater_id[labels.raters.split == "validate"]
+    if not labels.comparisons.rater_id.isin(set(validate)).any():
+        log.warning("  compare: no comparison is of a validation rater, so how often a reward model is right on new raters is not measured")
