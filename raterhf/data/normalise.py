@@ -5,13 +5,15 @@ conversations with different prompts) is found here. It reads no files.
 """
 
 import json
+import os
 from collections.abc import Iterable
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
-from raterhf.data.checks import Problems, is_missing, number
-from raterhf.data.columns import Part
+from raterhf.data.checks import Problems, is_missing
+from raterhf.data.schema import Part
 from raterhf.errors import UserError
 
 COLUMNS = {
@@ -19,21 +21,34 @@ COLUMNS = {
     "ratings": ["prompt", "response", "rating", "rater_id"],
     "demonstrations": ["prompt", "completion", "rater_id"],
 }
+EXTRA = {
+    "comparisons": ["strength", "both", "attribute", "reason", "model_a", "model_b", "split", "file"],
+    "ratings": ["within", "attribute", "reason", "model", "split", "file"],
+    "demonstrations": ["split", "file"],
+}
+"""Columns that a kind has where the files do; `file` where there are several."""
 ANSWERS = {"comparisons": ["a", "b"], "ratings": ["response"], "demonstrations": ["completion"]}
-NUMBERS = {"label": "int64", "rating": "float64"}
+NUMBERS = {"label": "int64", "rating": "float64", "strength": "float64"}
 
 MAX_PAIRS = 5_000_000
 """Most pairs that ratings may become: n ratings of one prompt by one rater are up to n (n - 1) / 2 pairs."""
 
 
 def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) -> pd.DataFrame:
-    """The files of a kind in one frame: `COLUMNS[kind]` and `group`. Adds used and dropped to `counts`."""
+    """The files of a kind in one frame: `COLUMNS[kind]`, `group` and what there is of `EXTRA[kind]`. Adds used and dropped to `counts`."""
     frames = [_normalise_part(kind, part, problems) for part in parts]
+    if len(parts) > 1:
+        frames = [
+            frame.assign(file=pd.Series([part.rows.name] * len(frame), dtype=object, index=frame.index))
+            for part, frame in zip(parts, frames)
+        ]
     whole = [frame.astype({n: t for n, t in NUMBERS.items() if n in frame}) for frame in frames]
     empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in [*COLUMNS[kind], "group"]})
     result = pd.concat(whole, ignore_index=True) if whole else empty
+    for name in set(EXTRA[kind]) & set(result.columns) - {"strength"}:
+        result[name] = optional_names(result[name])
     counts["used"] = len(result)
-    counts["dropped"] = counts["read"] - counts["other_split"] - len(result)
+    counts["dropped"] = counts["read"] - counts["other_split"] - counts.get("skipped", 0) - len(result)
     if parts and result.empty:
         problems.raise_above(remedy="\nevery row is bad: correct the file, or leave it out")
         raise UserError(f"{', '.join(counts['files'])}: no row is left to train on; correct the file, or leave it out")
@@ -43,12 +58,16 @@ def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) ->
 def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     """Every two ratings that one rater gave answers to one prompt -> a comparison, a the higher rated.
 
-    Equal ratings, or two ratings of one answer, are no preference and make no pair; both are counted. Pairs
-    are in the order of the rows. Raises UserError where they would be none or more than `MAX_PAIRS`.
+    Only ratings of one attribute and `within` one thing are compared, where there are these columns. Equal ratings, or two ratings of one
+    answer, are no preference and make no pair; both are counted. Pairs are in the order of the rows. Raises UserError where they would be
+    none or more than `MAX_PAIRS`.
     """
     prompts = ratings["prompt"].to_numpy(object)
     asked = pd.DataFrame({"rater": ratings["rater_id"], "prompt": keys(ratings["prompt"])})
-    group = asked.groupby(["rater", "prompt"], sort=False).ngroup()
+    for name in ("within", "attribute"):
+        if name in ratings:
+            asked[name] = ratings[name]
+    group = asked.groupby(list(asked), sort=False, dropna=False).ngroup()
     sizes = np.bincount(group) if len(group) else np.zeros(0, int)
     files = ", ".join(counts["files"])
     if (total := int((sizes * (sizes - 1) // 2).sum())) > MAX_PAIRS:
@@ -63,12 +82,13 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     first, second = first[~same & ~equal], second[~same & ~equal]
     better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
     raters = ratings["rater_id"].to_numpy(object)
+    alone = sorted(set(raters) - set(raters[first]))
     counts |= {
         "pairs": len(first),
         "equal_ratings": int(equal.sum()),
         "same_answer": int(same.sum()),
         "ratings_without_pair": len(ratings) - len(np.union1d(first, second)),
-        "raters_without_pair": sorted(set(raters) - set(raters[first])),
+        "raters_without_pair": alone,
     }
     if len(ratings) and not len(first):
         raise UserError(
@@ -77,7 +97,21 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
         )
     texts = ratings["response"].to_numpy(object)
     pairs = {"prompt": prompts[first], "a": texts[better], "b": texts[worse], "rater_id": raters[first]}
-    return pd.DataFrame(pairs, dtype=object).assign(label=1)[COLUMNS["comparisons"]]
+    made = pd.DataFrame(pairs, dtype=object).assign(label=1)[COLUMNS["comparisons"]]
+    return made.assign(**_extras_of_pairs(ratings, better, worse))
+
+
+def _extras_of_pairs(ratings: pd.DataFrame, better: np.ndarray, worse: np.ndarray) -> dict[str, pd.Series]:
+    """What is known of the two ratings of a pair, under the names that comparisons have for it."""
+    extras = {name: ratings[name].to_numpy(object)[better] for name in ("attribute", "split", "file") if name in ratings}
+    if "model" in ratings:
+        model = ratings["model"].to_numpy(object)
+        extras |= {"model_a": model[better], "model_b": model[worse]}
+    if "reason" in ratings:
+        reason = ratings["reason"].to_numpy(object)
+        both = zip(reason[better], reason[worse])
+        extras["reason"] = ["\n".join(f"{side}: {text}" for side, text in zip("ab", pair) if text) or None for pair in both]
+    return {name: pd.Series(cells, dtype=object) for name, cells in extras.items()}
 
 
 def keys(prompts: pd.Series) -> pd.Series:
@@ -91,8 +125,8 @@ def objects(cells: Iterable, index: pd.Index | None = None) -> pd.Series:
 
 
 def optional_names(cells: pd.Series) -> pd.Series:
-    """Names as text; null and the empty cell of a CSV file as None."""
-    return objects((None if is_missing(cell) or cell == "" else str(cell) for cell in cells), cells.index)
+    """Names as text in NFC; null and the empty cell of a CSV file as None."""
+    return objects((None if is_missing(cell) or cell == "" else normalize("NFC", str(cell)) for cell in cells), cells.index)
 
 
 def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
@@ -106,8 +140,6 @@ def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
     for name in ANSWERS[kind]:
         texts = (cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame[name])
         frame[name] = objects(texts, frame.index)
-    for name in set(NUMBERS) & set(frame):
-        frame[name] = [number(cell) for cell in frame[name]]
     frame["rater_id"] = objects(map(str, frame["rater_id"]), frame.index)
     frame["group"] = optional_names(frame["group"]) if "group" in frame else None
     if kind == "comparisons":
@@ -116,17 +148,57 @@ def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
         for index in same:
             problems.add(part.rows, index, fault, frame.loc[index, "a"])
         frame = problems.settle(part.rows, frame)
-    return frame[COLUMNS[kind] + ["group"]].astype({"group": object})
+    extra = [name for name in EXTRA[kind] if name in frame]
+    return frame[COLUMNS[kind] + ["group", *extra]].astype({"group": object})
 
 
 def _imply_prompt(part: Part, frame: pd.DataFrame, shown: tuple, problems: Problems) -> pd.DataFrame:
-    """TRL's implicit prompt: both answers are conversations that differ in the last message alone."""
+    """TRL's implicit prompt: what both answers have in common at their beginning.
+
+    Conversations differ in the last message alone: another difference is a fault, since it is not one answer that is judged. Of texts
+    the prompt ends with the last white space before they differ, so that no word is cut.
+    """
+    cut: list[int] = []
     for index, a, b in zip(frame.index, frame["a"], frame["b"]):
-        if _plain(a[:-1]) != _plain(b[:-1]):
-            fault = f"{shown[0]} and {shown[1]} differ before the last message, the one judged; correct it"
-            problems.add(part.rows, index, fault, a[0]["content"])
-    frame = problems.settle(part.rows, frame)
-    return frame.assign(prompt=objects((cell[:-1] for cell in frame["a"]), frame.index))
+        fault = _no_prompt(a, b, shown)
+        if fault:
+            problems.add(part.rows, index, fault, a if isinstance(a, str) else a[0]["content"])
+        cut.append(-1 if isinstance(a, list) else _common(a, b))
+    prompts = objects((cell[:end] for cell, end in zip(frame["a"], cut)), frame.index)
+    rests = {name: objects((cell[end:] for cell, end in zip(frame[name], cut)), frame.index) for name in ("a", "b")}
+    return problems.settle(part.rows, frame.assign(prompt=prompts, **rests))
+
+
+def _no_prompt(a: list | str, b: list | str, shown: tuple) -> str:
+    """Why two whole conversations or texts are not two answers to one prompt; "" where they are."""
+    names = f"{shown[0]} and {shown[1]}"
+    if isinstance(a, str) != isinstance(b, str):
+        return f"{names}: one is text, the other a conversation; write both in one way"
+    if isinstance(a, str) and isinstance(b, str):
+        end = _common(a, b)
+        return (
+            ""
+            if end and a[end:].strip() and b[end:].strip()
+            else f"{names} have no beginning in common, or nothing else; add a prompt column"
+        )
+    shorter = min(len(a), len(b))
+    if len(a) != len(b) and _plain(a[:shorter]) == _plain(b[:shorter]):
+        return f"{names}: one conversation is the beginning of the other, so they end at different questions; end both at the same one"
+    if _plain(a[:-1]) != _plain(b[:-1]):
+        return (
+            f"{names} differ before the last message, the one judged; correct it, or end both with the first messages that differ, "
+            "if that is "
+            "what was judged"
+        )
+    return ""
+
+
+def _common(a: str, b: str) -> int:
+    """Length of what two texts have in common at their beginning, up to and with its last white space."""
+    end = len(os.path.commonprefix([a, b]))
+    while end and not a[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _plain(prompt: str | list[dict]) -> str | list[dict]:
