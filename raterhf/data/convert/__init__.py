@@ -110,7 +110,8 @@ def convert_files(
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
     """Write rows as parquet or JSON lines, by suffix; whole or not at all. IDs and labels become text."""
     names = [name for name in ("rater_id", "label", "attribute", "within", "group") if name in frame]
-    frame = frame.assign(**{name: frame[name].map(lambda cell: None if is_missing(cell) else str(cell)).astype(object) for name in names})
+    frame = frame.astype(object).where(frame.notna(), None)
+    frame = frame.assign(**{name: [None if is_missing(cell) else str(cell) for cell in frame[name]] for name in names})
     if path.suffix.lower() == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in frame.to_dict("records"))
         write_bytes(path, text.encode("utf-8", "surrogatepass"))
