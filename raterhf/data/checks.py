@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from raterhf.data.files import SHOWN, Rows
 from raterhf.errors import UserError
@@ -52,10 +53,13 @@ class Problems:
             self.add(rows, cells.index[place], f"{name} {fault}", cells.iloc[place])
 
     def check(self, rows: Rows, cells: pd.Series, name: str, rule: Rule) -> None:
-        for index, value in zip(cells.index, cells):
-            fault = rule(value)
-            if fault:
-                self.add(rows, index, f"{name} {fault}", value)
+        if infer_dtype(cells, skipna=False) == "string":  # a rule for each different text, as there are far fewer IDs and prompts than rows
+            faulty = {value: fault for value in pd.unique(cells) if (fault := rule(value))}
+            found = [(index, value, faulty[value]) for index, value in zip(cells.index, cells) if value in faulty] if faulty else []
+        else:
+            found = [(index, value, fault) for index, value in zip(cells.index, cells) if (fault := rule(value))]
+        for index, value, fault in found:
+            self.add(rows, index, f"{name} {fault}", value)
 
     def settle(self, rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` without the file's bad rows."""

@@ -111,8 +111,8 @@ def _is_texts(value: Any) -> bool:
 
 def _stray_messages(cells: pd.Series) -> int:
     """Cells of text that begin as JSON text of messages does."""
-    texts = pd.Series([cell if isinstance(cell, str) else "" for cell in cells], dtype=object)
-    return int(texts.str.match(r"""\s*\[\s*\{\s*["'](role|from)["']""").sum())
+    begin = re.compile(r"""\s*\[\s*\{\s*["'](role|from)["']""")
+    return sum(isinstance(cell, str) and begin.match(cell) is not None for cell in cells)
 
 
 def read_messages(cell: Any) -> Any:

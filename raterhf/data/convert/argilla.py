@@ -71,8 +71,8 @@ def _questions(rows: Rows) -> list[str]:
 
 def _is_earlier(cells: pd.Series) -> bool:
     """Whether a column is a question of version 1: lists of responses."""
-    first = next((cell for cell in cells if isinstance(cell, list) and cell), [None])[0]
-    return isinstance(first, dict) and {"user_id", "value", "status"} <= first.keys()
+    first = next((cell for cell in cells if cell is not None and cell != []), None)
+    return isinstance(first, list) and isinstance(first[0], dict) and {"user_id", "value", "status"} <= first[0].keys()
 
 
 def _submitted(question: str, row: dict, made: Converted) -> list[tuple[Any, Any]]:
