@@ -93,6 +93,13 @@ def test_argilla_2(convert, write):
         assert "suggestions (quality.suggestion) are nobody's labels" in said
 
 
+def test_argilla_as_its_json_nests_it(convert, write):
+    given = [{"user_id": "u1", "value": 4}, {"user_id": "u2", "value": 2, "status": "discarded"}]
+    record = {"id": "1", "fields": {"prompt": "Pet?", "response": "Cat."}, "metadata": {}, "suggestions": {}, "vectors": {}}
+    frame, said = convert("argilla", write("records.json", json.dumps([record | {"responses": {"quality": given}}])))
+    assert columns(frame, "prompt", "response", "rating", "rater_id") == [["Pet?", "Cat.", 4, "u1"]] and "1 left out" in said
+
+
 def test_argilla_1_labels_and_rankings(convert, write):
     def answer(value, user="u1", status="submitted"):
         return {"user_id": user, "value": value, "status": status}
@@ -193,7 +200,7 @@ def test_prism_utterances_and_conversations(convert, write):
     ]
     rows = [{"conversation_id": "c1", "user_id": "u1", "conversation_type": "unguided", "conversation_history": history}]
     frame, _ = convert("prism", write("conversations.jsonl", rows))
-    assert columns(frame, "response", "rating", "rater_id", "model") == [
+    assert columns(frame, "response", "rating", "rater_id", "source") == [
         ["Yo", 80, "u1", "m1"], ["Hello", 20, "u1", "m2"], ["Cat.", 60, "u1", "m1"], ["Dog.", 90, "u1", "m1"],
     ]  # fmt: skip
     assert [m["content"] for m in frame["prompt"][3]] == ["Hi", "Yo", "Pet?"] and frame["within"].tolist() == [
@@ -238,7 +245,7 @@ def test_alpaca_farm(convert, write):
     rows = [alpaca(1, 0), alpaca(2, 1), alpaca(1.5, 2), alpaca(1, 0, "")]
     frame, _ = convert("alpaca-farm", write("farm.json", json.dumps(rows)))
     assert frame["label"].tolist() == ["a", "b", "tie", "a"] and frame["rater_id"].tolist() == ["0", "1", "2", "0"]
-    assert frame["prompt"].tolist()[2:] == ["Sum\n\n1, 2", "Sum"] and frame["model_b"][0] == "m2"
+    assert frame["prompt"].tolist()[2:] == ["Sum\n\n1, 2", "Sum"] and frame["source_b"][0] == "m2"
 
 
 def test_a_column_for_each_annotator(convert, write):
@@ -281,11 +288,26 @@ def test_every_tool_is_recognised_by_its_columns_and_not_by_the_files_name(write
     assert set(rows) | {"arena", "prism", "helpsteer3", "wide"} == set(TOOLS)
 
 
+def test_exports_that_went_through_a_table_are_read(convert, write):
+    rows = read_rows(CASES / "helpsteer3.jsonl").frame
+    for spell in (json.dumps, str):
+        frame, _ = convert(
+            "helpsteer3", write("table.csv", rows.assign(**{n: rows[n].map(spell) for n in ("context", "individual_preference")}))
+        )
+        assert len(frame) == 15 and frame["prompt"][0] == [{"role": "user", "content": "Q0"}]
+
+
+def test_an_export_of_another_shape_is_a_message(write):
+    path = write("odd.json", json.dumps([task(1, annotation(3, pairwise("left"))) | {"annotations": 7}]))
+    assert "has the columns of label-studio but other things in them" in refused("--from", "label-studio", path, "--out", "o.jsonl")
+
+
 def test_what_is_written_is_read_alike_whatever_the_suffix(tmp_path):
     for suffix in ("parquet", "jsonl"):
         out = tmp_path / f"labels.{suffix}"
         succeeds("data", "convert", "--from", "helpsteer3", str(CASES / "helpsteer3.jsonl"), "--out", str(out))
-        assert read_labels(out).comparisons.equals(read_labels(CASES / "helpsteer3.jsonl").comparisons)
+        found = read_labels(out).comparisons.drop(columns="file")
+        assert found.equals(read_labels(CASES / "helpsteer3.jsonl").comparisons.drop(columns="file"))
     assert "would be overwritten" in refused("--from", "wide", str(CASES / "wide.csv"), "--out", str(out))
     assert "written as .parquet or .jsonl" in refused("--from", "wide", str(CASES / "wide.csv"), "--out", str(tmp_path / "l.xlsx"))
     assert "not the columns of prism" in refused("--from", "prism", str(CASES / "wide.csv"), "--out", str(tmp_path / "new.jsonl"))

@@ -152,7 +152,7 @@ def test_arena_votes_keep_both_bad_apart():
     assert labels.comparisons["label"].tolist() == [1, -1, 0, 0] * 2
     assert labels.comparisons["both"].tolist() == [None, None, None, "bad"] * 2
     assert labels.comparisons.loc[0, ["prompt", "a", "b"]].tolist() == [[{"role": "user", "content": "Q0"}], "A0", "B0"]
-    assert labels.comparisons["model_a"].tolist() == ["gpt-4"] * 8
+    assert labels.comparisons["source_a"].tolist() == ["gpt-4"] * 8
     assert labels.raters["rater_id"].tolist() == ["arena_user_0", "arena_user_1", "arena_user_2"]
     assert labels.counts["comparisons"]["both_bad"] == 2
 
@@ -224,6 +224,12 @@ def test_ids_are_read_in_one_unicode_form(write):
     people = write("p.jsonl", [{"rater_id": apart, "persona": "sailor"}, {"rater_id": "r2"}])
     labels = read_labels(write("c.jsonl", [PAIR | {"rater_id": r} for r in (composed, apart, "r2")]), raters=people)
     assert labels.raters[["rater_id", "persona"]].values.tolist() == [[composed, "sailor"], ["r2", None]]
+
+
+def test_a_raters_file_that_covers_some_says_who_is_not_in_it(write):
+    people = write("p.jsonl", [{"rater_id": "r2", "persona": "sailor"}])
+    labels = read_labels(write("c.jsonl", pairs()), raters=people)
+    assert noticed(labels, "1 of 2 rater(s) with labels have no row in the raters file").endswith(": r1")
 
 
 def test_files_that_number_their_own_people(tmp_path):

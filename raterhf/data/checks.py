@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -195,7 +196,7 @@ def optional_name_fault(value: Any) -> str:
 
 def number(value: Any) -> float | None:
     """The finite number in a cell (CSV holds them as text), else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         result = float(value)

@@ -15,7 +15,7 @@ from raterhf.data import convert
 from raterhf.data.checks import Problems, split_fault
 from raterhf.data.ids import prefixes, tidy_ids
 from raterhf.data.opening import FIELD, fill_constant, nearest, open_part, read_implicit
-from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL, REQUIRED, Part, Request
+from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL, REQUIRED, SOURCES, Part, Request
 from raterhf.errors import UserError
 
 
@@ -48,6 +48,7 @@ def read_parts(kind: str, request: Request, problems: Problems, counts: dict) ->
 
 def _named(kind: str, part: Part, request: Request, notes: dict) -> Part:
     """The part under our names, raters told apart by file where asked."""
+    part = replace(part, names=_sourced(kind, part))
     if kind == "comparisons":
         part = read_implicit(part, notes)
     frame = _rename(kind, part, request)
@@ -57,6 +58,16 @@ def _named(kind: str, part: Part, request: Request, notes: dict) -> Part:
     prefix = prefixes(sorted({path for k in DATA_KINDS for path in request.paths[k]}))[part.rows.name] if request.prefix_raters else ""
     frame["rater_id"] = tidy_ids(frame["rater_id"], prefix if kind in DATA_KINDS else "")
     return replace(part, frame=frame)
+
+
+def _sourced(kind: str, part: Part) -> dict[str, str]:
+    """The part's names with the file's own of the columns that say which model wrote an answer, where they are usual ones."""
+    ours = tuple(name for name in part.names if name.startswith("source"))
+    if all(part.names[name] == name and name not in part.rows.frame for name in ours):
+        for theirs in SOURCES.get(kind, ()):
+            if set(theirs) <= set(part.rows.frame.columns):
+                return part.names | dict(zip(ours, theirs))
+    return part.names
 
 
 def _listless(cell: object) -> object:
@@ -78,7 +89,7 @@ def check_mapped(request: Request, parts: dict[str, list[Part]]) -> None:
     """Raise UserError for a column the user named that no file of a kind they gave has."""
     for name, theirs in request.columns.items():
         given = [part for k in parts if name in NAMES[k] or name.startswith(f"{k}.") for part in parts[k]]
-        if given and not any(theirs in part.rows.frame for part in given):
+        if given and not any(theirs in part.rows.frame or theirs in part.there for part in given):
             raise _missing_mapped(f"columns: {name!r}", theirs, given)
     data = [part for k in DATA_KINDS for part in parts[k]]
     if request.group_column and not any("group" in part.frame for part in data):

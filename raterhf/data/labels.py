@@ -35,7 +35,7 @@ RULES = {
     **dict.fromkeys(("chosen", "rejected", "a", "b", "response", "completion"), checks.answer_fault),
     "rater_id": checks.rater_fault,
     **dict.fromkeys(("group", "persona", "attribute", "within"), checks.optional_name_fault),
-    **dict.fromkeys(("reason", "model_a", "model_b", "model"), checks.optional_text_fault),
+    **dict.fromkeys(("reason", "source_a", "source_b", "source"), checks.optional_text_fault),
 }
 
 
@@ -43,9 +43,9 @@ RULES = {
 class Labels:
     """What raters answered and preferred. Text columns are objects (str or None), indices 0..n-1; an absent kind has no rows.
 
-    comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id; and where the files say it: strength (above 0, NaN where not said),
-        both ("good" or "bad", of ties), attribute, reason, model_a, model_b, split, file (of several)
-    demonstrations: prompt, completion, rater_id; and split, file
+    comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id; file, split, sided, source_a, source_b (see `CARRIED` of normalise.py); and
+        where files say them strength (above 0, NaN where not said), both ("good" or "bad", of ties), attribute, reason
+    demonstrations: prompt, completion, rater_id; file, split
     raters: rater_id, persona, group, split ("train" or "validate"), sorted; everyone labelled or listed
     counts: JSON-like; all that was read, used, made, left out or noticed; `notices` are sentences for people
     """
@@ -122,7 +122,7 @@ def read_labels(
     counts["raters"]["accounted"] = notices.account(counts, set(labelled.index), bad)
     counts["notices"] = [
         *told, *notices.about_strength(compared), *notices.about_attributes(compared), *notices.about_files(compared),
-        *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], people),
+        *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], people, counts["raters"]["labelled_without_row"]),
     ]  # fmt: skip
     return Labels(compared, shown, people, counts)
 

@@ -21,12 +21,14 @@ COLUMNS = {
     "ratings": ["prompt", "response", "rating", "rater_id"],
     "demonstrations": ["prompt", "completion", "rater_id"],
 }
-EXTRA = {
-    "comparisons": ["strength", "both", "attribute", "reason", "model_a", "model_b", "split", "file"],
-    "ratings": ["within", "attribute", "reason", "model", "split", "file"],
-    "demonstrations": ["split", "file"],
+# What is carried beside them for `inspection`: None where the file does not tell. `sided`: which answer stood first is known.
+CARRIED = {
+    "comparisons": ["group", "file", "split", "sided", "source_a", "source_b"],
+    "ratings": ["group", "file", "split", "source"],
+    "demonstrations": ["group", "file", "split"],
 }
-"""Columns that a kind has where the files do; `file` where there are several."""
+EXTRA = {"comparisons": ["strength", "both", "attribute", "reason"], "ratings": ["within", "attribute", "reason"], "demonstrations": []}
+"""Columns that a kind has only where a file does."""
 ANSWERS = {"comparisons": ["a", "b"], "ratings": ["response"], "demonstrations": ["completion"]}
 NUMBERS = {"label": "int64", "rating": "float64", "strength": "float64"}
 
@@ -35,17 +37,12 @@ MAX_PAIRS = 5_000_000
 
 
 def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) -> pd.DataFrame:
-    """The files of a kind in one frame: `COLUMNS[kind]`, `group` and what there is of `EXTRA[kind]`. Adds used and dropped to `counts`."""
+    """The files of a kind in one frame: `COLUMNS[kind]`, `CARRIED[kind]`, what there is of `EXTRA[kind]`. Counts used and dropped."""
     frames = [_normalise_part(kind, part, problems) for part in parts]
-    if len(parts) > 1:
-        frames = [
-            frame.assign(file=pd.Series([part.rows.name] * len(frame), dtype=object, index=frame.index))
-            for part, frame in zip(parts, frames)
-        ]
     whole = [frame.astype({n: t for n, t in NUMBERS.items() if n in frame}) for frame in frames]
-    empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in [*COLUMNS[kind], "group"]})
+    empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in COLUMNS[kind] + CARRIED[kind]})
     result = pd.concat(whole, ignore_index=True) if whole else empty
-    for name in set(EXTRA[kind]) & set(result.columns) - {"strength"}:
+    for name in set(EXTRA[kind]) & set(result.columns) - {"strength"}:  # absent in one file of several
         result[name] = optional_names(result[name])
     counts["used"] = len(result)
     counts["dropped"] = counts["read"] - counts["other_split"] - counts.get("skipped", 0) - len(result)
@@ -79,16 +76,17 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     rating, answer = ratings["rating"].to_numpy(float), pd.factorize(ratings["response"])[0]
     same = answer[first] == answer[second]
     equal = (rating[first] == rating[second]) & ~same
+    tied = first[equal]
     first, second = first[~same & ~equal], second[~same & ~equal]
     better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
     raters = ratings["rater_id"].to_numpy(object)
-    alone = sorted(set(raters) - set(raters[first]))
     counts |= {
         "pairs": len(first),
         "equal_ratings": int(equal.sum()),
         "same_answer": int(same.sum()),
         "ratings_without_pair": len(ratings) - len(np.union1d(first, second)),
-        "raters_without_pair": alone,
+        "raters_without_pair": sorted(set(raters) - set(raters[first])),
+        "raters_all_equal": sorted(set(raters[tied]) - set(raters[first])),
     }
     if len(ratings) and not len(first):
         raise UserError(
@@ -97,25 +95,26 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
         )
     texts = ratings["response"].to_numpy(object)
     pairs = {"prompt": prompts[first], "a": texts[better], "b": texts[worse], "rater_id": raters[first]}
-    made = pd.DataFrame(pairs, dtype=object).assign(label=1)[COLUMNS["comparisons"]]
-    return made.assign(**_extras_of_pairs(ratings, better, worse))
-
-
-def _extras_of_pairs(ratings: pd.DataFrame, better: np.ndarray, worse: np.ndarray) -> dict[str, pd.Series]:
-    """What is known of the two ratings of a pair, under the names that comparisons have for it."""
-    extras = {name: ratings[name].to_numpy(object)[better] for name in ("attribute", "split", "file") if name in ratings}
-    if "model" in ratings:
-        model = ratings["model"].to_numpy(object)
-        extras |= {"model_a": model[better], "model_b": model[worse]}
+    for name in ("file", "split"):  # None where the two ratings come from different ones
+        cells = ratings[name].to_numpy(object)
+        pairs[name] = np.where(cells[first] == cells[second], cells[first], None)
+    source = ratings["source"].to_numpy(object)
+    pairs |= {"source_a": source[better], "source_b": source[worse]}
+    if "attribute" in ratings:
+        pairs["attribute"] = ratings["attribute"].to_numpy(object)[first]
     if "reason" in ratings:
         reason = ratings["reason"].to_numpy(object)
         both = zip(reason[better], reason[worse])
-        extras["reason"] = ["\n".join(f"{side}: {text}" for side, text in zip("ab", pair) if text) or None for pair in both]
-    return {name: pd.Series(cells, dtype=object) for name, cells in extras.items()}
+        pairs["reason"] = ["\n".join(f"{side}: {text}" for side, text in zip("ab", pair) if text) or None for pair in both]
+    found = pd.DataFrame(pairs, dtype=object).assign(label=1, sided=False)
+    extra = [name for name in EXTRA["comparisons"] if name in found]
+    return found[COLUMNS["comparisons"] + CARRIED["comparisons"][1:] + extra]
 
 
 def keys(prompts: pd.Series) -> pd.Series:
     """Prompts as text that can be hashed: a conversation as its JSON."""
+    if all(type(prompt) is str for prompt in prompts):
+        return prompts
     return objects((json.dumps(p) if isinstance(p, list) else p for p in prompts), prompts.index)
 
 
@@ -141,15 +140,17 @@ def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
         texts = (cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame[name])
         frame[name] = objects(texts, frame.index)
     frame["rater_id"] = objects(map(str, frame["rater_id"]), frame.index)
-    frame["group"] = optional_names(frame["group"]) if "group" in frame else None
+    frame["file"], frame["sided"] = part.rows.name, "label" in part.frame
+    for name in set(CARRIED[kind]) - {"file", "sided"}:
+        frame[name] = optional_names(frame[name]) if name in frame else None
     if kind == "comparisons":
         same = frame.index[(frame["a"] == frame["b"]) & (frame["label"] != 0)]
         fault = f"{shown[0]} equals {shown[1]}; a preference needs two answers: correct or remove the row"
         for index in same:
             problems.add(part.rows, index, fault, frame.loc[index, "a"])
         frame = problems.settle(part.rows, frame)
-    extra = [name for name in EXTRA[kind] if name in frame]
-    return frame[COLUMNS[kind] + ["group", *extra]].astype({"group": object})
+    frame = frame[COLUMNS[kind] + CARRIED[kind] + [name for name in EXTRA[kind] if name in frame]]
+    return frame.astype({name: bool if name == "sided" else object for name in CARRIED[kind]})
 
 
 def _imply_prompt(part: Part, frame: pd.DataFrame, shown: tuple, problems: Problems) -> pd.DataFrame:

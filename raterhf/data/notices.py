@@ -40,7 +40,7 @@ def account(counts: dict, labelled: set[str], dropped: set[str]) -> dict:
     return {"in_files": len(everybody), "used": len(labelled), **{name: sorted(ids) for name, ids in fates.items()}}
 
 
-def about_raters(accounted: dict, people: pd.DataFrame) -> list[str]:
+def about_raters(accounted: dict, people: pd.DataFrame, without_row: list[str]) -> list[str]:
     """Who is in the files and not in what can be learned, and who is kept for validation."""
     reasons = {
         "without_pair": "whose ratings make no pair (one answer to a prompt, or all rated alike)",
@@ -48,6 +48,11 @@ def about_raters(accounted: dict, people: pd.DataFrame) -> list[str]:
         "skipped": "whose labels are all left out by data.labels",
     }
     told = [f"{len(ids)} rater(s) {reason}: {named(ids)}" for name, reason in reasons.items() if (ids := accounted[name])]
+    if without_row:
+        told.append(
+            f"{len(without_row)} of {accounted['used']} rater(s) with labels have no row in the raters file, and so no persona or group and the "
+            f"split train: {named(without_row)}"
+        )
     kept = sorted(people.rater_id[people.split == "validate"])
     if kept:
         why = "the population is chosen on them, and they cannot be asked by ID"
@@ -85,8 +90,6 @@ def about_attributes(frame: pd.DataFrame) -> list[str]:
 
 def about_files(frame: pd.DataFrame) -> list[str]:
     """IDs that stand in two files without a prompt in common: files that number their own people."""
-    if "file" not in frame:
-        return []
     raters = frame.groupby("file")["rater_id"].agg(set)
     prompts = keys(frame["prompt"]).groupby(frame["file"]).agg(set)
     told = []

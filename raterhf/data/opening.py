@@ -23,7 +23,7 @@ _SENTENCE = re.compile(r"\S+\s.*\S|.*[.?!:]", re.DOTALL)
 def open_part(kind: str, path: str, request: Request, notes: dict) -> Part:
     """A file's rows as they stand in it, or as made of a tool's export; no frame yet."""
     rows, names = read_rows(path), request.names(kind)
-    made = None
+    made, there = None, frozenset(map(str, rows.frame))
     if kind in DATA_KINDS and (request.preset or not _complete(kind, rows, names)):
         tool = request.preset or convert.recognise(rows.frame)
         made = convert.convert_rows(rows, tool, request.columns, kind) if tool else None
@@ -38,7 +38,7 @@ def open_part(kind: str, path: str, request: Request, notes: dict) -> Part:
         rows = replace(rows, notes=(*rows.notes, *said))
     if rows.notes:
         notes[rows.name] = list(rows.notes)
-    return Part(rows, pd.DataFrame(), names)
+    return Part(rows, pd.DataFrame(), names, there)
 
 
 def _complete(kind: str, rows: Rows, names: dict[str, str]) -> bool:
@@ -51,7 +51,7 @@ def _complete(kind: str, rows: Rows, names: dict[str, str]) -> bool:
 
 def _explode(rows: Rows, names: dict[str, str]) -> Rows:
     """Rows whose responses and ratings are lists of one length, as one row a response."""
-    lists = [names[n] for n in ("response", "rating", "rater_id", "reason", "model", "attribute") if _is_list(rows, names[n])]
+    lists = [names[n] for n in ("response", "rating", "rater_id", "reason", "source", "attribute") if _is_list(rows, names[n])]
     if not {names["response"], names["rating"]} <= set(lists):
         return rows
     lengths = rows.frame[lists].map(lambda cell: len(cell) if isinstance(cell, list) else -1)

@@ -8,9 +8,9 @@ from raterhf.data.files import Rows
 
 NAMES = {
     "comparisons": (
-        "prompt", "chosen", "rejected", "a", "b", "label", "rater_id", "split", "strength", "attribute", "reason", "model_a", "model_b",
+        "prompt", "chosen", "rejected", "a", "b", "label", "rater_id", "split", "source_a", "source_b", "strength", "attribute", "reason",
     ),
-    "ratings": ("prompt", "response", "rating", "rater_id", "split", "within", "attribute", "reason", "model"),
+    "ratings": ("prompt", "response", "rating", "rater_id", "split", "source", "within", "attribute", "reason"),
     "demonstrations": ("prompt", "completion", "rater_id", "split"),
     "raters": ("rater_id", "persona", "group", "split"),
 }  # fmt: skip
@@ -19,7 +19,12 @@ REQUIRED = {
     "demonstrations": ("prompt", "completion", "rater_id"),
     "raters": ("rater_id",),
 }
-OPTIONAL = ("split", "persona", "group", "strength", "within", "attribute", "reason", "model_a", "model_b", "model")
+OPTIONAL = ("split", "persona", "group", "source", "source_a", "source_b", "strength", "within", "attribute", "reason")
+# What the columns that name the model of an answer are often called; read where no mapping says otherwise.
+SOURCES = {
+    "comparisons": (("model_a", "model_b"), ("chosen_model", "rejected_model"), ("model_chosen", "model_rejected"), ("model_1", "model_2")),
+    "ratings": (("model",), ("model_name",), ("model_id",), ("generator",)),
+}
 DATA_KINDS = ("comparisons", "ratings", "demonstrations")
 IMPLICIT = "{}"
 """In the place of the prompt's column: there is none, and both answers hold it."""
@@ -56,8 +61,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Part:
-    """The chosen rows of one file under our names; the index is the row's place in `rows`. `names`: our name -> the file's."""
+    """The chosen rows of one file under our names; the index is the row's place in `rows`. `names`: our name -> that in `rows`.
+
+    `there` are the columns of the file itself, which `rows` no longer has where they were made of an export.
+    """
 
     rows: Rows
     frame: pd.DataFrame
     names: dict[str, str]
+    there: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ all its cells are; some among plain texts are left alone and noted.
 import ast
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -38,7 +39,7 @@ def read_structure(rows: Rows, names: dict[str, str]) -> tuple[Rows, list[str]]:
         made[theirs] = pd.Series([read_messages(cell) for cell in cells], dtype=object) if _has_lists(cells) else cells
     notes += _texts_of_lists({names[ours] for ours in ANSWERS if ours in names} & set(rows.frame), lists, made)
     frame = rows.frame.assign(**made)
-    return Rows(rows.name, frame, rows.lines, rows.origin, rows.notes), notes
+    return replace(rows, frame=frame), notes
 
 
 def _texts_of_lists(answers: set[str], lists: dict[str, pd.Series], made: dict[str, pd.Series]) -> list[str]:
@@ -52,6 +53,12 @@ def _texts_of_lists(answers: set[str], lists: dict[str, pd.Series], made: dict[s
         for theirs, cells in lists.items()
         if theirs in answers
     ]
+
+
+def parse_cells(rows: Rows) -> Rows:
+    """The rows with every column parsed whose cells are all JSON or Python text of lists and objects."""
+    parsed = {str(name): cells for name in rows.frame if (cells := _from_text(rows.frame[name])) is not None}
+    return replace(rows, frame=rows.frame.assign(**parsed)) if parsed else rows
 
 
 def is_transcript(cells: pd.Series) -> bool:

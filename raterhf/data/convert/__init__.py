@@ -26,6 +26,7 @@ from raterhf.data.convert import (
 )  # fmt: skip
 from raterhf.data.convert.base import Ask, Converted
 from raterhf.data.files import Rows, read_rows
+from raterhf.data.structure import parse_cells
 from raterhf.errors import UserError
 from raterhf.io import write_bytes
 
@@ -48,6 +49,12 @@ def recognise(frame: pd.DataFrame) -> str | None:
     return next((name for name, tool in TOOLS.items() if tool.matches(frame)), None)
 
 
+def kinds_of(rows: Rows) -> list[str]:
+    """Kinds of labels that an export holds, as `recognise` knows it; none where it is no export."""
+    tool = recognise(rows.frame)
+    return list(convert(rows, tool, Ask()).parts) if tool else []
+
+
 def convert(rows: Rows, tool: str, ask: Ask) -> Converted:
     """The rows of one file as frames in our columns. Raises UserError for an unknown tool and for a file without a label that is read."""
     if tool not in TOOLS:
@@ -58,7 +65,13 @@ def convert(rows: Rows, tool: str, ask: Ask) -> Converted:
             "choose another of "
             f"{', '.join(TOOLS)}, or map its columns"
         )
-    made = TOOLS[tool].convert(rows, ask)
+    try:
+        made = TOOLS[tool].convert(parse_cells(rows), ask)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:  # nested lists and objects of another shape
+        raise UserError(
+            f"{rows.name}: has the columns of {tool} but other things in them ({type(error).__name__}: {error}); export it again, or write "
+            "rows of our columns"
+        ) from error
     if not any(len(frame) for frame in made.parts.values()):
         raise UserError(f"{rows.name}: no label that is read as {tool}; {'; '.join(made.told()) or 'it is empty'}")
     return made
@@ -111,7 +124,8 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
     """Write rows as parquet or JSON lines, by suffix; whole or not at all. IDs and labels become text."""
     names = [name for name in ("rater_id", "label", "attribute", "within", "group") if name in frame]
     frame = frame.astype(object).where(frame.notna(), None)
-    frame = frame.assign(**{name: [None if is_missing(cell) else str(cell) for cell in frame[name]] for name in names})
+    for name in names:
+        frame[name] = [None if is_missing(cell) else str(cell) for cell in frame[name]]
     if path.suffix.lower() == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False, default=float) + "\n" for row in frame.to_dict("records"))
         write_bytes(path, text.encode("utf-8", "surrogatepass"))

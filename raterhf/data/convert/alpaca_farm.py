@@ -26,7 +26,7 @@ def convert(rows: Rows, ask: Ask) -> Converted:
         "b": frame["output_2"],
         "label": [WORDS.get(value, cell) if (value := number(cell)) is not None else cell for cell in frame["preference"]],
     }
-    columns |= {ours: frame[theirs] for ours, theirs in (("model_a", "generator_1"), ("model_b", "generator_2")) if theirs in frame}
+    columns |= {ours: frame[theirs] for ours, theirs in (("source_a", "generator_1"), ("source_b", "generator_2")) if theirs in frame}
     judge = column(rows, ask, "rater_id", "annotator", "annotator_index", "annotator_id", "worker_id", "rater_id")
     if judge:
         columns["rater_id"] = frame[judge]

@@ -35,7 +35,7 @@ def convert(rows: Rows, ask: Ask) -> Converted:
         label = _from_flags(frame)
     split = [_part(a, b) for a, b in zip(*pairs)]
     columns = {"prompt": [s[0] for s in split], "a": [s[1] for s in split], "b": [s[2] for s in split], "label": label}
-    columns |= {name: frame[name] for name in ("model_a", "model_b") if name in frame}
+    columns |= {f"source_{side}": frame[f"model_{side}"] for side in "ab" if f"model_{side}" in frame}
     judge = column(rows, ask, "rater_id", *JUDGES)
     if judge:
         columns["rater_id"] = frame[judge]

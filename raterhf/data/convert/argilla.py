@@ -6,6 +6,7 @@ Numbers are ratings of the one response; names of fields, or words such as a and
 every two that it ranks.
 """
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -23,11 +24,14 @@ _AROUND = ("id", "_server_id", "status", "external_id", "metadata", "vectors", "
 
 
 def matches(frame: pd.DataFrame) -> bool:
-    return any(str(name).endswith(".responses.users") for name in frame) or any(_is_earlier(frame[name]) for name in frame)
+    flat = any(str(name).endswith(".responses.users") for name in frame) or any(_is_earlier(frame[name]) for name in frame)
+    return flat or {"fields", "responses", "suggestions"} <= set(frame)
 
 
 def convert(rows: Rows, ask: Ask) -> Converted:
     made = Converted({})
+    if {"fields", "responses"} <= set(rows.frame):
+        rows = _flat(rows)
     questions = _questions(rows)
     records: dict[str, list[tuple[int, dict]]] = {"comparisons": [], "ratings": []}
     fields = [n for n in map(str, rows.frame) if n not in _AROUND and not any(n == q or n.startswith(f"{q}.") for q in questions)]
@@ -62,6 +66,14 @@ def convert(rows: Rows, ask: Ask) -> Converted:
     return made
 
 
+def _flat(rows: Rows) -> Rows:
+    """Records as `to_json` nests them, as rows of fields and questions."""
+    records = [(record["fields"] or {}) | (record["responses"] or {}) for record in rows.frame.to_dict("records")]
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {name: pd.Series([record.get(name) for record in records], dtype=object) for name in names}
+    return replace(rows, frame=pd.DataFrame(columns))
+
+
 def _questions(rows: Rows) -> list[str]:
     """Names of the questions that somebody could answer, of either version."""
     later = [str(n).removesuffix(".responses") for n in rows.frame if str(n).endswith(".responses")]
@@ -72,7 +84,7 @@ def _questions(rows: Rows) -> list[str]:
 def _is_earlier(cells: pd.Series) -> bool:
     """Whether a column is a question of version 1: lists of responses."""
     first = next((cell for cell in cells if cell is not None and cell != []), None)
-    return isinstance(first, list) and isinstance(first[0], dict) and {"user_id", "value", "status"} <= first[0].keys()
+    return isinstance(first, list) and isinstance(first[0], dict) and {"user_id", "value"} <= first[0].keys()
 
 
 def _submitted(question: str, row: dict, made: Converted) -> list[tuple[Any, Any]]:

@@ -30,7 +30,7 @@ def convert(rows: Rows, ask: Ask) -> Converted:
     prompt = "text" if "text" in rows.frame else "prompt"
     for place, row in enumerate(rows.frame.to_dict("records")):
         pair = {"prompt": row.get(prompt), "a": row["completion_a"], "b": row["completion_b"]}
-        pair |= {name: row[name] for name in ("model_a", "model_b") if name in row}
+        pair |= {f"source_{side}": row[f"model_{side}"] for side in "ab" if f"model_{side}" in row}
         for column, group in WORKERS.items():
             for one in row.get(column) or []:
                 for attribute in wanted:

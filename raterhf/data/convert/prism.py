@@ -31,7 +31,7 @@ def convert(rows: Rows, ask: Ask) -> Converted:
     made.left_out["ratings whose history is not in the file (no answer of an earlier turn is marked as chosen)"] = int((~whole).sum())
     columns: dict[str, Any] = {"response": frame["model_response"], "rating": frame["score"], "rater_id": frame["user_id"]}
     columns |= {"prompt": [prompts.get(key) for key in place], "within": frame["interaction_id"]}
-    columns |= {"model": frame["model_name"]} if "model_name" in frame else {}
+    columns |= {"source": frame["model_name"]} if "model_name" in frame else {}
     made.parts["ratings"] = table(columns, frame.index)[whole.to_numpy()]
     later = int((frame["turn"] > 0).sum())
     made.notes.append(f"{later} of {len(frame)} ratings are of later turns, and their prompt is the conversation so far")

@@ -10,7 +10,7 @@ from raterhf.errors import UserError
 ABOUT = "a table with a column for each annotator; blanks are no labels"
 WORDS = {"a", "b", "tie", "both good", "both bad", "model_a", "model_b", "left", "right"}
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
-        "strength", "model", "model_a", "model_b", "id", "index"}  # fmt: skip
+        "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
 
 
 def matches(frame: pd.DataFrame) -> bool:
