@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from label_files import PAIR, fails, pairs
+from small_run import invoke
 
 from raterhf.data.labels import read_labels, read_recipe
 from raterhf.data.numbers import read_numbers
@@ -477,3 +478,14 @@ def test_a_preset_that_does_not_fit_names_the_columns(write):
 def test_a_missing_file_is_no_format():
     with pytest.raises(UserError, match="no such file"):
         read_labels("missing/rows.json")
+
+
+def test_missing_columns_are_said_before_anything_that_trains_is_loaded(write, monkeypatch):
+    def not_yet(*args, **kwargs):
+        raise AssertionError("trains")
+
+    monkeypatch.setattr("raterhf.train", not_yet)
+    data = write("c.jsonl", [{"prompt": "p", "chosen": "x", "rejected": "y", "rater": "r1"}])
+    alone = [f"data.{name}=" for name in ("world", "ratings", "demonstrations", "raters", "base")]
+    result = invoke("train", DICE, f"data.comparisons={data}", *alone, "base=", "sft=", "policy=")
+    assert result.exit_code == 2 and "no column rater_id" in result.stderr and "nearest: rater" in result.stderr

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,9 @@ from raterhf.recipe import DataSettings, Recipe
 from raterhf.worlds.make import require_made
 
 Paths = str | PathLike | Iterable[str | PathLike] | None
+
+QUICK = 10_000_000
+"""Bytes of data that are read within a second."""
 
 RULES = {
     "prompt": checks.prompt_fault,
@@ -139,19 +143,31 @@ def _together(compared: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def read_recipe(recipe: Recipe) -> Labels:
     """The data of a recipe, as all its stages and `raterhf data check` read them; says how many rows were left out."""
-    data = recipe.data
-    require_made(data.world, data.files)
-    labels = read_labels(
-        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
-        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
-        one_rater=recipe.raters.encoding == "none", **said_of_files(data),
-    )  # fmt: skip
+    labels = _labels_of(recipe)
     for file, raters in labels.counts["dropped"].items():
         worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
         log.warning(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})")
     for sentence in labels.counts["notices"]:
         log.warning(f"  {sentence}")
     return labels
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UserError for what is wrong with a recipe's labels, before what trains is imported; files that take long to read are left to
+    training."""
+    files = [Path(path) for path in recipe.data.files]
+    if set(recipe.stages) - {"base"} and all(file.is_file() for file in files) and sum(file.stat().st_size for file in files) < QUICK:
+        _labels_of(recipe)
+
+
+def _labels_of(recipe: Recipe) -> Labels:
+    data = recipe.data
+    require_made(data.world, data.files)
+    return read_labels(
+        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
+        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
+        one_rater=recipe.raters.encoding == "none", **said_of_files(data),
+    )  # fmt: skip
 
 
 def said_of_files(data: DataSettings) -> dict:
