@@ -77,7 +77,7 @@ class DataSettings(Section):
     world: str | None = None
     """Name of a simulated world whose distributions are known exactly (`dice`, `companion`); `compare` draws fresh raters from it."""
     comparisons: list[str] | str | None = None
-    """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSONL, CSV, parquet, or a datasets path)."""
+    """Files of `prompt, chosen, rejected, rater_id` or `prompt, a, b, label, rater_id` (JSON, CSV, parquet, or a datasets path)."""
     ratings: list[str] | str | None = None
     """Files of `prompt, response, rating, rater_id`; become pairs within a rater."""
     demonstrations: list[str] | str | None = None
@@ -87,7 +87,18 @@ class DataSettings(Section):
     base: str | None = None
     """File of `prompt, completion`: the corpus of the plain language model (stage `base`)."""
     columns: dict[str, str] = {}
-    """Our column name -> the file's, where they differ; with braces a template of several: `{discussion}: {statement}`."""
+    """Our column name -> the file's, where they differ; with braces a template of several: `{discussion}: {statement}`. A prompt that is no
+    column but a sentence is the prompt of every row."""
+    labels: dict[str | int | float | bool, str | int] | str | None = None
+    """What the values of `label` mean, where they are not 1 (a), -1 (b), 0 (tie) or words such as a, model_b, tie: a map to a, b, tie, both
+    good, both bad or skip, with a strength where graded (`{left: a, right: b}`, `{much better: a 2}`), or one of left-right, first-second,
+    one-two, zero-one, one-zero, true-false, minus-first, plus-first (the last two: graded numbers; minus prefers a, or plus does)."""
+    within: str | None = None
+    """Column of the ratings that says what was rated together (an interaction, a sitting): only ratings within one are paired."""
+    preset: str | None = None
+    """The tool or data set whose export the files are, where their columns do not show it: a name that `raterhf data convert` takes."""
+    prefix_raters: Literal["file"] | None = None
+    """`file`: raters of one file are nobody in another, for files that number their own people; IDs become FILE/ID."""
     group_column: str | None = None
     """Column of the data rows that holds the rater's group."""
     split: str | None = None

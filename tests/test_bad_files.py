@@ -119,7 +119,7 @@ def test_files_that_cannot_be_read(write, tmp_path):
     fails("no.jsonl: no such file", "check the path", comparisons=tmp_path / "no.jsonl")
     fails("no such file or folder", comparisons=tmp_path / "no" / "folder")
     fails("unknown suffix '.txt'", ".jsonl, .csv, .parquet", comparisons=write("c.txt", "x"))
-    fails("unknown suffix '.json'", comparisons="missing/pairs.json")
+    fails("unknown suffix '.xlsx'", comparisons="missing/pairs.xlsx")
     fails("no rows", comparisons=write("empty.jsonl", ""))
     fails("no rows", comparisons=write("empty.csv", "prompt,chosen,rejected,rater_id\n"))
     fails("no rows", comparisons=write("empty.parquet", pd.DataFrame({"prompt": []})))

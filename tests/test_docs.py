@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from exports import write_exports
 from small_run import CONFIG, RECIPE, invoke, rows_of, save_run, succeeds
 from typer.main import get_command
 
@@ -65,6 +66,7 @@ def place(tmp_path, monkeypatch) -> Path:
         shutil.copytree(tmp_path / "runs" / RUNS[0], tmp_path / "runs" / name)
     (tmp_path / "answers.csv").write_text("prompt,completion\nRoll a die.,6\nRoll a die.,1\n")
     (tmp_path / "my_comparisons.csv").write_text(comparisons())
+    write_exports(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -11,6 +11,7 @@ from raterhf.data import normalise
 from raterhf.data.labels import describe, read_labels
 
 REAL = Path(__file__).parents[1] / "../shared/data"
+CORE = ["prompt", "a", "b", "label", "rater_id"]
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"no folder {REAL}: the real data are not shipped")
 
 
@@ -20,12 +21,12 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"no folder {REAL}: th
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_chosen_and_rejected_become_a_and_b(write, suffix):
     labels = read_labels(write(f"c.{suffix}", pairs()))
-    assert labels.comparisons.to_dict("records") == [
+    assert labels.comparisons[CORE].to_dict("records") == [
         {"prompt": "A number?", "a": "7", "b": "3", "label": 1, "rater_id": "r1"},
         {"prompt": "A number?", "a": "7", "b": "3", "label": 1, "rater_id": "r2"},
     ]
     assert labels.comparisons["label"].dtype == "int64"
-    assert list(labels.demonstrations.columns) == ["prompt", "completion", "rater_id"]
+    assert list(labels.demonstrations.columns) == ["prompt", "completion", "rater_id", "file", "split"]
     assert len(labels.demonstrations) == 0
     assert labels.raters.to_dict("records") == [
         {"rater_id": "r1", "persona": None, "group": None, "split": "train"},
@@ -55,7 +56,7 @@ def test_conversations_in_jsonl_and_parquet(write):
     labels = read_labels(write("c.jsonl", rows))
     assert labels.comparisons.loc[0, ["prompt", "a", "b"]].tolist() == [ask, "7", "3"]
     rows = [row | {"rejected": [{"role": "assistant", "content": "3"}]} for row in rows]
-    assert read_labels(write("c.parquet", rows)).comparisons.equals(labels.comparisons)
+    assert read_labels(write("c.parquet", rows)).comparisons[CORE].equals(labels.comparisons[CORE])
 
 
 def test_implicit_prompt_is_all_but_the_last_message(write):
@@ -85,7 +86,7 @@ def test_ratings_become_pairs_within_a_rater_and_a_prompt(write):
     ]
     for name in ("r.jsonl", "r.csv", "r.parquet"):
         labels = read_labels(ratings=write(name, rows))
-        assert labels.comparisons.to_dict("records") == expected
+        assert labels.comparisons[CORE].to_dict("records") == expected
         counts = labels.counts["ratings"]
         assert {k: counts[k] for k in ("read", "used", "pairs", "equal_ratings", "same_answer")} == {
             "read": 7, "used": 7, "pairs": 4, "equal_ratings": 1, "same_answer": 1,
@@ -123,7 +124,7 @@ def test_demonstrations_and_several_files(write):
     labels = read_labels(demonstrations=[one, two])
     assert labels.demonstrations["completion"].tolist() == ["x", "y"]
     assert labels.raters["rater_id"].tolist() == ["2", "r1"]
-    assert list(labels.comparisons.columns) == ["prompt", "a", "b", "label", "rater_id"]
+    assert list(labels.comparisons.columns) == [*CORE, "file", "split", "sided", "source_a", "source_b"]
     assert labels.counts["demonstrations"]["files"] == [one, two]
 
 

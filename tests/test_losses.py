@@ -33,6 +33,27 @@ def test_comparison_with_tie_and_slip():
     close(probs, [0.1442308, 0.1730769, 0.6826923])
 
 
+def test_graded_labels_split_what_a_plain_label_has():
+    # P(a) = sigmoid(ln 6 - ln 2) = 3/4, of which sigmoid(0) = 1/2 by the second grade; P(b) = 1/13, of which sigmoid(-ln 36) = 1/37.
+    margin, cuts = torch.full((6,), math.log(6)), torch.tensor([LN2, math.log(6)])
+    label, grade = torch.tensor([1, 1, 1, -1, -1, 0]), torch.tensor([-1, 0, 1, 0, 1, -1])
+    prob = torch.exp(-losses.graded_loss(margin, label, grade, cuts, value(0.0)))
+    close(prob, [3 / 4, 1 / 4, 1 / 2, 1 / 13 - 1 / 37, 1 / 37, 1 - 3 / 4 - 1 / 13])
+    # With label noise a tenth of the decided labels say the opposite, by the same grade.
+    prob = torch.exp(-losses.graded_loss(margin[2:3], label[2:3], grade[2:3], cuts, value(0.1)))
+    close(prob, [0.9 / 2 + 0.1 / 37])
+
+
+def test_labels_without_grades_have_the_plain_loss():
+    margin, label = torch.linspace(-4, 4, 9), torch.tensor([1, 0, -1] * 3)
+    noise = value(0.08)
+    for cuts in ([0.7], [0.7, 1.5, 2.5]):
+        graded = losses.graded_loss(margin, label, torch.full((9,), -1), torch.tensor(cuts), noise)
+        close(graded, losses.comparison_loss(margin, label, value(0.7), noise))
+    one = losses.graded_loss(margin, label, torch.zeros(9, dtype=torch.long), torch.tensor([0.7]), noise)
+    close(one, losses.comparison_loss(margin, label, value(0.7), noise))  # one grade tells nothing apart
+
+
 def test_comparison_sums_to_one_and_is_symmetric():
     margin = torch.linspace(-6, 6, 25)
     probs = losses.comparison_probs(margin, value(0.7), value(0.08))

@@ -1,5 +1,7 @@
 """What the reward stage reads beside comparisons: off-topic pairs and raters' own answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-from raterhf.training.reward_module import RewardModule, calibrate
+from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
           "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip
@@ -115,3 +117,22 @@ def test_calibration_leaves_a_given_label_noise_alone(tokenizer):
     module = make_module(tokenizer, 0.05)
     calibrate(module, torch.tensor([2.0, 1.0]), torch.tensor([-1, -1]))
     assert float(module.noise_parameters()[1].detach()) == pytest.approx(0.05)
+
+
+def test_grades_reach_the_loss_and_are_learned(tokenizer):
+    plain = comparisons(tokenizer, [1, -1])
+    data = replace(plain, grade=np.array([1, 0]))
+    assert (plain.grades, data.grades, data.rows(np.array([1])).grade.tolist()) == (1, 2, [0])
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 0, 0, "head"), None, 0.1, None, 0, grades=data.grades)
+    module.log_dict = module.log = lambda *args, **kwargs: None
+    cuts = module.cuts()
+    assert len(cuts) == 2 and 0 < cuts[0] < cuts[1]
+    nothing = (plain.rows(np.zeros(0, int)), OwnAnswers([], *(np.zeros(0, np.int64),) * 2))
+    loss = module.training_step((0, RewardBatch(data, *nothing)), 0)
+    margin = module.margins(data, module.drawn(data.rater))
+    expected = losses.graded_loss(margin, torch.tensor([1, -1]), torch.tensor([1, 0]), cuts, module.noise_parameters()[1]).mean()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert float(module.grade_gaps.grad.abs().sum()) > 0
+    assert make_module(tokenizer, None).grade_gaps is None

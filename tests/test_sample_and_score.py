@@ -152,6 +152,15 @@ def test_mistakes_in_asking(run, args, says):
     fails("sample", run, "--prompt", "Hi", *args, says=says)
 
 
+def test_unknown_ids_are_said_before_a_model_is_opened(run, answers, monkeypatch):
+    def not_yet(*args, **kwargs):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr("raterhf.open", not_yet)
+    for words in (["sample", run, "--prompt", "x", "--rater", "nobody"], ["score", run, answers, "--raters", "nobody"]):
+        fails(*words, says="rater 'nobody' is not known to this run")
+
+
 def test_mistakes_in_prompts_and_folders(run, tmp_path):
     fails("sample", run, says="no prompt; give --prompt")
     fails("sample", run.parent / "tinny", "--prompt", "Hi", says=("does not exist", "tiny"))

@@ -139,6 +139,33 @@ def data_check(
         say(shown, nl=bool(shown))
 
 
+@data_app.command("convert")
+def data_convert(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of the export.")],
+    tool: Annotated[str, typer.Option("--from", metavar="TOOL", help="Whose export it is.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="Where to: .parquet or .jsonl.")],
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="comparisons or ratings, where the export holds both.")] = None,
+    columns: Annotated[Files, typer.Option("--column", metavar="OURS=NAME", help="Which text or column is ours; repeatable.")] = None,
+    annotators: Annotated[str | None, typer.Option(metavar="A,B", help="Columns that are annotators (wide).")] = None,
+    attributes: Annotated[bool, typer.Option("--attributes", help="Keep labels of single attributes too (multipref).")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
+) -> None:
+    """Turn an annotation tool's export into a file that every verb reads.
+
+    Tools: label-studio, argilla, prodigy, doccano, arena, prism, helpsteer3, multipref, alpaca-farm, wide. Says what was left out and why.
+    """
+    from raterhf.data.convert import convert_files
+
+    mapped = dict(name.split("=", 1) for name in columns or [] if "=" in name)
+    if len(mapped) < len(columns or []):
+        raise UserError(f"--column {' '.join(columns or [])}: each is OURS=NAME, such as prompt=question, and names another of ours")
+    if out.exists() and not force:
+        raise UserError(f"{out} exists and would be overwritten; name another file, or say --force")
+    people = tuple(name.strip() for name in annotators.split(",")) if annotators else ()
+    for line in convert_files([str(path) for path in files], tool, out, kind, mapped, people, attributes):
+        typer.echo(line)
+
+
 @data_app.command("make")
 def data_make(
     world: Annotated[str, typer.Argument(metavar="WORLD", help="A simulated world, such as dice.")],

@@ -102,6 +102,9 @@ def train(
         say("".join(f"# {line}\n" for line in preview_text(resolved).splitlines()), nl=False)
         return
     set_environment(resolved)
+    from raterhf.data.labels import check_recipe
+
+    check_recipe(resolved)
     raterhf.train(resolved)
     rated = resolved.raters.encoding != "none"
     verb = f'sample {resolved.folder} --prompt "..." --rater {"new" if rated and "sft" in resolved.stages else "none"} -n 10'
@@ -153,8 +156,10 @@ def sample(
     """
     set_environment()
     from raterhf.data.requests import read_prompts
+    from raterhf.raters.files import check_specs
 
     asked = read_prompts(prompt or [], prompts)
+    check_specs(run, [rater], ("policy", "sft", "base"))
     for answer in raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
         say(json.dumps(asdict(answer), ensure_ascii=False))
 
@@ -179,11 +184,13 @@ def score(
     set_environment()
     from raterhf.data.requests import read_completions, rejects_csv
     from raterhf.io import write_text
+    from raterhf.raters.files import check_specs
 
     rejects = file.with_name(f"{file.name}.rejects.csv")
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
     asked = read_completions(file)
+    check_specs(run, raters, ("reward",))
     opened = raterhf.open(run, dtype=dtype, deterministic=deterministic)
     table, unfit = opened.score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
     rejected, scored = asked.rejects | unfit, table.shape[1]

@@ -9,9 +9,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from raterhf.data.files import SHOWN, Rows
 from raterhf.errors import UserError
@@ -46,11 +48,19 @@ class Problems:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         self._found.setdefault(id(rows), {}).setdefault(fault, {})[index] = shown
 
+    def add_all(self, rows: Rows, cells: pd.Series, name: str, faults: dict[int, str]) -> None:
+        """Add the faults of a column, by position in `cells`."""
+        for place, fault in faults.items():
+            self.add(rows, cells.index[place], f"{name} {fault}", cells.iloc[place])
+
     def check(self, rows: Rows, cells: pd.Series, name: str, rule: Rule) -> None:
-        for index, value in zip(cells.index, cells):
-            fault = rule(value)
-            if fault:
-                self.add(rows, index, f"{name} {fault}", value)
+        if infer_dtype(cells, skipna=False) == "string":  # a rule for each different text, as there are far fewer IDs and prompts than rows
+            faulty = {value: fault for value in pd.unique(cells) if (fault := rule(value))}
+            found = [(index, value, faulty[value]) for index, value in zip(cells.index, cells) if value in faulty] if faulty else []
+        else:
+            found = [(index, value, fault) for index, value in zip(cells.index, cells) if (fault := rule(value))]
+        for index, value, fault in found:
+            self.add(rows, index, f"{name} {fault}", value)
 
     def settle(self, rows: Rows, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` without the file's bad rows."""
@@ -97,6 +107,15 @@ def text_fault(value: Any) -> str:
 def messages_fault(value: list) -> str:
     """A conversation: a list of {"role", "content"}, contents are text, other keys null."""
     for message in value:
+        if isinstance(message, str):
+            return (
+                "is a list of texts: several answers, or the turns of a conversation; give one row an answer "
+                '(pandas: frame.explode("COLUMN")), or messages with role and content'
+            )
+        if isinstance(message, dict) and not (is_missing(message.get("tool_calls")) and is_missing(message.get("function_call"))):
+            return "has a message that calls a tool, which is not read; write the call into its content, or remove the row"
+        if isinstance(message, dict) and isinstance(message.get("content"), list):
+            return "has a content of parts that are not all text (images, files, audio); only text is read: remove them or the row"
         if not isinstance(message, dict) or message.get("role") not in ROLES:
             return f"has a message whose role is none of {', '.join(ROLES)}; correct the role"
         if text_fault(message.get("content")):
@@ -120,7 +139,7 @@ def answer_fault(value: Any) -> str:
     """Text, or a list of one assistant message."""
     if not isinstance(value, list):
         return text_fault(value)
-    if len(value) != 1:
+    if len(value) != 1 and not any(isinstance(message, str) for message in value):
         return "is not one message; beside a prompt an answer is text or a list of one message: correct it"
     return messages_fault(value) or (
         "is not the assistant's message; an answer has the role assistant: correct it" if value[0]["role"] != "assistant" else ""
@@ -165,6 +184,11 @@ def rater_fault(value: Any) -> str:
     return name_fault(value)
 
 
+def optional_text_fault(value: Any) -> str:
+    """Text, or null."""
+    return "" if is_missing(value) or isinstance(value, str | int) else "is not text; write it as a string"
+
+
 def optional_name_fault(value: Any) -> str:
     """As `name_fault`; null, or the empty cell of a CSV file, means none."""
     return "" if is_missing(value) or value == "" else name_fault(value)
@@ -172,21 +196,13 @@ def optional_name_fault(value: Any) -> str:
 
 def number(value: Any) -> float | None:
     """The finite number in a cell (CSV holds them as text), else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         result = float(value)
     except (ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None
-
-
-def rating_fault(value: Any) -> str:
-    return "" if number(value) is not None else "is not a finite number; correct it or remove the row"
-
-
-def label_fault(value: Any) -> str:
-    return "" if number(value) in (1, -1, 0) else "is not 1 (a is better), -1 (b is) or 0 (a tie); correct it"
 
 
 def split_fault(value: Any) -> str:

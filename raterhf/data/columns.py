@@ -1,113 +1,77 @@
-"""From a file's columns to ours: renaming, what must be there, and the choice of rows by their `split`.
+"""From a file's columns to ours: tools' exports, renaming, what must be there, who is who, and the choice of rows by their `split`.
 
 Kinds of files and their columns stand in `NAMES`. `{"prompt": "statement"}` maps our name to the file's for
 every kind, `{"demonstrations.prompt": "statement"}` for one kind, and goes first. A name with braces is a template
-that makes one column of several: `{"demonstrations.prompt": "{discussion}: {statement}"}`. Other columns are left
-out and counted.
+that makes one column of several: `{"demonstrations.prompt": "{discussion}: {statement}"}`. A prompt that is no column but a
+sentence is the prompt of every row: `{"prompt": "Tell me a joke."}`. Other columns are left out and counted.
 """
 
-import difflib
-import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pandas as pd
 
-from raterhf.data.checks import Problems, is_missing, split_fault
-from raterhf.data.files import Rows, read_rows
+from raterhf.data import convert
+from raterhf.data.checks import Problems, split_fault
+from raterhf.data.ids import prefixes, tidy_ids
+from raterhf.data.opening import FIELD, fill_constant, nearest, open_part, read_implicit
+from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL, REQUIRED, SOURCES, Part, Request
 from raterhf.errors import UserError
-
-NAMES = {
-    "comparisons": ("prompt", "chosen", "rejected", "a", "b", "label", "rater_id", "split"),
-    "ratings": ("prompt", "response", "rating", "rater_id", "split"),
-    "demonstrations": ("prompt", "completion", "rater_id", "split"),
-    "raters": ("rater_id", "persona", "group", "split"),
-}
-REQUIRED = {
-    "ratings": ("prompt", "response", "rating", "rater_id"),
-    "demonstrations": ("prompt", "completion", "rater_id"),
-    "raters": ("rater_id",),
-}
-DATA_KINDS = ("comparisons", "ratings", "demonstrations")
-_FIELD = re.compile(r"\{([^{}]+)\}")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for. `paths` by kind; `split` None is every row; `group_column` is of data."""
-
-    paths: dict[str, list[str]]
-    columns: dict[str, str] = field(default_factory=dict)
-    split: tuple[str, ...] | None = None
-    group_column: str | None = None
-
-    def names(self, kind: str) -> dict[str, str]:
-        """Our name -> the file's."""
-        names = {n: self.columns.get(f"{kind}.{n}", self.columns.get(n, n)) for n in NAMES[kind]}
-        if self.group_column and kind in DATA_KINDS:
-            names["group"] = self.group_column
-        return names
-
-
-@dataclass(frozen=True)
-class Part:
-    """The chosen rows of one file under our names; the index is the row's place in `rows`."""
-
-    rows: Rows
-    frame: pd.DataFrame
 
 
 def read_parts(kind: str, request: Request, problems: Problems, counts: dict) -> list[Part]:
-    """The files of one kind. Counts files, read, columns_ignored, and of data other_split and split."""
-    files = [fill_templates(read_rows(path), request.names(kind).values()) for path in request.paths[kind]]
-    found = [(rows, _rename(kind, rows, request)) for rows in files]
+    """The files of one kind. Counts files, read, columns_ignored, notes, raters_in_files, and of data other_split and split."""
+    counts["notes"] = {}
+    found = [open_part(kind, path, request, counts["notes"]) for path in request.paths[kind]]
+    if kind in DATA_KINDS:
+        found = [fill_constant(kind, part, found, counts["notes"]) for part in found]
+    found = [_named(kind, part, request, counts["notes"]) for part in found]
     counts["files"] = request.paths[kind]
-    counts["read"] = sum(len(frame) for _, frame in found)
-    counts["columns_ignored"] = {rows.name: ignored for rows, frame in found if (ignored := _ignored(kind, rows, frame, request))}
+    counts["read"] = sum(len(part.frame) for part in found)
+    counts["columns_ignored"] = {part.rows.name: ignored for part in found if (ignored := _ignored(part))}
     if kind == "raters":  # its `split` is a column of the rater, not a choice of rows
-        return [Part(rows, frame) for rows, frame in found]
-    splits = Counter(str(cell) for _, frame in found if "split" in frame for cell in frame["split"])
+        return found
+    splits = Counter(str(cell) for part in found if "split" in part.frame for cell in part.frame["split"])
     counts["split"] = dict(sorted(splits.items()))
-    parts = [_choose(rows, frame, request.split, problems) for rows, frame in found]
+    parts = [_choose(part, request.split, problems) for part in found]
     counts["other_split"] = counts["read"] - sum(len(part.frame) for part in parts)
+    counts["raters_in_files"] = sorted({str(cell) for part in found for cell in pd.unique(part.frame["rater_id"].map(_listless))})
     if counts["read"] == counts["other_split"] > 0:
         assert request.split is not None  # without one no row is left out
         there = ", ".join(f"{value} ({n} rows)" for value, n in counts["split"].items())
         raise UserError(
             f"{', '.join(request.paths[kind])}: no row has split {' or '.join(request.split)}; there are "
-            f"{there}{_nearest(request.split[0], list(counts['split']))}: ask for one of them"
+            f"{there}{nearest(request.split[0], list(counts['split']))}: ask for one of them"
         )
     return parts
 
 
-def fill_templates(rows: Rows, names: Iterable[str]) -> Rows:
-    """The rows with a column more for each of `names` that is a template, under that name.
-
-    A cell is None where one it is made of is missing, so that the row is reported like any without its text. Raises UserError where
-    the file lacks a column that a template names.
-    """
-    made: dict[str, list] = {}
-    for template in names:
-        used = _FIELD.findall(template)
-        missing = [name for name in used if name not in rows.frame]
-        if missing:
-            there = [str(name) for name in rows.frame.columns]
-            raise UserError(
-                f"{rows.name}: no column {missing[0]}, which the template {template!r} names; it has {', '.join(there)}"
-                f"{_nearest(missing[0], there)}: correct the template, or give it for one kind of file as in "
-                "{'demonstrations.prompt': ...}"
-            )
-        if used:
-            cells = zip(*(rows.frame[name] for name in used))
-            made[template] = [None if any(map(is_missing, row)) else _fill(template, row) for row in cells]
-    return replace(rows, frame=rows.frame.assign(**made).astype(dict.fromkeys(made, object))) if made else rows
+def _named(kind: str, part: Part, request: Request, notes: dict) -> Part:
+    """The part under our names, raters told apart by file where asked."""
+    part = replace(part, names=_sourced(kind, part))
+    if kind == "comparisons":
+        part = read_implicit(part, notes)
+    frame = _rename(kind, part, request)
+    if request.one_rater and kind in DATA_KINDS and "rater_id" not in frame:
+        frame["rater_id"] = pd.Series([EVERYONE] * len(frame), dtype=object)
+        notes.setdefault(part.rows.name, []).append(f"no column names who judged: all rows are read as those of one rater, {EVERYONE}")
+    prefix = prefixes(sorted({path for k in DATA_KINDS for path in request.paths[k]}))[part.rows.name] if request.prefix_raters else ""
+    frame["rater_id"] = tidy_ids(frame["rater_id"], prefix if kind in DATA_KINDS else "")
+    return replace(part, frame=frame)
 
 
-def _fill(template: str, cells: tuple) -> str:
-    """The template with its fields replaced in order."""
-    values = iter(cells)
-    return _FIELD.sub(lambda _: str(next(values)), template)
+def _sourced(kind: str, part: Part) -> dict[str, str]:
+    """The part's names with the file's own of the columns that say which model wrote an answer, where they are usual ones."""
+    ours = tuple(name for name in part.names if name.startswith("source"))
+    if all(part.names[name] == name and name not in part.rows.frame for name in ours):
+        for theirs in SOURCES.get(kind, ()):
+            if set(theirs) <= set(part.rows.frame.columns):
+                return part.names | dict(zip(ours, theirs))
+    return part.names
+
+
+def _listless(cell: object) -> object:
+    return str(cell) if isinstance(cell, list | dict) else cell
 
 
 def check_columns(request: Request) -> None:
@@ -116,7 +80,7 @@ def check_columns(request: Request) -> None:
     for name in request.columns:
         if name not in known:
             raise UserError(
-                f"columns: {name!r} is no column of ours{_nearest(name, known)}; "
+                f"columns: {name!r} is no column of ours{nearest(name, known)}; "
                 "map our names to the file's, as in {'completion': 'vote'} or {'ratings.prompt': 'question'}"
             )
 
@@ -125,7 +89,7 @@ def check_mapped(request: Request, parts: dict[str, list[Part]]) -> None:
     """Raise UserError for a column the user named that no file of a kind they gave has."""
     for name, theirs in request.columns.items():
         given = [part for k in parts if name in NAMES[k] or name.startswith(f"{k}.") for part in parts[k]]
-        if given and not any(theirs in part.rows.frame for part in given):
+        if given and not any(theirs in part.rows.frame or theirs in part.there for part in given):
             raise _missing_mapped(f"columns: {name!r}", theirs, given)
     data = [part for k in DATA_KINDS for part in parts[k]]
     if request.group_column and not any("group" in part.frame for part in data):
@@ -136,30 +100,46 @@ def _missing_mapped(what: str, theirs: str, parts: list[Part]) -> UserError:
     there = sorted({str(name) for part in parts for name in part.rows.frame.columns})
     files = ", ".join(part.rows.name for part in parts)
     return UserError(
-        f"{what} is {theirs!r}, a column that none of {files} has; there are {', '.join(there)}{_nearest(theirs, there)}: correct the name"
+        f"{what} is {theirs!r}, a column that none of {files} has; there are {', '.join(there)}{nearest(theirs, there)}: correct the name"
     )
 
 
-def _rename(kind: str, rows: Rows, request: Request) -> pd.DataFrame:
+def _rename(kind: str, part: Part, request: Request) -> pd.DataFrame:
     """The columns of ours in the file, under our names. Raises UserError when one it needs is missing."""
-    names = request.names(kind)
-    required = REQUIRED[kind] if kind in REQUIRED else _comparison_columns(rows, names)
+    rows, names = part.rows, part.names
+    required = REQUIRED[kind] if kind in REQUIRED else _comparison_columns(part)
     required += ("split",) if request.split and kind in DATA_KINDS else ()
+    required += ("within",) if request.within and kind == "ratings" else ()
     there = [str(name) for name in rows.frame.columns]
-    missing = [name for name in required if names[name] not in there]
+    missing = [name for name in required if names[name] not in there and not (name == "rater_id" and request.one_rater)]
     if missing:
         listed = ", ".join(n if names[n] == n else f"{names[n]} (our {n})" for n in missing)
         raise UserError(
             f"{rows.name}: no column {listed}; {kind} need {', '.join(required)}, and it has "
-            f"{', '.join(there)}{_nearest(names[missing[0]], there)}: rename the column, or map it as in "
-            f"data.columns={{{missing[0]}: its name there}}"
+            f"{', '.join(there)}{nearest(names[missing[0]], there)}: rename the column, or map it as in "
+            f"data.columns={{{missing[0]}: its name there}}{_hint(kind, part, missing)}"
         )
-    taken = required + tuple(n for n in names if n in ("split", "persona", "group") and n not in required)
+    taken = required + tuple(n for n in names if n in OPTIONAL and n not in required)
     return pd.DataFrame({name: rows.frame[names[name]] for name in taken if names[name] in there})
 
 
-def _comparison_columns(rows: Rows, names: dict[str, str]) -> tuple[str, ...]:
+def _hint(kind: str, part: Part, missing: list[str]) -> str:
+    """More to try, where the columns that are there say so."""
+    if missing == ["rater_id"]:
+        read = f" ({'; '.join(part.rows.notes)})" if part.rows.notes else ""
+        return f". Nothing says who judged{read}; to train without raters on such rows: raters.encoding=none"
+    people = convert.wide.annotators(part.rows.frame, kind)
+    if len(people) > 1:
+        return (
+            f". {', '.join(people[:3])}{' ...' if len(people) > 3 else ''} look like one annotator each: raterhf data convert --from wide "
+            f"{part.rows.name} --out labels.parquet"
+        )
+    return ""
+
+
+def _comparison_columns(part: Part) -> tuple[str, ...]:
     """The columns of the form of comparison the file has: chosen and rejected, or a, b and label."""
+    rows, names = part.rows, part.names
     has = {name for name, theirs in names.items() if theirs in rows.frame}
     if {"chosen", "rejected", "a", "b"} <= has:
         raise UserError(f"{rows.name}: chosen and rejected beside a and b; a file has one form: remove two columns")
@@ -167,31 +147,21 @@ def _comparison_columns(rows: Rows, names: dict[str, str]) -> tuple[str, ...]:
         raise UserError(
             f"{rows.name}: no column chosen; comparisons need prompt, chosen, rejected, rater_id or "
             f"prompt, a, b, label, rater_id, and it has {', '.join(map(str, rows.frame.columns))}: rename "
-            "them, or map them in a recipe, as in data.columns={chosen: its name there}"
+            f"them, or map them in a recipe, as in data.columns={{chosen: its name there}}{_hint('comparisons', part, ['chosen'])}"
         )
     answers = ("a", "b", "label") if has & {"a", "b"} else ("chosen", "rejected")
-    # TRL's implicit prompt: both answers are whole conversations.
-    implicit = "prompt" not in has and any(
-        isinstance(cell, list) for name in answers[:2] if name in has for cell in rows.frame[names[name]]
-    )
-    return (() if implicit else ("prompt",)) + answers + ("rater_id",)
+    return (() if names["prompt"] == IMPLICIT else ("prompt",)) + answers + ("rater_id",)
 
 
-def _ignored(kind: str, rows: Rows, frame: pd.DataFrame, request: Request) -> list[str]:
-    used = {request.names(kind)[name] for name in frame.columns}
-    used |= {name for template in used for name in _FIELD.findall(template)}
-    return sorted(str(name) for name in set(rows.frame.columns) - used)
+def _ignored(part: Part) -> list[str]:
+    used = {part.names[name] for name in part.frame.columns if name in part.names}
+    used |= {name for template in used for name in FIELD.findall(template)}
+    return sorted(str(name) for name in set(part.rows.frame.columns) - used)
 
 
-def _choose(rows: Rows, frame: pd.DataFrame, split: tuple[str, ...] | None, problems: Problems) -> Part:
+def _choose(part: Part, split: tuple[str, ...] | None, problems: Problems) -> Part:
     if split is None:
-        return Part(rows, frame)
-    problems.check(rows, frame["split"], "split", split_fault)
+        return part
+    problems.check(part.rows, part.frame["split"], "split", split_fault)
     # A row without a split stays, so that it is reported, not passed over.
-    return Part(rows, frame[[value in split or split_fault(value) != "" for value in frame["split"]]])
-
-
-def _nearest(name: str, there: list[str]) -> str:
-    folded = {value.lower(): value for value in there}
-    close = difflib.get_close_matches(name.lower(), folded, n=1)
-    return f" (nearest: {folded[close[0]]})" if close else ""
+    return replace(part, frame=part.frame[[value in split or split_fault(value) != "" for value in part.frame["split"]]])

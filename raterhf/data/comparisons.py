@@ -11,7 +11,8 @@ from raterhf.data.example import Example
 class ComparisonData:
     """Rendered comparisons: examples [N] by index, `a`, `b`, `label`, `rater`, `group` arrays [B].
 
-    `group` numbers what is asked: comparisons of one group share completions, and so the trunk's work.
+    `group` numbers what is asked: comparisons of one group share completions, and so the trunk's work. `grade` [B] says how much better,
+    from 0, -1 where that is not said; None where no label of the data says it.
     """
 
     examples: list[Example]
@@ -20,6 +21,7 @@ class ComparisonData:
     label: np.ndarray
     rater: np.ndarray
     group: np.ndarray
+    grade: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.a)
@@ -29,8 +31,14 @@ class ComparisonData:
         """What was compared, as often as it was."""
         return [self.examples[i] for i in np.concatenate([self.a, self.b])]
 
+    @property
+    def grades(self) -> int:
+        """How many grades of better there are: 1 where none is said."""
+        return 1 if self.grade is None or not len(self) else max(1, int(self.grade.max()) + 1)
+
     def rows(self, index: np.ndarray) -> "ComparisonData":
-        return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index])
+        grade = None if self.grade is None else self.grade[index]
+        return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index], grade)
 
     def off_topic(self, count: int, max_length: int, rng: np.random.Generator) -> "ComparisonData":
         """Up to `count` chosen completions of these rows, each against what was chosen at another prompt (`label` 1 all).

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from raterhf.data.checks import Problems, answer_fault, prompt_fault
-from raterhf.data.columns import fill_templates
 from raterhf.data.files import read_rows
+from raterhf.data.opening import fill_templates
 from raterhf.errors import UserError
 
 

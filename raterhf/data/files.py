@@ -1,4 +1,4 @@
-"""One file of rows, whatever its format: JSONL, CSV, parquet, or a `datasets` path (folder or hub name).
+"""One file of rows, whatever its format: JSON (lines or one list), CSV, parquet, or a `datasets` path (folder or hub name).
 
 Cells come back as they stand in the file: no type is guessed, so the text "NA" stays text and a column of
 integers with a hole stays integers and None. CSV cells are all text. Every row keeps its number, and in text
@@ -21,26 +21,33 @@ from raterhf.errors import UserError
 from raterhf.io import require_file
 from raterhf.log import log
 
-SUFFIXES = (".jsonl", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv")
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one file. `frame` has object columns and the index 0..n-1; row i starts in `lines[i]`."""
+    """The rows of one file. `frame` has object columns and the index 0..n-1; row i starts in `lines[i]`.
+
+    Where rows were made of the file's, row i is of the file's `origin[i]`. `notes` say how the file was read, where that is not plain.
+    """
 
     name: str
     frame: pd.DataFrame
     lines: list[int] | None = None
+    origin: list[int] | None = None
+    notes: tuple[str, ...] = ()
 
     def where(self, index: int) -> str:
-        line = f" (line {self.lines[index]})" if self.lines else ""
-        return f"row {index + 1}{line}"
+        place = self.origin[index] if self.origin is not None else index
+        line = f" (line {self.lines[place]})" if self.lines else ""
+        return f"row {place + 1}{line}"
 
 
 def read_rows(path: str | Path) -> Rows:
     """All rows of `path`. Raises UserError when it is missing, empty, malformed or of an unknown kind."""
-    path, readers = str(path), {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    path = str(path)
+    readers = {".jsonl": _read_jsonl, ".json": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
     suffix = Path(path).suffix.lower()
     if Path(path).exists() and not Path(path).is_dir():
         require_file(Path(path), "data file")
@@ -82,9 +89,14 @@ def _fail(path: str, rule: str, bad: list[str]) -> None:
 
 
 def _read_jsonl(path: str) -> Rows:
+    text = _decode(path)
+    if (array := _read_array(path, text)) is not None:
+        bad = [f"row {i}: {str(record)[:40]!r} is not an object" for i, record in enumerate(array, start=1) if not isinstance(record, dict)]
+        _fail(path, "a list of rows holds one JSON object for each: correct or remove them", bad)
+        return Rows(path, _records(path, array), notes=("one JSON list of rows, not one object a line",))
     records, lines, bad = [], [], []
     # Not splitlines: JSON strings may hold U+2028, which that takes for the end of a line.
-    for number, line in enumerate(_decode(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         lines.append(number)
@@ -97,12 +109,27 @@ def _read_jsonl(path: str) -> Rows:
         if not isinstance(records[-1], dict):
             bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
     _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
+    return Rows(path, _records(path, records), lines)
+
+
+def _read_array(path: str, text: str) -> list | None:
+    """The rows of a file that is one JSON list of objects; None where it is not. Raises UserError for a key that comes twice."""
+    if not re.match(r"\s*\[\s*[{\]]", text):
+        return None
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _records(path: str, records: list[dict]) -> pd.DataFrame:
     names = dict.fromkeys(name for record in records for name in record)
     for name in names:
         if name != name.encode("utf-8", "ignore").decode():
             raise UserError(f"{path}: key {name!r} holds half of a character (a lone surrogate), which has no UTF-8: write the key again")
-    columns = {name: [record.get(name) for record in records] for name in names}
-    return Rows(path, _objects(columns), lines)
+    return _objects({name: [record.get(name) for record in records] for name in names})
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
@@ -115,7 +142,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
 
 def _read_csv(path: str) -> Rows:
     csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
-    reader = csv.reader(io.StringIO(_decode(path), newline=""), strict=True)
+    text = _decode(path)
+    separator = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     rows, lines, end = [], [], 0
     try:
         for row in reader:
@@ -134,7 +163,14 @@ def _read_csv(path: str) -> Rows:
         raise UserError(f"{path}: column {twice[0]!r} is twice in the header; names are unique: rename one")
     bad = [f"row {i} (line {line}): {len(row)} cells" for i, (row, line) in enumerate(zip(rows, lines), start=1) if len(row) != len(header)]
     _fail(path, f"the header names {len(header)} columns and every row has as many: correct them", bad)
-    return Rows(path, _objects(dict(zip(header, zip(*rows)))), lines)
+    notes = () if separator == "," else (f"columns are separated by {separator!r}",)
+    return Rows(path, _objects(dict(zip(header, zip(*rows)))), lines, notes=notes)
+
+
+def _separator(text: str) -> str:
+    """What separates the columns: a semicolon or a tab where the header has more of them than commas."""
+    header = re.sub(r'"(""|[^"])*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max((",", ";", "\t"), key=header.count)
 
 
 def _read_parquet(path: str) -> Rows:
@@ -158,12 +194,16 @@ def _read_folder(path: str) -> Rows:
 def _read_hub(path: str) -> Rows:
     import datasets
 
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path):
+    name, _, configuration = path.partition(":")
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise UserError(f"{path}: no such file or folder; check the path, which is taken from {Path.cwd()}")
     try:
-        return _from_datasets(path, datasets.load_dataset(path))
+        return _from_datasets(path, datasets.load_dataset(name, configuration or None))
     except (OSError, ValueError) as error:  # not found, not reachable, several configurations
-        raise UserError(f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it") from error
+        raise UserError(
+            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it, or name one "
+            "configuration as in owner/name:configuration"
+        ) from error
 
 
 def _from_datasets(path: str, loaded) -> Rows:

@@ -4,37 +4,42 @@ Whatever the file and its form, what comes out is one `Labels`. Comparisons are 
 -1: b, 0: a tie), where chosen and rejected became a and b with label 1, and ratings became pairs of one
 rater's different ratings on one prompt. Prompts are text or a list of {"role", "content"} messages, answers
 always text. A bad row is an error that names it, or, as far as a share of them is allowed, left out and counted
-for its rater; nothing goes uncounted. Nothing here tokenises; `batches.py` finds over-long examples.
+for its rater; nothing goes uncounted. Nothing here tokenises; `prepare.py` finds over-long examples.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from raterhf.data import checks
+from raterhf.data import checks, notices
 from raterhf.data.checks import Problems
-from raterhf.data.columns import DATA_KINDS, NAMES, Part, Request, check_columns, check_mapped, read_parts
+from raterhf.data.columns import check_columns, check_mapped, read_parts
+from raterhf.data.meaning import Meanings, read_meaning
 from raterhf.data.normalise import COLUMNS, keys, normalise, objects, optional_names, pair_ratings
+from raterhf.data.numbers import read_numbers
+from raterhf.data.schema import DATA_KINDS, NAMES, Part, Request
 from raterhf.errors import UserError
 from raterhf.log import log
-from raterhf.recipe import Recipe
+from raterhf.recipe import DataSettings, Recipe
 from raterhf.worlds.make import require_made
 
 Paths = str | PathLike | Iterable[str | PathLike] | None
 
+QUICK = 10_000_000
+"""Bytes of data that are read within a second."""
+
 RULES = {
     "prompt": checks.prompt_fault,
     **dict.fromkeys(("chosen", "rejected", "a", "b", "response", "completion"), checks.answer_fault),
-    "label": checks.label_fault,
-    "rating": checks.rating_fault,
     "rater_id": checks.rater_fault,
-    "group": checks.optional_name_fault,
-    "persona": checks.optional_name_fault,
+    **dict.fromkeys(("group", "persona", "attribute", "within"), checks.optional_name_fault),
+    **dict.fromkeys(("reason", "source_a", "source_b", "source"), checks.optional_text_fault),
 }
 
 
@@ -42,10 +47,11 @@ RULES = {
 class Labels:
     """What raters answered and preferred. Text columns are objects (str or None), indices 0..n-1; an absent kind has no rows.
 
-    comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id
-    demonstrations: prompt, completion, rater_id
+    comparisons: prompt, a, b, label (int 1, -1 or 0), rater_id; file, split, sided, source_a, source_b (see `CARRIED` of normalise.py); and
+        where files say them strength (above 0, NaN where not said), both ("good" or "bad", of ties), attribute, reason
+    demonstrations: prompt, completion, rater_id; file, split
     raters: rater_id, persona, group, split ("train" or "validate"), sorted; everyone labelled or listed
-    counts: JSON-like; all that was read, used, made, left out or noticed
+    counts: JSON-like; all that was read, used, made, left out or noticed; `notices` are sentences for people
     """
 
     comparisons: pd.DataFrame
@@ -67,6 +73,10 @@ def read_labels(
     seed: int = 0,
     max_bad: float = 0.0,
     one_rater: bool = False,
+    labels: Meanings = None,
+    within: str | None = None,
+    preset: str | None = None,
+    prefix_raters: str | None = None,
 ) -> Labels:
     """Read, check and normalise. Each kind is a file, several, or None.
 
@@ -75,26 +85,34 @@ def read_labels(
     a `split` column in the raters file, about `validate_share` of the labelled raters (at least one where it
     is not 0) are "validate", by a hash of seed and ID: a rater's part does not change with the rows read. Of the
     data rows up to a share of `max_bad` may be bad. Labels of `one_rater` are enough only for models that know no
-    raters.
+    raters; then a file need not say who judged. `labels` says what the values of `label` mean (see `meaning.py`). Ratings are paired
+    only `within` one value of that column. `preset` is the tool whose exports the data files are (see `convert`), for files that do not
+    show it by their columns. With `prefix_raters` "file" a rater of one file is nobody in another.
     Raises UserError, which names file, row and remedy.
     """
     if not 0 <= validate_share < 1:
         raise UserError(f"validate_share is {validate_share}; it is a share, from 0 to below 1: correct it")
     paths = dict(zip(NAMES, map(_list, (comparisons, ratings, demonstrations, raters))))
-    request = Request(paths, dict(columns or {}), tuple(_list(split)) or None, group_column)
+    if prefix_raters not in (None, "file"):
+        raise UserError(f"prefix_raters is {prefix_raters!r}; it is file, or left out")
+    request = Request(
+        paths, dict(columns or {}), tuple(_list(split)) or None, group_column, within, preset, prefix_raters == "file", one_rater
+    )
     counts: dict = {kind: {} for kind in NAMES}
-    data, listed = _read(request, max_bad, counts)
+    data, listed, told = _read(request, labels, max_bad, counts)
 
     pairs = pair_ratings(data["ratings"], counts["ratings"])
-    compared = pd.concat([data["comparisons"][COLUMNS["comparisons"]], pairs], ignore_index=True)
-    shown = data["demonstrations"][COLUMNS["demonstrations"]]
+    compared = _together(data["comparisons"].drop(columns="group"), pairs)
+    shown = data["demonstrations"].drop(columns="group")
     counts["comparisons"] |= {
         "with_pairs_of_ratings": len(compared),
         "ties": int((compared["label"] == 0).sum()),
         "ties_of_equal_answers": int((compared["a"] == compared["b"]).sum()),
-        "duplicates": _duplicates(compared),
+        "duplicates": _duplicates(compared[COLUMNS["comparisons"]]),
     }
-    counts["demonstrations"]["duplicates"] = _duplicates(shown)
+    if "both" in compared:
+        counts["comparisons"] |= {f"both_{word}": int((compared["both"] == word).sum()) for word in ("good", "bad")}
+    counts["demonstrations"]["duplicates"] = _duplicates(shown[COLUMNS["demonstrations"]])
     labelled = pd.concat([compared["rater_id"], shown["rater_id"]]).value_counts()
     if len(labelled) < 2 and not one_rater:
         files = ", ".join(path for kind in DATA_KINDS for path in paths[kind])
@@ -104,22 +122,57 @@ def read_labels(
         )
     groups = _groups(data, counts["raters"]) if group_column else {}
     people = _raters(labelled, listed, groups, validate_share, seed, counts["raters"])
+    bad = {rater for raters in counts["dropped"].values() for rater in raters}
+    counts["raters"]["accounted"] = notices.account(counts, set(labelled.index), bad)
+    counts["notices"] = [
+        *told, *notices.about_strength(compared), *notices.about_attributes(compared), *notices.about_files(compared),
+        *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], people, counts["raters"]["labelled_without_row"]),
+    ]  # fmt: skip
     return Labels(compared, shown, people, counts)
+
+
+def _together(compared: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Comparisons and the pairs made of ratings; what only one of them has is None (strength NaN) in the other."""
+    if pairs.empty:
+        return compared
+    whole = pd.concat([compared, pairs], ignore_index=True) if len(compared) else pairs
+    for name in set(whole.columns) - {*COLUMNS["comparisons"], "strength"}:
+        whole[name] = optional_names(whole[name])
+    return whole.astype({"label": "int64"})
 
 
 def read_recipe(recipe: Recipe) -> Labels:
     """The data of a recipe, as all its stages and `raterhf data check` read them; says how many rows were left out."""
-    data = recipe.data
-    require_made(data.world, data.files)
-    labels = read_labels(
-        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
-        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
-        one_rater=recipe.raters.encoding == "none",
-    )  # fmt: skip
+    labels = _labels_of(recipe)
     for file, raters in labels.counts["dropped"].items():
         worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
         log.warning(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})")
+    for sentence in labels.counts["notices"]:
+        log.warning(f"  {sentence}")
     return labels
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise UserError for what is wrong with a recipe's labels, before what trains is imported; files that take long to read are left to
+    training."""
+    files = [Path(path) for path in recipe.data.files]
+    if set(recipe.stages) - {"base"} and all(file.is_file() for file in files) and sum(file.stat().st_size for file in files) < QUICK:
+        _labels_of(recipe)
+
+
+def _labels_of(recipe: Recipe) -> Labels:
+    data = recipe.data
+    require_made(data.world, data.files)
+    return read_labels(
+        data.comparisons, data.ratings, data.demonstrations, data.raters, columns=data.columns, split=data.split,
+        group_column=data.group_column, validate_share=data.validate_share, seed=recipe.seed, max_bad=data.max_bad,
+        one_rater=recipe.raters.encoding == "none", **said_of_files(data),
+    )  # fmt: skip
+
+
+def said_of_files(data: DataSettings) -> dict:
+    """What a recipe says of how its files are to be read, as arguments of `read_labels`."""
+    return {name: getattr(data, name) for name in ("labels", "within", "preset", "prefix_raters")}
 
 
 def describe(labels: Labels) -> dict:
@@ -170,14 +223,22 @@ def _list(value: Paths) -> list[str]:
     return [str(item) for item in value]
 
 
-def _read(request: Request, max_bad: float, counts: dict) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None]:
-    """The data by kind, in one form, and the raters files. Raises UserError where more rows are bad than allowed."""
+def _read(
+    request: Request, labels: Meanings, max_bad: float, counts: dict
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame | None, list[str]]:
+    """The data by kind, in one form, the raters files, and what a person should be told of how files were read.
+
+    Raises UserError where more rows are bad than allowed.
+    """
     if not any(request.paths[kind] for kind in DATA_KINDS):
         raise UserError("no comparisons, ratings or demonstrations; training needs labels: give at least one file")
     problems = Problems()
     check_columns(request)
     parts = {kind: read_parts(kind, request, problems, counts[kind]) for kind in NAMES}
     check_mapped(request, parts)
+    parts["comparisons"] = read_meaning(parts["comparisons"], labels, problems, counts["comparisons"])
+    told = [f"{file}: {note}" for kind in NAMES for file, notes in counts[kind]["notes"].items() for note in notes]
+    told += notices.about_sittings(parts["ratings"])
     rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
     allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])
@@ -186,18 +247,29 @@ def _read(request: Request, max_bad: float, counts: dict) -> tuple[dict[str, pd.
     frames = {kind: normalise(kind, data[kind], problems, counts[kind]) for kind in DATA_KINDS}
     problems.raise_above(allowed, remedy)
     counts["dropped"] = {file: dict(raters) for file, raters in problems.dropped.items()}
-    return frames, listed
+    return frames, listed, told
 
 
 def _check_cells(kind: str, part: Part, problems: Problems) -> Part:
+    """The part without its bad rows, numbers read."""
     rules = RULES
     if kind == "raters":
         rules = RULES | {"split": checks.rater_split_fault}
-    elif "prompt" not in part.frame:
+    elif "prompt" not in part.frame and any(
+        isinstance(cell, list) for name in ("chosen", "a") if name in part.frame for cell in part.frame[name]
+    ):
         rules = RULES | dict.fromkeys(("chosen", "rejected", "a", "b"), checks.conversation_fault)
     for name in [name for name in part.frame if name in rules]:
         problems.check(part.rows, part.frame[name], name, rules[name])
-    return Part(part.rows, problems.settle(part.rows, part.frame))
+    frame = part.frame
+    for name in [name for name in ("rating", "strength") if name in frame]:
+        values, faults = read_numbers(frame[name])
+        if name == "strength":  # may be missing, and is nobody's below 0
+            faults = {i: fault for i, fault in faults.items() if not checks.is_missing(frame[name].iloc[i]) and frame[name].iloc[i] != ""}
+            faults |= dict.fromkeys(np.flatnonzero(values < 0).tolist(), "is below 0, which contradicts the label; correct one of them")
+        problems.add_all(part.rows, frame[name], name, faults)
+        frame = frame.assign(**{name: values})
+    return replace(part, frame=problems.settle(part.rows, frame))
 
 
 def _listed(parts: list[Part]) -> pd.DataFrame | None:

@@ -5,13 +5,15 @@ conversations with different prompts) is found here. It reads no files.
 """
 
 import json
+import os
 from collections.abc import Iterable
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
-from raterhf.data.checks import Problems, is_missing, number
-from raterhf.data.columns import Part
+from raterhf.data.checks import Problems, is_missing
+from raterhf.data.schema import Part
 from raterhf.errors import UserError
 
 COLUMNS = {
@@ -19,21 +21,31 @@ COLUMNS = {
     "ratings": ["prompt", "response", "rating", "rater_id"],
     "demonstrations": ["prompt", "completion", "rater_id"],
 }
+# What is carried beside them for `inspection`: None where the file does not tell. `sided`: which answer stood first is known.
+CARRIED = {
+    "comparisons": ["group", "file", "split", "sided", "source_a", "source_b"],
+    "ratings": ["group", "file", "split", "source"],
+    "demonstrations": ["group", "file", "split"],
+}
+EXTRA = {"comparisons": ["strength", "both", "attribute", "reason"], "ratings": ["within", "attribute", "reason"], "demonstrations": []}
+"""Columns that a kind has only where a file does."""
 ANSWERS = {"comparisons": ["a", "b"], "ratings": ["response"], "demonstrations": ["completion"]}
-NUMBERS = {"label": "int64", "rating": "float64"}
+NUMBERS = {"label": "int64", "rating": "float64", "strength": "float64"}
 
 MAX_PAIRS = 5_000_000
 """Most pairs that ratings may become: n ratings of one prompt by one rater are up to n (n - 1) / 2 pairs."""
 
 
 def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) -> pd.DataFrame:
-    """The files of a kind in one frame: `COLUMNS[kind]` and `group`. Adds used and dropped to `counts`."""
+    """The files of a kind in one frame: `COLUMNS[kind]`, `CARRIED[kind]`, what there is of `EXTRA[kind]`. Counts used and dropped."""
     frames = [_normalise_part(kind, part, problems) for part in parts]
     whole = [frame.astype({n: t for n, t in NUMBERS.items() if n in frame}) for frame in frames]
-    empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in [*COLUMNS[kind], "group"]})
+    empty = pd.DataFrame({n: pd.Series([], dtype=NUMBERS.get(n, object)) for n in COLUMNS[kind] + CARRIED[kind]})
     result = pd.concat(whole, ignore_index=True) if whole else empty
+    for name in set(EXTRA[kind]) & set(result.columns) - {"strength"}:  # absent in one file of several
+        result[name] = optional_names(result[name])
     counts["used"] = len(result)
-    counts["dropped"] = counts["read"] - counts["other_split"] - len(result)
+    counts["dropped"] = counts["read"] - counts["other_split"] - counts.get("skipped", 0) - len(result)
     if parts and result.empty:
         problems.raise_above(remedy="\nevery row is bad: correct the file, or leave it out")
         raise UserError(f"{', '.join(counts['files'])}: no row is left to train on; correct the file, or leave it out")
@@ -43,12 +55,16 @@ def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) ->
 def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     """Every two ratings that one rater gave answers to one prompt -> a comparison, a the higher rated.
 
-    Equal ratings, or two ratings of one answer, are no preference and make no pair; both are counted. Pairs
-    are in the order of the rows. Raises UserError where they would be none or more than `MAX_PAIRS`.
+    Only ratings of one attribute and `within` one thing are compared, where there are these columns. Equal ratings, or two ratings of one
+    answer, are no preference and make no pair; both are counted. Pairs are in the order of the rows. Raises UserError where they would be
+    none or more than `MAX_PAIRS`.
     """
     prompts = ratings["prompt"].to_numpy(object)
     asked = pd.DataFrame({"rater": ratings["rater_id"], "prompt": keys(ratings["prompt"])})
-    group = asked.groupby(["rater", "prompt"], sort=False).ngroup()
+    for name in ("within", "attribute"):
+        if name in ratings:
+            asked[name] = ratings[name]
+    group = asked.groupby(list(asked), sort=False, dropna=False).ngroup()
     sizes = np.bincount(group) if len(group) else np.zeros(0, int)
     files = ", ".join(counts["files"])
     if (total := int((sizes * (sizes - 1) // 2).sum())) > MAX_PAIRS:
@@ -60,6 +76,7 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     rating, answer = ratings["rating"].to_numpy(float), pd.factorize(ratings["response"])[0]
     same = answer[first] == answer[second]
     equal = (rating[first] == rating[second]) & ~same
+    tied = first[equal]
     first, second = first[~same & ~equal], second[~same & ~equal]
     better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
     raters = ratings["rater_id"].to_numpy(object)
@@ -69,6 +86,7 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
         "same_answer": int(same.sum()),
         "ratings_without_pair": len(ratings) - len(np.union1d(first, second)),
         "raters_without_pair": sorted(set(raters) - set(raters[first])),
+        "raters_all_equal": sorted(set(raters[tied]) - set(raters[first])),
     }
     if len(ratings) and not len(first):
         raise UserError(
@@ -77,11 +95,26 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
         )
     texts = ratings["response"].to_numpy(object)
     pairs = {"prompt": prompts[first], "a": texts[better], "b": texts[worse], "rater_id": raters[first]}
-    return pd.DataFrame(pairs, dtype=object).assign(label=1)[COLUMNS["comparisons"]]
+    for name in ("file", "split"):  # None where the two ratings come from different ones
+        cells = ratings[name].to_numpy(object)
+        pairs[name] = np.where(cells[first] == cells[second], cells[first], None)
+    source = ratings["source"].to_numpy(object)
+    pairs |= {"source_a": source[better], "source_b": source[worse]}
+    if "attribute" in ratings:
+        pairs["attribute"] = ratings["attribute"].to_numpy(object)[first]
+    if "reason" in ratings:
+        reason = ratings["reason"].to_numpy(object)
+        both = zip(reason[better], reason[worse])
+        pairs["reason"] = ["\n".join(f"{side}: {text}" for side, text in zip("ab", pair) if text) or None for pair in both]
+    found = pd.DataFrame(pairs, dtype=object).assign(label=1, sided=False)
+    extra = [name for name in EXTRA["comparisons"] if name in found]
+    return found[COLUMNS["comparisons"] + CARRIED["comparisons"][1:] + extra]
 
 
 def keys(prompts: pd.Series) -> pd.Series:
     """Prompts as text that can be hashed: a conversation as its JSON."""
+    if all(type(prompt) is str for prompt in prompts):
+        return prompts
     return objects((json.dumps(p) if isinstance(p, list) else p for p in prompts), prompts.index)
 
 
@@ -91,8 +124,8 @@ def objects(cells: Iterable, index: pd.Index | None = None) -> pd.Series:
 
 
 def optional_names(cells: pd.Series) -> pd.Series:
-    """Names as text; null and the empty cell of a CSV file as None."""
-    return objects((None if is_missing(cell) or cell == "" else str(cell) for cell in cells), cells.index)
+    """Names as text in NFC; null and the empty cell of a CSV file as None."""
+    return objects((None if is_missing(cell) or cell == "" else normalize("NFC", str(cell)) for cell in cells), cells.index)
 
 
 def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
@@ -106,27 +139,67 @@ def _normalise_part(kind: str, part: Part, problems: Problems) -> pd.DataFrame:
     for name in ANSWERS[kind]:
         texts = (cell[-1]["content"] if isinstance(cell, list) else cell for cell in frame[name])
         frame[name] = objects(texts, frame.index)
-    for name in set(NUMBERS) & set(frame):
-        frame[name] = [number(cell) for cell in frame[name]]
     frame["rater_id"] = objects(map(str, frame["rater_id"]), frame.index)
-    frame["group"] = optional_names(frame["group"]) if "group" in frame else None
+    frame["file"], frame["sided"] = part.rows.name, "label" in part.frame
+    for name in set(CARRIED[kind]) - {"file", "sided"}:
+        frame[name] = optional_names(frame[name]) if name in frame else None
     if kind == "comparisons":
         same = frame.index[(frame["a"] == frame["b"]) & (frame["label"] != 0)]
         fault = f"{shown[0]} equals {shown[1]}; a preference needs two answers: correct or remove the row"
         for index in same:
             problems.add(part.rows, index, fault, frame.loc[index, "a"])
         frame = problems.settle(part.rows, frame)
-    return frame[COLUMNS[kind] + ["group"]].astype({"group": object})
+    frame = frame[COLUMNS[kind] + CARRIED[kind] + [name for name in EXTRA[kind] if name in frame]]
+    return frame.astype({name: bool if name == "sided" else object for name in CARRIED[kind]})
 
 
 def _imply_prompt(part: Part, frame: pd.DataFrame, shown: tuple, problems: Problems) -> pd.DataFrame:
-    """TRL's implicit prompt: both answers are conversations that differ in the last message alone."""
+    """TRL's implicit prompt: what both answers have in common at their beginning.
+
+    Conversations differ in the last message alone: another difference is a fault, since it is not one answer that is judged. Of texts
+    the prompt ends with the last white space before they differ, so that no word is cut.
+    """
+    cut: list[int] = []
     for index, a, b in zip(frame.index, frame["a"], frame["b"]):
-        if _plain(a[:-1]) != _plain(b[:-1]):
-            fault = f"{shown[0]} and {shown[1]} differ before the last message, the one judged; correct it"
-            problems.add(part.rows, index, fault, a[0]["content"])
-    frame = problems.settle(part.rows, frame)
-    return frame.assign(prompt=objects((cell[:-1] for cell in frame["a"]), frame.index))
+        fault = _no_prompt(a, b, shown)
+        if fault:
+            problems.add(part.rows, index, fault, a if isinstance(a, str) else a[0]["content"])
+        cut.append(-1 if isinstance(a, list) else _common(a, b))
+    prompts = objects((cell[:end] for cell, end in zip(frame["a"], cut)), frame.index)
+    rests = {name: objects((cell[end:] for cell, end in zip(frame[name], cut)), frame.index) for name in ("a", "b")}
+    return problems.settle(part.rows, frame.assign(prompt=prompts, **rests))
+
+
+def _no_prompt(a: list | str, b: list | str, shown: tuple) -> str:
+    """Why two whole conversations or texts are not two answers to one prompt; "" where they are."""
+    names = f"{shown[0]} and {shown[1]}"
+    if isinstance(a, str) != isinstance(b, str):
+        return f"{names}: one is text, the other a conversation; write both in one way"
+    if isinstance(a, str) and isinstance(b, str):
+        end = _common(a, b)
+        return (
+            ""
+            if end and a[end:].strip() and b[end:].strip()
+            else f"{names} have no beginning in common, or nothing else; add a prompt column"
+        )
+    shorter = min(len(a), len(b))
+    if len(a) != len(b) and _plain(a[:shorter]) == _plain(b[:shorter]):
+        return f"{names}: one conversation is the beginning of the other, so they end at different questions; end both at the same one"
+    if _plain(a[:-1]) != _plain(b[:-1]):
+        return (
+            f"{names} differ before the last message, the one judged; correct it, or end both with the first messages that differ, "
+            "if that is "
+            "what was judged"
+        )
+    return ""
+
+
+def _common(a: str, b: str) -> int:
+    """Length of what two texts have in common at their beginning, up to and with its last white space."""
+    end = len(os.path.commonprefix([a, b]))
+    while end and not a[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _plain(prompt: str | list[dict]) -> str | list[dict]:

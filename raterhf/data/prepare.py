@@ -23,6 +23,7 @@ from raterhf.io import read_json, write_text
 from raterhf.log import log
 from raterhf.recipe import Recipe
 
+MAX_GRADES = 8  # strengths of more values are read in quarters
 HELD_OUT = "held_out.json"  # in a run folder: the comparisons kept from training
 
 
@@ -109,7 +110,10 @@ class Window:
 
 def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str]) -> ComparisonData:
     """Comparisons of the raters `ids`, whose position is their index."""
-    frame = labels.comparisons[labels.comparisons.rater_id.isin(set(ids))]
+    frame = labels.comparisons
+    if "strength" in frame:
+        frame = frame.assign(grade=grades(frame.strength.where(frame.label != 0)))
+    frame = frame[frame.rater_id.isin(set(ids))]
     if frame.empty:
         return ComparisonData([], *(np.zeros(0, np.int64) for _ in range(5)))
     texts = [rater_text.get(r, "") for r in frame.rater_id]
@@ -129,7 +133,17 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
     b = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.b, texts)])
     index = {rater_id: i for i, rater_id in enumerate(ids)}
     group = pd.factorize(frame.prompt.astype(str))[0].astype(np.int64)
-    return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group)
+    grade = np.array(frame.grade, np.int64) if "grade" in frame else None
+    return ComparisonData(examples, a, b, np.array(frame.label, np.int64), np.array(frame.rater_id.map(index), np.int64), group, grade)
+
+
+def grades(strength: pd.Series) -> np.ndarray:
+    """Grades from 0 of how much better [N], -1 where that is not said: the order of the strengths, or quarters of many."""
+    values = np.unique(strength.dropna())
+    if len(values) > MAX_GRADES:
+        values = np.unique(np.quantile(strength.dropna(), [0, 0.25, 0.5, 0.75]))
+    place = np.searchsorted(values, strength.fillna(-1), side="right") - 1
+    return np.where(strength.isna(), -1, place).astype(np.int64)
 
 
 def held_out_rows(known: ComparisonData, share: float, seed: int, folder: Path | None) -> tuple[np.ndarray, np.ndarray]:

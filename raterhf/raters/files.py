@@ -6,7 +6,7 @@ What they hold stands in `models/checkpoint.py`, which describes the whole folde
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +84,18 @@ def load_pool(folder: Path) -> RaterPool:
         text["text_template"],
         text["dropped"],
     )
+
+
+def check_specs(run: Path, specs: Iterable[str], stages: Iterable[str]) -> None:
+    """Raise UserError for a SPEC that names nobody of the run's first of `stages` that has raters, before anything heavy is imported.
+
+    A run without such a stage is left to whoever opens it.
+    """
+    folder = next((one for one in (run, *(run / stage for stage in stages)) if (one / "raters.json").is_file()), None)
+    if folder is not None:
+        pool = load_pool(folder)
+        for spec in specs:
+            pool.check_spec(spec, counted=True)
 
 
 def _pool_fault(text: dict, arrays: dict[str, np.ndarray]) -> str:

@@ -26,6 +26,24 @@ def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, label_nois
     return -probs.log().gather(-1, (label.long() + 1)[..., None]).squeeze(-1)
 
 
+def graded_loss(margin: Tensor, label: Tensor, grade: Tensor, cuts: Tensor, label_noise: Tensor) -> Tensor:
+    """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie) that say how much better, by `grade` from 0 (slightly); -1: not said.
+
+    Ordered logit (McCullagh 1980) that Rao and Kupper's ties begin: `cuts` [L] ascend from the tie width, and P(a by grade k or more) =
+    sigmoid(margin - cuts[k]). Nothing is assumed of how far grades are apart. A label without a grade is one of `comparison_loss`, and
+    so are all where L = 1.
+    """
+    inf = cuts.new_full((1,), torch.inf)
+    low = cuts[grade.clamp(min=0)]
+    high = torch.where(grade < 0, inf, torch.cat([cuts[1:], inf])[grade.clamp(min=0)])
+    for_a = torch.sigmoid(margin - low) - torch.sigmoid(margin - high)
+    for_b = torch.sigmoid(-margin - low) - torch.sigmoid(-margin - high)
+    tie = 1 - torch.sigmoid(margin - cuts[0]) - torch.sigmoid(-margin - cuts[0])
+    said, other = torch.where(label > 0, for_a, for_b), torch.where(label > 0, for_b, for_a)
+    prob = torch.where(label == 0, tie, (1 - label_noise) * said + label_noise * other)
+    return -prob.clamp(min=1e-6).log()
+
+
 def agreement_probs(margin: Tensor, persistence: Tensor, label_noise: Tensor) -> Tensor:
     """Probability that a rater asked twice says the same: a mixture of noise that persists and noise drawn again."""
     both_or_neither = (1 - label_noise) ** 2 + label_noise**2

@@ -31,17 +31,19 @@ class RewardBatch:
 class RewardModule(L.LightningModule):
     """Bradley-Terry with ties and label noise over s(x, y; z_r), the rater dropped from some comparisons (null rater).
 
-    `weights` are those of off-topic pairs and of raters' own answers beside the comparisons.
+    `weights` are those of off-topic pairs and of raters' own answers beside the comparisons; `grades` is how many grades of better the
+    labels tell apart.
     """
 
     def __init__(
         self, model: RewardModel, space: RaterSpace | None, null_share: float, label_noise: float | None, seed: int,
-        weights: tuple[float, float] = (0.0, 0.0),
+        weights: tuple[float, float] = (0.0, 0.0), grades: int = 1,
     ):  # fmt: skip
         super().__init__()
         self.model, self.space = model, space
         self.null_share, self.seed, self.weights = null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
+        self.grade_gaps = nn.Parameter(torch.zeros(grades - 1)) if grades > 1 else None
         twice = 2 * max(label_noise, 1e-6) if label_noise is not None else 0.05
         self.label_noise_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
         self.label_noise_logit.requires_grad_(label_noise is None)
@@ -49,6 +51,11 @@ class RewardModule(L.LightningModule):
     def noise_parameters(self) -> tuple[Tensor, Tensor]:
         """Tie width theta > 0 and label noise epsilon in (0, 1/2)."""
         return nn.functional.softplus(self.tie_width), 0.5 * torch.sigmoid(self.label_noise_logit)
+
+    def cuts(self) -> Tensor:
+        """Margins [L] from which on a is better by a grade or more, ascending from the tie width."""
+        theta = nn.functional.softplus(self.tie_width)[None]
+        return theta if self.grade_gaps is None else torch.cat([theta, theta + nn.functional.softplus(self.grade_gaps).cumsum(0)])
 
     def margins(self, data: ComparisonData, raters: RaterBatch) -> Tensor:
         """s_a - s_b [B], comparison i for `raters[i]`."""
@@ -74,7 +81,11 @@ class RewardModule(L.LightningModule):
         step, data = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
         margin, label = self.margins(data.comparisons, self.drawn(data.comparisons.rater)), self._labels(data.comparisons)
-        loss = losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
+        if data.comparisons.grade is None:
+            loss = losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
+        else:
+            grade = torch.as_tensor(data.comparisons.grade, device=self.device)
+            loss = losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean()
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)

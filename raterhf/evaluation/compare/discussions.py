@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from raterhf.data.labels import read_labels
+from raterhf.data.labels import read_labels, said_of_files
 from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.engine.scorer import Scorer
@@ -100,7 +100,8 @@ def rows_of(recipe: Recipe, kind: str, split: str | Sequence[str]) -> pd.DataFra
     data = recipe.data
     columns = {name: theirs for name, theirs in data.columns.items() if "." not in name or name.startswith(kind + ".")}
     labels = read_labels(
-        **{kind: getattr(data, kind)}, columns=columns, split=split, group_column=data.group_column, max_bad=data.max_bad
+        **{kind: getattr(data, kind)}, columns=columns, split=split, group_column=data.group_column, max_bad=data.max_bad,
+        **said_of_files(data),
     )  # fmt: skip
     return getattr(labels, kind).assign(group=lambda rows: rows.rater_id.map(labels.raters.set_index("rater_id").group))
 

@@ -82,7 +82,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
-    module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights), pick_device())
+    module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights, known.grades), pick_device())
     train = known.rows(train_rows)
     answers = own_answers(labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
@@ -117,6 +117,8 @@ def finish_reward(persistence: float | None, module: RewardModule, train_data: C
         report["scale"] = calibrate(module, margin, torch.as_tensor(held.label, device=margin.device))
     theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
     report |= {"tie_width": theta, "label_noise": label_noise}
+    if module.grade_gaps is not None:
+        report["grade_cuts"] = module.cuts().tolist()
     idiosyncratic, scorer = module.model.idiosyncratic, Scorer(module.model)
     if idiosyncratic is None:
         return report

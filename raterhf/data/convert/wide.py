@@ -1,0 +1,63 @@
+"""A table with a column for each annotator: their labels of a, b or their ratings of a response. An empty cell is no label."""
+
+import pandas as pd
+
+from raterhf.data.checks import is_missing, number
+from raterhf.data.convert.base import Ask, Converted, column, need
+from raterhf.data.files import Rows
+from raterhf.errors import UserError
+
+ABOUT = "a table with a column for each annotator; blanks are no labels"
+WORDS = {"a", "b", "tie", "both good", "both bad", "model_a", "model_b", "left", "right"}
+OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
+        "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
+
+
+def matches(frame: pd.DataFrame) -> bool:
+    """Which columns are people is a guess: never taken for granted."""
+    return False
+
+
+def annotators(frame: pd.DataFrame, kind: str) -> list[str]:
+    """The columns that look like one annotator's labels (comparisons) or ratings each: few values, all of them labels or numbers."""
+    if kind not in ("comparisons", "ratings"):
+        return []
+    return [str(name) for name in frame if str(name).lower() not in OURS and _looks_judged(frame[name], kind)]
+
+
+def _looks_judged(cells: pd.Series, kind: str) -> bool:
+    said = [cell for cell in cells if not is_missing(cell) and cell != ""]
+    if not said or any(isinstance(cell, list | dict) for cell in said):
+        return False
+    values = {number(cell) if number(cell) is not None else str(cell).strip().lower() for cell in said}
+    if kind == "ratings":
+        return all(isinstance(value, float) for value in values) and len(values) <= max(10, len(said) // 2)
+    return all(value in (1, -1, 0, 2) or value in WORDS for value in values)
+
+
+def convert(rows: Rows, ask: Ask) -> Converted:
+    frame, made = rows.frame, Converted({})
+    prompt = need(rows, ask, "prompt", "prompt", "question", "instruction")
+    a, b = column(rows, ask, "a", "a", "response_a", "answer_a"), column(rows, ask, "b", "b", "response_b", "answer_b")
+    texts = (
+        {"prompt": prompt, "a": a, "b": b} if a and b else {"prompt": prompt, "response": need(rows, ask, "response", "response", "answer")}
+    )
+    kind, value = ("comparisons", "label") if "a" in texts else ("ratings", "rating")
+    people = list(ask.annotators) or [name for name in annotators(frame, kind) if name not in texts.values()]
+    missing = [name for name in people if name not in frame]
+    if missing or not people:
+        raise UserError(
+            f"{rows.name}: {'no column ' + missing[0] if missing else 'no column looks like the labels of one annotator'}; it has "
+            f"{', '.join(map(str, frame.columns))}: name those that are people with --annotators A,B,C"
+        )
+    long = frame[[*dict.fromkeys(texts.values()), *people]].reset_index(names="place")
+    long = long.melt(id_vars=["place", *dict.fromkeys(texts.values())], value_vars=people, var_name="rater_id", value_name=value)
+    blank = long[value].map(lambda cell: is_missing(cell) or cell == "")
+    made.left_out["cells that are blank, and so no labels"] = int(blank.sum())
+    long = long[~blank].sort_values("place", kind="stable").set_index("place")
+    made.parts[kind] = pd.DataFrame(
+        {name: long[theirs] for name, theirs in texts.items()} | {n: long[n] for n in ("rater_id", value)}
+    ).astype(object)
+    others = [str(name) for name in frame if name not in people and name not in texts.values()]
+    made.notes.append(f"annotators are the columns {', '.join(people)}" + (f"; not read: {', '.join(others)}" if others else ""))
+    return made

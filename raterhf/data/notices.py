@@ -1,0 +1,145 @@
+"""What a person should be told of data that were read, beside the figures: sentences with counts, for the log and for `data check`.
+
+Nothing is changed here. Each function returns sentences, none where there is nothing to tell.
+"""
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from raterhf.data.checks import rater_fault
+from raterhf.data.normalise import keys
+from raterhf.data.schema import DATA_KINDS, Part
+
+SHOWN = 5
+FEW = 5
+"""Fewer validation raters than this choose a population by chance."""
+
+
+def named(ids: Iterable[str]) -> str:
+    """IDs for a sentence: the first few, and how many more."""
+    ids = list(ids)
+    return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")
+
+
+def account(counts: dict, labelled: set[str], dropped: set[str]) -> dict:
+    """What became of every rater in the data files, each in one of the lists: used, without_pair, dropped, other_split or skipped.
+
+    `dropped` are those who have bad rows.
+    """
+    everybody = {r for kind in DATA_KINDS for r in counts[kind].get("raters_in_files", [])}
+    everybody = {r for r in everybody if not rater_fault(r)} | labelled
+    left = everybody - labelled
+    without = left & set(counts["ratings"].get("raters_without_pair", []))
+    bad = (left - without) & dropped
+    rest = left - without - bad
+    other = rest if any(counts[kind].get("other_split") for kind in DATA_KINDS) else set()
+    fates = {"without_pair": without, "dropped": bad, "other_split": other, "skipped": rest - other}
+    return {"in_files": len(everybody), "used": len(labelled), **{name: sorted(ids) for name, ids in fates.items()}}
+
+
+def about_raters(accounted: dict, people: pd.DataFrame, without_row: list[str]) -> list[str]:
+    """Who is in the files and not in what can be learned, and who is kept for validation."""
+    reasons = {
+        "without_pair": "whose ratings make no pair (one answer to a prompt, or all rated alike)",
+        "dropped": "whose rows are all bad",
+        "skipped": "whose labels are all left out by data.labels",
+    }
+    told = [f"{len(ids)} rater(s) {reason}: {named(ids)}" for name, reason in reasons.items() if (ids := accounted[name])]
+    if without_row:
+        told.append(
+            f"{len(without_row)} of {accounted['used']} rater(s) with labels have no row in the raters file, and so no persona or group and "
+            f"the split train: {named(without_row)}"
+        )
+    kept = sorted(people.rater_id[people.split == "validate"])
+    if kept:
+        why = "the population is chosen on them, and they cannot be asked by ID"
+        few = (
+            f"; so few choose a population by chance: raise data.validate_share (now {len(kept)} of {len(people)})"
+            if len(kept) < FEW
+            else ""
+        )
+        told.append(f"{len(kept)} rater(s) kept for validation, {why}{few}: {named(kept)}")
+    return told
+
+
+def about_strength(compared: pd.DataFrame) -> list[str]:
+    if "strength" not in compared:
+        return []
+    graded = compared["strength"].notna() & (compared["label"] != 0)
+    if not graded.any():
+        return []
+    grades = compared.loc[graded, "strength"].nunique()
+    return [f"{int(graded.sum())} of {len(compared)} comparisons say how much better, in {grades} grade(s), and are trained on as graded"]
+
+
+def about_attributes(frame: pd.DataFrame) -> list[str]:
+    """Labels on several attributes that one rater's vector must hold."""
+    if "attribute" not in frame or (names := frame["attribute"].dropna().unique()).size < 2:
+        return []
+    if all(any(str(name) in rater for name in names) for rater in frame["rater_id"].unique()):
+        return []  # the rater is the person and the attribute
+    return [
+        f"labels on {len(names)} attributes ({named(map(str, sorted(names)))}) are taken as one kind of preference; for a rater per "
+        "person and "
+        "attribute map data.columns={rater_id: '{rater_id} / {attribute}'} with the file's names of both"
+    ]
+
+
+def about_files(frame: pd.DataFrame) -> list[str]:
+    """IDs that stand in two files without a prompt in common: files that number their own people."""
+    raters = frame.groupby("file")["rater_id"].agg(set)
+    prompts = keys(frame["prompt"]).groupby(frame["file"]).agg(set)
+    told = []
+    for one, two in combinations(raters.index, 2):
+        both = raters[one] & raters[two]
+        if both and not prompts[one] & prompts[two]:
+            told.append(
+                f"{len(both)} rater ID(s) stand in {one} and in {two}, which have no prompt in common ({named(sorted(both))}): they "
+                "are taken "
+                "as the same people. If each file numbers its own, set data.prefix_raters=file"
+            )
+    return told
+
+
+def about_sittings(parts: list[Part]) -> list[str]:
+    """A column of the file that says that one rater rated one prompt in several sittings, where ratings are paired without it."""
+    told = []
+    for part in parts:
+        if "within" in part.frame or part.frame.empty or "prompt" not in part.frame:
+            continue
+        pairs = pd.DataFrame({"rater": part.frame["rater_id"].astype(str), "prompt": keys(part.frame["prompt"])})
+        asked = pairs.groupby(["rater", "prompt"], sort=False).ngroup().to_numpy()
+        used = set(part.names.values())
+        found = [(name, *_sittings(part.rows.frame[name].loc[part.frame.index], asked)) for name in part.rows.frame if name not in used]
+        best = max(found, key=lambda one: one[1], default=("", 0, 0))
+        if best[1]:
+            told.append(
+                f"{part.rows.name}: {best[1]} times one rater rated one prompt in several sittings ({best[0]}), and {best[2]} of "
+                "the pairs would "
+                f"join answers from different ones; data.within={best[0]} pairs only within one"
+            )
+    return told
+
+
+def _sittings(cells: pd.Series, asked: np.ndarray) -> tuple[int, int]:
+    """How many (rater, prompt) have several values of a column whose every value lies in one of them, and the pairs that cross values.
+
+    A column that numbers the rows, or whose values lie in several, names no sitting: 0.
+    """
+    if not cells.map(lambda cell: isinstance(cell, str | int)).all():
+        return 0, 0
+    value = pd.factorize(cells)[0]
+    if value.max() + 1 == len(value):
+        return 0, 0
+    together = pd.DataFrame({"asked": asked, "value": value}).value_counts().reset_index(name="rows")
+    if together["value"].duplicated().any():
+        return 0, 0
+    sizes = together.groupby("asked")["rows"].agg(["size", "sum"])
+    several = sizes.index[sizes["size"] > 1]
+    rows = together[together["asked"].isin(several)]
+    whole = sizes.loc[several, "sum"]
+    crossing = (whole * (whole - 1) // 2).sum() - (rows["rows"] * (rows["rows"] - 1) // 2).sum()
+    return len(several), int(crossing)

@@ -1,0 +1,43 @@
+"""Words and numbers that a label can be, in one spelling, and what those mean that can be read in one way."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from raterhf.data.checks import number
+
+_THING = r"(?:(?:model|response|answer|assistant|option|output|completion|candidate|conversation)[ _-]?)?"
+_SIDE = re.compile(rf"{_THING}([ab])(?:[ -](?:is[ -])?better|[ -]wins)?")
+_TIES = {"tie", "tied", "equal", "draw", "same", "both", "both equal", "about the same"}
+_BOTH = {"tie (bothbad)": "both bad", "tie (both bad)": "both bad", "bothbad": "both bad", "bothgood": "both good"}
+_BOTH |= {f"{prefix}both{gap}{word}": f"both {word}" for prefix in ("", "tie ") for gap in (" ", "_", "-") for word in ("good", "bad")}
+_BOOLEANS = {"yes": "true", "no": "false", "on": "true", "off": "false"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """Label 1 (a), -1 (b), 0 (tie) or None (no label); strength above 0 or NaN; `both`: good, bad or None."""
+
+    label: int | None
+    strength: float = float("nan")
+    both: str | None = None
+
+
+def canonical(value: Any) -> str:
+    """A label as text in one spelling: 1 for 1, 1.0 and "1.0"; true for True and yes; lower case, one space."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if (as_number := number(value)) is not None:
+        return f"{as_number:g}" if as_number else "0"
+    text = " ".join(str(value).split()).casefold()
+    return _BOOLEANS.get(text, text)
+
+
+def read_word(value: str) -> Said | None:
+    """What a canonical value means by itself, as model_a, tie and both bad do; None where it does not say."""
+    if value in _BOTH:
+        return Said(0, both=_BOTH[value].removeprefix("both "))
+    if value in _TIES:
+        return Said(0)
+    found = _SIDE.fullmatch(value)
+    return Said(1 if found[1] == "a" else -1) if found else None
