@@ -12,6 +12,7 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.io import file_digest
 from raterhf.log import log
+from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import WEIGHTS
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
@@ -103,7 +104,7 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     everything = recipe.model_dump(mode="json")
     inputs: dict = {}
     for earlier in recipe.stages[: recipe.stages.index(stage)]:
-        names = (WEIGHTS.get(earlier, WEIGHTS["policy"]), "raterhf.safetensors", "raters.safetensors")
+        names = (WEIGHTS.get(earlier, WEIGHTS["policy"]), ADAPTER, "raterhf.safetensors", "raters.safetensors")
         inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
     if stage != "reward" and recipe.monitor and recipe.monitor.alarm == "slow":
         inputs["monitor"] = everything["monitor"]  # other alarms look and leave the weights alone

@@ -48,7 +48,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
     if policy.idiosyncratic is not None:
         window = prepare.Window(renderer, recipe.data.max_dropped)
-        carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
+        carry_idiosyncratic(policy, reward, prepare.comparison_data(labels, window, pool.known, {}))
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 

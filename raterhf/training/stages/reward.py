@@ -69,8 +69,8 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     people = prepare.find_people(labels)
     if recipe.raters.encoding == "embedding":
         check_population(people)
-    lm, tokenizer = start_model(recipe, all_texts(labels))
-    raters, settings = recipe.raters, recipe.reward
+    start = start_model(recipe, all_texts(labels))
+    lm, tokenizer, raters, settings = start.lm, start.tokenizer, recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     texts = rater_texts(raters, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
@@ -79,7 +79,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
     idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
-    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic, start.base)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
     module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights), pick_device())

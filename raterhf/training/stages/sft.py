@@ -30,8 +30,8 @@ from raterhf.training.start import all_prompts, all_texts, check_population, poo
 
 def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     people = prepare.find_people(labels)
-    lm, tokenizer = start_model(recipe, all_texts(labels))
-    raters, settings = recipe.raters, recipe.sft
+    start = start_model(recipe, all_texts(labels))
+    tokenizer, raters, settings = start.tokenizer, recipe.raters, recipe.sft
     soft = raters.encoding == "embedding"
     fresh = soft and recipe.reward is None
     if fresh:
@@ -41,8 +41,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(raters, people), settings.source)
     torch.manual_seed(recipe.seed)
-    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else ()
-    policy = place(make_policy(lm, tokenizer, *sizes), pick_device())
+    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
+    policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
@@ -76,7 +76,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(raters, pool, recipe.seed)
     if policy.idiosyncratic is not None and recipe.reward:
-        carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
+        reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
+        carry_idiosyncratic(policy, reward, prepare.comparison_data(labels, window, pool.known, {}))
     elif policy.idiosyncratic is not None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
