@@ -104,7 +104,7 @@ class LoraSettings(Section):
     alpha: int = Field(32, ge=1)
     """Adapters are scaled by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the adapters' inputs that is dropped in training."""
+    """Share of the adapters' inputs that is dropped in training, but in the stage `policy`, which learns from what it samples."""
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
     """Modules that get an adapter, by the ends of their names (q_proj, v_proj); all-linear: every linear layer of the decoder."""
     modules_to_save: list[str] = []
@@ -121,6 +121,11 @@ class ModelSettings(Section):
     """Adapters, by peft. Defaults where `train` is lora."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is float32 always."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
+    not grow with batch_size and gradients are the same. Default: 4096 for a pretrained model, 65536 for one from scratch."""
+    gradient_checkpointing: bool = False
+    """Hold what goes into each layer alone, and compute the layer again in the backward pass: less memory, a third more time."""
     config: dict[str, Any] = {
         "model_type": "qwen3", "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 24, "tie_word_embeddings": True,
@@ -143,6 +148,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def check_train(self) -> "ModelSettings":
+        self.micro_batch_tokens = self.micro_batch_tokens or (4096 if self.path else 65536)
         if self.train == "lora":
             self.lora = self.lora or LoraSettings()
         elif self.lora is not None:

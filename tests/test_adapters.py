@@ -15,6 +15,9 @@ from small_run import rows_of, succeeds
 from transformers import AutoModel, AutoModelForCausalLM
 
 from raterhf.data.example import Example
+from raterhf.data.prepare import read_data
+from raterhf.engine.kept import KeptStates
+from raterhf.engine.scorer import completion_log_probs
 from raterhf.errors import UserError
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import find_base
@@ -24,9 +27,11 @@ from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import LoraSettings, Recipe
 from raterhf.training import fit as fitting
 from raterhf.training import pipeline
+from raterhf.training.reward_module import RewardModule
 from raterhf.training.stages import imitation
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
+from raterhf.training.start import spare_memory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -282,3 +287,87 @@ def test_nothing_to_learn_is_an_error(made, tmp_path):
     recipe = make_recipe(made, model={"train": "none", "lora": None}, raters={"encoding": "none"}, reward=None, policy=None)
     with pytest.raises(UserError, match="nothing learns in this stage: .*set model.train to lora"):
         pipeline.train(recipe.model_copy(update={"runs": str(tmp_path)}))
+
+
+def update(made, stage: str, **model) -> dict[str, torch.Tensor]:
+    """The gradients of a stage's first step."""
+    recipe = make_recipe(made, model=model)
+    labels = read_data(recipe)
+    if stage == "reward":
+        training = reward_stage.make_training(recipe, labels)
+        module = training.module.train()
+        loss = module.training_step((0, training.batch(0)), 0)
+    else:
+        policy, _, _ = load_policy(Path(recipe.runs) / "run" / "sft")
+        spare_memory(policy, recipe.model)
+        module = policy.train()
+        examples = [Example((*range(5, 5 + n), 1), 3) for n in (5, 9, 7, 12)]
+        log_prob, _ = completion_log_probs(
+            policy, examples, RaterBatch.people(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
+        )
+        loss = -log_prob.mean()
+    loss.backward()
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("stage", ["reward", "policy"])
+@pytest.mark.parametrize(
+    "model", [{"micro_batch_tokens": 20}, {"gradient_checkpointing": True}, {"micro_batch_tokens": 8, "gradient_checkpointing": True}]
+)
+def test_memory_is_spared_without_a_change_of_gradients(done, made, monkeypatch, stage, model):
+    monkeypatch.setattr(RewardModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(RewardModule, "log_dict", lambda *_, **__: None)
+    whole, spared = update(made, stage), update(made, stage, **model)
+    assert whole.keys() == spared.keys() and sum(float(value.abs().sum()) for value in whole.values()) > 0
+    for name, gradient in whole.items():
+        assert (spared[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6, name
+
+
+def test_a_batch_of_many_passes_holds_the_last_alone(done, monkeypatch):
+    """Counted by the saved tensors of the layers: those of a pass that is run again are freed."""
+    policy, _, _ = load_policy(done.folder / "sft")
+    examples = [Example((*range(5, 5 + n), 1), 3) for n in range(4, 24)]
+    raters = RaterBatch.nobody(len(examples))
+
+    def held(tokens: int) -> int:
+        policy.held_tokens = tokens
+        kept: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+            completion_log_probs(policy, examples, raters)
+        return sum(x.numel() for x in kept)
+
+    total = sum(map(len, examples))
+    assert held(total // 8) < held(2 * total) / 4
+
+
+def test_a_frozen_trunk_reads_each_text_once(made, monkeypatch):
+    monkeypatch.setattr(RewardModule, "log", lambda *_, **__: None)
+    monkeypatch.setattr(RewardModule, "log_dict", lambda *_, **__: None)
+    recipe = make_recipe(made, model={"train": "none", "lora": None}, raters={"noise": 0.0})
+    training = reward_stage.make_training(recipe, read_data(recipe))
+    module, read = training.module.train(), []
+    backbone = module.model.backbone
+    assert not backbone.training and module.model.reader.training
+    forward = backbone.forward
+    backbone.forward = lambda **inputs: (read.append(inputs["inputs_embeds"].shape[1]), forward(**inputs))[1]
+    losses = [module.training_step((0, training.batch(step)), 0) for step in (0, 1, 2, 0)]
+    # two prompts with two answers, each also as the answer to the other prompt
+    assert len(module.scorer.kept.place) <= 8 and len(read) <= 4
+    del backbone.forward
+    module.scorer.kept = None
+    torch.testing.assert_close(module.training_step((0, training.batch(0)), 0), losses[-1])
+
+
+def test_states_that_do_not_fit_are_read_each_time():
+    read: list[int] = []
+
+    def states(examples: list[Example]) -> torch.Tensor:
+        read.append(len(examples))
+        return torch.tensor([[float(example.ids[0]), 0.0] for example in examples])
+
+    a, b, c = (Example((i, 1), 1) for i in (5, 6, 7))
+    kept = KeptStates(most_bytes=2 * 8)
+    assert kept.of([a, b, a], states)[:, 0].tolist() == [5, 6, 5]
+    assert kept.of([b, c, a, c], states)[:, 0].tolist() == [6, 7, 5, 7]
+    assert kept.of([c], states)[:, 0].tolist() == [7] and kept.of([b], states)[:, 0].tolist() == [6]
+    assert read == [2, 1, 1]

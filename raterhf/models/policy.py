@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Batch
-from raterhf.models.backbone import embeddings, next_logits
+from raterhf.models.backbone import HELD_TOKENS, embeddings, next_logits
 from raterhf.models.base import Base
 from raterhf.models.cache import continued
 from raterhf.models.draw import Choose, drawn_afresh
@@ -26,7 +26,7 @@ class Policy(nn.Module):
 
     `ends` are the tokens by which the model ends an answer, where they are several: all of them count as the first. `vocabulary` is how
     many tokens the tokenizer knows, where the model has rows for more: none of these is sampled. `base` is what the language model lies on,
-    where its weights stay.
+    where its weights stay. `held_tokens`: how many tokens are read at once in training, and held for the backward pass.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Policy(nn.Module):
     ):  # fmt: skip
         super().__init__()
         self.lm, self.ends, self.vocabulary, self.base = lm, ends, vocabulary, base
+        self.held_tokens = HELD_TOKENS
         std = embeddings(lm).weight.std().item()
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
         self.idiosyncratic = idiosyncratic

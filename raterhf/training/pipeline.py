@@ -63,6 +63,7 @@ DEPENDS = {
     ),
     "policy": ("seed", "raters", "policy"),
 }
+MEMORY = ("micro_batch_tokens", "gradient_checkpointing")  # keys of `model` that gradients do not depend on
 RECORDS = ("stage.json", "started.json")  # of a folder of ours: when it was written, not what is in it
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
@@ -111,6 +112,8 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]
+        if key == "model":
+            value = {name: setting for name, setting in value.items() if name not in MEMORY}
         if key == "model" and value["path"]:
             value = value | {"files": [[path.name, file_digest(str(path))] for path in _model_files(value["path"])]}
         if key in FILES and value:

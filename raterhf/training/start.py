@@ -19,7 +19,8 @@ from raterhf.models import backbone, checkpoint, load
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import Base, find_base
 from raterhf.models.place import pick_device
-from raterhf.models.policy import make_policy
+from raterhf.models.policy import Policy, make_policy
+from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe
 from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
@@ -77,6 +78,14 @@ def new_model(settings: ModelSettings, texts: list[str], seed: int, soft: int, r
             f"model.max_length to {window - soft} at most"
         )
     return Source(lm, tokenizer, base)
+
+
+def spare_memory(model: Policy | RewardModel, settings: ModelSettings) -> None:
+    """Let a model that is trained hold as little as the recipe says."""
+    assert settings.micro_batch_tokens is not None  # a recipe fills it in
+    model.held_tokens = settings.micro_batch_tokens
+    if settings.gradient_checkpointing:
+        model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def save_start(recipe: Recipe, labels: Labels) -> None:

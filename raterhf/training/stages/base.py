@@ -14,7 +14,7 @@ from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.stages.imitation import imitate
-from raterhf.training.start import corpus_texts, new_model, watch
+from raterhf.training.start import corpus_texts, new_model, spare_memory, watch
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
@@ -26,6 +26,7 @@ def run_base(recipe: Recipe, folder: Path) -> None:
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
     policy = place(make_policy(start.lm, tokenizer, base=start.base), pick_device())
+    spare_memory(policy, recipe.model)
     asked = RaterPolicy(folder.name, policy, renderer, None, "none", *recipe.limits)
     steps, trained = recipe.base.steps, bool(recipe.model.path)
     monitor = watch(recipe.monitor, asked, prompts, recipe.data.world, folder, recipe.seed, steps, trained=trained)

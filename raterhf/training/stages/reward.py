@@ -16,7 +16,6 @@ from raterhf.data.batches import step_indices
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
-from raterhf.engine.scorer import Scorer
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -30,7 +29,7 @@ from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.fit import fit
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_constant, repeated_pairs
 from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
-from raterhf.training.start import all_texts, check_population, pool_without_vectors, rater_texts, start_model
+from raterhf.training.start import all_texts, check_population, pool_without_vectors, rater_texts, spare_memory, start_model
 
 BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -80,6 +79,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     torch.manual_seed(recipe.seed)
     idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
     model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic, start.base)
+    spare_memory(model, recipe.model)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
     module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights), pick_device())
@@ -117,7 +117,7 @@ def finish_reward(persistence: float | None, module: RewardModule, train_data: C
         report["scale"] = calibrate(module, margin, torch.as_tensor(held.label, device=margin.device))
     theta, label_noise = (float(p.detach()) for p in module.noise_parameters())
     report |= {"tie_width": theta, "label_noise": label_noise}
-    idiosyncratic, scorer = module.model.idiosyncratic, Scorer(module.model)
+    idiosyncratic, scorer = module.model.idiosyncratic, module.scorer
     if idiosyncratic is None:
         return report
     idiosyncratic.weigh(train_data.examples)

@@ -25,7 +25,16 @@ from raterhf.training.fit import fit
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
-from raterhf.training.start import all_prompts, all_texts, check_population, pool_without_vectors, rater_texts, start_model, watch
+from raterhf.training.start import (
+    all_prompts,
+    all_texts,
+    check_population,
+    pool_without_vectors,
+    rater_texts,
+    spare_memory,
+    start_model,
+    watch,
+)
 
 
 def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
@@ -43,6 +52,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     torch.manual_seed(recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
+    spare_memory(policy, recipe.model)
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
