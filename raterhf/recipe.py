@@ -123,7 +123,7 @@ class ModelSettings(Section):
     """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is float32 always."""
     micro_batch_tokens: int | None = Field(None, ge=1)
     """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
-    not grow with batch_size and gradients are the same. Default: 4096 for a pretrained model, 65536 for one from scratch."""
+    not grow with batch_size and gradients are the same. Default: 1024 for a pretrained model, 65536 for one from scratch."""
     gradient_checkpointing: bool = False
     """Hold what goes into each layer alone, and compute the layer again in the backward pass: less memory, a third more time."""
     config: dict[str, Any] = {
@@ -148,7 +148,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def check_train(self) -> "ModelSettings":
-        self.micro_batch_tokens = self.micro_batch_tokens or (4096 if self.path else 65536)
+        self.micro_batch_tokens = self.micro_batch_tokens or (1024 if self.path else 65536)
         if self.train == "lora":
             self.lora = self.lora or LoraSettings()
         elif self.lora is not None:
