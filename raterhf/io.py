@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,9 @@ def recover(target: Path) -> Path:
     return target
 
 
-def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay."""
+def write_folder(target: Path, fill: Callable[[Path], None], replaced: Sequence[str] = ()) -> None:
+    """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay, but those whose
+    names are like one of `replaced` (`model*.safetensors`)."""
     target = recover(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -39,7 +41,7 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         fill(fresh)
         if target.exists():
             for old in target.iterdir():
-                if not (fresh / old.name).exists():
+                if not (fresh / old.name).exists() and not any(fnmatch(old.name, pattern) for pattern in replaced):
                     (shutil.copytree if old.is_dir() else shutil.copy2)(old, fresh / old.name)
             doomed = target.with_name(f".{target.name}.old")
             shutil.rmtree(doomed, ignore_errors=True)

@@ -120,9 +120,34 @@ class DataSettings(Section):
         return [path for files in listed for path in ([files] if isinstance(files, str) else files or [])]
 
 
+class LoraSettings(Section):
+    r: int = Field(16, ge=1)
+    """Rank of the adapters."""
+    alpha: int = Field(32, ge=1)
+    """Adapters are scaled by alpha / r."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the adapters' inputs that is dropped in training, but in the stage `policy`, which learns from what it samples."""
+    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    """Modules that get an adapter, by the ends of their names (q_proj, v_proj); all-linear: every linear layer of the decoder."""
+    modules_to_save: list[str] = []
+    """Modules of the decoder that are trained and saved whole beside the adapters, by the ends of their names."""
+
+
 class ModelSettings(Section):
     path: str | None = None
     """A pretrained causal language model: a local folder or a hub name. Without it the model is built from `config`."""
+    train: Literal["all", "lora", "none"] = "all"
+    """What of the language model learns: all weights, adapters on weights that stay (lora), or none: only what reads raters and gives
+    scores. With the last two one copy of `path` serves policy, reference and reward model, and folders hold what was trained alone."""
+    lora: LoraSettings | None = None
+    """Adapters, by peft. Defaults where `train` is lora."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is float32 always."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
+    not grow with batch_size and gradients are the same. Default: 1024 for a pretrained model, 65536 for one from scratch."""
+    gradient_checkpointing: bool = False
+    """Hold what goes into each layer alone, and compute the layer again in the backward pass: less memory, a third more time."""
     config: dict[str, Any] = {
         "model_type": "qwen3", "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3,
         "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 24, "tie_word_embeddings": True,
@@ -141,6 +166,19 @@ class ModelSettings(Section):
     def check_system(self) -> "ModelSettings":
         if self.system is not None and self.chat == "never":
             raise ValueError("`model.system` opens conversations, and `model.chat` never makes a text one; leave out one of them")
+        return self
+
+    @model_validator(mode="after")
+    def check_train(self) -> "ModelSettings":
+        self.micro_batch_tokens = self.micro_batch_tokens or (1024 if self.path else 65536)
+        if self.train == "lora":
+            self.lora = self.lora or LoraSettings()
+        elif self.lora is not None:
+            raise ValueError(f"`model.lora` is given, and `model.train` is {self.train}; set model.train to lora, or drop model.lora")
+        if self.train != "all" and self.path is None:
+            raise ValueError(f"`model.train` is {self.train}, which needs weights that stay; give a pretrained model as model.path")
+        if self.train == "all" and self.dtype == "bfloat16":
+            raise ValueError("`model.dtype` is bfloat16, and all weights learn, in float32; set model.train to lora or none, or drop it")
         return self
 
 
@@ -340,6 +378,8 @@ class Recipe(Section):
     def check_inputs(self) -> "Recipe":
         """A stage whose input is missing is an error of the recipe, found before anything runs."""
         data = self.data
+        if self.base and self.model.train == "none":
+            raise ValueError("stage `base` has nothing to train where model.train is none; drop the stage, or set model.train to lora")
         if self.base and not data.base:
             raise ValueError("stage `base` needs data.base (a corpus of prompt, completion); add it or drop the stage")
         if self.reward and not (data.comparisons or data.ratings):
@@ -513,8 +553,13 @@ def keys() -> list[tuple[str, str, str]]:
 
 
 def field_rows(section: type[Section], above: str) -> list[tuple[str, str, str]]:
-    """The keys of one section, after the keys `above` it."""
-    return [_row(above + key, field) for key, field in section.model_fields.items()]
+    """The keys of one section and of the sections in it, after the keys `above` it."""
+    rows = []
+    for key, field in section.model_fields.items():
+        rows.append(_row(above + key, field))
+        for inner in _sections_of(field.annotation):
+            rows += field_rows(inner, f"{above}{key}.")
+    return rows
 
 
 def _row(key: str, field: FieldInfo) -> tuple[str, str, str]:

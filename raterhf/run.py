@@ -28,7 +28,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
 from raterhf.models.draw import key_of
-from raterhf.models.place import pick_device, pick_dtype, place
+from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
@@ -225,8 +225,7 @@ class Run:
     def _jury(self) -> _Jury:
         folder = find_stage(self.folder, SCORED_BY)
         pool = load_pool(folder)
-        model, tokenizer, header = load_reward(folder, self.device)
-        place(model, dtype=pick_dtype(self.dtype, self.device))
+        model, tokenizer, header = load_reward(folder, self.device, pick_dtype(self.dtype, self.device))
         return _Jury(folder, model, pool, Renderer(tokenizer, header["max_length"]))
 
     @property

@@ -466,8 +466,7 @@ def test_what_cannot_be_written_is_a_message_even_under_a_file(tmp_path):
 
 
 def window_from_scratch(recipe) -> int:
-    lm, _ = new_model(recipe.model, ["Roll a die."], recipe.seed, recipe.soft_tokens, recipe.room)
-    return lm.config.max_position_embeddings
+    return new_model(recipe.model, ["Roll a die."], recipe.seed, recipe.soft_tokens, recipe.room).lm.config.max_position_embeddings
 
 
 @pytest.mark.parametrize("conditioning", ["prefix", "suffix", "head"])

@@ -124,7 +124,7 @@ def make_reward(
     """A reward model of a shape's name (`conditioning` None: without raters), or of a run folder, whose conditioning must be the one asked
     for."""
     if Path(source).is_dir():
-        model, _, _ = load_reward(find_stage(Path(source), SCORED_BY))
+        model, _, _ = load_reward(find_stage(Path(source), SCORED_BY), device, dtype)
         model.reader = model.reader if conditioning else None
     else:
         torch.manual_seed(1)

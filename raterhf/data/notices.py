@@ -50,8 +50,8 @@ def about_raters(accounted: dict, people: pd.DataFrame, without_row: list[str]) 
     told = [f"{len(ids)} rater(s) {reason}: {named(ids)}" for name, reason in reasons.items() if (ids := accounted[name])]
     if without_row:
         told.append(
-            f"{len(without_row)} of {accounted['used']} rater(s) with labels have no row in the raters file, and so no persona or group and "
-            f"the split train: {named(without_row)}"
+            f"{len(without_row)} of {accounted['used']} rater(s) with labels have no row in the raters file, and so no persona or group, "
+            f"and the split train: {named(without_row)}"
         )
     kept = sorted(people.rater_id[people.split == "validate"])
     if kept:

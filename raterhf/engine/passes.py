@@ -9,20 +9,31 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from raterhf.engine.attention import Keys, hidden_states
 from raterhf.engine.layout import Forest
 from raterhf.engine.plan import Pass, Plan, plan_prompts
+from raterhf.models.backbone import HELD_TOKENS
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 
 
 def in_passes(
-    planned: Plan, run: Callable[[Pass, Forest], tuple[Tensor, ...]], device: torch.device,
+    planned: Plan, run: Callable[[Pass, Forest], tuple[Tensor, ...]], device: torch.device, held: int
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Apply `run` to every pass; its results, a row for each end, in the order in which the paths were wanted."""
-    parts = [run(part, part.forest(planned.soft_tokens, device)) for part in planned.passes]
+    """Apply `run` to every pass; its results, a row for each end, in the order in which the paths were wanted.
+
+    Where gradients are wanted, what the backward pass needs is held for the last passes, of at most `held` tokens; those before are run
+    again when it comes to them. So memory does not grow with a batch, and gradients are the same.
+    """
+    sizes = [planned.tokens_of(part) for part in planned.passes]
+    parts = []
+    for i, part in enumerate(planned.passes):
+        forest = part.forest(planned.soft_tokens, device)
+        again = torch.is_grad_enabled() and i + 1 < len(sizes) and sum(sizes[i:]) > held
+        parts.append(checkpoint(run, part, forest, use_reentrant=False) if again else run(part, forest))
     place = np.argsort(np.concatenate([part.paths for part in planned.passes]))[planned.path]
     place = torch.as_tensor(place, device=device)
     return tuple(torch.cat(column)[place] for column in zip(*parts))
@@ -46,14 +57,14 @@ def states_of(
     return hidden_states(backbone, inputs, forest, keys, keep)
 
 
-def mean_states(backbone: PreTrainedModel, planned: Plan, soft: Tensor | None) -> Tensor:
-    """The mean of the last hidden states over the last segment of each path [N, d], in fp32."""
+def mean_states(backbone: PreTrainedModel, planned: Plan, soft: Tensor | None, held: int = HELD_TOKENS) -> Tensor:
+    """The mean of the last hidden states over the last segment of each path [N, d], in fp32. `held`: `in_passes`."""
 
     def run(part: Pass, forest: Forest) -> tuple[Tensor]:
         total, length = sums(states_of(backbone, part, forest, soft), part, forest)
         return (total / length[:, None],)
 
-    return in_passes(planned, run, backbone.device)[0]
+    return in_passes(planned, run, backbone.device, held)[0]
 
 
 def sums(states: Tensor, part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
@@ -74,7 +85,7 @@ def prompt_features(model: Policy | RewardModel, prompts: Sequence[tuple[int, ..
         total, length = sums(states, part, forest)
         return (torch.cat([total / length[:, None], states[forest.start[1:][part.ends] - 1].float()], 1),)
 
-    return in_passes(plan_prompts(prompts, 0 if null is None else len(null), token_budget), run, model.decoder.device)[0]
+    return in_passes(plan_prompts(prompts, 0 if null is None else len(null), token_budget), run, model.decoder.device, model.held_tokens)[0]
 
 
 def ends(part: Pass, forest: Forest) -> tuple[Tensor, Tensor, Tensor]:

@@ -51,9 +51,12 @@ class Plan:
     soft_tokens: int
     naive_tokens: int
 
+    def tokens_of(self, part: Pass) -> int:
+        return sum(self.soft_tokens if isinstance(s, int) else len(s) for s in part.segments)
+
     @property
     def tokens(self) -> int:
-        return sum(self.soft_tokens if isinstance(s, int) else len(s) for part in self.passes for s in part.segments)
+        return sum(map(self.tokens_of, self.passes))
 
     @property
     def gain(self) -> float:

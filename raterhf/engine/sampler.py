@@ -75,6 +75,8 @@ class Sampler:
         key = sample_keys(seed, prompts, who).to(device)
         size = 1 if self.deterministic else max(1, BATCH_TOKENS // (max(len(p) for p in prompts) + self.max_new_tokens))
         out: dict[int, Example] = {}
+        training = self.policy.training
+        self.policy.eval()  # nothing is dropped, and keys and values are kept
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             # Samples of one rater and prompt continue one row.
@@ -89,6 +91,7 @@ class Sampler:
             ).tolist()  # fmt: skip
             for i, row in zip(rows, tokens):
                 out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
+        self.policy.train(training)
         return [out[i] for i in range(len(prompts))]
 
     def _until_eos(self, tokens: list[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from raterhf.data.example import Example
 from raterhf.engine.checks import check_examples, check_rater_of_each, check_raters, check_scores, soft_tokens
+from raterhf.engine.kept import KeptStates
 from raterhf.engine.layout import Forest
 from raterhf.engine.passes import before, ends, in_passes, mean_states, prompt_features, states_of
 from raterhf.engine.plan import Pass, Plan, plan
@@ -24,7 +25,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 
 TOKEN_BUDGET = 8192
-CHUNK_LOGITS = 2**26  # next-token logits that are held in fp32 at once
+CHUNK_LOGITS = 2**24  # next-token logits that are held in fp32 at once
 
 
 class Scorer:
@@ -39,12 +40,16 @@ class Scorer:
 
     With `deterministic` each pair is scored alone, so that its score is the same to the bit whatever else is asked; otherwise sums are
     taken in an order that depends on the company (about 1e-6 in fp32).
+
+    `kept` holds what was read of texts, for a trunk that does not learn.
     """
 
-    def __init__(self, model: RewardModel, token_budget: int = TOKEN_BUDGET, deterministic: bool = False):
+    def __init__(
+        self, model: RewardModel, token_budget: int = TOKEN_BUDGET, deterministic: bool = False, kept: KeptStates | None = None
+    ):  # fmt: skip
         if token_budget < 1:
             raise UserError(f"token_budget {token_budget}: a pass holds one token at least; leave it out for {TOKEN_BUDGET}")
-        self.model, self.deterministic = model, deterministic
+        self.model, self.deterministic, self.kept = model, deterministic, kept
         self.token_budget = 1 if deterministic else token_budget  # a path that fits nowhere is a pass of its own
 
     @property
@@ -60,7 +65,8 @@ class Scorer:
             raise UserError(
                 f"{len(examples)} examples at conditioning {self.model.conditioning} need a rater's number each, there are {given}"
             )
-        return plan(examples, rater if soft else None, self.model.conditioning, soft, token_budget or self.token_budget)
+        budget = min(token_budget or self.token_budget, self.model.held_tokens)
+        return plan(examples, rater if soft else None, self.model.conditioning, soft, budget)
 
     def pairs(self, examples: Sequence[Example], raters: RaterBatch, rater: Tensor | None = None) -> Tensor:
         """Score [N] of each example for its rater: `rater` [N] are rows of `raters`; without it example i is scored for rater i.
@@ -125,12 +131,17 @@ class Scorer:
         """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
         if not len(examples):
             return self.model.head.weight.new_zeros(0, self.model.head.in_features)
-        numbers = None if rater is None else rater.tolist()
+        if self.kept is not None and rater is None:
+            return self.kept.of(examples, lambda fresh: self._read(fresh, None, None))
+        return self._read(examples, None if rater is None else rater.tolist(), soft)
+
+    def _read(self, examples: Sequence[Example], rater: list[int] | None, soft: Tensor | None) -> Tensor:
+        model = self.model
         try:
-            return mean_states(self.model.backbone, self.plan(examples, numbers), soft)
+            return mean_states(model.backbone, self.plan(examples, rater), soft, model.held_tokens)
         except torch.OutOfMemoryError:
             pass  # outside the handler the failed pass's tensors are freed; once, since half may be too much for another reason
-        return mean_states(self.model.backbone, self.plan(examples, numbers, max(1, self.token_budget // 2)), soft)
+        return mean_states(model.backbone, self.plan(examples, rater, max(1, self.token_budget // 2)), soft, model.held_tokens)
 
     def prompt_features(self, examples: Sequence[Example]) -> Tensor:
         """What idiosyncratic taste reads of the examples' prompts [N, F]."""
@@ -182,8 +193,8 @@ def completion_log_probs(
         return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
 
     vocabulary = policy.lm.lm_head.weight.shape[0]
-    planned = plan(examples, who, "prefix", tokens, token_budget)
-    log_prob, entropy = in_passes(planned, read, policy.lm.device)
+    planned = plan(examples, who, "prefix", tokens, min(token_budget, policy.held_tokens))
+    log_prob, entropy = in_passes(planned, read, policy.lm.device, policy.held_tokens)
     return log_prob, entropy
 
 

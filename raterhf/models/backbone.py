@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
 
+HELD_TOKENS = 2**16  # of a training batch, by default, that stay in memory for the backward pass
+
 
 def window_of(model: PreTrainedModel) -> float:
     """Positions that a model was made for; infinite where it names none."""

@@ -18,6 +18,9 @@ Files that belong together are bound by digests, which are checked whenever they
 `raters.safetensors` (an ID removed by hand would give everybody after it another person's taste), `raterhf.json` those of the
 configuration, the tokenizer, `raterhf.safetensors` and `raters.json`. `raterhf raters drop` removes a rater from them.
 
+Where the language model's weights stay (`model.train` lora or none), the folder holds none of them: `base` in `raterhf.json` names what
+they are (`base.py`), and `adapter_model.safetensors` with `adapter_config.json` are the adapters, where there are any (`adapters.py`).
+
 Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on, by which it
 knows whether it is done), `metrics.csv` (losses by step) and, with a section `monitor`, `training_curve.csv`.
 """
@@ -34,8 +37,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
 from raterhf.io import file_digest, read_json, recover, write_folder
+from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, load_adapters, save_adapters
+from raterhf.models.base import Base, find_base
 from raterhf.models.idiosyncratic import make_idiosyncratic
-from raterhf.models.load import load_pretrained
+from raterhf.models.load import load_pretrained, load_tokenizer
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy
 from raterhf.models.reward import RewardModel
@@ -46,7 +51,10 @@ from raterhf.recipe import MAX_SIZE, MAX_WIDTH
 
 TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
 WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
-BOUND = ("config.json", "tokenizer.json", "raterhf.safetensors", "raters.json")  # by their digests in raterhf.json, where they are
+# Files that are bound by their digests in raterhf.json, where they are.
+BOUND = ("config.json", "tokenizer.json", "raterhf.safetensors", "raters.json", ADAPTER, CONFIG)
+# What folders hold of a language model: another training's is not kept beside the new one's.
+LANGUAGE_MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json", ADAPTER, CONFIG)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -54,10 +62,17 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _save_model(
-    folder: Path, trunk: PreTrainedModel, model: nn.Module, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, header: dict,
-    trunk_name: str,
-) -> None:  # fmt: skip
-    trunk.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
+    folder: Path, lm: PreTrainedModel, model: Policy | RewardModel, tokenizer: PreTrainedTokenizerBase, pool: RaterPool | None, header: dict
+) -> None:
+    """`lm` is the language model around what was trained, whose weights are saved with it where they do not stay."""
+    trunk_name = "lm" if header["kind"] == "policy" else "backbone"
+    if model.base is None:
+        lm.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
+    else:
+        model.base.lm.config.save_pretrained(folder)  # by which the tokenizer is loaded
+        header |= {"base": model.base.record, "adapters": has_adapters(model.decoder)}
+        if header["adapters"]:
+            save_adapters(folder, getattr(model, trunk_name), model.decoder, model.base)
     tokenizer.save_pretrained(folder)
     rest = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith(trunk_name + ".")}
     save_file(rest, folder / "raterhf.safetensors")
@@ -77,7 +92,7 @@ def save_policy(
         "idiosyncratic_dim": _idiosyncratic_dim(policy), "max_length": max_length, **extra,
     }  # fmt: skip
 
-    write_folder(folder, lambda place: _save_model(place, policy.lm, policy, tokenizer, pool, header, "lm"))
+    write_folder(folder, lambda place: _save_model(place, policy.lm, policy, tokenizer, pool, header), LANGUAGE_MODEL)
 
 
 def save_reward(
@@ -90,7 +105,7 @@ def save_reward(
         "idiosyncratic_dim": _idiosyncratic_dim(model), "conditioning": model.conditioning, "max_length": max_length, **extra,
     }  # fmt: skip
 
-    write_folder(folder, lambda place: _save_model(place, lm, model, tokenizer, pool, header, "backbone"))
+    write_folder(folder, lambda place: _save_model(place, lm, model, tokenizer, pool, header), LANGUAGE_MODEL)
 
 
 def _idiosyncratic_dim(model: Policy | RewardModel) -> int:
@@ -147,28 +162,57 @@ def _load_rest(folder: Path, model: nn.Module, trunk_name: str) -> None:
         raise UserError(f"{path.parent}: weights {', '.join(broken[:3])} hold NaN or infinity; train that stage again, at a lower lr")
 
 
+def _load_lm(
+    folder: Path, header: dict, device: torch.device, dtype: torch.dtype | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Base | None]:  # fmt: skip
+    """The folder's language model, without adapters, its tokenizer, and what it lies on."""
+    if "base" not in header:
+        lm, tokenizer = load_pretrained(folder, TRUNK if header["kind"] == "reward" else None)
+        return lm, tokenizer, None
+    base = header["base"]
+    if Path(base["path"]).is_absolute() and not Path(base["path"]).is_dir():
+        raise UserError(
+            f"{folder} was trained on the model in {base['path']}, which is not there; put it back, or set base.path in "
+            f"{folder}/raterhf.json to where it is now"
+        )
+    found = find_base(base["path"], device, dtype or getattr(torch, base["dtype"]), base["digest"])
+    return found.model(), load_tokenizer(folder), found
+
+
+def _load_into(model: Policy | RewardModel, folder: Path, header: dict, device: torch.device) -> None:
+    """Load adapters and what is not the language model, and place the model."""
+    name = "lm" if header["kind"] == "policy" else "backbone"
+    if header.get("adapters"):
+        load_adapters(folder, getattr(model, name), model.decoder)
+    _load_rest(folder, model, name)
+    _check_bound(folder, header)
+    place(model.eval(), device)
+
+
 def load_policy(folder: Path, device: torch.device | None = None) -> tuple[Policy, PreTrainedTokenizerBase, dict]:
-    header = read_header(folder, "policy")
-    lm, tokenizer = load_pretrained(folder)
-    policy = make_policy(lm, tokenizer, header["dim"], header["tokens"], header["idiosyncratic_dim"])
-    _load_rest(Path(folder), policy, "lm")
-    _check_bound(Path(folder), header)
-    return place(policy.eval(), device or pick_device()), tokenizer, header
+    header, device = read_header(folder, "policy"), device or pick_device()
+    lm, tokenizer, base = _load_lm(folder, header, device, None)
+    policy = make_policy(lm, tokenizer, header["dim"], header["tokens"], header["idiosyncratic_dim"], base)
+    _load_into(policy, Path(folder), header, device)
+    return policy, tokenizer, header
 
 
-def load_reward(folder: Path, device: torch.device | None = None) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:
-    header = read_header(folder, "reward")
-    lm, tokenizer = load_pretrained(folder, TRUNK)
+def load_reward(
+    folder: Path, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> tuple[RewardModel, PreTrainedTokenizerBase, dict]:  # fmt: skip
+    """`dtype` is that of the trunk; without it the one that it was trained in."""
+    header, device = read_header(folder, "reward"), device or pick_device()
+    lm, tokenizer, base = _load_lm(folder, header, device, dtype)
     model = RewardModel(
         lm.get_decoder(),
         header["dim"],
         header["tokens"],
         header["conditioning"],
         make_idiosyncratic(header["idiosyncratic_dim"], lm, tokenizer),
+        base,
     )
-    _load_rest(Path(folder), model, "backbone")
-    _check_bound(Path(folder), header)
-    return place(model.eval(), device or pick_device()), tokenizer, header
+    _load_into(model, Path(folder), header, device)
+    return model if base else place(model, dtype=dtype), tokenizer, header
 
 
 def replace_pool(folder: Path, pool: RaterPool) -> None:
@@ -183,13 +227,22 @@ def replace_pool(folder: Path, pool: RaterPool) -> None:
     write_folder(folder, fill)
 
 
+def frozen_names(module: nn.Module) -> set[str]:
+    """Names of parameters that do not learn, as `state_dict` has them: those of tied weights too."""
+    return {name for name, parameter in module.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
+
+
 def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: dict) -> None:
-    """All that resuming needs: weights, AdamW moments, step. Random numbers are functions of the step and need no saving."""
-    tensors = {f"module.{k}": v.contiguous() for k, v in module.state_dict().items()}
+    """All that resuming needs: what learns, AdamW moments, step. Random numbers are functions of the step and need no saving."""
+    frozen = frozen_names(module)
+    tensors = {f"module.{k}": v for k, v in module.state_dict().items() if k not in frozen}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": v.contiguous() for k, v in state.items()}
-    # Tied weights share memory, which safetensors refuses; the copy costs little beside the moments.
-    tensors = {k: v.clone() for k, v in tensors.items()}
+        tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+    # Tied weights share memory, which safetensors refuses.
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
 
     def fill(place: Path) -> None:
         save_file(tensors, place / "state.safetensors", {"step": str(step), "extra": json.dumps(extra)})
@@ -205,7 +258,11 @@ def load_training_state(folder: Path, module: nn.Module) -> tuple[int, dict[int,
     tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+    found = module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")}, strict=False)
+    if differ := sorted({*found.unexpected_keys, *found.missing_keys} - frozen_names(module)):
+        raise UserError(
+            f"{path} is of another model (differs in {', '.join(differ[:3])}); delete {path.parent}, and the stage begins again"
+        )
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -222,8 +279,14 @@ def _model_card(header: dict) -> str:
         ),
         "reward": ("Only raterhf loads it: the score head is read", "score THIS_FOLDER FILE --raters new:64x"),
     }[header["kind"]]
+    library, base = "transformers" if header["kind"] == "policy" else "raterhf", ""
+    if "base" in header:
+        library, name = "peft", Path(header["base"]["path"]).name
+        base = f"It lies on {name} (digest {header['base']['digest']}), whose weights stayed as they were and are not in this folder.\n"
+        about = "What was trained of the language model are adapters, where there are any, in peft's format; what reads raters is read"
     return (
-        f"---\nlibrary_name: {'transformers' if header['kind'] == 'policy' else 'raterhf'}\ntags: [raterhf, {header['kind']}]\n---\n\n"
+        f"---\nlibrary_name: {library}\ntags: [raterhf, {header['kind']}]\n---\n\n"
         f"A {header['kind']} model trained with raterhf. {about} from `raterhf.safetensors` and the raters from `raters.safetensors`.\n"
+        f"{base}"
         f"The recipe stands in `recipe.resolved.yaml`.\n\n```bash\nraterhf {use}\n```\n"
     )

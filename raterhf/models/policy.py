@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Batch
-from raterhf.models.backbone import embeddings, next_logits
+from raterhf.models.backbone import HELD_TOKENS, embeddings, next_logits
+from raterhf.models.base import Base
 from raterhf.models.cache import continued
 from raterhf.models.draw import Choose, drawn_afresh
 from raterhf.models.idiosyncratic import IdiosyncraticSampling, IdiosyncraticTaste, make_idiosyncratic
@@ -24,15 +25,17 @@ class Policy(nn.Module):
     """A language model, its reader, its raters' idiosyncratic taste. `dim` 0: no soft prefix (encodings `text` and `none`, the base model).
 
     `ends` are the tokens by which the model ends an answer, where they are several: all of them count as the first. `vocabulary` is how
-    many tokens the tokenizer knows, where the model has rows for more: none of these is sampled.
+    many tokens the tokenizer knows, where the model has rows for more: none of these is sampled. `base` is what the language model lies on,
+    where its weights stay. `held_tokens`: how many tokens are read at once in training, and held for the backward pass.
     """
 
     def __init__(
         self, lm: PreTrainedModel, dim: int, tokens: int, idiosyncratic: IdiosyncraticTaste | None = None, ends: tuple[int, ...] = (),
-        vocabulary: int | None = None,
+        vocabulary: int | None = None, base: Base | None = None,
     ):  # fmt: skip
         super().__init__()
-        self.lm, self.ends, self.vocabulary = lm, ends, vocabulary
+        self.lm, self.ends, self.vocabulary, self.base = lm, ends, vocabulary, base
+        self.held_tokens = HELD_TOKENS
         std = embeddings(lm).weight.std().item()
         self.reader = PrefixReader(dim, tokens, lm.config.hidden_size, std) if dim else None
         self.idiosyncratic = idiosyncratic
@@ -101,11 +104,12 @@ class Policy(nn.Module):
 
 
 def make_policy(
-    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dim: int = 0, tokens: int = 0, idiosyncratic_dim: int = 0
+    lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dim: int = 0, tokens: int = 0, idiosyncratic_dim: int = 0,
+    base: Base | None = None,
 ) -> Policy:  # fmt: skip
     """A policy that ends an answer by any token that ends one, and says nothing that its tokenizer does not know."""
     idiosyncratic = make_idiosyncratic(idiosyncratic_dim, lm, tokenizer)
-    return Policy(lm, dim, tokens, idiosyncratic, ends_of(lm, tokenizer), len(tokenizer))
+    return Policy(lm, dim, tokens, idiosyncratic, ends_of(lm, tokenizer), len(tokenizer), base)
 
 
 def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

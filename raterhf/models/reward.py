@@ -22,22 +22,27 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.data.example import Batch
-from raterhf.models.backbone import embeddings, with_prefix, with_suffix
+from raterhf.models.backbone import HELD_TOKENS, embeddings, with_prefix, with_suffix
+from raterhf.models.base import Base
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
 
 
 class RewardModel(nn.Module):
-    """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`)."""
+    """Scores completions for raters. `dim` 0 is a rater-free model (encodings `text` and `none`). `base` is what the backbone lies on,
+    where its weights stay. `held_tokens`: how many tokens are read at once in training, and held for the backward pass.
+    """
 
     scale: Tensor
 
     def __init__(
-        self, backbone: PreTrainedModel, dim: int, tokens: int, conditioning: str = "head", idiosyncratic: IdiosyncraticTaste | None = None
-    ):
+        self, backbone: PreTrainedModel, dim: int, tokens: int, conditioning: str = "head", idiosyncratic: IdiosyncraticTaste | None = None,
+        base: Base | None = None,
+    ):  # fmt: skip
         super().__init__()
-        self.backbone, self.conditioning = backbone, conditioning
+        self.backbone, self.conditioning, self.base = backbone, conditioning, base
+        self.held_tokens = HELD_TOKENS
         hidden = backbone.config.hidden_size
         std = embeddings(backbone).weight.std().item()
         self.reader = PrefixReader(dim, 1 if conditioning == "head" else tokens, hidden, std) if dim else None

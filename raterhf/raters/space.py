@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from raterhf.raters.batch import RaterBatch
 
+WIDEST = 512  # hidden units of a reader: a vector has some ten dimensions, however wide the model is that reads it
+
 
 class RaterSpace(nn.Module):
     """Learned vectors of the known raters, [R, k], trained under noise as wide as their own spread.
@@ -40,7 +42,8 @@ class PrefixReader(nn.Module):
         self.tokens, self.hidden_size = tokens, hidden_size
         self.dim = dim
         self.linear = nn.Linear(dim, tokens * hidden_size)
-        self.net = nn.Sequential(nn.Linear(dim, 2 * hidden_size), nn.GELU(), nn.Linear(2 * hidden_size, tokens * hidden_size))
+        width = min(2 * hidden_size, WIDEST)
+        self.net = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, tokens * hidden_size))
         self.null = nn.Parameter(embedding_std * torch.randn(tokens, hidden_size))
         self.scale = embedding_std
 

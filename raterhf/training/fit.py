@@ -63,6 +63,10 @@ def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rate
             rate = next((value for prefix, value in rates.items() if name.startswith(prefix)), lr)
             decay = weight_decay if parameter.ndim > 1 and not name.startswith("space.") else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
+    if not groups:
+        raise UserError(
+            "nothing learns in this stage: the language model stays (model.train none) and reads no raters; set model.train to lora"
+        )
     return torch.optim.AdamW([{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()], betas=(0.9, 0.98))
 
 

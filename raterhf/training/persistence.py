@@ -5,7 +5,6 @@ Notation: M repeated comparisons, P prompts, F features.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,9 +17,9 @@ from raterhf.data.comparisons import ComparisonData
 from raterhf.data.example import Example
 from raterhf.engine.passes import prompt_features
 from raterhf.engine.scorer import TOKEN_BUDGET, Scorer
-from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.policy import Policy
+from raterhf.models.reward import RewardModel
 from raterhf.training import losses
 
 SAME = 0.02  # cosines that differ by less are of one question
@@ -88,10 +87,9 @@ def linear_weights(features: Tensor, target: Tensor) -> Tensor:
     return torch.tensor(np.concatenate([slope, constant[None]]), dtype=features.dtype, device=features.device)
 
 
-def carry_idiosyncratic(policy: Policy, folder: Path, compared: ComparisonData) -> None:
-    """Teach the policy's features of prompts what those of the reward model in `folder` say of idiosyncratic taste: how much persists, and
-    which question it is; at the prompts that were compared."""
-    reward, _, _ = checkpoint.load_reward(folder)
+def carry_idiosyncratic(policy: Policy, reward: RewardModel, compared: ComparisonData) -> None:
+    """Teach the policy's features of prompts what those of the reward model say of idiosyncratic taste: how much persists, and which
+    question it is; at the prompts that were compared."""
     policy.idiosyncratic.weight.copy_(reward.idiosyncratic.weight)
     with torch.no_grad():
         prompts, answers = mean_answers(policy.idiosyncratic, compared.judged)

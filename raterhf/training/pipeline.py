@@ -12,6 +12,7 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.io import file_digest
 from raterhf.log import log
+from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import WEIGHTS
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
@@ -71,6 +72,7 @@ DEPENDS = {
     ),
     "policy": ("seed", "raters", "policy"),
 }
+MEMORY = ("micro_batch_tokens", "gradient_checkpointing")  # keys of `model` that gradients do not depend on
 RECORDS = ("stage.json", "started.json")  # of a folder of ours: when it was written, not what is in it
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
@@ -114,13 +116,15 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     everything = recipe.model_dump(mode="json")
     inputs: dict = {}
     for earlier in recipe.stages[: recipe.stages.index(stage)]:
-        names = (WEIGHTS.get(earlier, WEIGHTS["policy"]), "raterhf.safetensors", "raters.safetensors")
+        names = (WEIGHTS.get(earlier, WEIGHTS["policy"]), ADAPTER, "raterhf.safetensors", "raters.safetensors")
         inputs[f"stage {earlier}"] = [file_digest(str(recipe.folder / earlier / name)) for name in names]
     if stage != "reward" and recipe.monitor and recipe.monitor.alarm == "slow":
         inputs["monitor"] = everything["monitor"]  # other alarms look and leave the weights alone
     for key in DEPENDS[stage]:
         section, _, name = key.partition(".")
         value = everything[section][name] if name else everything[section]
+        if key == "model":
+            value = {name: setting for name, setting in value.items() if name not in MEMORY}
         if key == "model" and value["path"]:
             value = value | {"files": [[path.name, file_digest(str(path))] for path in _model_files(value["path"])]}
         if key in FILES and value:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
+from raterhf.engine.kept import KeptStates
 from raterhf.engine.scorer import Scorer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
@@ -32,7 +33,7 @@ class RewardModule(L.LightningModule):
     """Bradley-Terry with ties and label noise over s(x, y; z_r), the rater dropped from some comparisons (null rater).
 
     `weights` are those of off-topic pairs and of raters' own answers beside the comparisons; `grades` is how many grades of better the
-    labels tell apart.
+    labels tell apart. A trunk that does not learn reads each text once.
     """
 
     def __init__(
@@ -41,12 +42,21 @@ class RewardModule(L.LightningModule):
     ):  # fmt: skip
         super().__init__()
         self.model, self.space = model, space
+        self.stays = not any(parameter.requires_grad for parameter in model.backbone.parameters())
+        self.scorer = Scorer(model, kept=KeptStates() if self.stays else None)
         self.null_share, self.seed, self.weights = null_share, seed, weights
         self.tie_width = nn.Parameter(torch.tensor(-2.0))
         self.grade_gaps = nn.Parameter(torch.zeros(grades - 1)) if grades > 1 else None
         twice = 2 * max(label_noise, 1e-6) if label_noise is not None else 0.05
         self.label_noise_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
         self.label_noise_logit.requires_grad_(label_noise is None)
+
+    def train(self, mode: bool = True) -> "RewardModule":
+        """What does not learn has no dropout either."""
+        super().train(mode)
+        if self.stays:
+            self.model.backbone.eval()
+        return self
 
     def noise_parameters(self) -> tuple[Tensor, Tensor]:
         """Tie width theta > 0 and label noise epsilon in (0, 1/2)."""
@@ -61,7 +71,7 @@ class RewardModule(L.LightningModule):
         """s_a - s_b [B], comparison i for `raters[i]`."""
         examples = [data.examples[i] for i in np.concatenate([data.a, data.b])]
         rater = torch.arange(len(data), device=self.device).repeat(2)
-        scores = Scorer(self.model).pairs(examples, raters, rater)
+        scores = self.scorer.pairs(examples, raters, rater)
         return scores[: len(data)] - scores[len(data) :]
 
     def drawn(self, rater: np.ndarray) -> RaterBatch:
@@ -109,7 +119,7 @@ class RewardModule(L.LightningModule):
             examples = [data.examples[i] for i in rows]
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
             index = torch.tensor([place[example] for example in examples], device=self.device)
-            scores_for = Scorer(self.model).reader_of(list(place))
+            scores_for = self.scorer.reader_of(list(place))
             raters = RaterBatch.people(self.space(torch.as_tensor(data.rater[rows], device=self.device)))
             with torch.no_grad():
                 null = scores_for(RaterBatch.nobody(1, self.device))
@@ -160,7 +170,7 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
     draw (the mixed logit's simulated likelihood; Train 2009, chapter 6). Completions are read once for all draws and calls.
     """
     used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
-    scores_for = Scorer(module.model).reader_of([data.examples[i] for i in used])
+    scores_for = module.scorer.reader_of([data.examples[i] for i in used])
     rater = torch.as_tensor(data.rater, device=module.device)
     label = torch.as_tensor(data.label, device=module.device)
 

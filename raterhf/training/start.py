@@ -2,10 +2,12 @@
 watches it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data import prepare
@@ -14,7 +16,11 @@ from raterhf.data.renderer import set_chat
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
-from raterhf.models.policy import make_policy
+from raterhf.models.adapters import add_lora
+from raterhf.models.base import Base, find_base
+from raterhf.models.place import pick_device
+from raterhf.models.policy import Policy, make_policy
+from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import ModelSettings, MonitorSettings, RatersSettings, Recipe, rater_text
 from raterhf.training.monitor import Measure, Monitor, Watched, choose_prompts
@@ -22,11 +28,20 @@ from raterhf.training.training_curve import Prompt
 from raterhf.worlds.world import load_world
 
 
-def start_model(recipe: Recipe, texts: list[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The language model a stage starts from, and its tokenizer: the base stage's, a pretrained one, or one from scratch."""
+@dataclass(frozen=True)
+class Source:
+    """The language model that a stage trains, its tokenizer, and what it lies on where its weights stay."""
+
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    base: Base | None
+
+
+def start_model(recipe: Recipe, texts: list[str]) -> Source:
+    """The language model a stage starts from: the base stage's, a pretrained one, or one from scratch."""
     if recipe.base:
         policy, tokenizer, _ = checkpoint.load_policy(recipe.start)
-        return policy.lm, tokenizer
+        return Source(policy.lm, tokenizer, policy.base)
     return new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
 
 
@@ -37,15 +52,21 @@ def new_tokenizer(settings: ModelSettings, texts: list[str]) -> PreTrainedTokeni
     return tokenizer
 
 
-def new_model(
-    settings: ModelSettings, texts: list[str], seed: int, soft: int, room: int
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # fmt: skip
-    """A pretrained language model or one from scratch, with `room` beside its longest example, and its tokenizer.
+def new_model(settings: ModelSettings, texts: list[str], seed: int, soft: int, room: int) -> Source:
+    """A pretrained language model, with adapters as the recipe says, or one from scratch, with `room` beside its longest example.
 
     Raises UserError where the longest example and a rater's `soft` tokens do not fit it.
     """
     tokenizer = new_tokenizer(settings, texts)
-    if settings.path:
+    base = None
+    if settings.path and settings.train != "all":
+        device = pick_device()
+        bfloat16 = settings.dtype == "bfloat16" or settings.dtype == "auto" and device.type == "cuda"
+        base = find_base(settings.path, device, torch.bfloat16 if bfloat16 else torch.float32)
+        lm = base.model()
+        if settings.lora:
+            add_lora(lm.get_decoder(), settings.lora, seed)
+    elif settings.path:
         lm, _ = load.load_pretrained(settings.path)
     else:
         lm = load.build_model(settings.config, tokenizer, settings.max_length, seed, room)
@@ -56,14 +77,24 @@ def new_model(
             f"model.max_length {settings.max_length}{beside} are more than the {window} positions of the model; set "
             f"model.max_length to {window - soft} at most"
         )
-    return lm, tokenizer
+    return Source(lm, tokenizer, base)
+
+
+def spare_memory(model: Policy | RewardModel, settings: ModelSettings) -> None:
+    """Let a model that is trained hold as little as the recipe says."""
+    assert settings.micro_batch_tokens is not None  # a recipe fills it in
+    model.held_tokens = settings.micro_batch_tokens
+    if settings.gradient_checkpointing:
+        model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def save_start(recipe: Recipe, labels: Labels) -> None:
     """Without a stage `base`, write what the stages start from as a plain model, as others than ours read it too; anew each time."""
     if not recipe.base:
-        lm, tokenizer = start_model(recipe, all_texts(labels))
-        checkpoint.save_policy(recipe.start, make_policy(lm, tokenizer), tokenizer, None, recipe.model.max_length, {})
+        plain = recipe.model_copy(update={"model": recipe.model.model_copy(update={"train": "all", "lora": None})})
+        start = start_model(plain, all_texts(labels))
+        policy = make_policy(start.lm, start.tokenizer)
+        checkpoint.save_policy(recipe.start, policy, start.tokenizer, None, recipe.model.max_length, {})
 
 
 def all_texts(labels: Labels) -> list[str]:

@@ -14,17 +14,19 @@ from raterhf.recipe import Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.stages.imitation import imitate
-from raterhf.training.start import corpus_texts, new_model, watch
+from raterhf.training.start import corpus_texts, new_model, spare_memory, watch
 
 
 def run_base(recipe: Recipe, folder: Path) -> None:
     rows = read_corpus(recipe.data.base, recipe.data.columns)
     prompts, completions = list(rows.prompt), list(rows.completion)
     texts = corpus_texts(rows, recipe.raters.text_template)
-    lm, tokenizer = new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
+    start = new_model(recipe.model, texts, recipe.seed, recipe.soft_tokens, recipe.room)
+    tokenizer = start.tokenizer
     renderer = Renderer(tokenizer, recipe.model.max_length)
     examples = [renderer.example(p, c) for p, c in zip(prompts, completions)]
-    policy = place(make_policy(lm, tokenizer), pick_device())
+    policy = place(make_policy(start.lm, tokenizer, base=start.base), pick_device())
+    spare_memory(policy, recipe.model)
     asked = RaterPolicy(folder.name, policy, renderer, None, "none", *recipe.limits)
     steps, trained = recipe.base.steps, bool(recipe.model.path)
     monitor = watch(recipe.monitor, asked, prompts, recipe.data.world, folder, recipe.seed, steps, trained=trained)

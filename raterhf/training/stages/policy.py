@@ -3,6 +3,8 @@ taste."""
 
 from pathlib import Path
 
+import torch
+
 from raterhf.data import prepare
 from raterhf.data.example import Example
 from raterhf.data.labels import Labels
@@ -19,13 +21,17 @@ from raterhf.training.fit import fit
 from raterhf.training.objective import Objective
 from raterhf.training.persistence import carry_idiosyncratic
 from raterhf.training.policy_module import PolicyModule
-from raterhf.training.start import all_prompts, watch
+from raterhf.training.start import all_prompts, spare_memory, watch
 
 
 def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     policy, tokenizer, _ = checkpoint.load_policy(recipe.folder / "sft")
     reference, _, _ = checkpoint.load_policy(recipe.folder / "sft")
     reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
+    spare_memory(policy, recipe.model)
+    for part in policy.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0  # what is learned from must be what was sampled
     reference.requires_grad_(False)
     reward.requires_grad_(False)
     pool = checkpoint.load_pool(recipe.folder / "sft")
@@ -48,7 +54,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
     if policy.idiosyncratic is not None:
         window = prepare.Window(renderer, recipe.data.max_dropped)
-        carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
+        carry_idiosyncratic(policy, reward, prepare.comparison_data(labels, window, pool.known, {}))
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 

@@ -16,7 +16,6 @@ from raterhf.data.batches import step_indices
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
-from raterhf.engine.scorer import Scorer
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -31,7 +30,7 @@ from raterhf.training.fit import fit
 from raterhf.training.needs import check_labels
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_constant, repeated_pairs
 from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
-from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, start_model
+from raterhf.training.start import all_texts, pool_without_vectors, rater_texts, spare_memory, start_model
 
 BLOCK = 32  # own answers to one prompt that are alternatives to each other
 EMPTY = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -69,8 +68,8 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     """Data, model and batches of the recipe's stage. The split of what is held out is kept in `folder`, where given."""
     check_labels(labels, recipe.raters.encoding, judged=True)
     people = prepare.find_people(labels)
-    lm, tokenizer = start_model(recipe, all_texts(labels))
-    raters, settings = recipe.raters, recipe.reward
+    start = start_model(recipe, all_texts(labels))
+    lm, tokenizer, raters, settings = start.lm, start.tokenizer, recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     texts = rater_texts(raters, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
@@ -79,7 +78,8 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
     idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
-    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic)
+    model = RewardModel(lm.get_decoder(), raters.dim if soft else 0, raters.tokens, settings.conditioning, idiosyncratic, start.base)
+    spare_memory(model, recipe.model)
     space = RaterSpace(len(people.known), raters.dim, raters.noise) if soft else None
     weights = (settings.off_topic_weight, settings.demonstration_weight)
     module = place(RewardModule(model, space, raters.null_share, settings.label_noise, recipe.seed, weights, known.grades), pick_device())
@@ -119,7 +119,7 @@ def finish_reward(persistence: float | None, module: RewardModule, train_data: C
     report |= {"tie_width": theta, "label_noise": label_noise}
     if module.grade_gaps is not None:
         report["grade_cuts"] = module.cuts().tolist()
-    idiosyncratic, scorer = module.model.idiosyncratic, Scorer(module.model)
+    idiosyncratic, scorer = module.model.idiosyncratic, module.scorer
     if idiosyncratic is None:
         return report
     idiosyncratic.weigh(train_data.examples)

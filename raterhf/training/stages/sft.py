@@ -25,13 +25,22 @@ from raterhf.training.fit import fit
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
-from raterhf.training.start import all_prompts, all_texts, check_population, pool_without_vectors, rater_texts, start_model, watch
+from raterhf.training.start import (
+    all_prompts,
+    all_texts,
+    check_population,
+    pool_without_vectors,
+    rater_texts,
+    spare_memory,
+    start_model,
+    watch,
+)
 
 
 def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     people = prepare.find_people(labels)
-    lm, tokenizer = start_model(recipe, all_texts(labels))
-    raters, settings = recipe.raters, recipe.sft
+    start = start_model(recipe, all_texts(labels))
+    tokenizer, raters, settings = start.tokenizer, recipe.raters, recipe.sft
     soft = raters.encoding == "embedding"
     fresh = soft and recipe.reward is None
     if fresh:
@@ -41,8 +50,9 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(raters, people), settings.source)
     torch.manual_seed(recipe.seed)
-    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else ()
-    policy = place(make_policy(lm, tokenizer, *sizes), pick_device())
+    sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
+    policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
+    spare_memory(policy, recipe.model)
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
@@ -76,7 +86,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         pool.vectors = space.vectors.detach().cpu().numpy().copy()
         fit_populations(raters, pool, recipe.seed)
     if policy.idiosyncratic is not None and recipe.reward:
-        carry_idiosyncratic(policy, recipe.folder / "reward", prepare.comparison_data(labels, window, pool.known, {}))
+        reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
+        carry_idiosyncratic(policy, reward, prepare.comparison_data(labels, window, pool.known, {}))
     elif policy.idiosyncratic is not None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})

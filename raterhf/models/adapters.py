@@ -1,0 +1,92 @@
+"""LoRA adapters by peft: put into a decoder, saved in peft's format, loaded again.
+
+Adapters lie in the decoder, of a policy and of a reward model alike; what they lie on stays as it is. A folder of ours with adapters is one
+that plain peft loads too: a policy's onto the causal language model, a reward model's onto the decoder (`AutoModel`).
+"""
+
+import warnings
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from raterhf.errors import UserError
+from raterhf.models.base import Base
+from raterhf.recipe import LoraSettings
+
+ADAPTER, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+NAME = "default"
+
+
+def add_lora(decoder: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
+    """Put fresh adapters into a decoder; they change nothing yet. Raises UserError where modules are named that it has none of."""
+    for key, names in (("target_modules", settings.target_modules), ("modules_to_save", settings.modules_to_save)):
+        for name in [] if isinstance(names, str) else names:
+            if not any(f".{path}".endswith(f".{name}") for path, _ in decoder.named_modules()):
+                kinds = {path.rpartition(".")[2] for path, module in decoder.named_modules() if not list(module.children())}
+                raise UserError(f"model.lora.{key}: {name!r} names nothing in this model's decoder; it has {', '.join(sorted(kinds))}")
+    if settings.modules_to_save and decoder.dtype != torch.float32:
+        raise UserError(
+            f"model.lora.modules_to_save are trained in float32, and the model is held in {str(decoder.dtype).removeprefix('torch.')}, "
+            "whose layers cannot read them; set model.dtype to float32, or leave them out"
+        )
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=settings.target_modules,
+        modules_to_save=settings.modules_to_save or None,
+    )  # fmt: skip
+    _inject(decoder, config)
+    if settings.target_modules == "all-linear":  # which peft writes out, each by its whole name
+        config.target_modules = sorted({name.rpartition(".")[2] for name in config.target_modules or ()})
+
+
+def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inject_adapter_in_model(config, decoder, NAME)
+    for parameter in decoder.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def has_adapters(decoder: nn.Module) -> bool:
+    return hasattr(decoder, "peft_config")
+
+
+def save_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel, base: Base) -> None:
+    """Write a decoder's adapters. `lm` is what they shall be loaded onto by others: the decoder itself, or the language model around it."""
+    inner = next(name for name, module in lm.named_modules() if module is decoder)
+    prefix = f"base_model.model.{inner}." if inner else "base_model.model."
+    weights = get_peft_model_state_dict(decoder, adapter_name=NAME, save_embedding_layers=False)
+    save_file({prefix + name: tensor.contiguous() for name, tensor in weights.items()}, folder / ADAPTER, {"format": "pt"})
+    config: LoraConfig = decoder.peft_config[NAME]  # type: ignore[index,assignment]  # set by peft
+    saved = LoraConfig(**config.to_dict() | {
+        "base_model_name_or_path": base.path, "inference_mode": True, "task_type": "CAUSAL_LM" if inner else "FEATURE_EXTRACTION",
+    })  # fmt: skip
+    saved.save_pretrained(str(folder))
+
+
+def load_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel) -> None:
+    """Put adapters that `save_adapters` wrote into a decoder. Raises UserError where they are damaged or of another model."""
+    inner = next(name for name, module in lm.named_modules() if module is decoder)
+    prefix = f"base_model.model.{inner}." if inner else "base_model.model."
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        weights = load_file(folder / ADAPTER)
+        _inject(decoder, LoraConfig(**config.to_dict() | {"inference_mode": False}))
+    except Exception as error:  # peft, safetensors and json raise many kinds; all of them mean "these do not load"
+        raise UserError(
+            f"the adapters in {folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}); delete the folder and train that "
+            "stage again"
+        ) from error
+    wanted = get_peft_model_state_dict(decoder, adapter_name=NAME, save_embedding_layers=False)
+    given = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    if differ := sorted(k for k in wanted.keys() | given.keys() if k not in wanted or k not in given or wanted[k].shape != given[k].shape):
+        raise UserError(
+            f"the adapters in {folder} do not fit their base (differs in {', '.join(differ[:3])}); delete the folder and train that "
+            "stage again"
+        )
+    set_peft_model_state_dict(decoder, given, adapter_name=NAME)
