@@ -100,9 +100,6 @@ def check_specs(run: Path, specs: Iterable[str], stages: Iterable[str]) -> None:
 
 def _pool_fault(text: dict, arrays: dict[str, np.ndarray]) -> str:
     """Why these are no pool, empty where they are one: every ID once, a row for each, the same k everywhere."""
-    wanted = ("encoding", "idiosyncratic_dim", "text_template", "ids", "personas", "groups", "populations", "dropped")
-    if missing := [key for key in wanted if key not in text]:
-        return f"without {', '.join(missing)}"
     ids, vectors = text["ids"], arrays.get("vectors", np.zeros(0))
     if twice := [rater_id for rater_id, n in Counter(ids).items() if n > 1]:
         return f"the ID {twice[0]!r} is there {ids.count(twice[0])} times"
