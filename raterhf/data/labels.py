@@ -147,8 +147,6 @@ def read_recipe(recipe: Recipe) -> Labels:
     for file, raters in labels.counts["dropped"].items():
         worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
         log.warning(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})")
-    for sentence in labels.counts["notices"]:
-        log.warning(f"  {sentence}")
     return labels
 
 

@@ -5,7 +5,7 @@ from rich.box import SIMPLE
 from raterhf.data.corpus import read_corpus
 from raterhf.data.labels import Labels, describe, read_labels, read_recipe
 from raterhf.recipe import Recipe
-from raterhf.terminal import show_table
+from raterhf.terminal import console, printable, show_table
 
 KINDS = ("comparisons", "ratings", "demonstrations")
 SHOWN_IDS = 5
@@ -47,6 +47,8 @@ def print_figures(figures: dict) -> None:
     columns = ["kind", "rows", "other split", "dropped", "used", "files"]
     show_table(columns, files, columns, box=SIMPLE)
     show_table(["figure", "value"], _rows(figures), ["figure", "value"], box=SIMPLE)
+    for sentence in figures["read"]["notices"]:
+        console().print(printable(sentence), soft_wrap=True)
 
 
 def _rows(figures: dict) -> list[tuple[str, str]]:

@@ -85,6 +85,8 @@ def train(recipe: Recipe) -> Path:
     labels = prepare.read_data(recipe) if set(recipe.stages) - {"base"} else None
     if labels is not None:
         check_labels(labels, recipe.raters.encoding, recipe.reward is not None, recipe.sft and recipe.sft.source)
+        for sentence in labels.counts["notices"]:
+            log.warning(f"  {sentence}")
     last = recipe.folder
     for stage in recipe.stages:
         last = recipe.folder / stage
