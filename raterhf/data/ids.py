@@ -10,7 +10,9 @@ from raterhf.errors import UserError
 
 def tidy_ids(cells: pd.Series, prefix: str = "") -> pd.Series:
     """The IDs in NFC, behind `prefix/` where one is given. What is not text stays as it is, unless it gets a prefix."""
-    codes, values = pd.factorize(cells.map(lambda cell: None if isinstance(cell, list | dict | bool) else cell), use_na_sentinel=True)
+    # As objects: pandas' own strings cannot hold halves of characters, which later checks name by row.
+    plain = pd.Series([None if isinstance(cell, list | dict | bool) else cell for cell in cells], dtype=object)
+    codes, values = pd.factorize(plain, use_na_sentinel=True)
     spelled = [unicodedata.normalize("NFC", value) if isinstance(value, str) else value for value in values]
     if prefix:
         spelled = [f"{prefix}/{value}" if value != "" and not isinstance(value, float) else value for value in spelled]

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
+from raterhf.io import read_json
 from raterhf.models.base import Base
 from raterhf.recipe import LoraSettings
 
@@ -74,7 +75,7 @@ def load_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel) -> None
     inner = next(name for name, module in lm.named_modules() if module is decoder)
     prefix = f"base_model.model.{inner}." if inner else "base_model.model."
     try:
-        config = LoraConfig.from_pretrained(str(folder))
+        config = LoraConfig.from_peft_type(**read_json(folder / CONFIG))
         weights = load_file(folder / ADAPTER)
         _inject(decoder, LoraConfig(**config.to_dict() | {"inference_mode": False}))
     except Exception as error:  # peft, safetensors and json raise many kinds; all of them mean "these do not load"
