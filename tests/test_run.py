@@ -34,7 +34,7 @@ def test_models_are_loaded_once_and_only_when_asked(run, monkeypatch):
     loads = []
     for name in ("load_policy", "load_reward"):
         load = getattr(running, name)
-        monkeypatch.setattr(running, name, lambda folder, device=None, load=load: loads.append(folder.name) or load(folder, device))
+        monkeypatch.setattr(running, name, lambda folder, *where, load=load: loads.append(folder.name) or load(folder, *where))
     opened = raterhf.open(str(run))
     assert opened.raters.known == ["ann", "bob", "cy"] and loads == []
     for _ in range(2):
