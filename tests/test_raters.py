@@ -228,3 +228,15 @@ def test_a_population_too_small_for_every_size_is_one_gaussian():
     vectors = np.random.default_rng(0).standard_normal((8, 2))
     found, trials = fit_population(vectors, [4, 8], [1.0], seed=0)
     assert len(found.weights) == 1 and {trial["components"] for trial in trials} == {1}
+
+
+@pytest.mark.parametrize("spec", ["new:1000001x", "new:999999999x", f"new:{'9' * 5000}x", f"new:{2**63 + 1}", f"new:{'9' * 5000}"])
+def test_gigantic_numbers_of_raters_are_refused_at_once(spec):
+    pool = RaterPool(["a", "b"], np.zeros((2, 2), np.float32), 0, "embedding")
+    with pytest.raises(UserError, match="fresh raters are drawn at once|have numbers up to"):
+        pool.check_spec(spec, counted=True)
+
+
+def test_a_text_template_is_not_python_formatting():
+    pool = RaterPool(["a"], np.zeros((1, 0), np.float32), 0, "text", text_template="{:>9999999999}{}")
+    assert pool.by_id("a").text == "{:>9999999999}a"

@@ -23,8 +23,10 @@ from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.engine import rater_policy
 from raterhf.engine.sampler import Sampler
+from raterhf.errors import UserError
 from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_reward, save_reward
-from raterhf.models.load import build_model, train_tokenizer
+from raterhf.models.idiosyncratic import make_idiosyncratic
+from raterhf.models.load import build_model, load_pretrained, train_tokenizer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.files import SCHEMA
@@ -400,3 +402,53 @@ def test_weights_that_are_no_numbers_are_named(damaged, answers, stage, name):
     save_file(weights, path, metadata={"format": "pt"})
     command = ("sample", damaged, "--prompt", "Hi") if stage == "policy" else ("score", damaged, answers, "--raters", "ann")
     fails(*command, says=("hold NaN or infinity", key.removeprefix("model."), "train that stage again"))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--temperature", "nan"], "temperature"),
+        (["--temperature", "inf"], "temperature is inf"),
+        (["-n", "99999999999"], "Invalid value for '-n'"),
+        (["--seed", str(2**32)], "Invalid value for '--seed'"),
+        (["--max-new-tokens", "9" * 30], "Invalid value for '--max-new-tokens'"),
+        (["--rater", "new:" + "9" * 5000], "fictitious raters have numbers up to"),
+    ],
+)
+def test_numbers_beyond_reason_are_refused(run, options, says):
+    result = invoke("sample", run, "--prompt", "Roll a die.", *options)
+    assert result.exit_code == 2 and says in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("raterhf.json", "dim", "2"), ("raterhf.json", "tokens", [2]), ("raterhf.json", "max_length", -1), ("raterhf.json", "dim", 10**9),
+        ("raters.json", "ids", ["ann", ["bob"], "cy"]), ("raters.json", "text_template", None), ("raters.json", "personas", [1]),
+    ],
+)  # fmt: skip
+def test_a_file_of_a_run_that_holds_another_type_is_damaged(damaged, file, key, value):
+    path = damaged / "policy" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    fails("sample", damaged, "--prompt", "Roll a die.", "--rater", "ann", says=f"{file} is damaged (`{key}")
+
+
+def test_a_tokenizer_that_does_not_fit_its_model_is_named():
+    tokenizer = train_tokenizer(["Roll a die."], 300)
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    tokenizer.add_tokens(["<one more>"])
+    with pytest.raises(UserError, match="tokenizer has .* tokens, the model's vocabulary .*: they do not belong together"):
+        make_idiosyncratic(2, lm, tokenizer)
+
+
+def test_a_configuration_of_giants_is_refused_before_it_is_built(tmp_path):
+    tokenizer = train_tokenizer(["Roll a die."], 300)
+    for key in ("num_hidden_layers", "hidden_size", "intermediate_size"):
+        with pytest.raises(UserError, match=f"{key} is 1000000000, and no model has more than"):
+            build_model(CONFIG | {key: 10**9}, tokenizer, 48, 0)
+    build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 10**9, "layer_types": None}))
+    with pytest.raises(UserError, match="num_hidden_layers is 1000000000"):
+        load_pretrained(tmp_path)

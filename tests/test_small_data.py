@@ -92,7 +92,7 @@ def trains_or_is_refused(compared, rated, said, corpus, validate_share, held_out
 ONE_REPEAT = [((PROMPTS[0], rater, ("1", "2", "3"), 1), times) for rater, times in (("a", 1), ("b", 2))]
 
 
-@settings(BOUNDS, max_examples=12)
+@settings(BOUNDS, max_examples=10)
 @given(SETS)
 @example((ONE_REPEAT, [], ONE_REPEAT, 0, 0, 0, "demonstrations", "embedding"))
 def test_few_rows_train_or_are_refused_first(drawn):
@@ -100,7 +100,7 @@ def test_few_rows_train_or_are_refused_first(drawn):
 
 
 @pytest.mark.slow
-@settings(BOUNDS, max_examples=200)
+@settings(BOUNDS, max_examples=150)
 @given(SETS)
 def test_many_small_data_sets_train_or_are_refused_first(drawn):
     trains_or_is_refused(*drawn)

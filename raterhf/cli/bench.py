@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raterhf.cli.common import Dtype, Files, Overrides, RecipePath, Seed, make_app, set_environment
+from raterhf.cli.common import MOST, Dtype, Files, Overrides, RecipePath, Seed, make_app, set_environment
 from raterhf.errors import UserError
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
@@ -14,21 +14,21 @@ bench_app = make_app(help="How fast this machine scores, trains and samples, run
 Source = Annotated[str, typer.Argument(metavar="[SHAPE|RUN]", help="20m, 0.6b, 1.7b (random weights), or a run folder.")]
 Shape = Annotated[str, typer.Argument(metavar="[SHAPE]", help="20m, 0.6b, 1.7b (random weights).")]
 Conditioning = Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. A run's own where not given.")]
-Prompts = Annotated[int, typer.Option(min=1, help="Prompts.")]
-Completions = Annotated[int, typer.Option(min=1, help="Completions of each prompt.")]
-PromptTokens = Annotated[int, typer.Option(min=1)]
-CompletionTokens = Annotated[int, typer.Option(min=1)]
-SoftTokens = Annotated[int, typer.Option(min=1, help="Soft tokens of a rater; a run's raters have their own.")]
-Spread = Annotated[float, typer.Option(min=0, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Timed repeats, interleaved, after a warm-up.")]
-Budget = Annotated[int, typer.Option(min=1, help="Most tokens of a forward pass.")]
+Prompts = Annotated[int, typer.Option(min=1, max=MOST, help="Prompts.")]
+Completions = Annotated[int, typer.Option(min=1, max=MOST, help="Completions of each prompt.")]
+PromptTokens = Annotated[int, typer.Option(min=1, max=MOST)]
+CompletionTokens = Annotated[int, typer.Option(min=1, max=MOST)]
+SoftTokens = Annotated[int, typer.Option(min=1, max=MOST, help="Soft tokens of a rater; a run's raters have their own.")]
+Spread = Annotated[float, typer.Option(min=0, max=10, help="Standard deviation of log-lengths; 0 is fixed lengths.")]
+Repeats = Annotated[int, typer.Option(min=1, max=MOST, help="Timed repeats, interleaved, after a warm-up.")]
+Budget = Annotated[int, typer.Option(min=1, max=MOST, help="Most tokens of a forward pass.")]
 Out = Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures there as JSON.")]
 
 
 @bench_app.command("score")
 def bench_score(
     source: Source = "20m",
-    raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=1, help="Raters; may be given several times.")] = None,
+    raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=1, max=MOST, help="Raters; may be given several times.")] = None,
     conditioning: Conditioning = None,
     prompts: Prompts = 1,
     completions: Completions = 8,
@@ -58,7 +58,7 @@ def bench_train(
     source: Source = "20m",
     conditioning: Conditioning = None,
     prompts: Prompts = 2,
-    completions: Annotated[int, typer.Option(min=2, help="Completions of each prompt.")] = 8,
+    completions: Annotated[int, typer.Option(min=2, max=MOST, help="Completions of each prompt.")] = 8,
     prompt_tokens: PromptTokens = 256,
     completion_tokens: CompletionTokens = 128,
     soft_tokens: SoftTokens = 8,
@@ -80,9 +80,9 @@ def bench_train(
 @bench_app.command("rollout")
 def bench_rollout(
     source: Shape = "20m",
-    raters: Annotated[int, typer.Option("--raters", "-k", min=1, help="Raters of each prompt.")] = 4,
+    raters: Annotated[int, typer.Option("--raters", "-k", min=1, max=MOST, help="Raters of each prompt.")] = 4,
     prompts: Prompts = 1,
-    completions: Annotated[int, typer.Option(min=1, help="Samples of each rater and prompt.")] = 8,
+    completions: Annotated[int, typer.Option(min=1, max=MOST, help="Samples of each rater and prompt.")] = 8,
     prompt_tokens: PromptTokens = 256,
     completion_tokens: CompletionTokens = 32,
     soft_tokens: SoftTokens = 8,
@@ -105,7 +105,7 @@ def bench_rollout(
 def bench_rloo(
     source: Shape = "20m",
     prompts: Prompts = 2,
-    completions: Annotated[int, typer.Option(min=2, help="Samples of each prompt.")] = 8,
+    completions: Annotated[int, typer.Option(min=2, max=MOST, help="Samples of each prompt.")] = 8,
     prompt_tokens: PromptTokens = 256,
     completion_tokens: CompletionTokens = 128,
     dtype: Dtype = "auto",
@@ -127,7 +127,7 @@ def bench_accuracy(
     overrides: Overrides = None,
     target: Annotated[float, typer.Option(min=0, max=1, help="The accuracy to reach.")] = 0.755,
     conditioning: Annotated[Files, typer.Option(help="prefix, suffix, head; may be given several times. All where not given.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Updates between two looks at the accuracy.")] = 10,
+    every: Annotated[int, typer.Option(min=1, max=MOST, help="Updates between two looks at the accuracy.")] = 10,
     unshared: Annotated[bool, typer.Option("--unshared", help="Also time updates of the prefix model without sharing.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End a conditioning's training where it reaches the accuracy.")] = False,
     split: Annotated[
@@ -157,11 +157,13 @@ def bench_accuracy(
 
 @bench_app.command("alarm")
 def bench_alarm(
-    samples: Annotated[int | None, typer.Option(min=16, help="Answers to each prompt at a look; as in a recipe where not given.")] = None,
-    prompts: Annotated[int | None, typer.Option(min=1, help="Prompts watched; as in a recipe where not given.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=16, max=MOST, help="Answers to a prompt at a look; as in a recipe where not given.")
+    ] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, max=MOST, help="Prompts watched; as in a recipe where not given.")] = None,
     level: Annotated[float | None, typer.Option(min=0.01, max=1, help="As monitor.level; as in a recipe where not given.")] = None,
-    looks: Annotated[int, typer.Option(min=1, help="Looks after the first.")] = 4,
-    repeats: Annotated[int, typer.Option(min=1, help="Simulated stages.")] = 1000,
+    looks: Annotated[int, typer.Option(min=1, max=MOST, help="Looks after the first.")] = 4,
+    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Simulated stages.")] = 1000,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:

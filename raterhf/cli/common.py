@@ -21,6 +21,7 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that 
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where it is faster here.")]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help="Compute each row alone: slower, the same bits in any company.")]
 Files = list[str] | None
+MOST = 10**6  # of anything that is asked for by number
 
 
 def say(text: object, nl: bool = True, err: bool = False) -> None:

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 import raterhf
 from raterhf.cli.bench import bench_app
 from raterhf.cli.common import (
+    MOST,
     Deterministic,
     DryRun,
     Dtype,
@@ -39,7 +40,6 @@ from raterhf.errors import UserError
 from raterhf.log import show_log
 
 RESUMABLE = ("train", "compare")
-MOST = 10**6  # of anything that is asked for by number
 
 
 class Verbs(TyperGroup):

@@ -23,6 +23,7 @@ from raterhf.log import log
 
 SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv")
 SHOWN = 5
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)  # what libraries raise of bad files
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _read_parquet(path: str) -> Rows:
         # read_table would also take columns from the names of folders, such as split=train.
         with pq.ParquetFile(path) as file:
             table = file.read()
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:  # truncated, corrupt, encrypted: of many kinds
+    except UNREADABLE as error:  # truncated, corrupt, encrypted
         raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]}); write it again") from error
     return Rows(path, _from_arrow(path, table))
 
@@ -188,7 +189,12 @@ def _read_folder(path: str) -> Rows:
 
     if not any((Path(path) / name).is_file() for name in ("state.json", "dataset_dict.json")):
         raise UserError(f"{path}: a folder that datasets.save_to_disk did not write; name the files in it one by one")
-    return _from_datasets(path, datasets.load_from_disk(path))
+    try:
+        loaded = datasets.load_from_disk(path)
+    except UNREADABLE as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: a damaged folder of datasets.save_to_disk ({why}); write it again") from error
+    return _from_datasets(path, loaded)
 
 
 def _read_hub(path: str) -> Rows:
@@ -199,7 +205,7 @@ def _read_hub(path: str) -> Rows:
         raise UserError(f"{path}: no such file or folder; check the path, which is taken from {Path.cwd()}")
     try:
         return _from_datasets(path, datasets.load_dataset(name, configuration or None))
-    except (OSError, ValueError) as error:  # not found, not reachable, several configurations
+    except UNREADABLE as error:  # not found, not reachable, several configurations, a script
         raise UserError(
             f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it, or name one "
             "configuration as in owner/name:configuration"

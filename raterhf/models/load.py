@@ -31,6 +31,11 @@ from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 
 PAD, EOS = "<pad>", "<eos>"
+# Sizes of a configuration that no model exceeds.
+MOST = {
+    "num_hidden_layers": 1000, "hidden_size": 2**17, "intermediate_size": 2**20, "num_attention_heads": 2**12, "head_dim": 2**14,
+    "vocab_size": 2**24,
+}  # fmt: skip
 SHOWN = 3  # tensors that an error names
 
 
@@ -61,6 +66,7 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
     model_type = settings.pop("model_type", "qwen3")
     torch.manual_seed(seed)
     try:
+        _refuse_giant(settings)
         full = AutoConfig.for_model(
             model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None, **settings,
@@ -152,6 +158,7 @@ def load_config(path: str | Path, revision: str | None = None) -> PreTrainedConf
         written, _ = PreTrainedConfig.get_config_dict(path, revision=revision)
         if needs := _foreign_code(written):
             raise UserError(f"model {path} {needs}; give another model, code that comes with one is never run")
+        _refuse_giant(written)
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, revision=revision)
     for name in filter(str.isidentifier, map(str, config.architectures or ())):
         saved_as = getattr(getattr(transformers, name, None), "config_class", None)
@@ -172,6 +179,16 @@ def _foreign_code(written: dict) -> str:
         if "/" in str(written.get(key)):  # transformers would fetch it from the hub, and ask nobody
             return f"has the {key} {written[key]!r}, which is code of another place"
     return ""
+
+
+def _refuse_giant(written: dict) -> None:
+    """Raise ValueError for a size beyond any model's, which would fill the memory, or never end, before it fails: as it is written, since
+    making a configuration of it may never end either."""
+    for name, size in written.items():
+        if isinstance(size, dict):
+            _refuse_giant(size)  # of the model that reads text, where there are several
+        elif isinstance(size, int | float) and size > MOST.get(name, size):
+            raise ValueError(f"{name} is {size}, and no model has more than {MOST[name]}")
 
 
 @contextmanager
