@@ -83,7 +83,10 @@ def cli_page() -> str:
     parts = [
         "# Command line",
         "A mistake in files, recipe or arguments is one message on stderr and exit code 2. An interrupt is exit code 130. Exit code 3 says "
-        "that some rows or figures are missing, and where the reasons stand. `raterhf VERB --help` prints the same as this page.",
+        "that some rows or figures are missing, and where the reasons stand. Exit code 141 says that whoever read stdout, as `| head`, has "
+        "gone. `raterhf VERB --help` prints the same as this page.",
+        "A file given to be written is replaced when the new one is whole, and keeps its mode. A symbolic link stays: what it points to is "
+        "written. A pipe, a terminal and `/dev/stdout` are written into. Any other device is refused.",
     ]
     for words, command in verbs("raterhf", get_command(app)):
         context = command.make_context(words, [], resilient_parsing=True)

@@ -1,7 +1,11 @@
 """Files written whole or not at all, JSON read with errors that name the file, and what a path on the command line means. Knows nothing of
 models or data.
 
-A folder is written beside its place and renamed when whole, so a full disk or a killed process leaves the previous one usable.
+What is written grows beside its place under a name of its own, `.NAME.PROCESS.partial`, and is renamed when whole: a full disk or a killed
+process leaves what was there before. A folder that replaces files of another is `.NAME.ready` then, while they are moved one by one; where
+a kill falls between two moves, readers refuse the other (`check_whole`) until `sweep` has moved the rest. Partial files go by `sweep` too.
+Files have the mode that the user's umask gives, or that of the file they replace. A power failure is not covered: nothing waits for the
+disk.
 """
 
 import hashlib
@@ -9,73 +13,171 @@ import json
 import os
 import re
 import shutil
-import tempfile
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from raterhf.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-
-def recover(target: Path) -> Path:
-    """Put back what a process killed between the two renames of `write_folder` left beside its place. Returns target."""
-    target = Path(target)
-    left = target.with_name(f".{target.name}.old")
-    if left.is_dir() and not target.exists():
-        os.replace(left, target)
-    return target
+GONE = ".gone"  # in a folder that is ready: JSON of the names that are removed where it goes
+HALF = ".half-written"  # in a folder while files that belong together are replaced one after the other
+PARTIAL, READY = re.compile(r"\..+\.\d+\.partial"), re.compile(r"\.(.+)\.ready")
+STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # open already, whatever they lead to
 
 
 def write_folder(target: Path, fill: Callable[[Path], None], replaced: Sequence[str] = ()) -> None:
-    """Let `fill` write into a new folder beside `target`, then put it in target's place. Files already in target stay, but those whose
-    names are like one of `replaced` (`model*.safetensors`)."""
-    target = recover(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    """Let `fill` write into a new folder beside `target`, then move what it wrote to target's place. Other files in target stay, but those
+    whose names are like one of `replaced` (`model*.safetensors`)."""
+    target = target.resolve()
+    fresh, ready = _partial(target), target.with_name(f".{target.name}.ready")
     try:
+        _remove(fresh)
+        fresh.mkdir(parents=True)
         fill(fresh)
+        mode = stat.S_IMODE(fresh.stat().st_mode) & 0o666  # what the umask leaves; safetensors gives its files to the user alone
+        for path in fresh.rglob("*"):
+            if path.is_file():
+                path.chmod(mode)
         if target.exists():
-            for old in target.iterdir():
-                if not (fresh / old.name).exists() and not any(fnmatch(old.name, pattern) for pattern in replaced):
-                    (shutil.copytree if old.is_dir() else shutil.copy2)(old, fresh / old.name)
-            doomed = target.with_name(f".{target.name}.old")
-            shutil.rmtree(doomed, ignore_errors=True)
-            os.replace(target, doomed)
-            os.replace(fresh, target)
-            shutil.rmtree(doomed)
+            older = [path.name for path in target.iterdir() if not (fresh / path.name).exists()]
+            (fresh / GONE).write_text(json.dumps([name for name in older if any(fnmatch(name, pattern) for pattern in replaced)]))
+            _remove(ready)
+            os.replace(fresh, ready)
+            _move_all(ready, target)
         else:
             os.replace(fresh, target)
-    except OSError as error:
-        raise UserError(
-            f"{target} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        left = "it is half written" if (target / HALF).exists() else "what was there before is unchanged"
+        raise UserError(f"{target} could not be written ({error}); {left}. Free some space and run again") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def _move_all(ready: Path, target: Path) -> None:
+    """Move what is left in `ready` into `target`, which is half written meanwhile."""
+    (target / HALF).touch()
+    if (ready / GONE).is_file():
+        for name in json.loads((ready / GONE).read_text("utf-8")):
+            _remove(target / name)
+        (ready / GONE).unlink()
+    for path in sorted(ready.iterdir()):
+        _move(path, target / path.name)
+    (target / HALF).unlink()
+    ready.rmdir()
+
+
+def _move(path: Path, to: Path) -> None:
+    if to.is_dir() and not to.is_symlink():
+        shutil.rmtree(to)
+    os.replace(path, to)
+
+
+def check_whole(folder: Path) -> Path:
+    """The folder. Raises UserError where a killed process left some of its files of one training and some of another."""
+    if (folder / HALF).exists():
+        raise UserError(f"{folder} is half written, since its writer was stopped; run the command that wrote it again")
+    return folder
+
+
+def write_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write a file beside `path`, then put it in path's place; through a symbolic link, to where it points.
+
+    Raises UserError where there is something that is no regular file, such as a device.
+    """
+    try:
+        path = path.resolve()
+        before = path.stat().st_mode if path.exists() else None
+    except (OSError, RuntimeError) as error:  # folders that may not be read, links in a ring
+        raise UserError(f"{path} could not be written ({error}); give another path") from error
+    if before is not None and not stat.S_ISREG(before):
+        raise UserError(f"{path} is no regular file, and only those are replaced; give another path")
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        partial.touch()
+        mode = before or partial.stat().st_mode
+        fill(partial)
+        partial.chmod(stat.S_IMODE(mode))
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file of UTF-8 whole or not at all."""
+    """As `write_bytes`, in UTF-8."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a file whole or not at all; into a pipe, a terminal or /dev/stdout as a shell would."""
+    if not _is_stream(path):
+        return write_file(path, lambda partial: partial.write_bytes(content))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        with open(path, "ab") as file:
+            file.write(content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} could not be written ({error}); what was there before is unchanged. Free some space and run again"
-        ) from error
+        raise UserError(f"{path} could not be written ({error}); give another path") from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what is written here goes on to a reader, so that there is nothing to replace."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(kind) or stat.S_ISFIFO(kind) or str(path.absolute()).startswith(STREAMS)
+
+
+def _partial(path: Path) -> Path:
+    """Where `path` grows. A killed process of the same number may have left something there."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """End the moves of killed processes in a folder and below, and remove what else they left; nobody else may be writing there."""
+    for path in list(folder.rglob(".*")):
+        if PARTIAL.fullmatch(path.name):
+            _remove(path)
+        elif found := READY.fullmatch(path.name):
+            target = path.with_name(found[1])
+            if target.is_dir():
+                _move_all(path, target)
+            else:
+                _remove(path)  # somebody deleted it since
+
+
+def fingerprint(path: Path) -> list:
+    """By which `is_unchanged` knows a file again: bytes, time of its last change in nanoseconds, digest."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns, file_digest(str(path))]
+
+
+def is_unchanged(path: Path, known: list) -> bool:
+    """Whether a file is what its fingerprint says. It is read only where its size agrees and its time does not, as in a copy."""
+    if not path.is_file() or path.stat().st_size != known[0]:
+        return False
+    return path.stat().st_mtime_ns == known[1] or file_digest(str(path)) == known[2]
 
 
 def read_json(path: Path, shape: "type[BaseModel] | None" = None) -> dict:

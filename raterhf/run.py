@@ -26,13 +26,14 @@ from raterhf.engine.checks import example_fault
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
-from raterhf.models.checkpoint import load_policy, load_pool, load_reward, read_header
+from raterhf.io import check_whole
+from raterhf.models.checkpoint import FINISHED, STARTED, load_policy, load_pool, load_reward, read_header
 from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
-from raterhf.recipe import PolicySettings, load_recipe
+from raterhf.recipe import PolicySettings, Recipe, load_recipe
 
 SAMPLED_FROM = ("policy", "sft", "base")
 SCORED_BY = ("reward",)
@@ -42,13 +43,15 @@ Pairs = pd.DataFrame | Sequence[tuple[Prompt, str] | dict]
 
 @dataclass(frozen=True)
 class Answer:
-    """A completion by a rater. `log_prob` is in nats, under that rater at temperature 1; `finished` is False where it was cut."""
+    """A completion by a rater. `log_prob` is in nats, under that rater at temperature 1; `finished` is False where it was cut; `stage` is
+    the folder of the model that answered."""
 
     prompt: Prompt
     completion: str
     rater: str
     log_prob: float
     finished: bool
+    stage: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Run:
         log_probs = policy.log_probs(completions, who)
         end = policy.renderer.tokenizer.eos_token_id
         return [
-            Answer(prompt, text, person.id, float(log_prob), example.ids[-1] == end)
+            Answer(prompt, text, person.id, float(log_prob), example.ids[-1] == end, policy.name)
             for (prompt, person), text, log_prob, example in zip(asked, policy.texts(completions), log_probs, completions)
         ]
 
@@ -217,7 +220,7 @@ class Run:
         settings = _policy_settings(folder)
         renderer = Renderer(tokenizer, header["max_length"])
         return RaterPolicy(
-            folder.name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p,
+            folder.resolve().name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p,
             deterministic=self.deterministic,
         )  # fmt: skip
 
@@ -236,14 +239,9 @@ class Run:
 def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
     """The model folder meant by RUN: RUN itself, or the first of `stages` trained in it."""
     for folder in (run, *(run / stage for stage in stages)):
-        begun = (folder / "started.json").is_file() and not (folder / "stage.json").is_file()
-        if begun:
-            raise UserError(
-                f"{folder} is being trained, or its training was interrupted; run the same `raterhf train` again to end it, or give the "
-                "folder of an earlier stage"
-            )
+        check_trained(folder)
         if (folder / "raterhf.json").is_file():
-            return folder
+            return check_whole(folder)
     if trained := sorted(path.parent.name for path in run.glob("*/raterhf.json")):
         raise UserError(
             f"run {run} has the stage {', '.join(trained)} alone, and {' or '.join(stages)} is needed: add it to the recipe and run "
@@ -253,6 +251,24 @@ def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
     there = sorted(path.parent.parent.as_posix() for path in run.parent.glob("*/*/raterhf.json"))
     near = f"; runs beside it: {', '.join(dict.fromkeys(there))}" if there else ""
     raise UserError(f"run {run} {what}{near}; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
+
+
+def untrained_stages(run: Path) -> list[str]:
+    """Later stages of a run's recipe that are not trained, the last first, so that an earlier one answers; none where `run` names it."""
+    answers = find_stage(run, SAMPLED_FROM)
+    if answers == run:
+        return []
+    recipe = _recipe_of(answers)
+    return [stage for stage in SAMPLED_FROM[: SAMPLED_FROM.index(answers.name)] if recipe and stage in recipe.stages]
+
+
+def check_trained(folder: Path) -> None:
+    """Raise UserError for the folder of a stage whose training has begun and not ended: what lies there may be another training's."""
+    if (folder / STARTED).is_file() and not (folder / FINISHED).is_file():
+        raise UserError(
+            f"{folder} is being trained, or its training was interrupted; run the same `raterhf train` again to end it, or give the "
+            "folder of an earlier stage"
+        )
 
 
 def _read_pool(folder: Path) -> RaterPool:
@@ -329,5 +345,11 @@ def _batch(jury: _Jury, people: list[Rater], device: torch.device) -> RaterBatch
 
 def _policy_settings(folder: Path) -> PolicySettings:
     """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
+    recipe = _recipe_of(folder)
+    return (recipe.policy if recipe else None) or PolicySettings(steps=1, lr=1.0)
+
+
+def _recipe_of(folder: Path) -> Recipe | None:
+    """The recipe that a stage was trained by; None where a model folder has none."""
     path = folder / "recipe.resolved.yaml"
-    return (load_recipe(path).policy if path.is_file() else None) or PolicySettings(steps=1, lr=1.0)
+    return load_recipe(path) if path.is_file() else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,7 +51,23 @@ def test_a_reader_that_has_gone_is_no_error():
     )
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait() == 1
+    assert process.wait() == 141
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["train", DICE, "--dry-run"], 0), (["--help"], 0), (["train", "absent.yaml"], 2)])
+def test_closed_streams_are_no_error(arguments, code):
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        command = " ".join(map(shlex.quote, [sys.executable, "-m", "raterhf", *map(str, arguments)]))
+        done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="writes to a full device")
+@pytest.mark.parametrize("arguments", [["train", DICE, "--dry-run"], ["--help"], ["train", "--help"], ["train"]])
+def test_a_full_stdout_is_one_message(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "raterhf", *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stderr, done.stderr
 
 
 def test_a_mistake_leaves_the_process_with_code_2_and_no_traceback():

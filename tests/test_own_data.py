@@ -14,7 +14,7 @@ from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.own_data import ask_again, compare_own
 from raterhf.evaluation.compare.run import compare
-from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
+from raterhf.evaluation.trl_baseline import _once, pair_rows, standard_scale
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.recipe import Recipe, parse_recipe
 from raterhf.reports.own_data import NO_GOLD, summary
@@ -180,3 +180,25 @@ def test_few_comparisons_leave_the_scale_of_vanillas_reward_near_one():
     margin = rng.normal(0, 1, 4000)
     label = np.where(rng.random(4000) < 1 / (1 + np.exp(-2 * margin)), 1, -1)
     assert standard_scale(margin, label) == pytest.approx(2, rel=0.15)
+
+
+def test_a_stage_of_the_baseline_is_trained_again_where_its_files_or_inputs_differ(tmp_path):
+    """What lay there before is gone when that begins: nobody may take it for the new one's."""
+    folder, trained = tmp_path / "sft", []
+
+    def train(out):
+        assert not out.exists()
+        out.mkdir()
+        (out / "model.safetensors").write_text("weights")
+        trained.append(1)
+
+    def times(inputs: list) -> int:
+        _once(folder, inputs, train)
+        return len(trained)
+
+    assert times([1]) == 1 and times([1]) == 1
+    (folder / "model.safetensors").write_text("Weights")
+    assert times([1]) == 2
+    (folder / "model.safetensors").unlink()
+    assert times([1]) == 3 and times([1]) == 3
+    assert times([2]) == 4 and times([2]) == 4

@@ -48,7 +48,7 @@ def test_new_asks_n_people_every_prompt(run):
     assert [row["rater"] for row in rows[:3]] == [row["rater"] for row in rows[3:]]
     assert len({row["rater"] for row in rows}) == 3
     assert all(row["rater"].startswith("new:") for row in rows)
-    assert set(rows[0]) == {"prompt", "completion", "rater", "log_prob", "finished"}
+    assert set(rows[0]) == {"prompt", "completion", "rater", "log_prob", "finished", "stage"}
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,49 @@ def test_an_unfinished_stage_does_not_answer(damaged):
     fails("sample", damaged, "--prompt", "x", says="is being trained, or its training was interrupted; run the same `raterhf train` again")
     (damaged / "policy" / "stage.json").write_text("{}")
     succeeds("sample", damaged, "--prompt", "x")
+
+
+def test_an_earlier_stage_that_answers_is_said(damaged):
+    """On stderr, where the recipe of the run has a later one; and in every row."""
+    asked = ("--prompt", "Hi", "-n", 2)
+    whole = invoke("sample", damaged, *asked)
+    assert whole.stderr == "" and {row["stage"] for row in rows_of(whole.stdout)} == {"policy"}
+    shutil.copy(damaged / "policy" / "recipe.resolved.yaml", damaged / "sft")
+    shutil.rmtree(damaged / "policy")
+    earlier = invoke("sample", damaged, *asked)
+    assert earlier.exit_code == 0 and {row["stage"] for row in rows_of(earlier.stdout)} == {"sft"}
+    assert earlier.stderr == f"{damaged}: the stage sft answers, since policy of its recipe is not trained\n"
+    named = invoke("sample", damaged / "sft", *asked)
+    assert named.stderr == "" and named.stdout == earlier.stdout
+    recipe = damaged / "sft" / "recipe.resolved.yaml"
+    recipe.write_text("".join(line for line in recipe.read_text().splitlines(True) if not line.startswith("policy:")))
+    assert invoke("sample", damaged, *asked).stderr == ""  # the recipe has no such stage
+
+
+def test_reading_a_run_changes_nothing_in_it(damaged, answers):
+    """So it may be read-only, and be read while another stage of it is trained."""
+
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in damaged.rglob("*")}
+
+    before = files()
+    succeeds("sample", damaged, "--prompt", "Hi")
+    succeeds("score", damaged, answers, "--raters", "none")
+    assert files() == before
+
+
+def test_a_half_written_model_answers_nobody(damaged):
+    (damaged / "policy" / ".half-written").touch()
+    fails("sample", damaged, "--prompt", "Hi", says="policy is half written, since its writer was stopped; run the command that wrote it")
+    fails("probe", f"a={damaged / 'policy'}", "--out", damaged / "out", says="policy is half written")
+    (damaged / "base" / "raterhf.json").unlink()  # a plain model now
+    (damaged / "base" / ".half-written").touch()
+    fails("probe", f"a={damaged / 'base'}", "--out", damaged / "out", says="base is half written")
+
+
+def test_probes_do_not_read_a_stage_that_is_being_trained(damaged):
+    (damaged / "policy" / "started.json").write_text("{}")
+    fails("probe", damaged, "--probes", "numbers", says="policy is being trained, or its training was interrupted")
 
 
 @pytest.mark.parametrize("text", ["[]", json.dumps({"schema": SCHEMA, "kind": "policy"}), "{"])

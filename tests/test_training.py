@@ -189,6 +189,65 @@ def test_a_model_folder_that_is_written_anew_is_another_model(data, tmp_path):
     assert pipeline._inputs(recipe, "reward")["model"] != before
 
 
+def test_a_stage_whose_files_are_gone_is_trained_again(done, tmp_path, capsys):
+    recipe = copy_before(done, "reward", tmp_path)
+    (recipe.folder / "base" / "model.safetensors").unlink()
+    pipeline.train_stage(recipe, "base", recipe.folder / "base")
+    assert "base: trained again, since model.safetensors is gone" in capsys.readouterr().out
+    assert_same_weights(recipe.folder / "base", done.folder / "base")
+
+
+def test_a_stage_whose_files_are_not_those_it_wrote_is_refused(done, tmp_path):
+    """To train again would overwrite what somebody changed, or hide that the disk is failing."""
+    recipe = copy_before(done, "reward", tmp_path)
+    path = recipe.folder / "base" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)  # of the same size
+    with pytest.raises(
+        UserError, match="model.safetensors is not what the training wrote .* put that file back, or delete .*base to train"
+    ):
+        pipeline.train_stage(recipe, "base", recipe.folder / "base")
+    assert path.read_bytes() == content
+
+
+def test_the_state_of_another_training_is_not_resumed(done, tmp_path, monkeypatch, capsys):
+    """As where somebody copies it, or it could not be removed."""
+    recipe = copy_before(done, "sft", tmp_path)
+    folder = recipe.folder / "sft"
+    with monkeypatch.context() as patched:
+        interrupt(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train_stage(recipe, "sft", folder)
+    state = shutil.copytree(folder / "state", tmp_path / "state")
+    changed = recipe.model_copy(update={"sft": recipe.sft.model_copy(update={"lr": 2e-3})})
+    with monkeypatch.context() as patched:
+        interrupt(patched, 0)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train_stage(changed, "sft", folder)
+    shutil.copytree(state, folder / "state")
+    capsys.readouterr()
+    pipeline.train_stage(changed, "sft", folder)
+    out = capsys.readouterr().out
+    assert "sft: the state there is another training's and is removed" in out and "resuming" not in out
+    assert not (folder / "state").exists()
+    assert any(not torch.equal(value, weights(done.folder / "sft")[key]) for key, value in weights(folder).items())
+
+
+def test_state_left_in_a_finished_stage_is_removed(done, tmp_path):
+    recipe = copy_before(done, "reward", tmp_path)
+    (recipe.folder / "base" / "state").mkdir()
+    pipeline.train_stage(recipe, "base", recipe.folder / "base")
+    assert not (recipe.folder / "base" / "state").exists()
+
+
+def test_tensorboard_without_its_package_is_refused_before_training(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="tensorboard: true needs the package tensorboard, which is not installed: pip install"):
+        pipeline.train(make_recipe(data, tmp_path, tensorboard=True))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):
     copy_before(done, "policy", tmp_path)
     recipe = make_recipe(data, tmp_path, reward={"lr": 2e-3}, policy=None)
@@ -420,16 +479,6 @@ def test_learning_rate():
     assert fitting.learning_rate(52, 100) == pytest.approx(0.1 + 0.45 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
     assert fitting.learning_rate(100, 100) == pytest.approx(0.1)
     assert fitting.learning_rate(0, 1) == 1.0
-
-
-def test_a_kill_between_two_renames_loses_nothing(tmp_path):
-    place = tmp_path / "model"
-    io.write_folder(place, lambda fresh: (fresh / "a.txt").write_text("first"))
-    place.rename(tmp_path / ".model.old")  # where the old folder is when the process dies
-    io.write_folder(place, lambda fresh: (fresh / "b.txt").write_text("second"))
-    assert {path.name: path.read_text() for path in place.iterdir()} == {"a.txt": "first", "b.txt": "second"}
-    place.rename(tmp_path / ".model.old")
-    assert (io.recover(place) / "a.txt").read_text() == "first"
 
 
 def test_a_diverging_training_stops(data, tmp_path):

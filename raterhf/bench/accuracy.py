@@ -23,6 +23,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.errors import UserError
 from raterhf.evaluation.metrics import accuracy
+from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.place import pick_device
 from raterhf.raters.batch import RaterBatch
@@ -48,7 +49,8 @@ def bench_accuracy(
     found = {"machine": machine(pick_device(), torch.float32), "recipe": recipe.name, "target": target, "split": split, "rows": []}
     other = None if split is None else read_recipe(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})}))
     if recipe.base:
-        pipeline.train_stage(recipe, "base", recipe.folder / "base")
+        with hold_run(recipe.folder):
+            pipeline.train_stage(recipe, "base", recipe.folder / "base")
     for conditioning in conditionings:
         changed = recipe.model_copy(update={"reward": recipe.reward.model_copy(update={"conditioning": conditioning})})
         log.info(f"{conditioning}: {recipe.reward.steps} updates")

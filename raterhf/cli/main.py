@@ -1,10 +1,12 @@
 """The command line: `raterhf VERB`. Each verb reads its arguments, calls one function, and prints.
 
-A user's mistake (UserError) is one message on stderr and exit code 2; an interrupt is exit code 130. Everything heavy is imported inside
-the verbs, so that help answers at once.
+A user's mistake (UserError), or a file that cannot be read or written, is one message on stderr and exit code 2; an interrupt is exit code
+130. Where whoever reads stdout has gone (`| head`), the verb ends without a word and with exit code 141, as the shell's own do. Everything
+heavy is imported inside the verbs, so that help answers at once.
 """
 
 import json
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -45,21 +47,48 @@ RESUMABLE = ("train", "compare")
 class Verbs(TyperGroup):
     """Runs a verb; turns mistakes and interrupts into messages and exit codes."""
 
+    def make_context(self, *args, **extra) -> typer.Context:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed, as by >&-
+                setattr(sys, name, open(os.devnull, "w"))
+        try:
+            return super().make_context(*args, **extra)
+        except OSError as error:  # help is printed while arguments are read
+            raise typer.Exit(_report(error)) from error
+
     def invoke(self, ctx: typer.Context) -> object:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # a reader that has gone shows here, not while Python shuts down
             return result
-        except UserError as error:
-            typer.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
-            say(error, err=True)
-            if ctx.params.get("debug"):
-                say("".join(traceback.format_exception(error)), err=True)
-            raise typer.Exit(2) from error
+        except (UserError, OSError) as error:
+            raise typer.Exit(_report(error, ctx.params.get("debug", False))) from error
         except KeyboardInterrupt:
             again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
             say(f"\nInterrupted. {again}", err=True)
             raise typer.Exit(130) from None
+
+
+def _report(error: UserError | OSError, debug: bool = False) -> int:
+    """Say what went wrong; its exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # or Python would try it again while it shuts down
+    if isinstance(error, BrokenPipeError):
+        return 141
+    typer.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
+    say(error if isinstance(error, UserError) else _unusable(error), err=True)
+    if debug:
+        say("".join(traceback.format_exception(error)), err=True)
+    return 2
+
+
+def _unusable(error: OSError) -> str:
+    return (
+        f"{error.filename or 'stdout or a file'} cannot be read or written ({error.strerror or error}); see that it is there, that you may "
+        "use it and that the disk has room, and run again"
+    )
 
 
 app = make_app(cls=Verbs, help="Preference training that keeps the raters apart.", add_completion=False)
@@ -151,16 +180,20 @@ def sample(
 ) -> None:
     """Answer prompts as a rater would.
 
-    Prints JSON lines: prompt, completion, rater, log_prob (nats), finished. With `new`, n fictitious raters answer, each of them every
-    prompt.
+    Prints JSON lines: prompt, completion, rater, log_prob (nats), finished, stage: which model answered, the last one trained. With
+    `new`, n fictitious raters answer, each of them every prompt.
     """
     set_environment()
     from raterhf.data.requests import read_prompts
     from raterhf.raters.files import check_specs
+    from raterhf.run import untrained_stages
 
     asked = read_prompts(prompt or [], prompts)
     check_specs(run, [rater], ("policy", "sft", "base"))
-    for answer in raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens):
+    answers = raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens)
+    if untrained := untrained_stages(run):
+        say(f"{run}: the stage {answers[0].stage} answers, since {' and '.join(untrained)} of its recipe is not trained", err=True)
+    for answer in answers:
         say(json.dumps(asdict(answer), ensure_ascii=False))
 
 

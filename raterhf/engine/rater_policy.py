@@ -16,6 +16,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
 from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
+from raterhf.io import check_whole
 from raterhf.models import checkpoint, load
 from raterhf.models.backbone import embeddings, with_prefix
 from raterhf.models.place import pick_device, place
@@ -124,6 +125,6 @@ def load_rater_policy(
         if (folder / "raters.json").is_file():
             pool = checkpoint.load_pool(folder)
     else:
-        lm, tokenizer = load.load_pretrained(folder)
+        lm, tokenizer = load.load_pretrained(check_whole(folder))
         policy = place(make_policy(lm, tokenizer).eval(), pick_device())
     return RaterPolicy(name, policy, Renderer(tokenizer, max_length), pool, draws, max_new_tokens, min_p, temperature)

@@ -8,6 +8,7 @@ too: one scale, fitted on the same held-out comparisons, so that margins are log
 import hashlib
 import json
 import math
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -134,13 +135,18 @@ def _digest(frame: pd.DataFrame) -> str:
 
 
 def _once(folder: Path, inputs: list, run) -> Path:
-    """Run a stage of the baseline unless its folder was made from the same inputs."""
+    """Run a stage of the baseline unless its folder was made from the same inputs and is as it was made."""
     record = folder / "inputs.json"
-    wanted = json.dumps(inputs, sort_keys=True)
-    if record.is_file() and record.read_text() == wanted:
-        log.info(f"vanilla {folder.name}: done before, skipped ({folder})")
-        return folder
+    wanted = json.loads(json.dumps(inputs))
+    if record.is_file():
+        before = io.read_json(record)
+        if before["inputs"] == wanted and all(io.is_unchanged(folder / name, known) for name, known in before["outputs"].items()):
+            log.info(f"vanilla {folder.name}: done before, skipped ({folder})")
+            return folder
     log.info(f"vanilla {folder.name}: training in {folder} (TRL)")
+    if folder.is_dir():
+        shutil.rmtree(folder)  # made from other inputs, or damaged: nobody may read it for this one
     run(folder)
-    io.write_text(record, wanted)
+    outputs = {path.name: io.fingerprint(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    io.write_text(record, json.dumps({"inputs": wanted, "outputs": outputs}, indent=1))
     return folder

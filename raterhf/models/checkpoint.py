@@ -1,7 +1,7 @@
 """The one place that saves and loads: model folders, rater pools, and the state from which an interrupted stage resumes.
 
-Everything is safetensors and JSON; nothing is unpickled. A folder is written beside its place and renamed when whole, so a full disk or
-a killed process leaves the previous one usable.
+Everything is safetensors and JSON; nothing is unpickled. What is saved is written beside its place and moved there when whole: after a full
+disk or a killed process the previous model is usable, or, where a kill fell between two of the moves, refused.
 
 A policy's folder is an ordinary `save_pretrained` folder of its language model plus `raterhf.json` (kind, sizes, schema),
 `raterhf.safetensors` (reader, head, calibration), `raters.json` and `raters.safetensors`. A reward model's is alike, but that its trunk's
@@ -21,8 +21,9 @@ configuration, the tokenizer, `raterhf.safetensors` and `raters.json`. `raterhf 
 Where the language model's weights stay (`model.train` lora or none), the folder holds none of them: `base` in `raterhf.json` names what
 they are (`base.py`), and `adapter_model.safetensors` with `adapter_config.json` are the adapters, where there are any (`adapters.py`).
 
-Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on, by which it
-knows whether it is done), `metrics.csv` (losses by step) and, with a section `monitor`, `training_curve.csv`.
+Beside the model, training leaves `recipe.resolved.yaml` (every default written out), `stage.json` (what the stage depends on and what it
+wrote, by which it knows whether it is done; without it beside `started.json` the stage is not), `metrics.csv` (losses by step) and, with a
+section `monitor`, `training_curve.csv`. While a process writes into the run folder, its `.lock` says which.
 """
 
 import json
@@ -31,12 +32,13 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, Field
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
-from raterhf.io import file_digest, read_json, recover, write_folder
+from raterhf.io import check_whole, file_digest, read_json, write_file, write_folder
 from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, load_adapters, save_adapters
 from raterhf.models.base import Base, find_base
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -49,6 +51,8 @@ from raterhf.raters.files import load_pool as load_pool  # whoever loads a model
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import MAX_SIZE, MAX_WIDTH
 
+FINISHED, STARTED = "stage.json", "started.json"  # what a stage leaves at its end, and at its beginning
+STATE = "state.safetensors"
 TRUNK = "trunk"  # the variant under which transformers saves a reward model's weights
 WEIGHTS = {"policy": "model.safetensors", "reward": f"model.{TRUNK}.safetensors"}  # of the language model, by kind
 # Files that are bound by their digests in raterhf.json, where they are.
@@ -128,7 +132,7 @@ class RewardHeader(Header):
 
 def read_header(folder: Path, kind: str | None = None) -> dict:
     """`raterhf.json` of a model folder, checked for schema, kind, where given, and what it must hold."""
-    path = recover(folder) / "raterhf.json"
+    path = check_whole(folder) / "raterhf.json"
     header = read_json(path)
     if header.get("schema") != SCHEMA:
         raise UserError(f"{folder} has schema {header.get('schema')}, this version reads {SCHEMA}; train it again with this version")
@@ -233,7 +237,7 @@ def frozen_names(module: nn.Module) -> set[str]:
 
 
 def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: dict) -> None:
-    """All that resuming needs: what learns, AdamW moments, step. Random numbers are functions of the step and need no saving."""
+    """All that resuming needs, in one file: what learns, AdamW moments, step. Random numbers are functions of the step, not saved."""
     frozen = frozen_names(module)
     tensors = {f"module.{k}": v for k, v in module.state_dict().items() if k not in frozen}
     for index, state in optimizer.state_dict()["state"].items():
@@ -243,21 +247,15 @@ def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: t
     for name, tensor in tensors.items():
         tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
         seen.add(tensor.data_ptr())
-
-    def fill(place: Path) -> None:
-        save_file(tensors, place / "state.safetensors", {"step": str(step), "extra": json.dumps(extra)})
-
-    write_folder(folder, fill)
+    about = {"step": str(step), "extra": json.dumps(extra)}
+    write_file(folder / STATE, lambda partial: save_file(tensors, partial, about))
 
 
 def load_training_state(folder: Path, module: nn.Module) -> tuple[int, dict[int, dict[str, torch.Tensor]], dict]:
     """Load weights into `module`; returns the step, the optimiser's moments and what else was kept."""
-    from safetensors import safe_open
-
-    path = Path(folder) / "state.safetensors"
+    step, extra = read_training_state(folder)
+    path = folder / STATE
     tensors = read_tensors(path)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
     found = module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")}, strict=False)
     if differ := sorted({*found.unexpected_keys, *found.missing_keys} - frozen_names(module)):
         raise UserError(
@@ -268,7 +266,18 @@ def load_training_state(folder: Path, module: nn.Module) -> tuple[int, dict[int,
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             moments.setdefault(int(index), {})[name] = value
-    return int(metadata["step"]), moments, json.loads(metadata["extra"])
+    return step, moments, extra
+
+
+def read_training_state(folder: Path) -> tuple[int, dict]:
+    """The step and what else was kept; the weights are not read."""
+
+    def metadata(path: Path) -> dict[str, str]:
+        with safe_open(path, "pt") as file:
+            return file.metadata()
+
+    found = read_safe(folder / STATE, metadata)
+    return int(found["step"]), json.loads(found["extra"])
 
 
 def _model_card(header: dict) -> str:

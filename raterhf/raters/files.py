@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from raterhf.errors import UserError
-from raterhf.io import file_digest, read_json, recover
+from raterhf.io import check_whole, file_digest, read_json
 from raterhf.raters.pool import PoolText, RaterPool
 from raterhf.raters.population import Population
 
@@ -57,8 +57,7 @@ def _pool_digest(folder: Path, text: dict) -> str:
 
 def load_pool(folder: Path) -> RaterPool:
     """The raters of a model folder. Raises UserError where its two files are not a pool, or not the pool that was saved."""
-    folder = recover(folder)
-    text = read_json(folder / "raters.json", PoolText)
+    text = read_json(check_whole(folder) / "raters.json", PoolText)
     if text.get("schema") != SCHEMA:
         raise UserError(f"{folder}/raters.json has schema {text.get('schema')}, this version reads {SCHEMA}; train it again")
     arrays = read_safe(folder / "raters.safetensors", load_file)

@@ -3,20 +3,10 @@
 import math
 from pathlib import Path
 
-from raterhf.errors import UserError
 from raterhf.reports.metrics_file import write
 from raterhf.reports.page import inlined, number, page_template, write_page
 from raterhf.reports.probe_stages import WAYS, draw_stages, stages
 from raterhf.reports.style import COLOURS, policy_name
-
-
-def made_folder(folder: Path) -> Path:
-    """The folder to write into, made before anything is measured. Raises UserError where it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be made a folder ({error.strerror}); give another one") from error
-    return folder
 
 
 def write_probes(found: dict, drawn: dict[str, str], out: Path) -> tuple[dict, Path]:

@@ -13,13 +13,15 @@ from markupsafe import escape
 
 from raterhf.data.dropped import DROPPED, record_dropped
 from raterhf.errors import UserError
-from raterhf.io import file_digest, read_json, write_text
-from raterhf.models.checkpoint import load_pool, replace_pool
+from raterhf.io import file_digest, fingerprint, read_json, write_text
+from raterhf.lock import hold_run
+from raterhf.models.checkpoint import FINISHED, STARTED, load_pool, replace_pool
 from raterhf.raters.pool import RaterPool
 from raterhf.training.fit import clear_state
 
 POOL = "raters.safetensors"
-RECORDS = ("stage.json", "started.json")
+REPLACED = (POOL, "raters.json", "raterhf.json")  # files of a model folder, with its pool
+RECORDS = (FINISHED, STARTED)
 WITHOUT_NAMES = (*RECORDS, DROPPED, "metrics.csv", "training_curve.csv")
 REPORTS = ("compare", "probes")  # folders that `raterhf compare` and `raterhf probe` write again
 
@@ -39,6 +41,13 @@ def drop_raters(run: str | Path, ids: str | Sequence[str]) -> Dropped:
     in the folder knows one of them, and where nobody would be left.
     """
     run, ids = Path(run), [ids] if isinstance(ids, str) else list(ids)
+    if not run.is_dir():
+        raise UserError(f"run {run} does not exist; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
+    with hold_run(run):
+        return _drop(run, ids)
+
+
+def _drop(run: Path, ids: list[str]) -> Dropped:
     pools = {path.parent: load_pool(path.parent) for path in sorted(run.rglob("raters.json"))}
     _check(run, pools, ids)
     homes = {run, *(folder.parent for folder in pools if folder != run)}
@@ -67,8 +76,6 @@ def drop_raters(run: str | Path, ids: str | Sequence[str]) -> Dropped:
 
 
 def _check(run: Path, pools: dict[Path, RaterPool], ids: Sequence[str]) -> None:
-    if not run.is_dir():
-        raise UserError(f"run {run} does not exist; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
     others = sorted({path.parent.name for path in run.parent.glob("*/raters.json")} - {run.name})
     if (run / "raterhf.json").is_file() and others:
         raise UserError(f"{run} is one stage of {run.parent}, whose stages {', '.join(others)} know raters too; give {run.parent}")
@@ -83,12 +90,14 @@ def _check(run: Path, pools: dict[Path, RaterPool], ids: Sequence[str]) -> None:
 
 
 def _renew_records(run: Path, digests: dict[str, str]) -> None:
-    """Write the new digests of pools where stages remember the old ones of those before them, or all would be trained again."""
+    """Write the new digests of pools where stages remember the old ones, or all would be trained again."""
     for path in (path for name in RECORDS for path in sorted(run.rglob(name))):
         record = read_json(path)
         for key, value in record["inputs"].items():
             if key.startswith("stage "):
                 record["inputs"][key] = [digests.get(digest, digest) for digest in value]
+        if record.get("outputs", {}).get(POOL, ["", "", ""])[2] in digests:
+            record["outputs"] |= {name: fingerprint(path.parent / name) for name in REPLACED}
         write_text(path, json.dumps(record, indent=1))
 
 

@@ -1,9 +1,11 @@
 """Run one training: a LightningModule, batches that are a function of the step, an optimiser; progress, logs, and resuming.
 
 An interrupted fit resumes from `FOLDER/state`, written every so many steps, and ends with the same weights as an uninterrupted one:
-batches and random numbers are functions of seed and step, and the state holds weights and optimiser moments.
+batches and random numbers are functions of seed and step, and the state holds weights and optimiser moments. It also holds the digest of
+`FOLDER/started.json`, what the stage depends on: the state of a training that depended on something else is removed.
 """
 
+import io
 import logging
 import math
 import shutil
@@ -19,9 +21,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
-from raterhf.io import recover
+from raterhf.io import file_digest, write_text
 from raterhf.log import log
-from raterhf.models.checkpoint import load_training_state, save_training_state
+from raterhf.models.checkpoint import STARTED, STATE, load_training_state, read_training_state, save_training_state
 from raterhf.models.place import place
 from raterhf.progress import Progress
 from raterhf.recipe import Optimisation
@@ -124,10 +126,13 @@ def fit(
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
-    saved, state = recover(folder / "state"), {} if state is None else state
+    saved, state, inputs = folder / "state", {} if state is None else state, file_digest(str(folder / STARTED))
     optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     first = 0
-    if saved.is_dir():
+    if (saved / STATE).is_file() and read_training_state(saved)[1].get("inputs") != inputs:
+        log.info(f"  {folder.name}: the state there is another training's and is removed")
+        clear_state(folder)
+    if (saved / STATE).is_file():
         first, moments, extra = load_training_state(saved, module)
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         state.update(extra["algorithm"])
@@ -138,7 +143,7 @@ def fit(
         (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 
     def save(step: int) -> None:
-        extra = {"algorithm": state} | ({"monitor": monitor.state} if monitor else {})
+        extra = {"inputs": inputs, "algorithm": state} | ({"monitor": monitor.state} if monitor else {})
         save_training_state(saved, step, module, optimizer, extra)
 
     def rate(step: int) -> float:
@@ -187,10 +192,13 @@ def _merge_logs(folder: Path) -> None:
     if parts:
         # A look and the loss of one step are rows of their own; of parts that overlap the later one counts.
         merged = pd.concat(parts).groupby("step", as_index=False).last().drop(columns="epoch", errors="ignore")
-        merged.to_csv(folder / "metrics.csv", index=False)
+        text = io.StringIO()
+        merged.to_csv(text, index=False)
+        write_text(folder / "metrics.csv", text.getvalue())
 
 
 def clear_state(folder: Path) -> None:
     """Forget what resuming needed, once the stage's result is saved."""
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    shutil.rmtree(folder / "logs", ignore_errors=True)
+    for needed in (folder / "state", folder / "logs"):
+        if needed.is_dir():
+            shutil.rmtree(needed)

@@ -1,19 +1,22 @@
 """The stages of a recipe, in order: base, reward, sft, policy. Each reads the folders of those before it and writes its own.
 
-A finished stage is skipped unless what it depends on changed (its part of the recipe, its data, an earlier stage); then it says what
-changed and runs again. An interrupted stage resumes.
+A finished stage is skipped unless what it depends on changed (its part of the recipe, its data, an earlier stage) or what it wrote is gone;
+then it says what and runs again. An interrupted stage resumes. Whoever calls `train_stage` holds the run folder (`lock.py`); `train` does.
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
+from raterhf.errors import UserError
 from raterhf.io import file_digest
+from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.adapters import ADAPTER
-from raterhf.models.checkpoint import WEIGHTS
+from raterhf.models.checkpoint import FINISHED, STARTED, WEIGHTS
 from raterhf.recipe import Recipe, dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
@@ -73,7 +76,6 @@ DEPENDS = {
     "policy": ("seed", "raters", "policy"),
 }
 MEMORY = ("micro_batch_tokens", "gradient_checkpointing")  # keys of `model` that gradients do not depend on
-RECORDS = ("stage.json", "started.json")  # of a folder of ours: when it was written, not what is in it
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")
 
 
@@ -88,9 +90,10 @@ def train(recipe: Recipe) -> Path:
         for sentence in labels.counts["notices"]:
             log.warning(f"  {sentence}")
     last = recipe.folder
-    for stage in recipe.stages:
-        last = recipe.folder / stage
-        train_stage(recipe, stage, last, labels)
+    with hold_run(recipe.folder):
+        for stage in recipe.stages:
+            last = recipe.folder / stage
+            train_stage(recipe, stage, last, labels)
     return last
 
 
@@ -99,8 +102,11 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
 
     `labels` are the recipe's data, read here where they are not given.
     """
+    if recipe.tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise UserError("tensorboard: true needs the package tensorboard, which is not installed: pip install 'raterhf[tensorboard]'")
     inputs = _inputs(recipe, stage)
     if _finished(folder, inputs):
+        clear_state(folder)  # of a process killed after its last record
         log.info(f"{folder.name}: done before, skipped ({folder})")
         return
     log.info(f"{folder.name}: training in {folder}")
@@ -109,7 +115,8 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     else:
         RATED[stage](recipe, folder, prepare.read_data(recipe) if labels is None else labels)
     io.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
-    io.write_text(folder / "stage.json", json.dumps({"finished": True, "inputs": inputs}, indent=1))
+    outputs = {path.name: io.fingerprint(path) for path in _model_files(folder)}
+    io.write_text(folder / FINISHED, json.dumps({"finished": True, "inputs": inputs, "outputs": outputs}, indent=1))
     clear_state(folder)
 
 
@@ -135,27 +142,44 @@ def _inputs(recipe: Recipe, stage: str) -> dict:
     return inputs
 
 
-def _model_files(path: str) -> list[Path]:
-    """The files of a model folder that a training from it depends on; none of a hub name."""
-    return sorted(file for kind in ("*.safetensors", "*.json", "*.jinja") for file in Path(path).glob(kind) if file.name not in RECORDS)
+def _model_files(path: str | Path) -> list[Path]:
+    """The files of a model folder that make the model, but not our records of its training; none of a hub name."""
+    files = (file for kind in ("*.safetensors", "*.json", "*.jinja") for file in Path(path).glob(kind))
+    return sorted(file for file in files if file.name not in (FINISHED, STARTED))
 
 
 def _finished(folder: Path, inputs: dict) -> bool:
-    """Whether the stage is done with these inputs; says what changed where it was done with others."""
-    record, started = folder / "stage.json", folder / "started.json"
+    """Whether the stage is done with these inputs, and its files are there; says what changed where it is not.
+
+    Raises UserError where a file is another than the training wrote: to train again would overwrite it.
+    """
+    record, started = folder / FINISHED, folder / STARTED
     there = next((path for path in (record, started) if path.is_file()), None)
     before = io.read_json(there) if there else None
     if before is not None:
         known = before.get("inputs") or {}
         changed = [key for key in inputs | known if known.get(key) != inputs.get(key)]
-        if not changed:
+        gone = [] if changed else _check_outputs(folder, before.get("outputs", {}))
+        if not changed and not gone:
             return record.is_file()
         again = "trained again" if record.is_file() else "begun again"
-        log.info(f"{folder.name}: {again}, since {', '.join(changed)} changed")
+        why = f"{', '.join(gone)} is gone" if gone else f"{', '.join(changed)} changed"
+        log.info(f"{folder.name}: {again}, since {why}")
         clear_state(folder)
         record.unlink(missing_ok=True)
     io.write_text(started, json.dumps({"inputs": inputs}))
     return False
+
+
+def _check_outputs(folder: Path, outputs: dict[str, list]) -> list[str]:
+    """The files that a finished stage wrote and that are gone. Raises UserError for one that is not as it was written."""
+    for name, known in outputs.items():
+        if (folder / name).is_file() and not io.is_unchanged(folder / name, known):
+            raise UserError(
+                f"{folder / name} is not what the training wrote (damaged, or changed since); put that file back, or delete {folder} to "
+                "train the stage again"
+            )
+    return [name for name in outputs if not (folder / name).is_file()]
 
 
 RATED = {"reward": run_reward, "sft": run_sft, "policy": run_policy}  # stages that read labels

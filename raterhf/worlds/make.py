@@ -1,8 +1,9 @@
 """`raterhf data make`: puts a simulated world's files in a folder, and never destroys what is there unasked."""
 
 import json
-import os
+import shutil
 import tempfile
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from raterhf.errors import UserError
+from raterhf.io import write_file
 from raterhf.worlds.world import base_corpus, label_people, load_world
 
 
@@ -36,7 +38,7 @@ def make_world(name: str, seed: int, out: Path, force: bool = False) -> str:
             raise UserError(f"{out} {what}; nothing was changed: give another --out, or --force to replace them")
         out.mkdir(exist_ok=True)
         for path in made:
-            os.replace(path, out / path.name)
+            write_file(out / path.name, partial(shutil.copyfile, path))
     return f"{out}: {', '.join(path.name for path in made)}"
 
 

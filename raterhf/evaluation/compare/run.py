@@ -6,6 +6,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation.compare.discussions import compare_people
 from raterhf.evaluation.compare.own_data import compare_own
 from raterhf.evaluation.compare.world import compare_world
+from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
 
 
@@ -15,9 +16,10 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     In a simulated world policies are judged by its distributions. On real people, votes by those kept from all training where the data hold
     them, else policies beside the raters that they were trained on.
     """
-    if recipe.data.world is not None:
-        return compare_world(recipe, controls, seeds)
-    if seeds > 1:
+    if recipe.data.world is None and seeds > 1:
         raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
     votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
-    return (compare_people if votes else compare_own)(recipe, controls)
+    with hold_run(recipe.folder):
+        if recipe.data.world is not None:
+            return compare_world(recipe, controls, seeds)
+        return (compare_people if votes else compare_own)(recipe, controls)

@@ -21,6 +21,7 @@ from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_p
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
+from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
@@ -82,6 +83,11 @@ def _probed(recipe: Recipe, seeds: int) -> tuple[dict, dict[str, str]]:
 
 
 def _one_seed(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
+    with hold_run(recipe.folder):  # of another seed, a run of its own that `train` may write into
+        return _judged(recipe, wanted, sweep)
+
+
+def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     log.info(f"seed {recipe.seed}")
     labels = prepare.read_data(recipe)
     check_data(recipe, labels, wanted)

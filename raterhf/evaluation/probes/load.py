@@ -14,6 +14,7 @@ from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, Prob
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
 from raterhf.recipe import Recipe, load_recipe
+from raterhf.run import check_trained
 from raterhf.worlds.world import World, load_world
 
 MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
@@ -89,6 +90,8 @@ def policies_of(recipe: Recipe, run: Path) -> dict[str, RaterPolicy]:
     folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
     folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
+    for folder, _ in folders.values():
+        check_trained(folder)
     return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if (there[0] / "config.json").is_file()}
 
 

@@ -7,8 +7,9 @@ from raterhf.errors import UserError
 from raterhf.evaluation.probes.load import load_interview, recipe_of, seeds_of_one_recipe
 from raterhf.evaluation.probes.questions import read_questions
 from raterhf.evaluation.probes.suite import PROBES, chosen, merge_runs, run_probes
+from raterhf.lock import hold
 from raterhf.log import log
-from raterhf.reports.probes import made_folder, write_probes
+from raterhf.reports.probes import write_probes
 
 
 def probe_models(
@@ -32,16 +33,16 @@ def probe_models(
     asked = [question for path in questions for question in read_questions(path)]
     if twice := [key for key, count in Counter(question.key for question in asked).items() if count > 1]:
         raise UserError(f"--questions: key {twice[0]!r} stands there twice; every question needs a key of its own")
-    results = {}
-    for together in [[run] for run in models] if runs else [models]:
-        interview, world = load_interview(together, n, seed, asked)
-        if runs and world is None and not asked:
-            note = "has no simulated world: it is asked the questions of data/probes; --questions asks others"
-            log.info(f"{together[0]} {note}")
-        made_folder(out)
-        results[together[0]] = run_probes(interview, wanted, world, repeats)
-    merged = merge_runs({run: found for run, (found, _) in results.items()})
-    return write_probes(merged, next(iter(results.values()))[1], out)
+    with hold(out):
+        results = {}
+        for together in [[run] for run in models] if runs else [models]:
+            interview, world = load_interview(together, n, seed, asked)
+            if runs and world is None and not asked:
+                note = "has no simulated world: it is asked the questions of data/probes; --questions asks others"
+                log.info(f"{together[0]} {note}")
+            results[together[0]] = run_probes(interview, wanted, world, repeats)
+        merged = merge_runs({run: found for run, (found, _) in results.items()})
+        return write_probes(merged, next(iter(results.values()))[1], out)
 
 
 def _home(model: str) -> Path:
