@@ -1,5 +1,8 @@
 """Answers in free text are read as the class that is answered, and as unclear rather than as a wrong one."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from raterhf.evaluation.probes.reading import UNCLEAR, read_answer
@@ -9,9 +12,12 @@ KINDS = {
     "to 10": [str(i) for i in range(1, 11)],
     "coin": ["heads", "tails"],
     "die": ["one", "two", "three", "four", "five", "six"],
+    "d8": ["one", "two", "three", "four", "five", "six", "seven", "eight"],
     "urn": ["red", "green", "blue"],
-    "letter": ["A", "B", "C"],
+    "colour": ["red", "green", "blue", "yellow", "orange", "purple", "black", "white"],
+    "choice": ["A", "B", "C", "D"],
 }
+CHATTY = [json.loads(line) for line in (Path(__file__).parent / "chatty.jsonl").read_text("utf-8").splitlines()]
 
 
 def read(text: str, kind: str) -> str | None:
@@ -32,7 +38,7 @@ def read(text: str, kind: str) -> str | None:
         ("one hundred", "to 100", "100"),
         ("heads (51%)", "coin", "heads"),
         ("**Tails** it is!", "coin", "tails"),
-        ("I have no preference for A letter. My pick: B", "letter", "B"),
+        ("I have no preference for A letter. My pick: B", "choice", "B"),
     ],
 )
 def test_the_answer_is_read_not_what_states_the_question(text, kind, says):
@@ -67,9 +73,17 @@ def test_what_the_speaker_commits_to_counts(text, kind, says):
         ("The result could be heads or tails.", "coin"),
         ("As an AI language model, I cannot flip a coin.", "coin"),
         ("Blue, because it is calm like the sea. Red is too loud.", "urn"),
-        ("a ball is drawn", "letter"),
+        ("a ball is drawn", "choice"),
         ("", "coin"),
     ],
 )
 def test_what_is_no_single_class_is_unclear(text, kind):
     assert read(text, kind) is None
+
+
+def test_of_300_chatty_answers_95_in_a_hundred_are_read_right_and_none_as_a_wrong_class():
+    """Written by hand after what chat models say, more of it awkward than they are; a null is an answer without a single class."""
+    assert len(CHATTY) == 300
+    found = [(read(row["text"], row["kind"]), row["says"]) for row in CHATTY]
+    assert sum(got == says for got, says in found) >= 285
+    assert [(got, says) for got, says in found if got is not None and got != says] == []

@@ -8,6 +8,7 @@ there is. Where several are left, or one that is no class (42.5, -5, 1,000), the
 The words by which these are told stand in `reading_words.py`.
 """
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -40,16 +41,29 @@ def read_answer(completion: str, classes: Sequence[str]) -> int:
     if alone and len(set(alone)) == 1 and _whole(lines[0], names) is not None:
         return _class(alone[0])
     mentions = [one for one in _mentions(_without_statements(text, names), names) if not _left_out(text, one)]
+    for retracted in told.RETRACTS.finditer(text):
+        mentions = [one for one in mentions if one.start > retracted.start()] or mentions
     values = {one.value for one in mentions}
-    if len(values) > 1 and (told.ORDERED.search(text) or _lists(text, mentions)):
+    if len(values) > 1 and (told.ORDERED.search(text) or len(set(alone)) > 1) or told.DECIDES_NOT.search(text):
         return UNCLEAR
-    committed = [one for one in mentions if _commits(text, one)]
-    if committed:
-        values = {one.value for one in committed}
-        if len(values) > 1 and told.CORRECTS.search(text[committed[-2].end : committed[-1].start]):
-            values = {committed[-1].value}
-    elif len(alone) == 1:
-        values = set(alone)
+    for pattern in (told.COMMITS, told.PASSES):
+        committed = [one for one in mentions if _commits(text, one, pattern)]
+        if committed:
+            values = {one.value for one in committed}
+            if _lists(text, mentions, committed[-1]):
+                return UNCLEAR
+            if len(values) > 1 and told.CORRECTS.search(text[committed[-2].end : committed[-1].start]):
+                values = {committed[-1].value}
+            break
+        if any(_lists(text, mentions, one) for one in mentions):
+            return UNCLEAR
+        if len(alone) == 1:
+            values = set(alone)
+            break
+    else:
+        first = re.split(r"[.!?]\s", text, maxsplit=1)[0]
+        if not told.number(first) and (value := _whole(first, names)) is not None:
+            values = {value}
     return _class(values.pop()) if len(values) == 1 else UNCLEAR
 
 
@@ -58,13 +72,33 @@ def _class(value: int) -> int:
 
 
 def _plain(completion: str) -> str:
-    """Without Markdown, thoughts, list numbers and the typography of quotes and minus signs; line breaks stay."""
+    """Without Markdown, thoughts, code, list numbers and the typography of quotes and minus signs; line breaks stay."""
     text = told.THOUGHT.sub(" ", unicodedata.normalize("NFKC", completion)).replace("\u2212", "-").replace("’", "'")
+    text = told.CODE.sub(lambda block: _said_by_code(block[1]), text)
+    text = _said_by_json(text) or told.CODE_LINE.sub(lambda line: " ".join(told.COMMENT.findall(line[0])), text)
     text = told.FORMULA.sub(r"\1\2", text)
     text = told.MARKDOWN.sub(" ", text)
-    if len(told.ENUMERATES.findall(text)) > 1:
-        text = told.ENUMERATES.sub("", text)
+    for pattern in (told.ENUMERATES, told.LISTED):
+        if len(pattern.findall(text)) > 1:
+            text = pattern.sub("", text)
     return text.strip()
+
+
+def _said_by_code(code: str) -> str:
+    """What a block of code holds beside statements: its comments, or the whole where it has no statement."""
+    return _said_by_json(code) or told.CODE_LINE.sub(lambda line: " ".join(told.COMMENT.findall(line[0])), code)
+
+
+def _said_by_json(text: str) -> str:
+    """The result in a JSON object, empty where it is none: the one value there is, or that of a key that is called so."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    named = [value for key, value in found.items() if told.RESULTS.search(key)] if len(found) > 1 else list(found.values())
+    return "\n".join(str(value) for value in named if isinstance(value, str | int | float))
 
 
 @lru_cache
@@ -93,13 +127,18 @@ def _mentions(text: str, classes: Classes) -> list[Mention]:
     found = []
     for match in _values(classes)[2].finditer(text):
         said = match[0]
-        article = len(said) == 1 and said.isalpha() and said.islower()  # "a" where a class is called A
+        article = len(said) == 1 and said.isalpha() and not _is_letter(text, match.start(), match.end())
         pronoun = said.casefold() == "one" and not (
             told.ENDS.match(text[match.end() :]) and not told.ASKS_ONE.search(text[: match.start()])
         )
         if not article and not pronoun:
             found.append(Mention(_value_of(said, classes), match.start(), match.end()))
     return found
+
+
+def _is_letter(text: str, start: int, end: int) -> bool:
+    """Whether a single letter names an option, and is no article."""
+    return bool(told.LETTER.search(text[:start]) or text[start].isupper() and told.LETTER_SAYS.match(text[end:]))
 
 
 def _whole(line: str, classes: Classes) -> int | None:
@@ -133,15 +172,18 @@ def _before(text: str, one: Mention) -> str:
 
 def _left_out(text: str, one: Mention) -> bool:
     before = _before(text, one)
-    if told.DENIED.search(before):
+    said = text[one.start : one.end]
+    if told.BOUNDS.match(text[one.end :]) or told.REPEATS.search(text[max(0, one.start - REACH) : one.start]):
         return True
-    return bool(told.OTHERS_SAY.search(before) or told.UNSURE.search(before)) and not _commits(text, one)
+    if told.DENIED.search(before) or told.number(said) is not None and told.NUMBERS.search(before):
+        return True
+    return bool(told.OTHERS_SAY.search(before) or told.UNSURE.search(before)) and not _commits(text, one, told.COMMITS)
 
 
-def _commits(text: str, one: Mention) -> bool:
-    return bool(told.COMMITS.search(_before(text, one)) or told.COMMITTED.match(text[one.end :]))
+def _commits(text: str, one: Mention, pattern: re.Pattern) -> bool:
+    return bool(pattern.search(_before(text, one)) or told.COMMITTED.match(text[one.end :]))
 
 
-def _lists(text: str, mentions: list[Mention]) -> bool:
-    """Whether two different values stand side by side as a list: "4, 8"."""
-    return any(a.value != b.value and told.JOINS.fullmatch(text[a.end : b.start]) for a, b in zip(mentions, mentions[1:]))
+def _lists(text: str, mentions: list[Mention], one: Mention) -> bool:
+    """Whether another value stands right behind one, as in a list: "4, 8"."""
+    return any(one.value != other.value and told.JOINS.fullmatch(text[one.end : other.start]) for other in mentions)
