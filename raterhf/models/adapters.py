@@ -4,6 +4,7 @@ Adapters lie in the decoder, of a policy and of a reward model alike; what they 
 that plain peft loads too: a policy's onto the causal language model, a reward model's onto the decoder (`AutoModel`).
 """
 
+import json
 import warnings
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def load_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel) -> None
     inner = next(name for name, module in lm.named_modules() if module is decoder)
     prefix = f"base_model.model.{inner}." if inner else "base_model.model."
     try:
-        config = LoraConfig.from_pretrained(str(folder))
+        config = LoraConfig.from_peft_type(**json.loads((folder / CONFIG).read_text("utf-8")))
         weights = load_file(folder / ADAPTER)
         _inject(decoder, LoraConfig(**config.to_dict() | {"inference_mode": False}))
     except Exception as error:  # peft, safetensors and json raise many kinds; all of them mean "these do not load"
