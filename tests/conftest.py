@@ -49,6 +49,15 @@ def text_run(tmp_path_factory):
     return save_run(tmp_path_factory.mktemp("text_runs") / "tiny", "text")
 
 
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """A real chat model: the folder that `make smollm2` writes, or that the environment variable SMOLLM2 names."""
+    folder = Path(os.environ.get("SMOLLM2") or Path(__file__).parents[1] / "smollm2")
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"{folder} is not there; `make smollm2` writes it")
+    return folder
+
+
 @pytest.fixture
 def answers(tmp_path):
     path = tmp_path / "answers.jsonl"

@@ -22,15 +22,16 @@ from raterhf.errors import UserError
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import find_base
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy
-from raterhf.models.policy import Policy
+from raterhf.models.load import load_tokenizer
+from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import LoraSettings, Recipe
 from raterhf.training import fit as fitting
 from raterhf.training import pipeline
 from raterhf.training.reward_module import RewardModule
-from raterhf.training.stages import imitation
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
+from raterhf.training.stages import sft as sft_stage
 from raterhf.training.start import spare_memory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,7 +77,7 @@ def test_a_stage_s_folder_holds_what_was_trained_alone(done, made):
         folder = done.folder / stage
         names = {path.name for path in folder.iterdir()}
         assert {"adapter_model.safetensors", "adapter_config.json", "raterhf.safetensors", "raterhf.json", "tokenizer.json"} <= names
-        assert not {name for name in names if name.startswith("model")} and "config.json" not in names
+        assert not {name for name in names if name.startswith("model")}
         adapters = load_file(folder / "adapter_model.safetensors")
         assert all(value.dtype == torch.float32 for value in adapters.values())
         # q, k, v, o, gate, up, down of two layers, two matrices each
@@ -146,7 +147,7 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(done, made, tmp_path, 
         shutil.copytree(done.folder / earlier, tmp_path / "run" / earlier)
     recipe = done.model_copy(update={"runs": str(tmp_path)})
     with monkeypatch.context() as patched:
-        for place in (imitation, reward_stage, policy_stage):
+        for place in (sft_stage, reward_stage, policy_stage):
             patched.setattr(place, "fit", fit)
         with pytest.raises(KeyboardInterrupt):
             pipeline.train_stage(recipe, stage, recipe.folder / stage)
@@ -177,10 +178,10 @@ def test_saved_and_loaded_is_the_same_model(done, tmp_path):
 
 def test_a_folder_trained_anew_with_adapters_keeps_no_weights_of_the_old(done, tmp_path):
     policy, tokenizer, _ = load_policy(done.folder / "policy")
-    for name in ("model.safetensors", "config.json", "metrics.csv"):
+    for name in ("model.safetensors", "generation_config.json", "metrics.csv"):
         (tmp_path / name).write_text("of before")
     save_policy(tmp_path, policy, tokenizer, None, 32, {})
-    assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "config.json").exists()
+    assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "generation_config.json").exists()
     assert (tmp_path / "metrics.csv").read_text() == "of before"
 
 
@@ -371,3 +372,14 @@ def test_states_that_do_not_fit_are_read_each_time():
     assert kept.of([b, c, a, c], states)[:, 0].tolist() == [6, 7, 5, 7]
     assert kept.of([c], states)[:, 0].tolist() == [7] and kept.of([b], states)[:, 0].tolist() == [6]
     assert read == [2, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_stage_of_a_real_chat_model_fits_in_40_mb(smollm2, tmp_path):
+    """Rank 16 on every linear layer, eight soft tokens: what recipes/chat-lora.yaml writes, untrained."""
+    base = find_base(str(smollm2), CPU, torch.float32)
+    lm = base.model()
+    add_lora(lm.get_decoder(), LoraSettings(), 0)
+    policy = make_policy(lm, load_tokenizer(smollm2), 8, 8, 64, base)
+    save_policy(tmp_path / "sft", policy, load_tokenizer(smollm2), None, 384, {})
+    assert sum(path.stat().st_size for path in (tmp_path / "sft").iterdir()) < 40e6

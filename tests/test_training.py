@@ -479,6 +479,9 @@ def test_learning_rate():
     assert fitting.learning_rate(52, 100) == pytest.approx(0.1 + 0.45 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
     assert fitting.learning_rate(100, 100) == pytest.approx(0.1)
     assert fitting.learning_rate(0, 1) == 1.0
+    assert fitting.learning_rate(52, 100, 0.05, "linear") == pytest.approx(1 - 0.9 * 47 / 95)
+    assert fitting.learning_rate(52, 100, 0.05, "constant") == fitting.learning_rate(50, 100, 0.5, "cosine") == 1.0
+    assert fitting.learning_rate(9, 100, 0.2) == 0.5
 
 
 def test_a_diverging_training_stops(data, tmp_path):

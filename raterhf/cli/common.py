@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from raterhf.recipe import Recipe
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop; of train also an example as it is read.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved recipe and stop; of train also memory and an example as it is read.")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes of the recipe, such as policy.beta=0.1.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) or one stage's folder in it.")]
 Group = Annotated[str | None, typer.Option(metavar="G", help="Only raters of this group.")]

@@ -115,6 +115,7 @@ def train(
     recipe: RecipePath,
     overrides: Overrides = None,
     dry_run: DryRun = False,
+    gpu: Annotated[float | None, typer.Option(metavar="GIB", min=1, help="With --dry-run: does it fit a GPU of so many GiB?")] = None,
 ) -> None:
     """Run a recipe's stages in order into runs/NAME/STAGE.
 
@@ -123,12 +124,16 @@ def train(
     from raterhf.recipe import dump_recipe
 
     resolved = load_checked(recipe, overrides)
+    if gpu is not None and not dry_run:
+        raise UserError(f"--gpu {gpu:g} asks whether a GPU is large enough, and trains on none; add --dry-run, or leave it out")
     if dry_run:
         say(dump_recipe(resolved), nl=False)
         set_environment()  # without the network
+        from raterhf.training.estimate import estimate_text
         from raterhf.training.preview import preview_text
 
-        say("".join(f"# {line}\n" for line in preview_text(resolved).splitlines()), nl=False)
+        told = f"{estimate_text(resolved, gpu)}\n{preview_text(resolved)}"
+        say("".join(f"# {line}\n" for line in told.splitlines()), nl=False)
         return
     set_environment(resolved)
     from raterhf.data.labels import check_recipe

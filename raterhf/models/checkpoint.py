@@ -73,7 +73,6 @@ def _save_model(
     if model.base is None:
         lm.save_pretrained(folder, variant=TRUNK if header["kind"] == "reward" else None)
     else:
-        model.base.lm.config.save_pretrained(folder)  # by which the tokenizer is loaded
         header |= {"base": model.base.record, "adapters": has_adapters(model.decoder)}
         if header["adapters"]:
             save_adapters(folder, getattr(model, trunk_name), model.decoder, model.base)
@@ -180,7 +179,7 @@ def _load_lm(
             f"{folder}/raterhf.json to where it is now"
         )
     found = find_base(base["path"], device, dtype or getattr(torch, base["dtype"]), base["digest"])
-    return found.model(), load_tokenizer(folder), found
+    return found.model(), load_tokenizer(folder, "tokenizer_config.json"), found
 
 
 def _load_into(model: Policy | RewardModel, folder: Path, header: dict, device: torch.device) -> None:

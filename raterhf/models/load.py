@@ -101,6 +101,12 @@ def load_model(
     Raises UserError, naming them, for tensors that are missing, unexpected or of another shape; for a folder of pickled weights or of an
     adapter; and where `load_config` refuses the configuration.
     """
+    with _naming(path):
+        if find_adapter_config_file(str(path)):
+            raise UserError(
+                f"model {path} is an adapter (adapter_config.json), not a whole model; merge it into its model with peft's "
+                "merge_and_unload and save that"
+            )
     load_config(path, revision)
     folder = Path(path)
     if pickled := [file.name for file in sorted(folder.glob("*.bin")) if not any(folder.glob("model*.safetensors"))]:
@@ -109,11 +115,6 @@ def load_model(
             "trust it, load it with transformers and write it again with save_pretrained, which makes model.safetensors"
         )
     with _naming(path):
-        if find_adapter_config_file(str(path)):
-            raise UserError(
-                f"model {path} is an adapter (adapter_config.json), not a whole model; merge it into its model with peft's "
-                "merge_and_unload and save that"
-            )
         model, found = kind.from_pretrained(
             path, dtype=dtype, variant=variant, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
             ignore_mismatched_sizes=True, device_map=device_map, revision=revision,
@@ -133,14 +134,26 @@ def load_model(
     return model
 
 
+def empty_model(path: str | None, config: dict, vocab_size: int, dtype: torch.dtype) -> PreTrainedModel:
+    """A model without numbers (torch's meta device): of a folder or hub name, or of a configuration of one from scratch."""
+    if path:
+        full = load_config(path)
+    else:
+        settings = dict(config)
+        full = AutoConfig.for_model(settings.pop("model_type", "qwen3"), vocab_size=vocab_size, **settings)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(full, dtype=dtype)
+
+
 def check_model(path: str | Path) -> None:
     """Raise UserError where `load_model` would, without reading the numbers: for a causal language model that a library loads itself."""
     load_model(path, device_map="meta")
 
 
-def load_tokenizer(path: str | Path, **settings: Any) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError."""
-    with _naming(path):
+def load_tokenizer(path: str | Path, needs: str = "config.json", **settings: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder or hub name, with a pad token: where it has none, one is added. Raises UserError, also for a folder
+    without the file that it `needs`."""
+    with _naming(path, needs):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
         tokenizer("a")  # some of its settings are read only now
     if tokenizer.pad_token_id is None:
@@ -192,10 +205,10 @@ def _refuse_giant(written: dict) -> None:
 
 
 @contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
+def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
     """What transformers raises while it reads a model, as a UserError that names the model; and one for a folder that holds none."""
-    if Path(path).exists() and not (Path(path) / "config.json").is_file():
-        raise UserError(f"{path} is no model folder (no config.json); give a folder written by save_pretrained")
+    if Path(path).exists() and not (Path(path) / needs).is_file():
+        raise UserError(f"{path} is no model folder (no {needs}); give a folder written by save_pretrained")
     try:
         yield
     except UserError:

@@ -9,6 +9,7 @@ import io
 import logging
 import math
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -49,12 +50,14 @@ class Steps(Dataset):
         return self.first + i, self.make_batch(self.first + i)
 
 
-def learning_rate(step: int, total: int, warmup: float = 0.05, floor: float = 0.1) -> float:
-    """Factor of the peak rate: linear warm-up, then cosine decay to `floor`."""
+def learning_rate(step: int, total: int, warmup: float = 0.05, schedule: str = "cosine", floor: float = 0.1) -> float:
+    """Factor of the peak rate: linear warm-up, then a decay to `floor` along a cosine or a line, or none (constant)."""
     rise = max(1, int(warmup * total))
     if step < rise:
         return (step + 1) / rise
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+    fallen = (step - rise) / max(1, total - rise)
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * fallen)), "linear": 1 - fallen, "constant": 1.0}[schedule]
+    return floor + (1 - floor) * left
 
 
 def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rates: dict[str, float]) -> torch.optim.AdamW:
@@ -87,18 +90,23 @@ class _Resumable(L.Callback):
 
 
 class _Lines(L.Callback):
-    """Shows progress, with what the module logs for a progress bar. Lightning's own bar is silent where there is no terminal."""
+    """Shows progress, with what the module logs for a progress bar, and tokens a second: those of all texts that a step trains on, as often
+    as they are in it. Lightning's own bar is silent where there is no terminal."""
 
     def __init__(self, folder: Path, first: int, total: int):
         self.progress = Progress(f"{folder.name} of {folder.parent.name}", total, first=first)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.began, self.tokens = time.monotonic(), 0
         self.progress.__enter__()
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.tokens += int(trainer.callback_metrics.get("train/tokens", 0))
+
         def losses() -> str:
             values = {k.removeprefix("train/"): float(v) for k, v in trainer.progress_bar_metrics.items() if k.startswith("train/")}
-            return ", ".join(f"{k} {v:.3f}" for k, v in values.items())
+            rate = [f"{self.tokens / (time.monotonic() - self.began):,.0f} tokens a second"] if self.tokens else []
+            return ", ".join([*rate, *(f"{k} {v:.3f}" for k, v in values.items())])
 
         self.progress.advance(1, losses)
 
@@ -147,7 +155,7 @@ def fit(
         save_training_state(saved, step, module, optimizer, extra)
 
     def rate(step: int) -> float:
-        return learning_rate(step + first, steps) * (monitor.pace if monitor else 1)
+        return learning_rate(step + first, steps, settings.warmup, settings.schedule) * (monitor.pace if monitor else 1)
 
     watching = [monitor] if monitor else []  # before the state is saved, which holds what they saw
     if monitor is not None:
@@ -170,7 +178,7 @@ def fit(
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=False,
-            gradient_clip_val=1.0,
+            gradient_clip_val=settings.clip,
             callbacks=[*watching, _Resumable(save, first, settings.save_every), _Lines(folder, first, steps)],
         )
         module.train()

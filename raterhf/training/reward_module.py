@@ -28,6 +28,13 @@ class RewardBatch:
     off_topic: ComparisonData
     answers: OwnAnswers
 
+    @property
+    def tokens(self) -> float:
+        """Of all texts, as often as they are in it."""
+        pairs = (self.comparisons, self.off_topic)
+        texts = [data.examples[i] for data in pairs for i in np.concatenate([data.a, data.b])]
+        return float(sum(map(len, texts)) + sum(map(len, self.answers.examples)))
+
 
 class RewardModule(L.LightningModule):
     """Bradley-Terry with ties and label noise over s(x, y; z_r), the rater dropped from some comparisons (null rater).
@@ -99,6 +106,7 @@ class RewardModule(L.LightningModule):
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
+        self.log("train/tokens", data.tokens)
         if len(data.off_topic):
             margin = self.margins(data.off_topic, self.drawn(data.off_topic.rater))
             off_topic = losses.comparison_loss(margin, self._labels(data.off_topic), *self.noise_parameters()).mean()

@@ -53,4 +53,4 @@ class Imitation:
             raters = RaterBatch(self.space(batch.rater.to(device)), raters.null)
         log_prob, entropy = completion_log_probs(self.policy, batch.examples, raters)
         loss = losses.imitation_loss(log_prob, batch.weight.to(device))
-        return loss, {"loss": loss, "entropy": entropy.mean()} | batch.log
+        return loss, {"loss": loss, "entropy": entropy.mean(), "tokens": float(sum(map(len, batch.examples)))} | batch.log

@@ -68,7 +68,8 @@ class RLOO:
         lengths = torch.tensor([float(len(e) - e.prompt_length) for e in examples])
         return loss, {
             "reward": score.mean(), "kl": kl, "entropy": entropy.mean(), "zero_variance_groups": dead, "beta": self.state["beta"],
-            "length": lengths.mean(), "reward_length_correlation": correlation(score.cpu(), lengths),
+            "length": lengths.mean(),
+            "tokens": float(sum(map(len, examples))), "reward_length_correlation": correlation(score.cpu(), lengths),
         }  # fmt: skip
 
 

@@ -1,0 +1,219 @@
+"""How much memory the stages of a recipe take, by part, without reading a weight.
+
+The model is made without numbers (torch's meta device), adapters and readers too; a pass of as many tokens as are held at once goes through
+it, and autograd says what it would keep for the backward pass. Texts are taken to be as long as `model.max_length` allows. What a library
+needs besides, and room that an allocator cannot use again, is not counted.
+
+Notation: T tokens that are held, V tokens of the vocabulary.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from raterhf.engine.attention import NO_MASK
+from raterhf.engine.sampler import BATCH_TOKENS
+from raterhf.engine.scorer import CHUNK_LOGITS
+from raterhf.errors import UserError
+from raterhf.models.adapters import add_lora
+from raterhf.models.idiosyncratic import IdiosyncraticTaste
+from raterhf.models.load import empty_model
+from raterhf.models.place import pick_device
+from raterhf.raters.space import PrefixReader
+from raterhf.recipe import Recipe
+
+GIB = 2**30
+REMEDY = "lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"
+LOGIT_COPIES = 6  # of a chunk of logits in fp32 while its log-probabilities and their gradients are taken
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of a stage, by part."""
+
+    stage: str
+    parts: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Of one language model: bytes of its weights, of adapters, and numbers that learn in it."""
+
+    weights: float
+    adapters: float
+    learned: float
+    lm: PreTrainedModel
+
+
+def estimate(recipe: Recipe, device: str) -> list[Estimate]:
+    """Of every stage of the recipe on a device of this type ("cpu", "cuda"). Raises UserError where the model is not there."""
+    model = _count(recipe, device)
+    return [Estimate(stage, _parts(recipe, stage, model)) for stage in recipe.stages]
+
+
+def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:
+    """The estimate as lines for people, or why there is none: for this machine, or for a GPU of so many GiB."""
+    try:
+        return _told(estimate(recipe, "cuda" if gpu is not None else pick_device().type), gpu)
+    except UserError as error:
+        return f"memory is not estimated: {error}"
+
+
+def _told(found: list[Estimate], gpu: float | None) -> str:
+    names = list(dict.fromkeys(name for one in found for name in one.parts))
+    width = max(len(name) for name in names)
+    lines = [f"memory in GiB, by stage{'':{width - 8}}" + "".join(f"{one.stage:>9}" for one in found)]
+    for name in names:
+        lines.append(f"  {name:{width}}      " + "".join(f"{one.parts.get(name, 0) / GIB:9.2f}" for one in found))
+    lines.append(f"  {'together':{width}}      " + "".join(f"{one.total / GIB:9.2f}" for one in found))
+    if gpu is not None:
+        most = max(found, key=lambda one: one.total)
+        fits = "fits" if most.total / GIB <= 0.9 * gpu else f"does not fit; {REMEDY}"
+        lines.append(f"a GPU of {gpu:g} GiB, of which a tenth is left to the libraries: the largest stage, {most.stage}, {fits}")
+    return "\n".join(lines)
+
+
+def _count(recipe: Recipe, device: str) -> _Counts:
+    settings = recipe.model
+    bfloat16 = settings.train != "all" and (settings.dtype == "bfloat16" or settings.dtype == "auto" and device == "cuda")
+    lm = empty_model(settings.path, settings.config, settings.vocab_size, torch.bfloat16 if bfloat16 else torch.float32)
+    weights = _bytes(lm)
+    if settings.train != "all":
+        lm.requires_grad_(False)
+    if settings.lora:
+        with torch.device("meta"):
+            add_lora(lm.get_decoder(), settings.lora, 0)
+    learned = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
+    return _Counts(weights, _bytes(lm) - weights, learned, lm)
+
+
+def _bytes(module: nn.Module) -> float:
+    return sum(parameter.nbytes for parameter in module.parameters())
+
+
+def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
+    """Every model that the stage holds, and what training one of them takes."""
+    settings, hidden = recipe.model, model.lm.config.get_text_config().hidden_size
+    readers, taste = _our_numbers(recipe, stage, hidden)
+    copies = {"policy": 3, "sft": 1, "reward": 1, "base": 1}[stage] if settings.train == "all" else 1
+    adapted = 3 if stage == "policy" else 1
+    held = min(settings.micro_batch_tokens or 0, _batch_tokens(recipe, stage))
+    frozen = stage == "reward" and settings.train == "none" and recipe.reward.conditioning == "head"
+    parts = {
+        "weights": copies * model.weights,
+        "adapters, readers": adapted * (model.adapters + 4 * (readers + taste)),
+        "gradients, optimiser": 12 * (model.learned + readers),
+    }
+    vocabulary = model.lm.get_input_embeddings().weight.shape[0]
+    logits = 4 * LOGIT_COPIES * vocabulary * min(held, max(1, CHUNK_LOGITS // vocabulary)) if stage != "reward" else 0
+    if not frozen:
+        kept = activations(model.lm, held)
+        if settings.gradient_checkpointing:  # what goes into each layer, and then, when the logits are gone, the inside of one
+            layers = model.lm.config.get_text_config().num_hidden_layers
+            kept = layers * held * hidden * model.lm.dtype.itemsize + max(0.0, kept / layers - logits)
+        parts["activations"] = kept
+    if stage != "reward":
+        parts["logits"] = logits
+    if stage == "policy":
+        parts["cache of samples"] = _cache(recipe, model.lm)
+    return parts
+
+
+def _our_numbers(recipe: Recipe, stage: str, hidden: int) -> tuple[int, int]:
+    """Numbers in what reads raters and gives scores, which learns, and in what idiosyncratic taste is heard by."""
+    raters = recipe.raters
+    if stage == "base" or raters.encoding != "embedding":
+        return hidden, 0
+    tokens = 1 if stage == "reward" and recipe.reward.conditioning == "head" else raters.tokens
+    with torch.device("meta"):
+        reader = PrefixReader(raters.dim, tokens, hidden, 1.0)
+    taste = (IdiosyncraticTaste.BUCKETS + 2 * hidden) * raters.idiosyncratic_dim
+    return sum(parameter.numel() for parameter in reader.parameters()) + hidden, taste
+
+
+def _batch_tokens(recipe: Recipe, stage: str) -> int:
+    """Tokens of a step's texts, each as long as may be."""
+    longest = recipe.model.max_length
+    if stage == "reward":
+        read = recipe.reward
+        return longest * (2 * (read.batch_size + read.off_topic) + (read.demonstrations if recipe.data.demonstrations else 0))
+    settings = getattr(recipe, stage)
+    texts = settings.batch_size
+    if stage == "policy" and settings.algorithm == "rloo":
+        texts = settings.prompts * settings.raters * settings.samples
+    return texts * (longest + (recipe.raters.tokens if stage != "base" and recipe.raters.encoding == "embedding" else 0))
+
+
+def _cache(recipe: Recipe, lm: PreTrainedModel) -> float:
+    """Keys and values of what is sampled at once, in room twice as large as what is there at most."""
+    settings, config = recipe.policy, lm.config.get_text_config()
+    samples = settings.prompts * settings.samples * (settings.raters if settings.algorithm == "rloo" else 1)
+    tokens = min(BATCH_TOKENS, samples * (recipe.model.max_length + settings.max_new_tokens))
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2.0 * tokens * 2 * config.num_hidden_layers * heads * size * lm.dtype.itemsize
+
+
+def activations(lm: PreTrainedModel, tokens: int) -> float:
+    """Bytes that autograd keeps of a pass of so many tokens through the decoder of a model on the meta device."""
+    decoder, config = lm.get_decoder().train(), lm.config.get_text_config()
+    inputs = torch.empty(1, tokens, config.hidden_size, device="meta", dtype=lm.dtype, requires_grad=True)
+    with _counted(decoder) as kept:
+        decoder(
+            inputs_embeds=inputs, attention_mask=torch.zeros(1, 1, 1, 1, dtype=NO_MASK, device="meta"),
+            position_ids=torch.arange(tokens, device="meta")[None], use_cache=False,
+        )  # fmt: skip
+    return float(sum(kept.values()))
+
+
+@contextmanager
+def _counted(decoder: PreTrainedModel) -> Iterator[dict[int, int]]:
+    """Bytes of each storage that autograd keeps meanwhile, weights apart."""
+    weights = {tensor.untyped_storage()._cdata for tensor in [*decoder.parameters(), *decoder.buffers()]}
+    kept: dict[int, int] = {}
+    alive = []  # so that no place is taken twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(storage)
+        return tensor
+
+    before = decoder.config._attn_implementation
+    decoder.set_attn_implementation(COUNTED)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            yield kept
+    finally:
+        decoder.set_attn_implementation(before)
+
+
+class _Attention(torch.autograd.Function):
+    """Attention that keeps what fast kernels keep, and computes nothing."""
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+        out = query.new_empty(*query.shape[:3], value.shape[3])
+        ctx.save_for_backward(query, key, value, out)
+        return out
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> None:  # type: ignore[override]
+        raise NotImplementedError  # nobody goes backward through what has no numbers
+
+
+def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
+    return _Attention.apply(query, key, value).transpose(1, 2), None
+
+
+COUNTED = "counted"
+AttentionInterface.register(COUNTED, _attend)
