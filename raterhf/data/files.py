@@ -96,13 +96,14 @@ def _read_jsonl(path: str) -> Rows:
         _fail(path, "a list of rows holds one JSON object for each: correct or remove them", bad)
         return Rows(path, _records(path, array), notes=("one JSON list of rows, not one object a line",))
     records, lines, bad = [], [], []
+    decoder = json.JSONDecoder(object_pairs_hook=_object)  # one for all lines: making it costs as much as a line
     # Not splitlines: JSON strings may hold U+2028, which that takes for the end of a line.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         lines.append(number)
         try:
-            records.append(json.loads(line, object_pairs_hook=_object))
+            records.append(decoder.decode(line))
         except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits, or lists nested as deep
             why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             bad.append(f"row {len(lines)} (line {number}): {why}")
