@@ -189,6 +189,24 @@ def test_ratings_are_paired_within_a_sitting():
     )
 
 
+def test_comparisons_beside_ratings_keep_what_each_of_them_says(write):
+    rated = [
+        {"prompt": "q", "response": a, "rating": n, "rater_id": r, "attribute": "kind"}
+        for r in ("r1", "r2")
+        for a, n in (("x", 1), ("y", 2))
+    ]
+    both = read_labels(write("c.jsonl", two([1, -1], strength=2)), ratings=write("r.jsonl", rated)).comparisons
+    assert both[["label", "sided", "attribute"]].values.tolist() == [
+        [1, True, None],
+        [0, True, None],
+        [1, False, "kind"],
+        [1, False, "kind"],
+    ]
+    assert both["strength"].isna().tolist() == [False, False, True, True] and both["label"].dtype == "int64" and both["sided"].dtype == bool
+    alone = read_labels(ratings=write("r.jsonl", rated)).comparisons
+    assert alone["sided"].tolist() == [False, False] and alone["label"].dtype == "int64"
+
+
 def test_prism_is_read_with_its_history():
     labels = read_labels(ratings=CASES / "prism.jsonl")
     assert len(labels.comparisons) == 42
