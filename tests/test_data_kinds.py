@@ -198,7 +198,7 @@ def test_comparisons_beside_ratings_keep_what_each_of_them_says(write):
     both = read_labels(write("c.jsonl", two([1, -1], strength=2)), ratings=write("r.jsonl", rated)).comparisons
     assert both[["label", "sided", "attribute"]].values.tolist() == [
         [1, True, None],
-        [0, True, None],
+        [-1, True, None],
         [1, False, "kind"],
         [1, False, "kind"],
     ]
