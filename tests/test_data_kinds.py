@@ -317,6 +317,11 @@ def test_one_json_list_of_rows(write):
     fails("chosen is empty", "row 2 ''", comparisons=write("e.json", json.dumps([PAIR, PAIR | {"chosen": ""}])))
 
 
+def test_json_that_is_not_rows_says_how_to_write_them(write):
+    fails("the keys data, meta", "['data']", comparisons=write("c.json", json.dumps({"data": pairs(), "meta": 1}, indent=1)))
+    fails("one object of columns", 'orient="records"', comparisons=write("d.json", pd.DataFrame(pairs()).to_json()))
+
+
 @pytest.mark.parametrize(("name", "separator"), [("c.csv", ";"), ("c.csv", "\t"), ("c.tsv", "\t"), ("c.tsv", ",")])
 def test_csv_with_other_separators(write, name, separator):
     lines = [["prompt", "response", "rating", "rater_id"], ["Hi; there, you", "x", "4,5", "r1"], ["Hi; there, you", "y", "3", "r1"]]

@@ -110,8 +110,28 @@ def _read_jsonl(path: str) -> Rows:
             records.append({})
         if not isinstance(records[-1], dict):
             bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
+    _refuse_other_json(path, text, records, bool(bad))
     _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
     return Rows(path, _records(path, records), lines)
+
+
+def _refuse_other_json(path: str, text: str, records: list[dict], failed: bool) -> None:
+    """Raise UserError for JSON that is not rows, with what makes rows of it: one object over several lines, or columns as pandas writes
+    them."""
+    if failed and text.lstrip()[:1] == "{":
+        try:
+            keys = list(json.loads(text))
+        except (ValueError, RecursionError):
+            return  # lines, of which some are bad
+        raise UserError(
+            f"{path}: one JSON object with the keys {', '.join(keys[:5])}, not rows; where a list of rows is under one, write that list: "
+            f"python -c \"import json; json.dump(json.load(open({path!r}))[{keys[0]!r}], open('rows.json', 'w'))\""
+        )
+    if len(records) == 1 and len(records[0]) > 1 and all(isinstance(cell, dict) and len(cell) > 1 for cell in records[0].values()):
+        raise UserError(
+            f"{path}: one object of columns, as pandas writes them; rows are one object each: write it again with "
+            'frame.to_json(PATH, orient="records", lines=True)'
+        )
 
 
 def _read_array(path: str, text: str) -> list | None:
