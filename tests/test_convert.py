@@ -264,6 +264,14 @@ def test_a_column_for_each_annotator(convert, write):
     ]  # fmt: skip
     frame, _ = convert("wide", path, "--annotators", "bob")
     assert set(frame["rater_id"]) == {"bob"}
+    words = write("words.csv", "prompt,response_a,response_b,ann,bob\nPet?,Cat.,Dog.,Response A,tie\nPet?,Eel.,Dog.,Response B,\n")
+    frame, _ = convert("wide", words)
+    assert columns(frame, "a", "rater_id", "label") == [
+        ["Cat.", "ann", "Response A"],
+        ["Cat.", "bob", "tie"],
+        ["Eel.", "ann", "Response B"],
+    ]
+    assert read_labels("labels.jsonl").comparisons["label"].tolist() == [1, 0, -1]
     assert "no column eve" in refused("--from", "wide", path, "--annotators", "eve", "--out", "o.jsonl")
 
 

@@ -189,6 +189,24 @@ def test_ratings_are_paired_within_a_sitting():
     )
 
 
+def test_comparisons_beside_ratings_keep_what_each_of_them_says(write):
+    rated = [
+        {"prompt": "q", "response": a, "rating": n, "rater_id": r, "attribute": "kind"}
+        for r in ("r1", "r2")
+        for a, n in (("x", 1), ("y", 2))
+    ]
+    both = read_labels(write("c.jsonl", two([1, -1], strength=2)), ratings=write("r.jsonl", rated)).comparisons
+    assert both[["label", "sided", "attribute"]].values.tolist() == [
+        [1, True, None],
+        [-1, True, None],
+        [1, False, "kind"],
+        [1, False, "kind"],
+    ]
+    assert both["strength"].isna().tolist() == [False, False, True, True] and both["label"].dtype == "int64" and both["sided"].dtype == bool
+    alone = read_labels(ratings=write("r.jsonl", rated)).comparisons
+    assert alone["sided"].tolist() == [False, False] and alone["label"].dtype == "int64"
+
+
 def test_prism_is_read_with_its_history():
     labels = read_labels(ratings=CASES / "prism.jsonl")
     assert len(labels.comparisons) == 42
@@ -297,6 +315,11 @@ def test_one_json_list_of_rows(write):
         assert labels.raters["rater_id"].tolist() == ["r1", "r2"] and noticed(labels, "one JSON list of rows")
     fails("row 2: '7' is not an object", comparisons=write("d.json", json.dumps([PAIR, 7])))
     fails("chosen is empty", "row 2 ''", comparisons=write("e.json", json.dumps([PAIR, PAIR | {"chosen": ""}])))
+
+
+def test_json_that_is_not_rows_says_how_to_write_them(write):
+    fails("the keys data, meta", "['data']", comparisons=write("c.json", json.dumps({"data": pairs(), "meta": 1}, indent=1)))
+    fails("one object of columns", 'orient="records"', comparisons=write("d.json", pd.DataFrame(pairs()).to_json()))
 
 
 @pytest.mark.parametrize(("name", "separator"), [("c.csv", ";"), ("c.csv", "\t"), ("c.tsv", "\t"), ("c.tsv", ",")])

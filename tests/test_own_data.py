@@ -141,6 +141,15 @@ def test_vanilla_leaves_out_the_over_long_rows_that_ours_leaves_out(tmp_path):
     assert max(train.a.str.len().max(), held.a.str.len().max()) < 20
 
 
+def test_a_window_that_leaves_nothing_is_an_error_whatever_may_be_left_out(tmp_path):
+    recipe = recipe_for(tmp_path, vanilla=None)
+    rows = pd.read_json(recipe.data.comparisons, lines=True)
+    rows.assign(chosen=rows.chosen + " A cat." * 40).to_json(recipe.data.comparisons, orient="records", lines=True)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"max_dropped": 1.0})})
+    with pytest.raises(UserError, match="comparisons: nothing is left to train on; .* window of 48 tokens .model.max_length.: raise it"):
+        make_training(recipe, read_data(recipe))
+
+
 def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypatch):
     monkeypatch.setattr("raterhf.evaluation.compare.run.compare_people", lambda recipe, controls: "people")
     monkeypatch.setattr("raterhf.evaluation.compare.run.compare_own", lambda recipe, controls: "own")

@@ -35,7 +35,7 @@ def read_parts(kind: str, request: Request, problems: Problems, counts: dict) ->
     counts["split"] = dict(sorted(splits.items()))
     parts = [_choose(part, request.split, problems) for part in found]
     counts["other_split"] = counts["read"] - sum(len(part.frame) for part in parts)
-    counts["raters_in_files"] = sorted({str(cell) for part in found for cell in pd.unique(part.frame["rater_id"].map(_listless))})
+    counts["raters_in_files"] = sorted({str(cell) for part in found for cell in set(map(_listless, part.frame["rater_id"]))})
     if counts["read"] == counts["other_split"] > 0:
         assert request.split is not None  # without one no row is left out
         there = ", ".join(f"{value} ({n} rows)" for value, n in counts["split"].items())

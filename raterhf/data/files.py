@@ -96,21 +96,42 @@ def _read_jsonl(path: str) -> Rows:
         _fail(path, "a list of rows holds one JSON object for each: correct or remove them", bad)
         return Rows(path, _records(path, array), notes=("one JSON list of rows, not one object a line",))
     records, lines, bad = [], [], []
+    decoder = json.JSONDecoder(object_pairs_hook=_object)  # one for all lines: making it costs as much as a line
     # Not splitlines: JSON strings may hold U+2028, which that takes for the end of a line.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         lines.append(number)
         try:
-            records.append(json.loads(line, object_pairs_hook=_object))
+            records.append(decoder.decode(line))
         except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits, or lists nested as deep
             why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             bad.append(f"row {len(lines)} (line {number}): {why}")
             records.append({})
         if not isinstance(records[-1], dict):
             bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
+    _refuse_other_json(path, text, records, bool(bad))
     _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
     return Rows(path, _records(path, records), lines)
+
+
+def _refuse_other_json(path: str, text: str, records: list[dict], failed: bool) -> None:
+    """Raise UserError for JSON that is not rows, with what makes rows of it: one object over several lines, or columns as pandas writes
+    them."""
+    if failed and text.lstrip()[:1] == "{":
+        try:
+            keys = list(json.loads(text))
+        except (ValueError, RecursionError):
+            return  # lines, of which some are bad
+        raise UserError(
+            f"{path}: one JSON object with the keys {', '.join(keys[:5])}, not rows; where a list of rows is under one, write that list: "
+            f"python -c \"import json; json.dump(json.load(open({path!r}))[{keys[0]!r}], open('rows.json', 'w'))\""
+        )
+    if len(records) == 1 and len(records[0]) > 1 and all(isinstance(cell, dict) and len(cell) > 1 for cell in records[0].values()):
+        raise UserError(
+            f"{path}: one object of columns, as pandas writes them; rows are one object each: write it again with "
+            'frame.to_json(PATH, orient="records", lines=True)'
+        )
 
 
 def _read_array(path: str, text: str) -> list | None:

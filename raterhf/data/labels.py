@@ -133,12 +133,12 @@ def read_labels(
 
 def _together(compared: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """Comparisons and the pairs made of ratings; what only one of them has is None (strength NaN) in the other."""
-    if pairs.empty:
-        return compared
-    whole = pd.concat([compared, pairs], ignore_index=True) if len(compared) else pairs
-    for name in set(whole.columns) - {*COLUMNS["comparisons"], "strength"}:
+    if pairs.empty or compared.empty:
+        return compared if pairs.empty else pairs.astype({"label": "int64"})
+    whole = pd.concat([compared, pairs], ignore_index=True)
+    for name in (set(compared.columns) ^ set(pairs.columns)) - {"strength"}:
         whole[name] = optional_names(whole[name])
-    return whole.astype({"label": "int64"})
+    return whole
 
 
 def read_recipe(recipe: Recipe) -> Labels:

@@ -107,6 +107,14 @@ class Window:
             except UserError as error:
                 raise UserError(f"{kind}, row {row + 1} as read, by rater {rater}: {error}") from error
 
+    def require(self, kind: str, rows: int) -> None:
+        """Raise UserError where no row of a kind is left to train on."""
+        if rows == 0:
+            raise UserError(
+                f"{kind}: nothing is left to train on; every example is longer than the window of {self.renderer.max_length} tokens "
+                "(model.max_length): raise it, or shorten the texts"
+            )
+
 
 def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str]) -> ComparisonData:
     """Comparisons of the raters `ids`, whose position is their index."""
@@ -129,8 +137,8 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
             examples.append(window.renderer.example(prompt, answer, text))
         return seen[key]
 
-    a = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.a, texts)])
-    b = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.b, texts)])
+    a = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.a, texts)], np.int64)
+    b = np.array([place(p, y, t) for p, y, t in zip(frame.prompt, frame.b, texts)], np.int64)
     index = {rater_id: i for i, rater_id in enumerate(ids)}
     group = pd.factorize(frame.prompt.astype(str))[0].astype(np.int64)
     grade = np.array(frame.grade, np.int64) if "grade" in frame else None
@@ -192,6 +200,7 @@ def demonstration_data(
     frame = frame[frame.rater_id.isin(set(ids))]
     texts = [rater_text.get(r, "") for r in frame.rater_id]
     mask = window.keep("demonstrations", frame, ["completion"], texts)
+    window.require("demonstrations", mask.sum())
     index = {rater_id: i for i, rater_id in enumerate(ids)}
     rows = [(p, y, r, t) for p, y, r, t, m in zip(frame.prompt, frame.completion, frame.rater_id, texts, mask) if m]
     examples = [window.renderer.example(p, y, t) for p, y, _, t in rows]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from raterhf.data.files import Rows
 
@@ -74,7 +75,7 @@ def read_transcript(text: str) -> list[dict]:
 
 
 def _has_lists(cells: pd.Series) -> bool:
-    return any(isinstance(cell, list | dict) for cell in cells)
+    return infer_dtype(cells) != "string" and any(isinstance(cell, list | dict) for cell in cells)
 
 
 def _from_text(cells: pd.Series) -> pd.Series | None:

@@ -5,10 +5,11 @@ import pandas as pd
 from raterhf.data.checks import is_missing, number
 from raterhf.data.convert.base import Ask, Converted, column, need
 from raterhf.data.files import Rows
+from raterhf.data.words import canonical, read_word
 from raterhf.errors import UserError
 
 ABOUT = "a table with a column for each annotator; blanks are no labels"
-WORDS = {"a", "b", "tie", "both good", "both bad", "model_a", "model_b", "left", "right"}
+SIDES = ("left", "right", "first", "second")
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
         "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
 
@@ -29,10 +30,10 @@ def _looks_judged(cells: pd.Series, kind: str) -> bool:
     said = [cell for cell in cells if not is_missing(cell) and cell != ""]
     if not said or any(isinstance(cell, list | dict) for cell in said):
         return False
-    values = {number(cell) if number(cell) is not None else str(cell).strip().lower() for cell in said}
+    values = {number(cell) if number(cell) is not None else canonical(cell) for cell in said}
     if kind == "ratings":
         return all(isinstance(value, float) for value in values) and len(values) <= max(10, len(said) // 2)
-    return all(value in (1, -1, 0, 2) or value in WORDS for value in values)
+    return all(value in (1, -1, 0, 2) or value in SIDES or read_word(str(value)) is not None for value in values)
 
 
 def convert(rows: Rows, ask: Ask) -> Converted:

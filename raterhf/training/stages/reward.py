@@ -73,6 +73,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     texts = rater_texts(raters, people)
     known = prepare.comparison_data(labels, window, people.known, texts)
+    window.require("comparisons", len(known))
     validate = prepare.comparison_data(labels, window, people.validate, texts)
     train_rows, held_rows = prepare.held_out_rows(known, recipe.data.held_out, recipe.seed, folder)
     soft = raters.encoding == "embedding"
