@@ -406,8 +406,9 @@ def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
 
 
 def batch_of(recipe: Recipe, monkeypatch) -> tuple:
-    """The first batch of the stage `policy`, and a tokenizer to read it with."""
+    """The first batch of the stage `policy`, without texts that nobody rated, and a tokenizer to read it with."""
     found = []
+    recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"replay": 0.0})})
     with monkeypatch.context() as patched:
         patched.setattr(policy_stage, "fit", lambda module, batch, *_: found.append(batch(0)))
         policy_stage.run_policy(recipe, recipe.folder / "policy", prepare.read_data(recipe))

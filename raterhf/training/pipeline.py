@@ -72,8 +72,9 @@ DEPENDS = {
         "data.validate_share",
         "data.max_bad",
         "data.max_dropped",
+        "data.base",
     ),
-    "policy": ("seed", "raters", "policy"),
+    "policy": ("seed", "raters", "policy", "data.base"),
 }
 MEMORY = ("micro_batch_tokens", "gradient_checkpointing")  # keys of `model` that gradients do not depend on
 FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations", "data.raters")

@@ -3,6 +3,7 @@ taste."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from raterhf.data import prepare
@@ -12,6 +13,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer, completion_log_probs
+from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
@@ -21,6 +23,7 @@ from raterhf.training.fit import fit
 from raterhf.training.objective import Objective
 from raterhf.training.persistence import carry_idiosyncratic
 from raterhf.training.policy_module import PolicyModule
+from raterhf.training.replay import Drawn, Row, beside, make_replay, read_rows, unrated_rows
 from raterhf.training.start import all_prompts, spare_memory, watch
 
 
@@ -44,6 +47,17 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         Sampler(model, tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens) for model in (reference, policy)
     )  # fmt: skip
     algorithm = load_algorithm(settings)(Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed))
+
+    def draw(count: int, rng: np.random.Generator) -> Drawn:
+        return (*objective.draw_raters(count, settings.known_share, rng), None)
+
+    rows: list[Row] = []
+    if settings.replay:
+        told = [pool.by_id(rater).text for rater in pool.known]
+        rows = unrated_rows(recipe.data, labels, renderer, told) if recipe.data.base else read_rows(recipe.folder / "sft")
+        if not rows and recipe.model.path:
+            log.warning("  policy: there is nothing to replay, since stage sft kept no texts; give data.base, or set sft.replay above 0")
+    algorithm = beside(make_replay(rows, settings, policy, renderer, draw, recipe.seed), algorithm)
     module = PolicyModule(policy, algorithm, recipe.seed)
 
     def measure(examples: list[Example], raters: RaterBatch) -> dict[str, float]:

@@ -23,6 +23,7 @@ from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
+from raterhf.training.replay import TEXTS, Drawn, make_replay, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
 from raterhf.training.start import (
@@ -48,7 +49,14 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     else:
         pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(raters, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
-    examples, rater = prepare.demonstration_data(labels, window, pool.known, rater_texts(raters, people), settings.source)
+    told = rater_texts(raters, people)
+    examples, rater = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
+    rows = unrated_rows(recipe.data, labels, window.renderer, told.values()) if settings.replay and recipe.data.base else []
+    if settings.replay and recipe.model.path and not recipe.data.base:
+        log.info(f"  sft: the model says {TEXTS} texts of its own, to be kept")
+        itself = place(make_policy(start.lm, tokenizer, base=start.base).eval(), pick_device())
+        rows = said_rows(itself, window.renderer, recipe.seed)
+        write_rows(folder, rows)
     torch.manual_seed(recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
@@ -56,15 +64,24 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     vectors = torch.tensor(pool.vectors)
     noise = settings.noise * vectors.std(0).mean() if soft else 0.0
 
-    def batch(rows: np.ndarray, step: int) -> Demonstrations:
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    def under(who: np.ndarray, seed: int) -> tuple[RaterBatch, torch.Tensor | None]:
+        """Raters `who` [N] under noise, some of them dropped; and their rows of the rater space, where that learns."""
         if not soft:
-            return Demonstrations.of_nobody([examples[i] for i in rows])
-        taste = vectors[rater[rows]]
+            return RaterBatch.nobody(len(who)), None
+        generator = torch.Generator().manual_seed(seed)
+        taste = vectors[who]
         taste = taste + noise * torch.randn(taste.shape, generator=generator)
-        null = torch.rand(len(rows), generator=generator) < raters.null_share
-        learned = torch.as_tensor(rater[rows]) if space else None
-        return Demonstrations([examples[i] for i in rows], RaterBatch(taste, null), torch.ones(len(rows)), {}, learned)
+        null = torch.rand(len(who), generator=generator) < raters.null_share
+        return RaterBatch(taste, null), torch.as_tensor(who) if space else None
+
+    def batch(rows: np.ndarray, step: int) -> Demonstrations:
+        read, learned = under(rater[rows], recipe.seed * 1_000_003 + step)
+        return Demonstrations([examples[i] for i in rows], read, torch.ones(len(rows)), {}, learned)
+
+    def draw(count: int, rng: np.random.Generator) -> Drawn:
+        picks = rng.integers(len(pool.known), size=count)
+        read, learned = under(picks, int(rng.integers(2**31)))
+        return read, [told.get(pool.known[i], "") for i in picks], learned
 
     space = None
     if fresh:
@@ -77,7 +94,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     asked = RaterPolicy(folder.name, policy, window.renderer, who, draws, *recipe.limits)
     trained = bool(recipe.base or recipe.model.path)
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, trained=trained)
-    training = imitate(policy, batch, len(examples), settings.batch_size, recipe.seed, space)
+    replay = make_replay(rows, settings, policy, window.renderer, draw, recipe.seed, space)
+    training = imitate(policy, batch, len(examples), settings.batch_size, recipe.seed, space, replay)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
     fit(*training, settings, folder, rates, recipe.tensorboard, monitor)
     if space is not None:
