@@ -156,7 +156,7 @@ def test_from_text_to_a_sampled_answer_and_a_saved_folder(made, tmp_path):
     policy.eval()
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     prompts = [one.prompt.ids for one in examples]
-    said = sampler.generate(prompts * 8, RaterBatch(raters.vectors.repeat(8, 1), raters.null.repeat(8)), 0, own=True)
+    said = sampler.generate(prompts * 8, RaterBatch(raters.vectors.repeat(8, 1), raters.null.repeat(8)), 0, idiosyncratic=True)
     for answer in said:
         completion = answer.ids[answer.prompt_length :]
         assert len(completion) == 6 or completion[-1] == tokenizer.eos_token_id

@@ -177,7 +177,7 @@ def test_samples(device, tokenizer, examples, own, min_p):
 
     def said() -> list[Example]:
         sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6, min_p)
-        return sampler.generate(prompts, RATERS, 3, 0.9, own=own)
+        return sampler.generate(prompts, RATERS, 3, 0.9, idiosyncratic=own)
 
     expected = said()
     place(policy, device)

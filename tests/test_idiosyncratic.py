@@ -117,7 +117,7 @@ def test_a_policys_raters_draw_with_their_idiosyncratic_and_nobody_does_not():
     assert len(policy.generate(batch, RaterBatch(vectors, ~nobody), 1, *ends, keys(40)).unique()) > 5
     assert len(policy.generate(batch, RaterBatch(vectors, nobody), 1, *ends, keys(40), features=features).unique()) > 5
     prompts, sampler = [prompt.ids] * 40, Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 1)
-    assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0, own=True))) == 1
+    assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0, idiosyncratic=True))) == 1
     assert len(set(sampler.generate(prompts, RaterBatch(vectors, ~nobody), 0))) > 5
 
 

@@ -85,7 +85,7 @@ def test_log_prob_is_the_whole_completions(run):
     policy, tokenizer, header = load_policy(run / "policy")
     head = Renderer(tokenizer, header["max_length"]).prompt("Roll a die.")
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 2)
-    (answer,) = sampler.generate([head], RaterBatch.nobody(1), 0, own=True, names=["none"])
+    (answer,) = sampler.generate([head], RaterBatch.nobody(1), 0, idiosyncratic=True, names=["none"])
     with torch.no_grad():
         embedded = policy.lm.get_input_embeddings()(torch.tensor([answer.ids]))
         logits = policy.lm(inputs_embeds=torch.cat([policy.reader.null[None], embedded], 1)).logits[0]

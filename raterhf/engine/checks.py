@@ -54,14 +54,14 @@ def check_examples(model: RewardModel | Policy, examples: Sequence[Example]) -> 
 
 
 def check_raters(
-    model: RewardModel | Policy, raters: RaterBatch, rater: Tensor | None = None, own: bool = False
+    model: RewardModel | Policy, raters: RaterBatch, rater: Tensor | None = None, idiosyncratic: bool = False
 ) -> None:  # fmt: skip
-    """Raise for no raters; numbers `rater` [N] that are none of theirs; vectors that are not float32 [K, k] or wider (with `own` [K, k +
-    o]), hold NaN or infinity, or are too large to be read.
+    """Raise for no raters; numbers `rater` [N] that are none of theirs; vectors that are not float32 [K, k] or wider
+    (with `idiosyncratic` [K, k + o]), hold NaN or infinity, or are too large to be read.
     """
     assert model.reader is not None  # nobody asks about the raters of a rater-free model
     dim = model.reader.dim
-    if own:
+    if idiosyncratic:
         assert model.idiosyncratic is not None
         dim += model.idiosyncratic.dim
     vectors, null = raters.vectors, raters.null
@@ -81,9 +81,9 @@ def check_raters(
         raise UserError(f"rater {int(wrong.nonzero()[0])}: the vector holds NaN or infinity, or numbers beyond {LARGEST:,}")
 
 
-def check_rater_of_each(policy: Policy, count: int, raters: RaterBatch, own: bool = False) -> None:
+def check_rater_of_each(policy: Policy, count: int, raters: RaterBatch, idiosyncratic: bool = False) -> None:
     """As `check_raters`, one for each of so many texts."""
-    check_raters(policy, raters, own=own)
+    check_raters(policy, raters, idiosyncratic=idiosyncratic)
     if len(raters) != count:
         raise UserError(f"{len(raters)} raters for {count} texts; give one for each")
 

@@ -65,19 +65,19 @@ class RaterPolicy:
     def answer(self, prompts: Sequence[Prompt], raters: Sequence[Rater], seed: int) -> list[Example]:
         """One completion for each prompt under its rater."""
         ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
-        return self._generate(ids, raters, seed, own=True)
+        return self._generate(ids, raters, seed, idiosyncratic=True)
 
     def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
         """One ending for each begun text (token ids of prompt and its completion so far). Every rater draws afresh, without idiosyncratic
         taste."""
-        return self._generate(contexts, raters, seed, own=False)
+        return self._generate(contexts, raters, seed, idiosyncratic=False)
 
-    def _generate(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, own: bool) -> list[Example]:
+    def _generate(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, idiosyncratic: bool) -> list[Example]:
         tokenizer = self.renderer.tokenizer
         sampler = Sampler(
             self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p, self.deterministic
         )  # fmt: skip
-        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, own, [rater.id for rater in raters])
+        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, idiosyncratic, [rater.id for rater in raters])
 
     @torch.no_grad()
     def next_distributions(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:

@@ -50,7 +50,7 @@ class Sampler:
         raters: RaterBatch,
         seed: int,
         temperature: float = 1.0,
-        own: bool = False,
+        idiosyncratic: bool = False,
         names: Sequence[str] | None = None,
     ) -> list[Example]:
         """One completion for each prompt (token ids) under its rater, `raters[i]` for prompt i. In input order.
@@ -58,17 +58,17 @@ class Sampler:
         `names` are the raters' IDs, by which random numbers are drawn; without them a rater is known by the vector. A rater and prompt that
         come again are that rater's next sample.
 
-        With `own` raters draw with their idiosyncratic taste, so that one asked again says what persists in a person again; rollouts go
+        With `idiosyncratic` raters draw with that taste too, so that one asked again says what persists in a person again; rollouts go
         without. A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
         """
         if not prompts:
             return []
         device, soft = self.policy.lm.device, self.policy.reader is not None
         raters = raters.to(device)
-        listens = own and self.policy.idiosyncratic is not None
+        listens = idiosyncratic and self.policy.idiosyncratic is not None
         self.check_room(prompts)
         if soft:
-            check_rater_of_each(self.policy, len(prompts), raters, own=listens)
+            check_rater_of_each(self.policy, len(prompts), raters, idiosyncratic=listens)
         order = np.argsort([len(p) for p in prompts], kind="stable")
         rater = raters.distinct()[0].tolist() if soft else [0] * len(prompts)
         who: Sequence[str | bytes] = names if names is not None else raters.identities() if soft else [b""] * len(prompts)

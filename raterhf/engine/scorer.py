@@ -102,9 +102,9 @@ class Scorer:
         """Scores [K, N] of every example for every rater."""
         if self.model.reader is None:
             return self.pairs(examples, raters).expand(len(raters), -1)
-        return self.reader_of(examples)(raters)
+        return self.scores_for(examples)(raters)
 
-    def reader_of(self, examples: Sequence[Example]) -> Callable[[RaterBatch], Tensor]:
+    def scores_for(self, examples: Sequence[Example]) -> Callable[[RaterBatch], Tensor]:
         """A function of K raters that gives scores [K, N], for asking about the same examples again.
 
         Where the trunk does not read the rater it runs once, here.
@@ -151,16 +151,16 @@ class Scorer:
         """Whole utilities [K, N]: score plus idiosyncratic taste, which the raters' vectors [K, k + o] hold. The null rater has none."""
         if self.model.reader is None:
             return self.matrix(examples, raters)
-        width, own, raters = self.model.reader.dim, self.model.idiosyncratic, raters.to(self.device)
-        check_raters(self.model, raters, own=own is not None)
+        width, taste, raters = self.model.reader.dim, self.model.idiosyncratic, raters.to(self.device)
+        check_raters(self.model, raters, idiosyncratic=taste is not None)
         score = self.matrix(examples, RaterBatch(raters.taste(width), raters.null))
-        if own is None or not len(examples):
+        if taste is None or not len(examples):
             return score
         # Rotating each answer back once gives the same inner products as rotating every rater, and costs less.
-        heard = lambda features, answers: torch.cat([own.turned(answers, features, back=True), own.share(features)[:, None]], 1)  # noqa: E731
-        turned, share = self._each(heard, self.prompt_features(examples), own(examples)).split([own.dim, 1], 1)
-        own_part = raters.idiosyncratic(width, own.dim)
-        noise = gumbel_of_normal((own_part[:, None] * turned).sum(-1) if self.deterministic else own_part @ turned.T)
+        heard = lambda features, answers: torch.cat([taste.turned(answers, features, back=True), taste.share(features)[:, None]], 1)  # noqa: E731
+        turned, share = self._each(heard, self.prompt_features(examples), taste(examples)).split([taste.dim, 1], 1)
+        part = raters.idiosyncratic(width, taste.dim)
+        noise = gumbel_of_normal((part[:, None] * turned).sum(-1) if self.deterministic else part @ turned.T)
         return score + torch.where(raters.null[:, None], 0.0, share[:, 0].sqrt() * noise)
 
 

@@ -127,7 +127,7 @@ class RewardModule(L.LightningModule):
             examples = [data.examples[i] for i in rows]
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
             index = torch.tensor([place[example] for example in examples], device=self.device)
-            scores_for = self.scorer.reader_of(list(place))
+            scores_for = self.scorer.scores_for(list(place))
             raters = RaterBatch.people(self.space(torch.as_tensor(data.rater[rows], device=self.device)))
             with torch.no_grad():
                 null = scores_for(RaterBatch.nobody(1, self.device))
@@ -178,7 +178,7 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
     draw (the mixed logit's simulated likelihood; Train 2009, chapter 6). Completions are read once for all draws and calls.
     """
     used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
-    scores_for = module.scorer.reader_of([data.examples[i] for i in used])
+    scores_for = module.scorer.scores_for([data.examples[i] for i in used])
     rater = torch.as_tensor(data.rater, device=module.device)
     label = torch.as_tensor(data.label, device=module.device)
 
