@@ -128,6 +128,17 @@ def test_strength_is_kept(write):
     fails("leave one of them out", comparisons=write("g.jsonl", both), labels={"much": "a 2", "bit": "b 1"})
 
 
+def test_strengths_that_are_all_alike_are_said_not_to_be_used(write):
+    labels = read_labels(write("c.jsonl", two([1, -1], strength=3)))
+    assert noticed(labels, "all strengths are 3") and "graded" not in str(labels.counts["notices"])
+
+
+def test_a_rank_is_said_to_be_read_as_higher_is_better(write):
+    rows = [{"prompt": "p", "response": a, "Rank": n, "rater_id": r} for r in ("r1", "r2") for a, n in (("x", 1), ("y", 2))]
+    labels = read_labels(ratings=write("r.jsonl", rows), columns={"rating": "Rank"})
+    assert noticed(labels, "read from Rank, and the higher is the better")
+
+
 def test_strengths_become_grades_in_their_order():
     assert grades(pd.Series([2.0, np.nan, 1, 3, 1])).tolist() == [1, -1, 0, 2, 0]
     many = grades(pd.Series(np.arange(40.0)))  # more values than grades are told apart: quarters
