@@ -497,6 +497,11 @@ def test_a_column_for_each_annotator_is_refused_with_the_command():
     fails("ana@x.org, bob@x.org look like one annotator each", "raterhf data convert --from wide", comparisons=CASES / "wide.csv")
 
 
+def test_a_form_with_a_column_for_each_question_is_refused_with_the_lines_that_turn_it_round(write):
+    form = "Timestamp,Email,Which is better? [1],Which is better? [2]\n2026,ann@x.org,Left,Right\n2026,bob@x.org,Left,Left\n"
+    fails("one person's answers to 2 questions", "frame.melt", comparisons=write("form.csv", form))
+
+
 def test_splits_are_kept():
     labels = read_labels(CASES / "leak.jsonl")
     assert labels.comparisons["split"].tolist() == ["train", "test"] * 4
