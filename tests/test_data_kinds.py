@@ -128,6 +128,17 @@ def test_strength_is_kept(write):
     fails("leave one of them out", comparisons=write("g.jsonl", both), labels={"much": "a 2", "bit": "b 1"})
 
 
+def test_strengths_that_are_all_alike_are_said_not_to_be_used(write):
+    labels = read_labels(write("c.jsonl", two([1, -1], strength=3)))
+    assert noticed(labels, "all strengths are 3") and "graded" not in str(labels.counts["notices"])
+
+
+def test_a_rank_is_said_to_be_read_as_higher_is_better(write):
+    rows = [{"prompt": "p", "response": a, "Rank": n, "rater_id": r} for r in ("r1", "r2") for a, n in (("x", 1), ("y", 2))]
+    labels = read_labels(ratings=write("r.jsonl", rows), columns={"rating": "Rank"})
+    assert noticed(labels, "read from Rank, and the higher is the better")
+
+
 def test_strengths_become_grades_in_their_order():
     assert grades(pd.Series([2.0, np.nan, 1, 3, 1])).tolist() == [1, -1, 0, 2, 0]
     many = grades(pd.Series(np.arange(40.0)))  # more values than grades are told apart: quarters
@@ -484,6 +495,11 @@ def test_rows_that_do_not_say_who_judged(write):
 
 def test_a_column_for_each_annotator_is_refused_with_the_command():
     fails("ana@x.org, bob@x.org look like one annotator each", "raterhf data convert --from wide", comparisons=CASES / "wide.csv")
+
+
+def test_a_form_with_a_column_for_each_question_is_refused_with_the_lines_that_turn_it_round(write):
+    form = "Timestamp,Email,Which is better? [1],Which is better? [2]\n2026,ann@x.org,Left,Right\n2026,bob@x.org,Left,Left\n"
+    fails("one person's answers to 2 questions", "frame.melt", comparisons=write("form.csv", form))
 
 
 def test_splits_are_kept():

@@ -129,6 +129,11 @@ def _hint(kind: str, part: Part, missing: list[str]) -> str:
         read = f" ({'; '.join(part.rows.notes)})" if part.rows.notes else ""
         return f". Nothing says who judged{read}; to train without raters on such rows: raters.encoding=none"
     people = convert.wide.annotators(part.rows.frame, kind)
+    if len(people) > 1 and not convert.wide.has_texts(part.rows.frame):
+        return (
+            f". Each row looks like one person's answers to {len(people)} questions, as forms write them; write one row an answer (pandas: "
+            'frame.melt(id_vars=["PERSON"], var_name="prompt", value_name="label")) with the two texts that were shown'
+        )
     if len(people) > 1:
         return (
             f". {', '.join(people[:3])}{' ...' if len(people) > 3 else ''} look like one annotator each: raterhf data convert --from wide "

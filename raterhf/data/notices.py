@@ -3,6 +3,7 @@
 Nothing is changed here. Each function returns sentences, none where there is nothing to tell.
 """
 
+import re
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -71,7 +72,10 @@ def about_strength(compared: pd.DataFrame) -> list[str]:
     graded = compared["strength"].notna() & (compared["label"] != 0)
     if not graded.any():
         return []
-    grades = compared.loc[graded, "strength"].nunique()
+    if (grades := compared.loc[graded, "strength"].nunique()) == 1:
+        return [
+            f"all strengths are {compared.loc[graded, 'strength'].iloc[0]:g}, which tells no comparison from another: they are not used"
+        ]
     return [f"{int(graded.sum())} of {len(compared)} comparisons say how much better, in {grades} grade(s), and are trained on as graded"]
 
 
@@ -102,6 +106,15 @@ def about_files(frame: pd.DataFrame) -> list[str]:
                 "as the same people. If each file numbers its own, set data.prefix_raters=file"
             )
     return told
+
+
+def about_ranks(parts: list[Part]) -> list[str]:
+    """Ratings whose column is called a rank: of these the lowest is usually the best."""
+    return [
+        f"{part.rows.name}: ratings are read from {part.names['rating']}, and the higher is the better; if 1 is the best, turn it round"
+        for part in parts
+        if re.search(r"(^|[^a-z])(rank|ranking|place|position)([^a-z]|$)", part.names.get("rating", "").lower())
+    ]
 
 
 def about_sittings(parts: list[Part]) -> list[str]:

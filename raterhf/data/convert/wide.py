@@ -9,6 +9,8 @@ from raterhf.data.words import canonical, read_word
 from raterhf.errors import UserError
 
 ABOUT = "a table with a column for each annotator; blanks are no labels"
+PROMPT, RESPONSE = ("prompt", "question", "instruction"), ("response", "answer")
+A, B = ("a", "response_a", "answer_a"), ("b", "response_b", "answer_b")
 SIDES = ("left", "right", "first", "second")
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
         "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
@@ -26,6 +28,12 @@ def annotators(frame: pd.DataFrame, kind: str) -> list[str]:
     return [str(name) for name in frame if str(name).lower() not in OURS and _looks_judged(frame[name], kind)]
 
 
+def has_texts(frame: pd.DataFrame) -> bool:
+    """Whether there are columns of the texts that were judged, by the names that conversion looks for."""
+    there = set(map(str, frame))
+    return bool(there & {*A, *RESPONSE}) and bool(there & {*PROMPT})
+
+
 def _looks_judged(cells: pd.Series, kind: str) -> bool:
     said = [cell for cell in cells if not is_missing(cell) and cell != ""]
     if not said or any(isinstance(cell, list | dict) for cell in said):
@@ -38,11 +46,9 @@ def _looks_judged(cells: pd.Series, kind: str) -> bool:
 
 def convert(rows: Rows, ask: Ask) -> Converted:
     frame, made = rows.frame, Converted({})
-    prompt = need(rows, ask, "prompt", "prompt", "question", "instruction")
-    a, b = column(rows, ask, "a", "a", "response_a", "answer_a"), column(rows, ask, "b", "b", "response_b", "answer_b")
-    texts = (
-        {"prompt": prompt, "a": a, "b": b} if a and b else {"prompt": prompt, "response": need(rows, ask, "response", "response", "answer")}
-    )
+    prompt = need(rows, ask, "prompt", *PROMPT)
+    a, b = column(rows, ask, "a", *A), column(rows, ask, "b", *B)
+    texts = {"prompt": prompt, "a": a, "b": b} if a and b else {"prompt": prompt, "response": need(rows, ask, "response", *RESPONSE)}
     kind, value = ("comparisons", "label") if "a" in texts else ("ratings", "rating")
     people = list(ask.annotators) or [name for name in annotators(frame, kind) if name not in texts.values()]
     missing = [name for name in people if name not in frame]
