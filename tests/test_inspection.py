@@ -8,7 +8,7 @@ import pytest
 from label_files import PAIR
 
 from raterhf.data.inspection import agreement, habits, leaks, shortcuts, taste, texts
-from raterhf.data.inspection.choices import Votes, encode, first_votes, independent, pair_votes, told_votes
+from raterhf.data.inspection.choices import Votes, encode, first_votes, independent, pair_votes, told_choices, told_votes
 from raterhf.data.inspection.figures import inspect_labels
 from raterhf.data.inspection.words import percent, some
 from raterhf.data.labels import read_labels
@@ -286,14 +286,29 @@ def test_taste_pays_and_noise_does_not(write):
     shared, taste_of = rng.normal(size=30), rng.normal(size=30)
     side = np.where(np.arange(80) % 2, 1.0, -1.0)
     figures = inspect_labels(read_labels(write("t.parquet", votes_of(shared + side[:, None] * taste_of, rng))))
-    person = figures["agreement"]["person"]
+    person = figures["agreement"]["comparisons"]["person"]
     assert person["own"] > 0.8 > 0.75 > person["others"] and person["own"] > person["another"] + 0.1
     assert person["interval"][0] < person["gain"] < person["interval"][1] and person["interval"][0] > 0.05
     assert "It pays to know who judges" in told(figures, "good")
 
     alike = inspect_labels(read_labels(write("n.parquet", votes_of(np.tile(shared, (80, 1)), rng, noise=1.0))))
-    person = alike["agreement"]["person"]
+    person = alike["agreement"]["comparisons"]["person"]
     assert person["interval"][0] < 0 and person["interval"][1] < 0.02 and "It pays" not in told(alike, "good")
+
+
+def test_taste_in_own_answers_among_options(write):
+    """Two kinds of people who answer twenty questions in opposite ways, and three options of which nobody's choice is known."""
+    rng = np.random.default_rng(0)
+    way = rng.integers(2, size=20)
+    rows = [
+        {"prompt": f"q{i}", "completion": "yes" if (way[i] + r) % 2 else "no", "rater_id": f"r{r}"} for r in range(40) for i in range(20)
+    ]
+    found = inspect_labels(read_labels(demonstrations=write("d.jsonl", rows)))["agreement"]["demonstrations"]
+    assert abs(found["between"]["alpha"]) < 0.1  # as by chance: half of the people say one thing
+    assert found["person"]["own"] > 0.95 and found["person"]["others"] < 0.65
+    rows = [{"prompt": "q", "completion": "abc"[r % 3], "rater_id": f"r{r}"} for r in range(6)]
+    choices = told_choices(encode(read_labels(demonstrations=write("o.jsonl", rows))))
+    assert len(choices) == 12 and choices.items == 3 and (choices.a != choices.b).all()
 
 
 def test_one_rating_on_both_sides_is_no_taste(write):
@@ -301,7 +316,7 @@ def test_one_rating_on_both_sides_is_no_taste(write):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"prompt": "p", "response": [f"item {i}" for i in range(25)] * 60, "rating": rng.normal(size=1500).round(3),
                          "rater_id": np.repeat([f"r{i}" for i in range(60)], 25)})  # fmt: skip
-    person = inspect_labels(read_labels(ratings=write("r.parquet", rows)))["agreement"]["person"]
+    person = inspect_labels(read_labels(ratings=write("r.parquet", rows)))["agreement"]["comparisons"]["person"]
     assert person["interval"][0] <= 0 and abs(person["gain"]) < 0.02
 
 

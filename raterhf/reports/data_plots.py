@@ -21,7 +21,7 @@ def plots(figures: dict) -> dict[str, str]:
             drawn["lengths"] = lengths_plot(words, "words of an answer")
         if shares := figures["habits"].get("others", {}).get("shares"):
             drawn["others"] = shares_plot(shares)
-        if person := figures["agreement"].get("person"):
+        if person := next((kind["person"] for kind in figures["agreement"].values() if kind["person"]), None):
             names = {"others' labels alone": "others", "and the rater's own": "own", "and somebody else's": "another"}
             drawn["person"] = accuracy_plot({label: person[name] for label, name in names.items()}, "and the rater's own")
         if found := figures["shortcuts"]:

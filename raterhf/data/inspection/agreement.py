@@ -15,6 +15,7 @@ from raterhf.data.inspection.choices import Votes, numbered
 PARTS = 20
 MIN_QUESTIONS = 20  # that two raters or more answered, or that one answered again, for a figure to be given
 MAX_VALUES = 200
+MAX_QUESTIONS = 50_000  # of more, as many are drawn
 
 
 def vote_counts(votes: Votes, values: int) -> np.ndarray:
@@ -31,6 +32,8 @@ def alpha(counts: np.ndarray, mirrored: bool = False) -> dict | None:
     side, so that chance is an even choice; otherwise it would be read off an order that the file gave.
     """
     shared = counts[counts.sum(1) > 1]
+    if len(shared) > MAX_QUESTIONS:
+        shared = shared[np.random.default_rng(0).permutation(len(shared))[:MAX_QUESTIONS]]
     if len(shared) < MIN_QUESTIONS or counts.shape[1] > MAX_VALUES:
         return None
 

@@ -12,6 +12,7 @@ import pandas as pd
 from raterhf.data.labels import Labels
 from raterhf.data.normalise import keys
 
+MAX_PAIRS = 5_000_000  # that own answers may become
 MAX_OPTIONS = 50  # different answers to one prompt, at the most, for own answers to count as chosen among options
 
 
@@ -118,6 +119,31 @@ def told_votes(coded: Coded) -> Votes | None:
     if options["nunique"].max() > MAX_OPTIONS or options["nunique"].sum() > 0.5 * options["size"].sum():
         return None
     return first_votes(coded.told_rater, coded.told_prompt, numbered(coded.told_text))
+
+
+def told_choices(coded: Coded) -> Choices | None:
+    """Raters' own answers among the options of a prompt as comparisons of the answer given with every other option; None as `told_votes`.
+
+    An option is what anybody answered to the prompt.
+    """
+    if told_votes(coded) is None:
+        return None
+    texts = max(len(coded.texts), 1)
+    given, options = pd.factorize(coded.told_prompt.astype(np.int64) * texts + coded.told_text, sort=True)
+    prompts = options // texts
+    first, sizes = np.searchsorted(prompts, coded.told_prompt), np.bincount(prompts, minlength=len(coded.prompts))[coded.told_prompt]
+    if (sizes - 1).sum() > MAX_PAIRS:
+        return None
+    row = np.repeat(np.arange(len(given)), sizes)
+    other = first[row] + np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    row, other = row[other != given[row]], other[other != given[row]]
+    a = given[row]
+    question = numbered(np.minimum(a, other) * len(options) + np.maximum(a, other))
+    one = np.ones(len(row), np.int64)
+    return Choices(
+        coded.told_rater[row], coded.told_prompt[row], a, other, one, np.zeros(len(row), bool), question, np.where(a < other, one, -one),
+        options % texts,
+    )  # fmt: skip
 
 
 def first_votes(rater: np.ndarray, question: np.ndarray, value: np.ndarray) -> Votes:

@@ -9,8 +9,8 @@ SHOWN = 5
 SIDES = {"always": "the answer that stood first", "never": "the answer that stood second"}
 LENGTHS = {"always": "the longer answer", "never": "the shorter answer"}
 ODD = {
-    "random": "agree with others no more than a coin would, from another taste or without reading",
-    "reversed": "mostly choose what others reject; were their labels turned round?",
+    "random": "with no more agreement with others than a coin's, from another taste or without reading",
+    "reversed": "whose choices are mostly those that others reject; were labels turned round?",
 }
 
 
@@ -39,8 +39,8 @@ def shortcuts(figures: dict) -> Iterator[Sentence]:
         yield good(f"No shortcut stands out: the best rule that reads nothing {right}.")
     if not found["side_known"]:
         yield note(
-            "Which answer stood first is not in the data (chosen and rejected do not tell it), so whether raters prefer a side cannot "
-            "be told."
+            "Which answer stood first is not in the data (chosen, rejected and ratings do not tell it): whether raters prefer a side is "
+            "not known."
         )
 
 
@@ -56,7 +56,12 @@ def repeated_pairs(figures: dict) -> Iterator[Sentence]:
     for where, parts in figures["leaks"].items():
         for name, found in parts.items():
             n, own, others, reference = found["comparisons"], found["same_rater"], found["another_rater"], found["reference"]
-            if own:
+            if own and where == "files":
+                yield note(
+                    f"{own} of the {n} comparisons in {name} are pairs that the same rater judged in {reference} too: if one of the two "
+                    "files is to test what was learned from the other, accuracy there is memory."
+                )
+            elif own:
                 yield warn(
                     f"{percent(own / n)} of the comparisons in {name} ({own} of {n}) are pairs that the same rater judged in "
                     f"{reference} too, {found['same_rater_swapped']} of them with the answers swapped: accuracy there is memory. Keep "
@@ -104,7 +109,7 @@ def behaviour(figures: dict) -> Iterator[Sentence]:
     others = found.get("others", {})
     for name, what in ODD.items():
         if given := others.get(name):
-            yield warn(f"{plural(len(given), 'rater')} {what} (all raters agree in {percent(others['share'])}): {people(given)}.")
+            yield warn(f"{plural(len(given), 'rater')} {what} (agreement of all raters: {percent(others['share'])}): {people(given)}.")
     if pairs := found.get("copies", {}).get("pairs"):
         yield warn(
             f"{plural(len(pairs), 'pair')} of raters share nearly all answers that most others reject, as copies do: {copies(pairs)}.",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from raterhf.data import notices
 from raterhf.data.inspection import agreement, habits, leaks, shortcuts, taste, texts
-from raterhf.data.inspection.choices import Coded, encode, first_votes, independent, pair_votes, told_votes
+from raterhf.data.inspection.choices import Coded, encode, first_votes, independent, pair_votes, told_choices, told_votes
 from raterhf.data.inspection.people import who
 from raterhf.data.inspection.verdict import verdict
 from raterhf.data.labels import Labels
@@ -71,16 +71,17 @@ def agreed(coded: Coded, seed: int) -> dict:
             "between": agreement.alpha(counts, mirrored=True),
             "again": agreement.repeats(choices.rater, choices.question, choices.answer + 1, VALUES),
             "shared_questions": int((counts.sum(1) > 1).sum()),
+            "person": taste.persistence(choices, _differences(coded), len(coded.raters), seed),
         }
-        found["person"] = taste.persistence(choices, _differences(coded), len(coded.raters), seed)
     if (votes := told_votes(coded)) is not None:
         values = int(votes.value.max()) + 1
         counts = agreement.vote_counts(votes, values)
-        text = pd.factorize(coded.told_text)[0]
+        text, picked = pd.factorize(coded.told_text)[0], told_choices(coded)
         found["demonstrations"] = {
             "between": agreement.alpha(counts),
             "again": agreement.repeats(coded.told_rater, coded.told_prompt, text, values),
             "shared_questions": int((counts.sum(1) > 1).sum()),
+            "person": taste.persistence(picked, np.zeros((len(picked), 1)), len(coded.raters), seed) if picked else None,
         }
     return found
 

@@ -16,7 +16,7 @@ from raterhf.data.inspection.choices import Coded
 
 FOLDS = 5
 MIN_PAIRS = 10
-MAX_PAIRS = 300_000  # pairs tried, drawn at random where there are more
+MAX_PAIRS = 100_000  # pairs tried, drawn at random where there are more
 PSEUDO = 1.0  # wins and losses that every value has beforehand
 _MARK = re.compile(r"(?m)^\s*(?:[-*•]|\d+[.)])\s")
 _DIGITS = re.compile(r"\d+")

@@ -93,15 +93,15 @@ def agreement(figures: dict) -> Rows:
         rows.append((f"{name} asked again", f"{again['asked']}, of which {again['changed']} answered differently"))
         if again["repeats"] is not None:
             rows.append(("disagreement that comes back", f"{percent(again['repeats'])} {interval(*again['interval'])}"))
-    if person := figures["agreement"].get("person"):
-        rows += [
-            ("choices predicted by others' labels", percent(person["others"])),
-            ("... and the rater's own", percent(person["own"])),
-            ("... and somebody else's instead", percent(person["another"])),
-            ("gain of knowing the rater", f"{gain(person)}, on {person['pairs']} choices"),
-        ]
-        if careful := person["careful"]:
-            rows.append(("... among careful raters", f"{gain(careful)} ({careful['raters']} raters)"))
+        if person := found["person"]:
+            rows += [
+                ("choices predicted by others' labels", percent(person["others"])),
+                ("... and the rater's own", percent(person["own"])),
+                ("... and somebody else's instead", percent(person["another"])),
+                ("gain of knowing the rater", f"{gain(person)}, on {person['pairs']} choices"),
+            ]
+            if careful := person["careful"]:
+                rows.append(("... among careful raters", f"{gain(careful)} ({careful['raters']} raters)"))
     return rows
 
 

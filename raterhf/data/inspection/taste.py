@@ -18,12 +18,12 @@ MAX_ROWS = 150_000  # raters are drawn until they have as many; the figures then
 MAX_OF_ONE = 300  # labels of a rater, drawn at random where there are more
 MIN_LABELS = 6  # of a rater
 MIN_ROWS = 200  # decided pairs to try the prediction on
-GROUPS = 4  # of raters: what others taught is learned from the other groups
+GROUPS = 5  # of raters: what others taught is learned from other groups
 FOLDS = 3  # of a rater's answers
 RANK = 8
 MIN_MET = 4  # raters who met an item, for it to say how raters differ
 RIDGE = 1.0  # weight of the prior of an item's value, in labels
-FACTOR_STEPS, VECTOR_STEPS = 12, 10
+FACTOR_STEPS, VECTOR_STEPS = 12, 15
 REPLICATES = 400
 AGREES = 0.65  # share of the others' verdicts that a rater shares in the pairs not tried, from which they count as careful
 
@@ -50,18 +50,21 @@ def persistence(choices: Choices, features: np.ndarray, raters: int, seed: int =
     fold, weights = np.where(fold_a == fold_b, fold_a, -1), independent(rater, a, b, int(rater.max()) + 1)[rater]
     by_others, by_own, by_another = np.zeros((3, len(rows)))
     for k in range(GROUPS):
-        learn, new = group != k, np.flatnonzero(group == k)
+        # Widths are read off raters whom the directions were not learned from: on those they would look too wide.
+        new, gauge = np.flatnonzero(group == k), group == (k + 1) % GROUPS
+        learn = ~gauge & (group != k)
         value, weight, direction = _common(a[learn], b[learn], label[learn], scaled[learn], numbered(rater[learn]), int(items.max()) + 1)
         base = value[a] - value[b] + scaled @ weight
         apart = np.concatenate([direction[a] - direction[b], scaled], axis=1)
-        width, noise = _widths(label[learn] - base[learn], apart[learn], numbered(rater[learn]), weights[learn])
+        left = label - base
+        width, noise = _widths(left[gauge], apart[gauge], numbered(rater[gauge]), weights[gauge])
         by_others[new] = base[new]
         who = numbered(rater[new])
         stand_in = np.roll(np.arange(who.max() + 1), 1)[who]
         for f in range(FOLDS):
             told = new[(fold_a[new] != f) & (fold_b[new] != f)]
             place = np.searchsorted(new, told)
-            vector = _posterior(label[told] - base[told], apart[told], who[place], weights[told], int(who.max()) + 1, width, noise)[0]
+            vector = _posterior(left[told], apart[told], who[place], weights[told], int(who.max()) + 1, width, noise)[0]
             tried = fold[new] == f
             by_own[new[tried]] = base[new[tried]] + (vector[who[tried]] * apart[new[tried]]).sum(1)
             by_another[new[tried]] = base[new[tried]] + (vector[stand_in[tried]] * apart[new[tried]]).sum(1)
@@ -129,8 +132,8 @@ def _directions(left, a, b, rater, items: int) -> np.ndarray:
         taste, taste_spread = _regress(mean, once, loading, spread, np.ones(rank), noise)
         loading, spread = _regress(mean.T.tocsr(), once.T.tocsr(), taste, taste_spread, precision, noise)
         precision = len(shared) / ((loading**2).sum(0) + np.einsum("ikk->k", spread) + 1e-6)
-        seen, of = once.nonzero()
-        noise = max(float(((mean.data - (taste[seen] * loading[of]).sum(1)) ** 2).mean()), 1e-3)
+        explained = 2 * (taste * (mean @ loading)).sum() - (_second(taste, taste_spread) * (once @ _second(loading, spread))).sum()
+        noise = max(float(((mean.data**2).sum() - explained) / once.nnz), 1e-3)
     directions = np.zeros((items, rank))
     directions[shared] = loading
     return directions
@@ -139,10 +142,14 @@ def _directions(left, a, b, rater, items: int) -> np.ndarray:
 def _regress(total, once, other, other_spread, precision, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """Posterior means [rows, k] and covariances [rows, k, k] of the vectors of rows, given means and covariances of the columns'."""
     rows, rank = total.shape[0], other.shape[1]
-    second = (other[:, :, None] * other[:, None, :] + other_spread).reshape(-1, rank * rank)
-    gram = (once @ second).reshape(rows, rank, rank) / noise + np.diag(precision)
+    gram = (once @ _second(other, other_spread)).reshape(rows, rank, rank) / noise + np.diag(precision)
     spread = np.linalg.inv(gram)
     return np.einsum("rij,rj->ri", spread, total @ other) / noise, spread
+
+
+def _second(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Second moments of vectors, flat: [rows, k * k]."""
+    return (mean[:, :, None] * mean[:, None, :] + spread).reshape(len(mean), -1)
 
 
 def _widths(left, apart, rater, weights) -> tuple[np.ndarray, float]:

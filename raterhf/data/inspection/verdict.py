@@ -16,6 +16,8 @@ FEW_RATERS = 20
 LARGE_SHARE = 0.25
 FEW_LABELS = 5  # of the median rater
 MOSTLY_ONE = 0.5
+CHOICES = {"pair": "choices", "prompt": "choices among the answers to a prompt"}
+LITTLE = 0.01  # gain of knowing the rater
 SAME = 0.9  # alpha from which raters are as one
 
 
@@ -71,34 +73,36 @@ def disagreement(figures: dict) -> Iterator[Sentence]:
 
 def person(figures: dict) -> Iterator[Sentence]:
     """Whether the disagreement is the person's: what the rater's other labels add."""
-    found = figures["agreement"].get("person")
-    if found is None:
-        return
-    low, high = found["interval"]
-    told = (
-        f"of {found['pairs']} held-back choices the labels of others predict {percent(found['others'])}, with the rater's own other labels "
-        f"{percent(found['own'])}, with somebody else's in their place {percent(found['another'])}"
-    )
-    if low > 0 and found["own"] > found["another"]:
-        yield good(f"It pays to know who judges: {told}. The gain is {gain(found)}, and more where a model understands the texts.")
-        if careful := found["careful"]:
-            among = (
-                f"among the {careful['raters']} raters who agree with others in {percent(AGREES)} of their choices or more it is "
-                f"{gain(careful)}"
+    for noun, kind in kinds(figures):
+        if (found := kind["person"]) is None:
+            continue
+        low, high = found["interval"]
+        told = (
+            f"of {found['pairs']} held-back {CHOICES[noun]} the labels of others predict {percent(found['others'])}, with the rater's own "
+            f"other labels {percent(found['own'])}, with somebody else's in their place {percent(found['another'])}"
+        )
+        if low > 0 and found["gain"] < LITTLE:
+            yield note(f"It pays little to know who judges, if no text is understood: {told}. The gain is {gain(found)}.")
+        elif low > 0 and found["own"] > found["another"]:
+            yield good(f"It pays to know who judges: {told}. The gain is {gain(found)}, and more where a model understands the texts.")
+            if careful := found["careful"]:
+                among = (
+                    f"among the {careful['raters']} raters who agree with others in {percent(AGREES)} of their choices or more it is "
+                    f"{gain(careful)}"
+                )
+                if careful["interval"][0] > 0:
+                    yield good(f"The gain is taste, not care alone: {among}.")
+                else:
+                    yield warn(f"The gain is care as much as taste (some raters read, some do not): {among}.")
+        elif high <= 0.01:
+            yield warn(
+                f"The disagreement looks like noise: {told}. What a rater said elsewhere does not help ({gain(found)}), so a model that "
+                "knows raters has nothing to learn here but what only a reader of the texts could see."
             )
-            if careful["interval"][0] > 0:
-                yield good(f"The gain is taste, not care alone: {among}.")
-            else:
-                yield warn(f"The gain is care as much as taste (some raters read, some do not): {among}.")
-    elif high <= 0.01:
-        yield warn(
-            f"The disagreement looks like noise: {told}. What a rater said elsewhere does not help ({gain(found)}), so a model that "
-            "knows raters has nothing to learn here but what only a reader of the texts could see."
-        )
-    else:
-        yield note(
-            f"Whether it pays to know who judges is open: {told}. The gain is {gain(found)}; more labels of each rater would tell.",
-        )
+        else:
+            yield note(
+                f"Whether it pays to know who judges is open: {told}. The gain is {gain(found)}; more labels of each rater would tell.",
+            )
 
 
 def asked_again(figures: dict) -> Iterator[Sentence]:
