@@ -8,9 +8,9 @@ Importing this package imports nothing else.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from raterhf.api import check_data as check_data
     from raterhf.api import compare as compare
     from raterhf.api import train as train
-    from raterhf.data.show import check_data as check_data
     from raterhf.errors import UserError as UserError
     from raterhf.evaluation import metrics as metrics
     from raterhf.recipe import Recipe as Recipe
@@ -44,7 +44,7 @@ _HOMES = {
     "Recipe": "raterhf.recipe:Recipe",
     "Run": "raterhf.run:Run",
     "UserError": "raterhf.errors:UserError",
-    "check_data": "raterhf.data.show:check_data",
+    "check_data": "raterhf.api:check_data",
     "compare": "raterhf.api:compare",
     "drop_raters": "raterhf.training.drop:drop_raters",
     "load_recipe": "raterhf.recipe:load_recipe",

@@ -1,12 +1,16 @@
-"""What `import raterhf` offers beside opened runs: train a recipe, compare it with vanilla."""
+"""What `import raterhf` offers beside opened runs: train a recipe, compare it with vanilla, check its data."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from raterhf.data.labels import labels_of
+from raterhf.data.show import inspect_recipe, print_figures
 from raterhf.evaluation.compare.run import compare as compare_policies
 from raterhf.recipe import Recipe, load_recipe
+from raterhf.reports.data_page import write_data_page
 from raterhf.run import Run, open_run
 from raterhf.training import pipeline
+from raterhf.training.preview import preview_text, recipe_renderer
 
 
 def train(recipe: Recipe | str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -26,6 +30,27 @@ def compare(recipe: Recipe | str | Path, controls: Sequence[str] | None = None, 
     recipe is drawn anew. `metrics.json` and the plots lie beside the report. Raises UserError.
     """
     return compare_policies(_resolved(recipe, overrides), list(controls) if controls else None, seeds)
+
+
+def check_data(
+    recipe: Recipe | str | Path, overrides: Sequence[str] = (), show: bool = True, html: str | Path | None = None, tokens: bool = True
+) -> dict:
+    """Read a recipe's data as training would and say what is in them, as `raterhf data check` does; returns the figures.
+
+    `show` prints them, `html` names a page to write. `tokens` counts the tokens of the recipe's model and shows one example as it is read;
+    without it texts are measured in words alone. Raises UserError that names file, row and remedy.
+    """
+    resolved = _resolved(recipe, overrides)
+    labels = labels_of(resolved)
+    renderer = recipe_renderer(resolved, labels) if tokens else None
+    figures = inspect_recipe(resolved, labels, renderer)
+    if renderer and resolved.stages:
+        figures["example"] = preview_text(resolved, labels, renderer)
+    if show:
+        print_figures(figures)
+    if html:
+        write_data_page(figures, resolved.name, Path(html))
+    return figures
 
 
 def _resolved(recipe: Recipe | str | Path, overrides: Sequence[str]) -> Recipe:

@@ -475,10 +475,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     raw = read_yaml(path, "recipe")
     if not isinstance(raw, dict):
         raise UserError(f"recipe {path} must be a mapping of keys, not {type(raw).__name__}")
+    return make_recipe(raw, str(path), overrides)
+
+
+def make_recipe(raw: dict, source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe of keys, which `key.sub=value` overrides change in place. Raises UserError that names key and remedy."""
     begun: dict[str, str] = {}
     for override in overrides:
         begun |= _apply(raw, override)
-    return parse_recipe(raw, str(path), begun)
+    return parse_recipe(raw, source, begun)
 
 
 def parse_recipe(raw: dict, source: str, begun: dict[str, str] | None = None) -> Recipe:

@@ -248,21 +248,52 @@ def labels(tmp_path):
 
 
 def test_data_check_describes_files_and_recipes(labels, tmp_path):
-    figures = json.loads(succeeds("data", "check", "--comparisons", labels, "--json"))
-    assert (figures["raters"], figures["comparisons"], figures["labels"]) == (2, 2, 2)
-    assert "raters with one label" in succeeds("data", "check", "--comparisons", labels)
+    figures = json.loads(succeeds("data", "check", labels, "--json"))
+    who = figures["who"]
+    assert (who["raters"], figures["what"]["comparisons"], who["labels"]) == (2, 2, 2)
+    assert json.loads(succeeds("data", "check", "--comparisons", labels, "--json")) == figures
+    shown = succeeds("data", "check", labels)
+    assert "raters with one label" in shown and shown.index("Who") < shown.index("Verdict") < shown.index("There are 2 raters.")
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"name: r\ndata: {{comparisons: {labels}, validate_share: 0}}\n")
-    assert json.loads(succeeds("data", "check", recipe, "--json")) == figures
-    assert json.loads(succeeds("data", "check", recipe, "data.validate_share=0.5", "--json"))["raters_validate"] == 1
+    found = json.loads(succeeds("data", "check", recipe, "--json"))
+    assert found["what"]["tokens"]["window"] == 96 and not found["who"]["accounted"]["validate"]
+    found = json.loads(succeeds("data", "check", recipe, "data.validate_share=0.5", "--json"))
+    assert len(found["who"]["accounted"]["validate"]) == 1
+
+
+def test_data_check_maps_the_columns_of_a_file(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text("question,better,worse,who\np,x,y,r1\np,x,y,r2\nq,x,y,r1\n")
+    mapped = [
+        f"data.columns.{ours}={theirs}"
+        for ours, theirs in zip(("prompt", "chosen", "rejected", "rater_id"), ("question", "better", "worse", "who"))
+    ]
+    assert json.loads(succeeds("data", "check", path, *mapped, "--json"))["what"]["comparisons"] == 3
+    fails("data", "check", path, says="cannot be told from its columns (question, better, worse, who)")
+    fails("data", "check", path, "data.colums.prompt=question", says="data.columns")
+
+
+def test_data_check_writes_a_page(tmp_path):
+    """A page of text that a file holds: everything of it is text, and nothing is loaded from elsewhere."""
+    path, page = tmp_path / "c.jsonl", tmp_path / "page" / "data.html"
+    rows = [{"prompt": f"p{i}", "chosen": "x", "rejected": "['<script>']", "rater_id": f"<b>{i % 3}"} for i in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert str(page) in succeeds("data", "check", path, "--html", page)
+    text = page.read_text("utf-8")
+    assert text.count("<svg") == 3 and "&lt;b&gt;0" in text
+    assert not any(part in text for part in ("<script", "<b>0", "src="))
+    assert "://" not in text.replace("http://www.w3.org", "")
+    assert "Mend this first" in text and "Every rater&#39;s labels" in text
 
 
 def test_data_check_explains_mistakes(labels, tmp_path):
     fails("data", "check", says="give one of the two")
     fails("data", "check", DICE, "--comparisons", labels, says="give one of the two")
-    fails("data", "check", labels, says=f"--comparisons {labels}")
+    fails("data", "check", DICE, labels, says="give one of the two")
     fails("data", "check", "--ratings", labels, says="no column response")
     fails("data", "check", "--comparisons", tmp_path / "no.csv", says="no such file")
+    fails("data", "check", tmp_path / "no.csv", says="no such file")
 
 
 def test_debug_shows_what_caused_an_error(tmp_path):

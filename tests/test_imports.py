@@ -109,7 +109,7 @@ def test_a_whole_recipe_stops_at_the_stages():
     takes = {
         "pipeline": {"train", "train_stage", "_inputs"},
         "start": {"start_model", "save_start"},
-        "preview": {"preview", "preview_text"},
+        "preview": {"preview", "preview_text", "recipe_renderer"},
     }
     takes |= {f"stages.{stage}": {f"run_{stage}"} for stage in ("base", "reward", "sft", "policy")}
     takes["stages.reward"] |= {"make_training"}

@@ -8,7 +8,7 @@ import pytest
 from label_files import PAIR, fails, pairs
 
 from raterhf.data import normalise
-from raterhf.data.labels import describe, read_labels
+from raterhf.data.labels import read_labels
 
 REAL = Path(__file__).parents[1] / "../shared/data"
 CORE = ["prompt", "a", "b", "label", "rater_id"]
@@ -267,48 +267,6 @@ def test_columns_are_mapped_for_all_kinds_or_for_one(write):
     fails("columns: 'split' is 'part'", comparisons=compared, columns={"rater_id": "who", "split": "part"})
 
 
-# What is counted
-
-
-def test_describe(write):
-    ask = {"prompt": "p", "rater_id": "r1"}
-    rows = [
-        ask | {"a": "x", "b": "y", "label": 1},
-        ask | {"a": "y", "b": "x", "label": 1},  # the same question, answered the other way
-        ask | {"a": "x", "b": "z", "label": 0},
-        ask | {"a": "z", "b": "x", "label": 0},  # the same question, answered alike
-        ask | {"a": "x", "b": "z", "label": 0},  # and once more, word for word
-        ask | {"a": "x", "b": "y", "label": -1, "rater_id": "r2"},
-    ]
-    told = [{"prompt": "q", "completion": c, "rater_id": r} for r, c in [("r3", "1"), ("r3", "2"), ("r4", "1")]]
-    people = write("p.jsonl", [{"rater_id": "r4", "persona": "sailor"}, {"rater_id": "r5", "persona": "sailor"}])
-    labels = read_labels(write("c.jsonl", rows), demonstrations=write("d.jsonl", told), raters=people)
-    found = describe(labels)
-    assert found.pop("read") is labels.counts
-    assert found == {
-        "raters": 5,
-        "raters_train": 5,
-        "raters_validate": 0,
-        "raters_without_labels": ["r5"],
-        "raters_with_one_label": ["r2", "r4"],
-        "labels": 9,
-        "labels_per_rater": {"min": 1, "median": 1.5, "max": 5},
-        "comparisons": 6,
-        "demonstrations": 3,
-        "prompts": 2,
-        "ties": 3,
-        "duplicates": {"comparisons": 1, "demonstrations": 0},
-        "repeated_questions": {
-            "comparisons": {"asked": 2, "answered_differently": 1},
-            "demonstrations": {"asked": 1, "answered_differently": 1},
-        },
-        "personas": {"sailor": 2},
-        "groups": {},
-    }
-    assert labels.counts["raters"]["with_one_label"] == ["r2", "r4"]
-    json.dumps(describe(labels))
-
-
 @needs_real
 def test_polis():
     labels = read_labels(
@@ -319,7 +277,6 @@ def test_polis():
     assert len(labels.demonstrations) == 212_229
     assert labels.raters["group"].nunique() == 10
     assert labels.counts["raters"]["in_several_groups"] == []
-    assert describe(labels)["labels"] == 319_362
 
 
 @needs_real

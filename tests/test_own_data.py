@@ -12,6 +12,7 @@ from raterhf.data import prepare
 from raterhf.data.labels import read_labels
 from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
+from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.own_data import ask_again, compare_own
 from raterhf.evaluation.compare.run import compare
 from raterhf.evaluation.trl_baseline import _once, pair_rows, standard_scale
@@ -161,6 +162,7 @@ def test_votes_alone_are_compared_with_those_of_unseen_people(tmp_path, monkeypa
 def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
     probes = {"templates": {"policies": {"rater_new": {"top_share": [0.25, 0.2, 0.3]}, "vanilla": {"top_share": [0.5, None, None]}}}}
     models = {"rater": {"accuracy": 0.75, "pairs": 8.0}, "vanilla": {"accuracy": 0.5, "pairs": 8.0}}
+    models["rater"] |= {"accuracy_new_pairs": 0.5, "new_pairs": 2.0}
     policies = {"vanilla": {}, "rater_new": {}}
     found = dict(summary({"reward_models": models, "probes": probes, "prompts": {"1 a": {"raters": 12}}, "policies": policies}))
     assert found == {
@@ -172,7 +174,8 @@ def test_summaries_say_what_was_measured_and_why_the_rest_was_not():
             "The most frequent opening takes this share of the answers to a prompt: 0.250 [0.200, 0.300] with fictitious raters."
         ],
         "Who predicts raters' choices": [
-            "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's."
+            "Of 8 comparisons kept from training the reward model is right on 75.0 % with raters, 50.0 % with vanilla's.",
+            "Of 2 of these, whose two answers nobody judged in training, the reward model is right on 50.0 % with raters.",
         ],
         "At what price in quality": [NO_GOLD],
     }
@@ -211,3 +214,14 @@ def test_a_stage_of_the_baseline_is_trained_again_where_its_files_or_inputs_diff
     (folder / "model.safetensors").unlink()
     assert times([1]) == 3 and times([1]) == 3
     assert times([2]) == 4 and times([2]) == 4
+
+
+def test_accuracy_stands_apart_for_pairs_that_nobody_was_trained_on():
+    """Another rater's label of a pair, or the same pair swapped, is a memory of it."""
+    train = pd.DataFrame({"prompt": ["p", "q"], "a": ["x", "x"], "b": ["y", "y"]})
+    held = pd.DataFrame({"prompt": ["p", "p", "p", "r"], "a": ["x", "y", "x", "x"], "b": ["y", "x", "z", "y"]})
+    met = reward_metrics.met_in_training(train, held)
+    assert met.tolist() == [True, True, False, False]
+    held = held.assign(met=met, label=[1, 1, 1, -1], rater_id="r")
+    found = reward_metrics._figures(np.array([1.0, 1.0, 1.0, 1.0]), held)
+    assert (found["accuracy"], found["accuracy_new_pairs"], found["new_pairs"]) == (0.75, 0.5, 2)

@@ -97,46 +97,77 @@ def recipes_check(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 @data_app.command("check")
 def data_check(
-    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="A recipe, whose data are checked.")] = None,
-    overrides: Overrides = None,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RECIPE|FILE...] [KEY=VALUE]...", help="A recipe or data files, and changes of keys.")
+    ] = None,
     comparisons: Annotated[Files, typer.Option(metavar="FILE", help="prompt, chosen, rejected or a, b, label; rater_id.")] = None,
     ratings: Annotated[Files, typer.Option(metavar="FILE", help="prompt, response, rating, rater_id.")] = None,
     demonstrations: Annotated[Files, typer.Option(metavar="FILE", help="prompt, completion, rater_id.")] = None,
     raters: Annotated[Files, typer.Option(metavar="FILE", help="rater_id, persona, group, split.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with plots.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Read rater-labelled data as training would, and describe it.
+    """Say what is in rater-labelled data, and what it can teach. Reads them as training would.
 
-    Name a recipe, or files by kind. Of a recipe one example is shown as the model reads it, token by token.
+    Who judged, what, how far raters agree and whether their disagreement is theirs, what gives the choice away without reading, pairs on
+    both sides of a split, IDs that are not what they seem; and a verdict. What a file holds is told by its columns, or by the option it is
+    given with; columns of other names are mapped as in data.columns.rater_id=annotator. With a recipe texts are also measured in tokens.
     """
-    files = {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations, "raters": raters}
-    given = [name for name, paths in files.items() if paths]
-    if (recipe is None) == (not given):
-        raise UserError("data check takes a recipe, or files by kind (--comparisons FILE --ratings FILE ...): give one of the two")
     from raterhf.data.files import SUFFIXES
-    from raterhf.data.show import describe_files, describe_recipe, print_figures
 
-    shown = ""
-    if recipe is None:
-        figures = describe_files(files)
-    else:
-        from raterhf.recipe import load_recipe
-
-        if recipe.suffix.lower() in SUFFIXES:
-            raise UserError(f"{recipe} is a data file; say what it holds, as in --comparisons {recipe}")
-        resolved = load_recipe(recipe, overrides or [])
+    paths, overrides = [], []
+    for word in inputs or []:
+        (overrides if "=" in word and not Path(word).exists() else paths).append(word)
+    files = {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations, "raters": raters}
+    given = {kind: list(found) for kind, found in files.items() if found}
+    recipes = [path for path in paths if Path(path).suffix.lower() in (".yaml", ".yml")]
+    if not paths and not given or recipes and (len(paths) > 1 or given):
+        raise UserError(
+            f"data check takes one recipe, or data files ({', '.join(SUFFIXES)}, a datasets folder or name): give one of the two"
+        )
+    if recipes:
+        resolved = load_checked(Path(recipes[0]), overrides)
         set_environment(resolved)
-        from raterhf.data.labels import read_recipe
-        from raterhf.training.preview import preview_text
+        from raterhf.data.labels import check_recipe
 
-        labels = read_recipe(resolved)
-        figures = describe_recipe(resolved, labels)
-        shown = preview_text(resolved, labels) if resolved.stages else ""
-    if as_json:
-        say(json.dumps(figures | ({"example": shown} if shown else {}), ensure_ascii=False, indent=1))
+        check_recipe(resolved)  # what is wrong is said before torch is imported
+        from raterhf.api import check_data
+
+        name, figures = resolved.name, check_data(resolved, show=False)
     else:
+        name, figures = _check_files(paths, given, overrides)
+    if as_json:
+        say(json.dumps(figures, ensure_ascii=False, indent=1))
+    else:
+        from raterhf.data.show import print_figures
+
         print_figures(figures)
-        say(shown, nl=bool(shown))
+    if html:
+        from raterhf.reports.data_page import write_data_page
+
+        written = write_data_page(figures, name, html)
+        if not as_json:
+            say(written)
+
+
+def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[str]) -> tuple[str, dict]:
+    """Names and figures of files of no recipe: those of `paths` hold what their columns say, those `given` by kind what the user says."""
+    from raterhf.data.inspection.kinds import kind_of
+    from raterhf.data.labels import labels_of
+    from raterhf.data.show import inspect_recipe
+    from raterhf.recipe import make_recipe
+
+    raw: dict = {"name": "data", "data": {}}
+    source = f"of {', '.join([*paths, *(path for found in given.values() for path in found)])}"
+    settings = make_recipe(raw, source, overrides)
+    set_environment(settings)
+    for path in paths:
+        given.setdefault(kind_of(path, settings.data), []).append(path)
+    if len(given.get("raters", [])) > 1:
+        raise UserError(f"{', '.join(given['raters'])}: there is one raters file; put the rows of the others into it")
+    raw["data"] |= {kind: found[0] if kind == "raters" else found for kind, found in given.items()}
+    resolved = make_recipe(raw, source)
+    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels_of(resolved))
 
 
 @data_app.command("convert")

@@ -126,7 +126,8 @@ def read_labels(
     counts["raters"]["accounted"] = notices.account(counts, set(labelled.index), bad)
     counts["notices"] = [
         *told, *notices.about_strength(compared), *notices.about_attributes(compared), *notices.about_files(compared),
-        *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], people, counts["raters"]["labelled_without_row"]),
+        *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], counts["raters"]["labelled_without_row"]),
+        *notices.about_validation(people),
     ]  # fmt: skip
     return Labels(compared, shown, people, counts)
 
@@ -143,7 +144,7 @@ def _together(compared: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
 def read_recipe(recipe: Recipe) -> Labels:
     """The data of a recipe, as all its stages and `raterhf data check` read them; says how many rows were left out."""
-    labels = _labels_of(recipe)
+    labels = labels_of(recipe)
     for file, raters in labels.counts["dropped"].items():
         worst = ", ".join(f"{rater} {n}" for rater, n in Counter(raters).most_common(5))
         log.warning(f"  {file}: {sum(raters.values())} bad row(s) left out, of {len(raters)} rater(s) (most: {worst})")
@@ -155,10 +156,11 @@ def check_recipe(recipe: Recipe) -> None:
     training."""
     files = [Path(path) for path in recipe.data.files]
     if set(recipe.stages) - {"base"} and all(file.is_file() for file in files) and sum(file.stat().st_size for file in files) < QUICK:
-        _labels_of(recipe)
+        labels_of(recipe)
 
 
-def _labels_of(recipe: Recipe) -> Labels:
+def labels_of(recipe: Recipe) -> Labels:
+    """As `read_recipe`, and nothing is said: it stands in the counts."""
     data = recipe.data
     require_made(data.world, data.files)
     return read_labels(
@@ -171,46 +173,6 @@ def _labels_of(recipe: Recipe) -> Labels:
 def said_of_files(data: DataSettings) -> dict:
     """What a recipe says of how its files are to be read, as arguments of `read_labels`."""
     return {name: getattr(data, name) for name in ("labels", "within", "preset", "prefix_raters")}
-
-
-def describe(labels: Labels) -> dict:
-    """Figures of the data for `raterhf data check`; `read` is what reading counted. Lists hold rater IDs."""
-    compared, shown, people = labels.comparisons, labels.demonstrations, labels.raters
-    per_rater = pd.concat([compared["rater_id"], shown["rater_id"]]).value_counts()
-    spread = {"min": int(per_rater.min()), "median": float(per_rater.median()), "max": int(per_rater.max())}
-    swap = compared["a"].to_numpy(object) > compared["b"].to_numpy(object)
-    label = compared["label"].to_numpy()
-    asked = pd.DataFrame(
-        {
-            "rater_id": compared["rater_id"],
-            "prompt": keys(compared["prompt"]),
-            "first": compared["a"].where(~swap, compared["b"]),
-            "second": compared["b"].where(~swap, compared["a"]),
-            "answer": np.where(swap, -label, label),
-        }
-    )
-    told = pd.DataFrame({"rater_id": shown["rater_id"], "prompt": keys(shown["prompt"]), "answer": shown["completion"]})
-    return {
-        "raters": len(people),
-        "raters_train": int((people["split"] == "train").sum()),
-        "raters_validate": int((people["split"] == "validate").sum()),
-        "raters_without_labels": sorted(set(people["rater_id"]) - set(per_rater.index)),
-        "raters_with_one_label": sorted(per_rater.index[per_rater == 1]),
-        "labels": int(per_rater.sum()),
-        "labels_per_rater": spread,
-        "comparisons": len(compared),
-        "demonstrations": len(shown),
-        "prompts": int(pd.concat([asked["prompt"], told["prompt"]]).nunique()),
-        "ties": int((label == 0).sum()),
-        "duplicates": {"comparisons": _duplicates(compared), "demonstrations": _duplicates(shown)},
-        "repeated_questions": {
-            "comparisons": _repeats(asked, ["rater_id", "prompt", "first", "second"]),
-            "demonstrations": _repeats(told, ["rater_id", "prompt"]),
-        },
-        "personas": {name: int(n) for name, n in people["persona"].value_counts().items()},
-        "groups": {name: int(n) for name, n in people["group"].value_counts().items()},
-        "read": labels.counts,
-    }
 
 
 def _list(value: Paths) -> list[str]:
@@ -348,10 +310,3 @@ def _held_out(raters: list[str], share: float, seed: int) -> set[str]:
 def _duplicates(frame: pd.DataFrame) -> int:
     """Rows equal to an earlier one. They count as labels: to say the same thing twice is to mean it."""
     return int(frame.assign(prompt=keys(frame["prompt"])).duplicated().sum())
-
-
-def _repeats(frame: pd.DataFrame, question: list[str]) -> dict[str, int]:
-    """Questions one rater answered more than once, and of these the ones not always answered alike."""
-    answers = frame.groupby(question, sort=False)["answer"].agg(["size", "nunique"])
-    asked = answers["size"] > 1
-    return {"asked": int(asked.sum()), "answered_differently": int((asked & (answers["nunique"] > 1)).sum())}

@@ -41,8 +41,8 @@ def account(counts: dict, labelled: set[str], dropped: set[str]) -> dict:
     return {"in_files": len(everybody), "used": len(labelled), **{name: sorted(ids) for name, ids in fates.items()}}
 
 
-def about_raters(accounted: dict, people: pd.DataFrame, without_row: list[str]) -> list[str]:
-    """Who is in the files and not in what can be learned, and who is kept for validation."""
+def about_raters(accounted: dict, without_row: list[str]) -> list[str]:
+    """Who is in the files and not in what can be learned, and who is not in the raters file."""
     reasons = {
         "without_pair": "whose ratings make no pair (one answer to a prompt, or all rated alike)",
         "dropped": "whose rows are all bad",
@@ -54,16 +54,17 @@ def about_raters(accounted: dict, people: pd.DataFrame, without_row: list[str]) 
             f"{len(without_row)} of {accounted['used']} rater(s) with labels have no row in the raters file, and so no persona or group, "
             f"and the split train: {named(without_row)}"
         )
-    kept = sorted(people.rater_id[people.split == "validate"])
-    if kept:
-        why = "the population is chosen on them, and they cannot be asked by ID"
-        few = (
-            f"; so few choose a population by chance: raise data.validate_share (now {len(kept)} of {len(people)})"
-            if len(kept) < FEW
-            else ""
-        )
-        told.append(f"{len(kept)} rater(s) kept for validation, {why}{few}: {named(kept)}")
     return told
+
+
+def about_validation(people: pd.DataFrame) -> list[str]:
+    """Who is kept for validation."""
+    kept = sorted(people.rater_id[people.split == "validate"])
+    if not kept:
+        return []
+    why = "the population is chosen on them, and they cannot be asked by ID"
+    few = f"; so few choose a population by chance: raise data.validate_share (now {len(kept)} of {len(people)})" if len(kept) < FEW else ""
+    return [f"{len(kept)} rater(s) kept for validation, {why}{few}: {named(kept)}"]
 
 
 def about_strength(compared: pd.DataFrame) -> list[str]:

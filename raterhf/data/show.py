@@ -1,84 +1,68 @@
-"""`raterhf data check`: reads data as training would and shows the figures of `describe`. Trains and tokenises nothing."""
+"""`raterhf data check`: reads data as training would, and prints what `inspection` finds. Trains nothing."""
+
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
+from rich.padding import Padding
+from rich.table import Column, Table
 
 from raterhf.data.corpus import read_corpus
-from raterhf.data.labels import Labels, describe, read_labels, read_recipe
+from raterhf.data.inspection.figures import inspect_labels
+from raterhf.data.inspection.tables import sections
+from raterhf.data.labels import Labels, labels_of
+from raterhf.errors import UserError
 from raterhf.recipe import Recipe
-from raterhf.terminal import console, printable, show_table
+from raterhf.terminal import console, printable
 
-KINDS = ("comparisons", "ratings", "demonstrations")
-SHOWN_IDS = 5
+if TYPE_CHECKING:
+    from raterhf.data.renderer import Renderer
+
+LEVELS = {
+    "stop": ("stop", "bold red", "Mend this first"),
+    "warn": ("look", "yellow", "Look at this"),
+    "good": ("good", "green", "What can be learned"),
+    "note": ("open", "dim", "What cannot be known from these data"),
+}
+"""Of a verdict's sentence: its mark, its colour, and the heading above its kind."""
 
 
-def check_data(recipe: Recipe, show: bool = True) -> dict:
-    """Read a recipe's data as training would; print what is in it, as `raterhf data check` does, and return the figures.
-
-    Raises UserError that names file, row and remedy.
-    """
-    figures = describe_recipe(recipe)
-    if show:
-        print_figures(figures)
+def inspect_recipe(recipe: Recipe, labels: Labels, renderer: "Renderer | None" = None) -> dict:
+    """The figures of a recipe's labels, as `labels_of` gave them. Where it takes one split, pairs are looked for in all of them."""
+    everything, unread = None, None
+    if recipe.data.split is not None:
+        try:
+            everything = labels_of(recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": None})}))
+        except UserError as error:  # in rows that training never reads
+            unread = str(error)
+    figures = inspect_labels(labels, everything, renderer, longest_rater_text(recipe, labels), recipe.seed, unread)
+    if recipe.data.base:
+        figures["what"]["base"] = len(read_corpus(recipe.data.base, recipe.data.columns))
     return figures
 
 
-def describe_recipe(recipe: Recipe, labels: Labels | None = None) -> dict:
-    """Figures of a recipe's data, read here where they are not given."""
-    data = recipe.data
-    found = describe(read_recipe(recipe) if labels is None else labels)
-    return found | ({"base": len(read_corpus(data.base, data.columns))} if data.base else {})
-
-
-def describe_files(files: dict[str, list[str] | None]) -> dict:
-    """Figures of files by kind: comparisons, ratings, demonstrations, raters."""
-    return describe(read_labels(files["comparisons"], files["ratings"], files["demonstrations"], files["raters"]))
+def longest_rater_text(recipe: Recipe, labels: Labels) -> str:
+    if recipe.raters.encoding != "text":
+        return ""
+    return recipe.raters.text_template.format(max(labels.raters["rater_id"], key=len))
 
 
 def print_figures(figures: dict) -> None:
-    """Two tables: the files and what became of their rows; the labels and who gave them."""
-    read = figures["read"]
-    files = []
-    for kind in KINDS:
-        if counts := read[kind]:
-            cells = (counts["read"], counts["other_split"], counts["dropped"], counts["used"])
-            files.append([kind, *map(str, cells), ", ".join(counts["files"])])
-    if read["raters"].get("files"):
-        files.append(["raters", str(read["raters"]["read"]), "", "", "", ", ".join(read["raters"]["files"])])
-    columns = ["kind", "rows", "other split", "dropped", "used", "files"]
-    show_table(columns, files, columns, box=SIMPLE)
-    show_table(["figure", "value"], _rows(figures), ["figure", "value"], box=SIMPLE)
-    for sentence in figures["read"]["notices"]:
-        console().print(printable(sentence), soft_wrap=True)
-
-
-def _rows(figures: dict) -> list[tuple[str, str]]:
-    spread, repeats, read = figures["labels_per_rater"], figures["repeated_questions"], figures["read"]
-    rows = [
-        ("raters", f"{figures['raters']} ({figures['raters_train']} train, {figures['raters_validate']} validate)"),
-        ("labels a rater", f"{spread['min']} to {spread['max']}, median {spread['median']:g}"),
-        ("raters with one label", _ids(figures["raters_with_one_label"])),
-        ("raters without labels", _ids(figures["raters_without_labels"])),
-        ("comparisons", f"{figures['comparisons']} ({figures['ties']} ties, {figures['duplicates']['comparisons']} duplicates)"),
-        ("pairs made of ratings", str(read["ratings"].get("pairs", 0))),
-        ("demonstrations", f"{figures['demonstrations']} ({figures['duplicates']['demonstrations']} duplicates)"),
-        ("prompts", str(figures["prompts"])),
-    ]
-    for kind in ("comparisons", "demonstrations"):
-        asked, changed = repeats[kind]["asked"], repeats[kind]["answered_differently"]
-        rows.append((f"asked again ({kind})", f"{asked}, of which {changed} answered differently"))
-    ignored = {file: names for kind in KINDS for file, names in read[kind].get("columns_ignored", {}).items()}
-    rows.append(("columns not used", "; ".join(f"{file}: {', '.join(names)}" for file, names in ignored.items()) or "none"))
-    splits = {kind: read[kind]["split"] for kind in KINDS if read[kind].get("split")}
-    if splits and not any(read[kind].get("other_split") for kind in KINDS):
-        shown = "; ".join(f"{kind} {', '.join(f'{name} {n}' for name, n in found.items())}" for kind, found in splits.items())
-        rows.append(("column `split`", f"{shown}: all of them used, since data.split does not choose one"))
-    if "base" in figures:
-        rows.append(("base corpus", f"{figures['base']} rows"))
-    for kind in ("personas", "groups"):
-        rows.append((kind, ", ".join(f"{name} {n}" for name, n in figures[kind].items()) or "none"))
-    return rows
-
-
-def _ids(ids: list[str]) -> str:
-    more = f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else ""
-    return f"{len(ids)}: {', '.join(ids[:SHOWN_IDS])}{more}" if ids else "none"
+    """A table for each section, then the verdict."""
+    out = console()
+    for title, rows in sections(figures).items():
+        table = Table(
+            Column(ratio=2, overflow="fold"), Column(ratio=3, overflow="fold"), box=SIMPLE, show_header=False, expand=True, pad_edge=False
+        )
+        for row in rows:
+            table.add_row(*map(printable, row))
+        out.print(title, style="bold")
+        out.print(table)
+    if "example" in figures:
+        out.print("One example, as the model reads it\n", style="bold")
+        out.print(printable(figures["example"]) + "\n", soft_wrap=True)
+    out.print("Verdict", style="bold")
+    for sentence in figures["verdict"]:
+        mark, colour, _ = LEVELS[sentence["level"]]
+        verdict = Table.grid(Column(width=6, style=colour), Column(ratio=1, overflow="fold"))
+        verdict.add_row(mark, printable(sentence["text"]))
+        out.print(Padding(verdict, (0, 0, 1, 0)))

@@ -60,6 +60,8 @@ GLOSSARY = {
 }
 REWARD_GLOSSARY = {
     "accuracy": ("The share of comparisons in which the preferred answer has the higher reward.", "high"),
+    "accuracy_new_pairs": ("The same on pairs of answers that nobody judged in training, where no memory of a pair helps.", "high"),
+    "new_pairs": ("The number of these comparisons.", "many"),
     "nll": ("The negative log-likelihood of the labels, in nats a comparison.", "low"),
     "ece": ("The calibration error of the predicted preference probabilities.", "0"),
     "flip_rate": ("Where two raters disagree, how often the predicted preference changes with the rater.", "high"),

@@ -81,10 +81,16 @@ def came_back(metrics: dict) -> list[str]:
 
 
 def predicted(metrics: dict) -> list[str]:
-    pairs = find(metrics, "reward_models", "rater", "pairs")
-    right = [(find(metrics, "reward_models", name, "accuracy"), how) for name, how in MODELS.items()]
-    shares = [f"{100 * value:.1f} % {how}" for value, how in right if value is not None]
-    return [f"Of {pairs:.0f} comparisons kept from training the reward model is right on {', '.join(shares)}."] if shares else [NOT_KEPT]
+    found = []
+    for figure, number_of, of in (
+        ("accuracy", "pairs", "comparisons kept from training"),
+        ("accuracy_new_pairs", "new_pairs", "of these, whose two answers nobody judged in training,"),
+    ):
+        pairs = find(metrics, "reward_models", "rater", number_of)
+        right = [(find(metrics, "reward_models", name, figure), how) for name, how in MODELS.items()]
+        shares = [f"{100 * value:.1f} % {how}" for value, how in right if value is not None]
+        found += [f"Of {pairs:.0f} {of} the reward model is right on {', '.join(shares)}."] if shares else []
+    return found or [NOT_KEPT]
 
 
 def with_raters(metrics: dict) -> bool:

@@ -9,22 +9,30 @@ from raterhf.recipe import Recipe
 from raterhf.training.start import all_texts, corpus_texts, new_tokenizer, rater_texts
 
 
-def preview(recipe: Recipe, labels: Labels | None = None) -> dict:
+def recipe_renderer(recipe: Recipe, labels: Labels | None) -> Renderer:
+    """What renders a recipe's examples for the model that it starts from. `labels` are its data, if it has any."""
+    if recipe.base and recipe.data.base:
+        texts = corpus_texts(read_corpus(recipe.data.base, recipe.data.columns), recipe.raters.text_template)
+    else:
+        texts = all_texts(labels) if labels else []
+    return Renderer(new_tokenizer(recipe.model, texts), recipe.model.max_length)
+
+
+def preview(recipe: Recipe, labels: Labels | None = None, renderer: Renderer | None = None) -> dict:
     """The first row that is imitated, or else judged, or else of the base corpus: `what`, `rater`, `soft_tokens`, and of each token its
     `ids`, `tokens` and whether it is `trained` on.
 
-    `labels` are the recipe's data, read here where they are not given. Raises UserError where nothing can be read or rendered.
+    `labels` are the recipe's data and `renderer` its model's, made here where not given. Raises UserError where nothing can be read
+    or rendered.
     """
-    corpus = read_corpus(recipe.data.base, recipe.data.columns) if recipe.data.base else None
     rated = recipe.sft or recipe.reward
     if rated and labels is None:
         labels = read_recipe(recipe)
-    texts = corpus_texts(corpus, recipe.raters.text_template) if recipe.base else all_texts(labels) if labels else []
-    renderer = Renderer(new_tokenizer(recipe.model, texts), recipe.model.max_length)
+    renderer = renderer or recipe_renderer(recipe, labels)
     if labels is None or not rated:
-        if corpus is None:
+        if recipe.data.base is None:
             raise UserError("the recipe has no stage that reads data; add one of base, reward, sft")
-        what, row, rater, told = "base corpus", corpus.iloc[0], None, ""
+        what, row, rater, told = "base corpus", read_corpus(recipe.data.base, recipe.data.columns).iloc[0], None, ""
     else:
         source = recipe.sft.source if recipe.sft else "chosen"
         rows = prepare.imitated(labels, source)
@@ -40,10 +48,10 @@ def preview(recipe: Recipe, labels: Labels | None = None) -> dict:
     return {"what": what, "rater": rater, "soft_tokens": soft, "ids": list(example.ids), "tokens": tokens, "trained": trained}
 
 
-def preview_text(recipe: Recipe, labels: Labels | None = None) -> str:
+def preview_text(recipe: Recipe, labels: Labels | None = None, renderer: Renderer | None = None) -> str:
     """The preview as lines for people; or why there is none."""
     try:
-        found = preview(recipe, labels)
+        found = preview(recipe, labels, renderer)
     except UserError as error:
         return f"no example is shown: {error}"
     by = f" by rater {found['rater']}" if found["rater"] is not None else ""

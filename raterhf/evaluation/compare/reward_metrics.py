@@ -1,6 +1,7 @@
 """How well reward models foretell comparisons that nobody was trained on: with the rater, for nobody, with shuffled raters, and TRL's.
 
-`accuracy, nll, ece, flip_rate` are on held-out comparisons of known raters; `heldout_accuracy` on those of raters never trained on. Where
+`accuracy, nll, ece, flip_rate` are on held-out comparisons of known raters, `accuracy_new_pairs` on those of them whose pair no training
+comparison is of, whoever judged it; `heldout_accuracy` on those of raters never trained on. Where
 there are none they are NaN.
 """
 
@@ -8,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from raterhf.data.labels import Labels
@@ -23,7 +25,8 @@ from raterhf.recipe import Recipe
 
 def measure_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffled: bool) -> dict[str, dict[str, float]]:
     """Figures of each reward model of one seed."""
-    _, held = pair_rows(recipe, labels)
+    train, held = pair_rows(recipe, labels)
+    held = held.assign(met=met_in_training(train, held))
     validate = set(labels.raters.rater_id[labels.raters.split == "validate"])
     fresh = labels.comparisons[labels.comparisons.rater_id.isin(validate)]
     found = {}
@@ -78,12 +81,20 @@ class _Margins:
 
 
 def _figures(margin: np.ndarray, held) -> dict[str, float]:
-    label = held.label.to_numpy()
+    label, new = held.label.to_numpy(), ~held.met.to_numpy(bool)
     return {
+        "accuracy_new_pairs": metrics.accuracy(margin[new], label[new]), "new_pairs": int(new.sum()),
         "accuracy": metrics.accuracy(margin, label), "nll": metrics.nll(margin, label), "ece": metrics.ece(margin, label),
         "accuracy_worst_decile": metrics.worst_decile(metrics.rater_accuracies(margin, label, held.rater_id.to_numpy())),
         "pairs": len(held),
     }  # fmt: skip
+
+
+def met_in_training(train: pd.DataFrame, held: pd.DataFrame) -> np.ndarray:
+    """Whether anybody's training comparison is of the same two answers to the same prompt, whichever stands first: mask [held]."""
+    known, asked = ([(str(prompt), *sorted((a, b))) for prompt, a, b in zip(rows.prompt, rows.a, rows.b)] for rows in (train, held))
+    pairs = set(known)
+    return np.array([pair in pairs for pair in asked], bool)
 
 
 def _flips(margins: _Margins, held) -> float:
@@ -96,8 +107,6 @@ def _flips(margins: _Margins, held) -> float:
     rows = [(key, x[0], y[0]) for key, labels in groups.items() for x, y in combinations(labels, 2) if x[1] != y[1]]
     if not rows:
         return float("nan")
-    import pandas as pd
-
     frame = pd.DataFrame([key for key, _, _ in rows], columns=["prompt", "a", "b"])
     return metrics.flip_rate(margins(frame, [x for _, x, _ in rows]), margins(frame, [y for _, _, y in rows]))
 

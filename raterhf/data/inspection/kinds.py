@@ -1,0 +1,65 @@
+"""What a data file holds, by the columns it has: for files that nobody said it of."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raterhf.data import convert
+from raterhf.data.files import read_rows
+from raterhf.data.opening import FIELD
+from raterhf.errors import UserError
+from raterhf.recipe import DataSettings
+
+PEEKED = 100  # lines of a .jsonl file that tell its columns
+# Our columns that tell a kind, the surest first.
+TELLING = (
+    ("ratings", ("response", "rating")),
+    ("comparisons", ("chosen", "rejected")),
+    ("comparisons", ("a", "b")),
+    ("demonstrations", ("completion",)),
+    *(("raters", ("rater_id", name)) for name in ("persona", "group", "split")),
+)
+
+
+def kind_of(path: str, settings: DataSettings) -> str:
+    """comparisons, ratings, demonstrations or raters, by the columns, or by the tool whose export it is.
+
+    Raises UserError where the columns are none of a kind's, and as `read_rows` does.
+    """
+    there, columns = column_names(path), settings.columns
+    for kind, names in TELLING:
+        theirs = [columns.get(f"{kind}.{name}", columns.get(name, name)) for name in names]
+        if all(name in there or FIELD.search(name) for name in theirs):
+            return kind
+    if len(exported := convert.kinds_of(read_rows(path))) > 1:
+        raise UserError(f"{path}: an export of {' and '.join(exported)}; say which to read, as in --{exported[0]} {path}")
+    if exported:
+        return exported[0]
+    if settings.preset:
+        return "comparisons"
+    raise UserError(
+        f"{path}: what it holds cannot be told from its columns ({', '.join(there)}). Comparisons have chosen, rejected or a, b, label; "
+        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id: map them as in "
+        "data.columns.chosen=NAME, or say what the file holds as in --comparisons FILE"
+    )
+
+
+def column_names(path: str) -> list[str]:
+    """The columns of a file, without reading the whole of one that can be long. Raises UserError as `read_rows` does."""
+    suffix, found = Path(path).suffix.lower(), Path(path).is_file()
+    if found and suffix == ".parquet":
+        try:
+            return list(pq.read_schema(path).names)
+        except pa.ArrowInvalid:
+            pass  # `read_rows` says what is wrong
+    if found and suffix == ".jsonl":
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            try:
+                records = [json.loads(line) for line in islice(filter(str.strip, file), PEEKED)]
+                return list(dict.fromkeys(name for record in records for name in record))
+            except (ValueError, TypeError, RecursionError):
+                pass
+    return list(map(str, read_rows(path).frame.columns))
