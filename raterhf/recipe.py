@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -242,11 +242,25 @@ class Optimisation(Section):
     """Steps between the states from which an interrupted run resumes."""
 
 
+class Evaluated(Optimisation):
+    evaluate_every: int | None = Field(None, ge=1)
+    """Steps between two evaluations on what data.held_out keeps back. The weights that were best there are those that are saved; without
+    evaluations the last ones are."""
+    patience: int | None = Field(None, ge=1)
+    """Evaluations in a row without a better one after which the stage ends. Without it all steps are done."""
+
+    @model_validator(mode="after")
+    def check_patience(self) -> Self:
+        if self.patience is not None and self.evaluate_every is None:
+            raise ValueError("`patience` counts evaluations, and there are none; set `evaluate_every` beside it, or drop it")
+        return self
+
+
 class BaseSettings(Optimisation):
     """Plain language model on the base corpus."""
 
 
-class RewardSettings(Optimisation):
+class RewardSettings(Evaluated):
     conditioning: Literal["prefix", "suffix", "head"] = "head"
     """Where the rater enters: soft tokens that every token after them reads (prefix), soft tokens that read the text and are read by no
     token of it (suffix), or a token that only the head reads. With the last two, one pass of a completion serves every rater."""
@@ -268,7 +282,7 @@ class RewardSettings(Optimisation):
     """Weight of those pairs beside the comparisons."""
 
 
-class SftSettings(Optimisation):
+class SftSettings(Evaluated):
     source: Literal["demonstrations", "chosen"] = "demonstrations"
     """What is imitated: raters' own answers, or what they chose in comparisons."""
     noise: float = Field(0.3, ge=0)

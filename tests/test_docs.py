@@ -238,7 +238,8 @@ def test_own_annotators_from_a_csv_to_an_answer(place):
     assert len(succeeds("score", "runs/tiny", "answers.csv", "--raters", "r3").splitlines()) == 2
 
 
-def test_conversations_with_a_chat_model(place):
+@pytest.mark.parametrize("recipe", ["chat", "chat-lora"])
+def test_conversations_with_a_chat_model(place, recipe):
     tokenizer = train_tokenizer(["Name a pet. A cat. A dog. user assistant"], 300)
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
@@ -248,7 +249,7 @@ def test_conversations_with_a_chat_model(place):
     said = [line.split(",") for line in comparisons().splitlines()[1:]]
     row = '{"prompt": [{"role": "user", "content": "%s"}], "chosen": "%s", "rejected": "%s", "rater_id": "%s"}\n'
     Path("my_conversations.jsonl").write_text("".join(row % tuple(cells) for cells in said))
-    succeeds("recipes", "cp", "chat", "talk.yaml")
+    succeeds("recipes", "cp", recipe, "talk.yaml")
     assert "note" not in succeeds("recipes", "check", "talk.yaml")
     succeeds("train", "talk.yaml", *tiny("tiny"), "model.path=chat_model", "model.max_length=64")
     Path("asked.jsonl").write_text('{"prompt": [{"role": "user", "content": "Name a pet."}]}\n')

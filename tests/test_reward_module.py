@@ -14,7 +14,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate
+from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
 
 CONFIG = {"model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
           "num_key_value_heads": 2, "head_dim": 8, "tie_word_embeddings": True}  # fmt: skip
@@ -136,3 +136,15 @@ def test_grades_reach_the_loss_and_are_learned(tokenizer):
     loss.backward()
     assert float(module.grade_gaps.grad.abs().sum()) > 0
     assert make_module(tokenizer, None).grade_gaps is None
+
+
+def test_what_is_fitted_after_training_keeps_nothing_for_gradients(tokenizer):
+    """All completions of validation raters went through the trunk as in training, so that memory grew with their number."""
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 2, 1, "head"), RaterSpace(2, 2, 0.0), 0.0, None, 0)
+    data, kept = comparisons(tokenizer, [1, -1]), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+        likelihood = marginal_likelihood(module, data)
+        assert np.isfinite(likelihood(np.zeros((3, 2), np.float32)))
+        evaluate(module, data, module.known(data.rater))
+    assert kept == []

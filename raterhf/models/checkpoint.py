@@ -235,11 +235,13 @@ def frozen_names(module: nn.Module) -> set[str]:
     return {name for name, parameter in module.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
 
 
-def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer, extra: dict) -> None:
-    """All that resuming needs, in one file: what learns, AdamW moments, step. Random numbers are functions of the step, not saved."""
+def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer | None, extra: dict) -> None:
+    """All that resuming needs, in one file: what learns, AdamW moments, step. Random numbers are functions of the step, not saved.
+
+    Without an optimiser what learns alone."""
     frozen = frozen_names(module)
     tensors = {f"module.{k}": v for k, v in module.state_dict().items() if k not in frozen}
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in optimizer.state_dict()["state"].items() if optimizer is not None else ():
         tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
     # Tied weights share memory, which safetensors refuses.
     seen: set[int] = set()

@@ -28,6 +28,7 @@ from raterhf.models.checkpoint import STARTED, STATE, load_training_state, read_
 from raterhf.models.place import place
 from raterhf.progress import Progress
 from raterhf.recipe import Optimisation
+from raterhf.training.held_back import BEST, HeldBack
 from raterhf.training.monitor import Monitor
 from raterhf.training.training_curve import TRAINING_CURVE
 
@@ -126,11 +127,13 @@ def fit(
     tensorboard: bool = False,
     monitor: Monitor | None = None,
     state: dict[str, float] | None = None,
+    held_back: HeldBack | None = None,
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
     `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `monitor` watches what the
     model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where training resumes.
+    With `held_back` the module ends with the weights that were best there.
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,18 +149,21 @@ def fit(
         state.update(extra["algorithm"])
         if monitor is not None:
             monitor.resume(first, extra.get("monitor"))
+        if held_back is not None:
+            held_back.resume(first, extra.get("held_back"))
         log.info(f"  {folder.name}: resuming at step {first} of {steps}")
     else:
         (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 
     def save(step: int) -> None:
         extra = {"inputs": inputs, "algorithm": state} | ({"monitor": monitor.state} if monitor else {})
+        extra |= {"held_back": held_back.state} if held_back else {}
         save_training_state(saved, step, module, optimizer, extra)
 
     def rate(step: int) -> float:
         return learning_rate(step + first, steps, settings.warmup, settings.schedule) * (monitor.pace if monitor else 1)
 
-    watching = [monitor] if monitor else []  # before the state is saved, which holds what they saw
+    watching = [callback for callback in (monitor, held_back) if callback]  # before the state is saved, which holds what they saw
     if monitor is not None:
         monitor.save = save
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
@@ -187,6 +193,8 @@ def fit(
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
     place(module.eval(), device)  # Lightning leaves it on the CPU
+    if held_back is not None:
+        held_back.restore(module)
     _merge_logs(folder)
 
 
@@ -207,6 +215,6 @@ def _merge_logs(folder: Path) -> None:
 
 def clear_state(folder: Path) -> None:
     """Forget what resuming needed, once the stage's result is saved."""
-    for needed in (folder / "state", folder / "logs"):
+    for needed in (folder / "state", folder / "logs", folder / BEST):
         if needed.is_dir():
             shutil.rmtree(needed)

@@ -68,6 +68,7 @@ DEPENDS = {
         "data.within",
         "data.preset",
         "data.prefix_raters",
+        "data.held_out",
         "data.group_column",
         "data.validate_share",
         "data.max_bad",

@@ -97,12 +97,8 @@ class RewardModule(L.LightningModule):
     def training_step(self, batch: tuple[int, RewardBatch], _: int) -> Tensor:
         step, data = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
-        margin, label = self.margins(data.comparisons, self.drawn(data.comparisons.rater)), self._labels(data.comparisons)
-        if data.comparisons.grade is None:
-            loss = losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
-        else:
-            grade = torch.as_tensor(data.comparisons.grade, device=self.device)
-            loss = losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean()
+        loss, margin = self.judged(data.comparisons, self.drawn(data.comparisons.rater))
+        label = self._labels(data.comparisons)
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
@@ -117,6 +113,14 @@ class RewardModule(L.LightningModule):
             loss = loss + self.weights[1] * own
             self.log("train/own_answers", own)
         return loss
+
+    def judged(self, data: ComparisonData, raters: RaterBatch) -> tuple[Tensor, Tensor]:
+        """Mean loss of comparisons, of `raters[i]` each, and their margins [B]."""
+        margin, label = self.margins(data, raters), self._labels(data)
+        if data.grade is None:
+            return losses.comparison_loss(margin, label, *self.noise_parameters()).mean(), margin
+        grade = torch.as_tensor(data.grade, device=self.device)
+        return losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean(), margin
 
     def own_answer_loss(self, data: OwnAnswers) -> Tensor:
         """See `losses.own_answer_loss`; every rater of a group is asked about all its answers."""
@@ -178,7 +182,8 @@ def marginal_likelihood(module: RewardModule, data: ComparisonData) -> Callable[
     draw (the mixed logit's simulated likelihood; Train 2009, chapter 6). Completions are read once for all draws and calls.
     """
     used, place = np.unique(np.concatenate([data.a, data.b]), return_inverse=True)
-    scores_for = module.scorer.scores_for([data.examples[i] for i in used])
+    with torch.no_grad():  # or all that these completions' passes compute would be kept for gradients that nobody takes
+        scores_for = module.scorer.scores_for([data.examples[i] for i in used])
     rater = torch.as_tensor(data.rater, device=module.device)
     label = torch.as_tensor(data.label, device=module.device)
 

@@ -16,6 +16,7 @@ from raterhf.data.batches import step_indices
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
+from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -25,8 +26,9 @@ from raterhf.progress import Progress
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace, unit_spread
-from raterhf.recipe import RatersSettings, Recipe
+from raterhf.recipe import RatersSettings, Recipe, RewardSettings
 from raterhf.training.fit import fit
+from raterhf.training.held_back import HeldBack
 from raterhf.training.needs import check_labels
 from raterhf.training.persistence import fit_persistence, linear_weights, mean_answers, persistence_constant, repeated_pairs
 from raterhf.training.reward_module import RewardBatch, RewardModule, calibrate, evaluate, marginal_likelihood
@@ -53,7 +55,8 @@ class RewardTraining:
 
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
-    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard)
+    held_back = watch_held_back(made, recipe.reward, folder)
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard, None, None, held_back)
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
@@ -62,6 +65,19 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
         pool = make_pool(recipe.raters, made.people, made.module, made.validate, report, recipe.seed)
         progress.advance()
     checkpoint.save_reward(folder, made.module.model, made.lm, made.tokenizer, pool, recipe.model.max_length, {"report": report})
+
+
+def watch_held_back(made: RewardTraining, settings: RewardSettings, folder: Path) -> HeldBack | None:
+    """Evaluation on the comparisons of known raters that are kept from training, where the recipe wants it."""
+    if settings.evaluate_every is None:
+        return None
+    if not len(made.held):
+        raise UserError("reward.evaluate_every: no comparison is held back to evaluate on; raise data.held_out, or drop the key")
+
+    def loss() -> float:
+        return float(made.module.judged(made.held, made.module.known(made.held.rater))[0])
+
+    return HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps)
 
 
 def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) -> RewardTraining:

@@ -12,6 +12,8 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.engine.scorer import completion_log_probs
+from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
@@ -22,6 +24,7 @@ from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
+from raterhf.training.held_back import HeldBack
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.replay import TEXTS, Drawn, make_replay, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
@@ -51,6 +54,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     told = rater_texts(raters, people)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
+    trained_on, back = split(len(examples), recipe.data.held_out if settings.evaluate_every else 0.0, recipe.seed)
     rows = unrated_rows(recipe.data, labels, window.renderer, told.values()) if settings.replay and recipe.data.base else []
     if settings.replay and recipe.model.path and not recipe.data.base:
         log.info(f"  sft: the model says {TEXTS} texts of its own, to be kept")
@@ -75,6 +79,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         return RaterBatch(taste, null), torch.as_tensor(who) if space else None
 
     def batch(rows: np.ndarray, step: int) -> Demonstrations:
+        rows = trained_on[rows]
         read, learned = under(rater[rows], recipe.seed * 1_000_003 + step)
         return Demonstrations([examples[i] for i in rows], read, torch.ones(len(rows)), {}, learned)
 
@@ -95,9 +100,19 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     trained = bool(recipe.base or recipe.model.path)
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, trained=trained)
     replay = make_replay(rows, settings, policy, window.renderer, draw, recipe.seed, space)
-    training = imitate(policy, batch, len(examples), settings.batch_size, recipe.seed, space, replay)
+
+    def loss() -> float:
+        known = RaterBatch.nobody(len(back))
+        if soft:
+            known = RaterBatch.people((space.vectors.detach().cpu() if space else vectors)[rater[back]])
+        return -float(completion_log_probs(policy, [examples[i] for i in back], known)[0].mean())
+
+    held_back = None
+    if settings.evaluate_every is not None:
+        held_back = HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps)
+    training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
-    fit(*training, settings, folder, rates, recipe.tensorboard, monitor)
+    fit(*training, settings, folder, rates, recipe.tensorboard, monitor, None, held_back)
     if space is not None:
         if fresh:
             unit_spread(space, policy.reader)
@@ -109,6 +124,17 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     elif policy.idiosyncratic is not None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of n examples to train on, and about this share of them to evaluate on. Raises UserError where a part would have none."""
+    kept = np.random.default_rng(np.random.SeedSequence([seed, 0x73667468])).random(n) < share
+    if share and kept.all() | ~kept.any():
+        raise UserError(
+            f"sft.evaluate_every: data.held_out {share} keeps {kept.sum()} of {n} examples to evaluate on, and both parts need one; change "
+            "it, or drop the key"
+        )
+    return np.flatnonzero(~kept), np.flatnonzero(kept)
 
 
 def unknown_raters(raters: RatersSettings, people: prepare.Roster, labels: Labels, source: str) -> RaterPool:
