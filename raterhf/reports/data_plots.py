@@ -17,7 +17,7 @@ def plots(figures: dict) -> dict[str, str]:
         tokens, words = figures["what"]["tokens"], figures["what"]["answer_words"]
         if tokens and tokens["lengths"]:
             drawn["lengths"] = lengths_plot(tokens["lengths"], "tokens of prompt and answer", tokens["window"])
-        elif words:
+        elif words and words["max"] > 1:
             drawn["lengths"] = lengths_plot(words, "words of an answer")
         if shares := figures["habits"].get("others", {}).get("shares"):
             drawn["others"] = shares_plot(shares)
