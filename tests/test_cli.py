@@ -277,7 +277,7 @@ def test_data_check_maps_the_columns_of_a_file(tmp_path):
 def test_data_check_writes_a_page(tmp_path):
     """A page of text that a file holds: everything of it is text, and nothing is loaded from elsewhere."""
     path, page = tmp_path / "c.jsonl", tmp_path / "page" / "data.html"
-    rows = [{"prompt": f"p{i}", "chosen": "x", "rejected": "['<script>']", "rater_id": f"<b>{i % 3}"} for i in range(12)]
+    rows = [{"prompt": f"p{i}", "chosen": "x y", "rejected": "['<script>']", "rater_id": f"<b>{i % 3}"} for i in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert str(page) in succeeds("data", "check", path, "--html", page)
     text = page.read_text("utf-8")
