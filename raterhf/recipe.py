@@ -292,7 +292,7 @@ class SftSettings(Evaluated):
     a stage `reward` they are learned here in any case, under raters.noise."""
     vector_lr: float = Field(0.02, gt=0)
     """Learning rate of the rater vectors, where they are learned here."""
-    replay: float = Field(0.1, ge=0, lt=1)
+    replay: float = Field(0.2, ge=0, lt=1)
     """Share of the loss that is imitation of texts nobody rated, so that what the model says there stays: rows of data.base of which raters
     saw neither prompt nor completion, or without data.base what a pretrained model says of itself. 0 goes without."""
 
@@ -317,7 +317,7 @@ class PolicySettings(Optimisation):
     """Share of known raters; the rest are fictitious."""
     max_new_tokens: int = Field(40, ge=1, le=MAX_SIZE)
     """Longest completion sampled."""
-    replay: float = Field(0.1, ge=0, lt=1)
+    replay: float = Field(0.2, ge=0, lt=1)
     """As sft.replay."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` measures;

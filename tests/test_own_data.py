@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_run import CONFIG
+from tokenizers.processors import TemplateProcessing
 
 from raterhf.data import prepare
 from raterhf.data.labels import read_labels
@@ -84,8 +85,12 @@ def test_ours_alone_without_a_base_stage(tmp_path, capsys):
 @pytest.mark.slow
 def test_beside_vanilla_on_conversations_of_a_pretrained_model(tmp_path):
     tokenizer = train_tokenizer([*PETS.values(), "Name a pet. user assistant"], 300)
+    # As GPT-2's: one token begins, ends and pads, and stands before every text.
+    tokenizer.pad_token = tokenizer.bos_token = tokenizer.eos_token
+    begin = TemplateProcessing(single="<eos> $A", special_tokens=[("<eos>", tokenizer.eos_token_id)])
+    tokenizer._tokenizer.post_processor = begin
     tokenizer.chat_template = (
-        "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+        "<eos>{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
     )
     build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path / "lm")
     tokenizer.save_pretrained(tmp_path / "lm")
@@ -225,3 +230,18 @@ def test_accuracy_stands_apart_for_pairs_that_nobody_was_trained_on():
     held = held.assign(met=met, label=[1, 1, 1, -1], rater_id="r")
     found = reward_metrics._figures(np.array([1.0, 1.0, 1.0, 1.0]), held)
     assert (found["accuracy"], found["accuracy_new_pairs"], found["new_pairs"]) == (0.75, 0.5, 2)
+
+
+@pytest.mark.parametrize("prompt", ["Name a pet.", [{"role": "user", "content": "Name a pet."}]])
+def test_flips_are_measured_on_prompts_as_they_are(prompt):
+    """Two who disagree on a pair, one of them with its sides swapped; a third agrees with the first."""
+    rows = [(prompt, "cat", "dog", 1, "x"), (prompt, "dog", "cat", 1, "y"), (prompt, "cat", "dog", 1, "z")]
+    held = pd.DataFrame(rows, columns=["prompt", "a", "b", "label", "rater_id"])
+    seen = []
+
+    def margins(frame, raters):
+        seen.extend(frame.prompt)
+        return np.array([1.0 if rater in ("x", "z") else -1.0 for rater in raters])
+
+    assert reward_metrics._flips(margins, held) == 1.0
+    assert seen == [prompt] * 4 and list(map(type, seen)) == [type(prompt)] * 4

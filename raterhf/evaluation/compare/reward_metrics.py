@@ -100,6 +100,7 @@ def met_in_training(train: pd.DataFrame, held: pd.DataFrame) -> np.ndarray:
 def _flips(margins: _Margins, held) -> float:
     """Two raters who disagree on one pair: how often does the preference flip with the rater?"""
     groups: dict[tuple, list[tuple[str, int]]] = {}
+    asked = {str(prompt): prompt for prompt in held.prompt}  # conversations are no keys
     for prompt, a, b, label, rater in zip(held.prompt, held.a, held.b, held.label, held.rater_id):
         if label != 0:
             key, sign = ((str(prompt), a, b), label) if a < b else ((str(prompt), b, a), -label)
@@ -107,7 +108,7 @@ def _flips(margins: _Margins, held) -> float:
     rows = [(key, x[0], y[0]) for key, labels in groups.items() for x, y in combinations(labels, 2) if x[1] != y[1]]
     if not rows:
         return float("nan")
-    frame = pd.DataFrame([key for key, _, _ in rows], columns=["prompt", "a", "b"])
+    frame = pd.DataFrame([(asked[prompt], a, b) for (prompt, a, b), _, _ in rows], columns=["prompt", "a", "b"])
     return metrics.flip_rate(margins(frame, [x for _, x, _ in rows]), margins(frame, [y for _, _, y in rows]))
 
 
