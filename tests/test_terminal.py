@@ -36,11 +36,13 @@ def test_names_in_data_are_neither_markup_nor_commands(write):
 
 
 def test_messages_and_progress_hold_no_commands(capsys):
-    log.warning(f"rater {NASTY}")
-    with Progress(NASTY, 1) as progress:
-        progress.advance(1, NASTY)
+    # Without the half of a character: pytest keeps messages as they were given, and its processes send each other UTF-8.
+    nasty, shown = NASTY.replace("\ud800", ""), SHOWN.replace("\\ud800", "")
+    log.warning(f"rater {nasty}")
+    with Progress(nasty, 1) as progress:
+        progress.advance(1, nasty)
     out, err = capsys.readouterr()
-    assert f"rater {SHOWN}" in out and err.count(SHOWN) == 2 and "\x1b" not in out + err
+    assert f"rater {shown}" in out and err.count(shown) == 2 and "\x1b" not in out + err
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
