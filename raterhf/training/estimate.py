@@ -116,6 +116,8 @@ def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
     logits = 4 * LOGIT_COPIES * vocabulary * min(held, max(1, CHUNK_LOGITS // vocabulary)) if stage != "reward" else 0
     if not frozen:
         kept = activations(model.lm, held)
+        if stage == "reward" and recipe.data.demonstrations:  # own answers are read beside the comparisons
+            kept += activations(model.lm, min(settings.micro_batch_tokens or 0, recipe.reward.demonstrations * settings.max_length))
         if settings.gradient_checkpointing:  # what goes into each layer, and then, when the logits are gone, the inside of one
             layers = model.lm.config.get_text_config().num_hidden_layers
             kept = layers * held * hidden * model.lm.dtype.itemsize + max(0.0, kept / layers - logits)
@@ -144,7 +146,7 @@ def _batch_tokens(recipe: Recipe, stage: str) -> int:
     longest = recipe.model.max_length
     if stage == "reward":
         read = recipe.reward
-        return longest * (2 * (read.batch_size + read.off_topic) + (read.demonstrations if recipe.data.demonstrations else 0))
+        return longest * 2 * (read.batch_size + read.off_topic)
     settings = getattr(recipe, stage)
     texts = settings.batch_size
     if stage == "policy" and settings.algorithm == "rloo":
