@@ -72,7 +72,7 @@ def test_an_update_takes_what_was_estimated(made, stage, train, checkpointing):
     """The second, when the optimiser's moments are there; of texts that fill the tokens that are held twice over."""
     model = {"max_length": 64, "train": train, "lora": {"r": 4} if train == "lora" else None, "micro_batch_tokens": 1024,
              "gradient_checkpointing": checkpointing}  # fmt: skip
-    recipe = make_recipe(made, model=model, sft={"batch_size": 32}, reward={"batch_size": 16})
+    recipe = make_recipe(made, model=model, sft={"batch_size": 32}, reward={"batch_size": 16, "demonstrations": 0})
     source = new_model(recipe.model, [], 0, 2, 64)
     taste = make_idiosyncratic(4, source.lm, source.tokenizer)
     if stage == "sft":
@@ -108,7 +108,7 @@ def test_adapters_of_a_large_model_fit_one_gpu(tmp_path, name, gib):
     write_labels(tmp_path)
     recipe = make_recipe(tmp_path, model=shaped(tmp_path, name))
     assert all(0 < one.total < 0.9 * gib * GIB for one in estimate(recipe, "cuda"))
-    assert f"a GPU of {gib} GiB" in estimate_text(recipe, gib) and estimate_text(recipe, gib).endswith("policy, fits")
+    assert f"a GPU of {gib} GiB" in estimate_text(recipe, gib) and estimate_text(recipe, gib).endswith(", fits")
     said = estimate_text(make_recipe(tmp_path, model=shaped(tmp_path, name) | {"train": "all"}), gib)
     assert said.endswith(
         "does not fit; lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"

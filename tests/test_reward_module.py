@@ -148,3 +148,22 @@ def test_what_is_fitted_after_training_keeps_nothing_for_gradients(tokenizer):
         assert np.isfinite(likelihood(np.zeros((3, 2), np.float32)))
         evaluate(module, data, module.known(data.rater))
     assert kept == []
+
+
+def test_comparisons_and_off_topic_pairs_are_read_together(tokenizer, monkeypatch):
+    lm = build_model(CONFIG, tokenizer, 48, 0)
+    torch.manual_seed(0)
+    module = RewardModule(RewardModel(lm.get_decoder(), 2, 1, "head"), RaterSpace(2, 2, 0.0), 0.0, None, 0, (0.5, 0.0)).train()
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
+    monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value}))
+    data = comparisons(tokenizer, [1, -1])
+    off_topic = data.off_topic(2, 48, np.random.default_rng(0))
+    loss = module.training_step((0, RewardBatch(data, off_topic, OwnAnswers([], *(np.zeros(0, np.int64),) * 2))), 0)
+    apart = [module.judged(part, module.margins(part, module.known(part.rater))) for part in (data, off_topic)]
+    torch.testing.assert_close(loss, apart[0] + 0.5 * apart[1])
+    torch.testing.assert_close(logged["train/off_topic"], apart[1])
+    both = data.beside(off_topic)
+    assert [both.examples[i] for i in both.a] == data.judged[:2] + off_topic.judged[: len(off_topic)]
+    assert [both.examples[i] for i in both.b] == data.judged[2:] + off_topic.judged[len(off_topic) :]
+    assert both.rater.tolist() == [*data.rater, *off_topic.rater] and both.label.tolist() == [1, -1, *off_topic.label]

@@ -40,6 +40,13 @@ class ComparisonData:
         grade = None if self.grade is None else self.grade[index]
         return ComparisonData(self.examples, self.a[index], self.b[index], self.label[index], self.rater[index], self.group[index], grade)
 
+    def beside(self, other: "ComparisonData") -> "ComparisonData":
+        """These rows and then those of `other`, of what was compared alone; without grades."""
+        n, m = len(self), len(other)
+        mine, theirs, number = self.judged, other.judged, np.arange(n + m)
+        label, rater, group = (np.concatenate([getattr(part, key) for part in (self, other)]) for key in ("label", "rater", "group"))
+        return ComparisonData([*mine[:n], *theirs[:m], *mine[n:], *theirs[m:]], number, n + m + number, label, rater, group)
+
     def off_topic(self, count: int, max_length: int, rng: np.random.Generator) -> "ComparisonData":
         """Up to `count` chosen completions of these rows, each against what was chosen at another prompt (`label` 1 all).
 

@@ -65,6 +65,10 @@ class RaterBatch:
     def to(self, device: torch.device | str) -> "RaterBatch":
         return RaterBatch(self.vectors.to(device), self.null.to(device))
 
+    def beside(self, other: "RaterBatch") -> "RaterBatch":
+        """These and then those of `other`, whose vectors are as wide."""
+        return RaterBatch(torch.cat([self.vectors, other.vectors]), torch.cat([self.null, other.null]))
+
     def repeat(self, times: int) -> "RaterBatch":
         """All of them, then all of them again."""
         return RaterBatch(self.vectors.repeat(times, 1), self.null.repeat(times))

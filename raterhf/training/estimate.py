@@ -24,7 +24,7 @@ from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.load import empty_model
 from raterhf.models.place import pick_device
 from raterhf.raters.space import PrefixReader
-from raterhf.recipe import Recipe
+from raterhf.recipe import ModelSettings, PolicySettings, Recipe
 
 GIB = 2**30
 REMEDY = "lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"
@@ -55,7 +55,7 @@ class _Counts:
 
 def estimate(recipe: Recipe, device: str) -> list[Estimate]:
     """Of every stage of the recipe on a device of this type ("cpu", "cuda"). Raises UserError where the model is not there."""
-    model = _count(recipe, device)
+    model = _count(recipe.model, device)
     return [Estimate(stage, _parts(recipe, stage, model)) for stage in recipe.stages]
 
 
@@ -81,8 +81,7 @@ def _told(found: list[Estimate], gpu: float | None) -> str:
     return "\n".join(lines)
 
 
-def _count(recipe: Recipe, device: str) -> _Counts:
-    settings = recipe.model
+def _count(settings: ModelSettings, device: str) -> _Counts:
     bfloat16 = settings.train != "all" and (settings.dtype == "bfloat16" or settings.dtype == "auto" and device == "cuda")
     lm = empty_model(settings.path, settings.config, settings.vocab_size, torch.bfloat16 if bfloat16 else torch.float32)
     weights = _bytes(lm)
@@ -116,14 +115,18 @@ def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
     logits = 4 * LOGIT_COPIES * vocabulary * min(held, max(1, CHUNK_LOGITS // vocabulary)) if stage != "reward" else 0
     if not frozen:
         kept = activations(model.lm, held)
-        if settings.gradient_checkpointing:  # what goes into each layer, and then, when the logits are gone, the inside of one
+        if stage == "reward" and recipe.data.demonstrations and recipe.reward.demonstrations:  # own answers are read beside the comparisons
+            kept += activations(model.lm, min(settings.micro_batch_tokens or 0, recipe.reward.demonstrations * settings.max_length))
+        # When the logits are gone, the backward pass has three gradients of a layer's widest states at once.
+        inside = 3.0 * held * _widest(model.lm) * model.lm.dtype.itemsize
+        if settings.gradient_checkpointing:  # what goes into each layer, and then the inside of one
             layers = model.lm.config.get_text_config().num_hidden_layers
-            kept = layers * held * hidden * model.lm.dtype.itemsize + max(0.0, kept / layers - logits)
-        parts["activations"] = kept
+            kept, inside = layers * held * hidden * model.lm.dtype.itemsize, inside + kept / layers
+        parts["activations"] = kept + max(0.0, inside - logits)
     if stage != "reward":
         parts["logits"] = logits
     if stage == "policy":
-        parts["cache of samples"] = _cache(recipe, model.lm)
+        parts["cache of samples"] = _cache(recipe.policy, settings.max_length, model.lm)
     return parts
 
 
@@ -144,7 +147,7 @@ def _batch_tokens(recipe: Recipe, stage: str) -> int:
     longest = recipe.model.max_length
     if stage == "reward":
         read = recipe.reward
-        return longest * (2 * (read.batch_size + read.off_topic) + (read.demonstrations if recipe.data.demonstrations else 0))
+        return longest * 2 * (read.batch_size + read.off_topic)
     settings = getattr(recipe, stage)
     texts = settings.batch_size
     if stage == "policy" and settings.algorithm == "rloo":
@@ -152,11 +155,17 @@ def _batch_tokens(recipe: Recipe, stage: str) -> int:
     return texts * (longest + (recipe.raters.tokens if stage != "base" and recipe.raters.encoding == "embedding" else 0))
 
 
-def _cache(recipe: Recipe, lm: PreTrainedModel) -> float:
+def _widest(lm: PreTrainedModel) -> int:
+    """Numbers of a token's widest state in a layer: of the largest side of a matrix."""
+    layers = [module for module in lm.get_decoder().modules() if not isinstance(module, nn.Embedding)]
+    return max(max(weight.shape) for module in layers for weight in module.parameters(recurse=False) if weight.ndim == 2)
+
+
+def _cache(settings: PolicySettings, max_length: int, lm: PreTrainedModel) -> float:
     """Keys and values of what is sampled at once, in room twice as large as what is there at most."""
-    settings, config = recipe.policy, lm.config.get_text_config()
+    config = lm.config.get_text_config()
     samples = settings.prompts * settings.samples * (settings.raters if settings.algorithm == "rloo" else 1)
-    tokens = min(BATCH_TOKENS, samples * (recipe.model.max_length + settings.max_new_tokens))
+    tokens = min(BATCH_TOKENS, samples * (max_length + settings.max_new_tokens))
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2.0 * tokens * 2 * config.num_hidden_layers * heads * size * lm.dtype.itemsize

@@ -97,15 +97,17 @@ class RewardModule(L.LightningModule):
     def training_step(self, batch: tuple[int, RewardBatch], _: int) -> Tensor:
         step, data = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
-        loss, margin = self.judged(data.comparisons, self.drawn(data.comparisons.rater))
-        label = self._labels(data.comparisons)
+        # Both are read together: they share texts, and no more is held than of one batch.
+        raters, others = (self.drawn(part.rater) for part in (data.comparisons, data.off_topic))
+        margin = self.margins(data.comparisons.beside(data.off_topic), raters.beside(others))
+        margin, off_topic_margin = margin.split([len(data.comparisons), len(data.off_topic)])
+        loss, label = self.judged(data.comparisons, margin), self._labels(data.comparisons)
         decided = label != 0
         agree = (margin.detach().sign() == label)[decided].float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
         self.log("train/tokens", data.tokens)
         if len(data.off_topic):
-            margin = self.margins(data.off_topic, self.drawn(data.off_topic.rater))
-            off_topic = losses.comparison_loss(margin, self._labels(data.off_topic), *self.noise_parameters()).mean()
+            off_topic = losses.comparison_loss(off_topic_margin, self._labels(data.off_topic), *self.noise_parameters()).mean()
             loss = loss + self.weights[0] * off_topic
             self.log("train/off_topic", off_topic)
         if len(data.answers) and self.space is not None:
@@ -114,13 +116,13 @@ class RewardModule(L.LightningModule):
             self.log("train/own_answers", own)
         return loss
 
-    def judged(self, data: ComparisonData, raters: RaterBatch) -> tuple[Tensor, Tensor]:
-        """Mean loss of comparisons, of `raters[i]` each, and their margins [B]."""
-        margin, label = self.margins(data, raters), self._labels(data)
+    def judged(self, data: ComparisonData, margin: Tensor) -> Tensor:
+        """Mean loss of comparisons with these margins [B]."""
+        label = self._labels(data)
         if data.grade is None:
-            return losses.comparison_loss(margin, label, *self.noise_parameters()).mean(), margin
+            return losses.comparison_loss(margin, label, *self.noise_parameters()).mean()
         grade = torch.as_tensor(data.grade, device=self.device)
-        return losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean(), margin
+        return losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean()
 
     def own_answer_loss(self, data: OwnAnswers) -> Tensor:
         """See `losses.own_answer_loss`; every rater of a group is asked about all its answers."""

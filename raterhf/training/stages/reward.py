@@ -75,7 +75,7 @@ def watch_held_back(made: RewardTraining, settings: RewardSettings, folder: Path
         raise UserError("reward.evaluate_every: no comparison is held back to evaluate on; raise data.held_out, or drop the key")
 
     def loss() -> float:
-        return float(made.module.judged(made.held, made.module.known(made.held.rater))[0])
+        return float(made.module.judged(made.held, evaluate(made.module, made.held, made.module.known(made.held.rater))))
 
     return HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps)
 
