@@ -32,7 +32,7 @@ from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
-from raterhf.raters.pool import Rater, RaterPool
+from raterhf.raters.pool import Rater, RaterPool, require_text
 from raterhf.recipe import PolicySettings, Recipe, load_recipe
 
 SAMPLED_FROM = ("policy", "sft", "base")
@@ -82,6 +82,9 @@ class Run:
     def __init__(self, folder: Path, device: torch.device, dtype: str, deterministic: bool = False):
         self.folder, self.device, self.dtype, self.deterministic = folder, device, dtype, deterministic
         find_stage(folder, (*SAMPLED_FROM, *SCORED_BY))
+
+    def __repr__(self) -> str:
+        return f"raterhf.open({str(self.folder)!r}): stage {find_stage(self.folder, SAMPLED_FROM + SCORED_BY).name}, on {self.device}"
 
     @cached_property
     def raters(self) -> RaterPool:
@@ -150,7 +153,7 @@ class Run:
         """As `score`, for numbered pairs; those that do not fit the model are left out, and come back with the reason."""
         jury = self._jury
         people: dict[str, Rater] = {}
-        for spec in [raters] if isinstance(raters, str) else raters:
+        for spec in list(raters) if isinstance(raters, list | tuple) else [raters]:
             _check_group(jury.pool, spec, group)
             people |= {person.id: person for person in jury.pool.resolve(spec, 1, seed, group, counted=True)}
         _check_idiosyncratic(jury, idiosyncratic)
@@ -166,6 +169,7 @@ class Run:
         All completions of a prompt in a call are scored for one rater: that of the data's column `rater_id` where it has one, else
         `rater`; with `new` a fresh fictitious rater for each prompt and call. Raises UserError for texts that do not fit the model.
         """
+        require_text(rater)
         calls = 0
 
         def raterhf_reward(prompts: list, completions: list, rater_id: list[str] | None = None, **_: object) -> list[float]:
@@ -248,8 +252,8 @@ def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
             "`raterhf train` again"
         )
     what = f"has no trained stage {' or '.join(stages)}" if run.is_dir() else "does not exist"
-    there = sorted(path.parent.parent.as_posix() for path in run.parent.glob("*/*/raterhf.json"))
-    near = f"; runs beside it: {', '.join(dict.fromkeys(there))}" if there else ""
+    inside, beside = (sorted({path.parent.parent.as_posix() for path in place.glob("*/*/raterhf.json")}) for place in (run, run.parent))
+    near = f"; runs in it: {', '.join(inside)}" if inside else f"; runs beside it: {', '.join(beside)}" if beside else ""
     raise UserError(f"run {run} {what}{near}; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
 
 

@@ -178,7 +178,9 @@ def test_recipes_keys_explains_every_key():
     assert "policy.beta = 0.5\n    Weight of the reference's log-probability against the reward" in shown
     assert "reward.steps" not in shown and "reward.steps = required" in succeeds("recipes", "keys")
     assert all(about for _, _, about in keys())
-    fails("recipes", "keys", "polizy", says="section 'polizy' is none of name, seed")
+    fails("recipes", "keys", "polizy", says="'polizy' is no key and no section; did you mean policy? the sections are name, seed")
+    fails("recipes", "keys", "policy.bta", says="did you mean policy.beta?")
+    assert succeeds("recipes", "keys", "policy.beta").startswith("policy.beta = 0.5\n")
 
 
 def test_recipes_cp_never_overwrites(tmp_path, monkeypatch):

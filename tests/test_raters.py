@@ -42,7 +42,7 @@ def test_grammar(spec, kind):
     ("spec", "counted", "says"),
     [
         ("new:", True, r"after `new:` comes a whole number \(new:NUMBER or new:COUNTx\)"),
-        ("new:-1", False, r"\(new:NUMBER\); for a fresh rater use `new`"),
+        ("new:-1", False, r"\(new:NUMBER\); for one fresh rater use `new`, for 64 of them"),
         ("new:7.5", False, "whole number"),
         ("new:64x", False, r"\(new:NUMBER\)"),
         ("new:0x", True, "whole number"),

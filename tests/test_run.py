@@ -130,3 +130,21 @@ MISTAKES = {
 def test_mistakes_are_named(opened, says):
     with pytest.raises(raterhf.UserError, match=says):
         MISTAKES[says](opened)
+
+
+@pytest.mark.parametrize("spec", [7, None, ["new"], 1.5])
+def test_who_judges_is_a_text(opened, spec):
+    for ask in (
+        lambda: opened.sample("Roll a die.", rater=spec),
+        lambda: opened.log_probs(PAIRS, rater=spec),
+        lambda: opened.score(PAIRS, raters=[spec]),
+        lambda: opened.reward_function(rater=spec),
+    ):
+        with pytest.raises(raterhf.UserError, match='is no text; give "new", "new:7"'):
+            ask()
+
+
+def test_a_run_says_what_it_is_and_a_folder_of_runs_which_it_holds(opened, run):
+    assert repr(opened).startswith(f"raterhf.open('{run}'): stage policy, on ")
+    with pytest.raises(raterhf.UserError, match=f"runs in it: .*{run.name}"):
+        raterhf.open(run.parent)

@@ -1,5 +1,6 @@
 """`raterhf recipes` and `raterhf data`: recipes to start from, and what is in files."""
 
+import difflib
 import json
 import os
 import re
@@ -58,14 +59,17 @@ def recipes_cp(
 
 @recipes_app.command("keys")
 def recipes_keys(
-    section: Annotated[str | None, typer.Argument(metavar="[SECTION]", help="Such as policy; all where not given.")] = None,
+    section: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Such as policy or policy.beta; all where not given.")] = None,
 ) -> None:
     """Every key of a recipe, its default and what it is."""
     from raterhf.recipe import algorithms, field_rows, keys
 
-    shown = [(key, default, about) for key, default, about in keys() if section in (None, key.partition(".")[0])]
+    shown = [row for row in keys() if section is None or row[0] == section or row[0].startswith(f"{section}.")]
     if not shown:
-        raise UserError(f"section {section!r} is none of {', '.join(dict.fromkeys(key.partition('.')[0] for key, _, _ in keys()))}")
+        sections = list(dict.fromkeys(key.partition(".")[0] for key, _, _ in keys()))
+        near = difflib.get_close_matches(section or "", [*sections, *(key for key, _, _ in keys())], n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"{section!r} is no key and no section; {hint}the sections are {', '.join(sections)}")
     show_keys(shown)
     if section in (None, "policy"):
         from raterhf.training.algorithms.base import options_of

@@ -123,12 +123,13 @@ def train(
     """
     from raterhf.recipe import dump_recipe
 
-    resolved = load_checked(recipe, overrides)
     if gpu is not None and not dry_run:
         raise UserError(f"--gpu {gpu:g} asks whether a GPU is large enough, and trains on none; add --dry-run, or leave it out")
     if dry_run:
-        say(dump_recipe(resolved), nl=False)
         set_environment()  # without the network
+    resolved = load_checked(recipe, overrides)
+    if dry_run:
+        say(dump_recipe(resolved), nl=False)
         from raterhf.training.estimate import estimate_text
         from raterhf.training.preview import preview_text
 
@@ -175,7 +176,7 @@ def sample(
     run: Run,
     prompt: Annotated[Files, typer.Option("--prompt", metavar="TEXT", help="A prompt; may be given several times.")] = None,
     prompts: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with a column `prompt` (JSONL, CSV, parquet).")] = None,
-    rater: Annotated[str, typer.Option(metavar="SPEC", help="new, new:7, an ID, persona:NAME, all, or none.")] = "new",
+    rater: Annotated[str, typer.Option(metavar="SPEC", help="new, new:7, an ID, persona:NAME, all, or none: nobody.")] = "new",
     group: Group = None,
     n: Annotated[int, typer.Option("-n", min=1, max=MOST, help="Fresh raters for each prompt, or samples of each named rater.")] = 1,
     seed: Seed = 0,
@@ -206,7 +207,9 @@ def sample(
 def score(
     run: Run,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows of prompt, completion (JSONL, CSV, parquet).")],
-    raters: Annotated[list[str], typer.Option(metavar="SPEC", help="As for sample, and new:64x; may be given several times.")],
+    raters: Annotated[
+        list[str] | None, typer.Option(metavar="SPEC", help="As for sample, and new:64x; may be given several times. Else new:16x.")
+    ] = None,
     group: Group = None,
     seed: Seed = 0,
     idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's idiosyncratic taste.")] = False,
@@ -227,7 +230,7 @@ def score(
     rejects = file.with_name(f"{file.name}.rejects.csv")
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
-    asked = read_completions(file)
+    asked, raters = read_completions(file), raters or ["new:16x"]
     check_specs(run, raters, ("reward",))
     opened = raterhf.open(run, dtype=dtype, deterministic=deterministic)
     table, unfit = opened.score_where_possible(asked.rows, raters, seed, group, idiosyncratic)

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import find_adapter_config_file
 
 from raterhf.errors import UserError
+from raterhf.io import on_hub
 from raterhf.models.backbone import embeddings, next_logits
 from raterhf.models.cache import continued
 
@@ -215,9 +216,10 @@ def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
         raise
     except Exception as error:  # transformers and safetensors raise many kinds; all of them mean "this does not load"
         why = str(error).splitlines()[0] if str(error) else "no message"
-        raise UserError(
-            f"model {path} cannot be loaded: {type(error).__name__}: {why}; give another folder, or write this one again"
-        ) from error
+        remedy = "give another folder, or write this one again"
+        if on_hub(Path(path)):
+            remedy = "it is a name on the hub: run once where there is a network, which keeps it, or give a folder that holds it"
+        raise UserError(f"model {path} cannot be loaded: {type(error).__name__}: {why}; {remedy}") from error
 
 
 @torch.no_grad()

@@ -30,6 +30,12 @@ LARGEST = 2**63  # number of a fictitious rater
 FIXED = re.compile(r"new:([0-9]+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 
+def require_text(spec: object) -> None:
+    """Raise UserError where what should say who judges is no text."""
+    if not isinstance(spec, str):
+        raise UserError(f'rater {spec!r} is no text; give "new", "new:7", "none", "all", "persona:NAME" or an ID')
+
+
 @dataclass(frozen=True)
 class Rater:
     """One point of view. `vector` [k + o] float32 is None for the null rater; `text` is the prefix under encoding `text`."""
@@ -153,6 +159,7 @@ class RaterPool:
 
     def check_spec(self, spec: str, counted: bool = False) -> str:
         """The kind of a SPEC: `fresh`, `fixed`, `counted`, `persona`, `all`, `none` or `known`. Raises UserError."""
+        require_text(spec)
         if spec in ("new", "all", "none"):
             return {"new": "fresh"}.get(spec, spec)
         if spec.startswith("new:"):
@@ -169,7 +176,8 @@ class RaterPool:
                     raise UserError(f"rater {spec[:40]!r}: at most {MOST} fresh raters are drawn at once; give a smaller number")
                 return "counted"
             form = "new:NUMBER or new:COUNTx" if counted else "new:NUMBER"
-            raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); for a fresh rater use `new`")
+            several = "for a fresh rater use `new`" if counted else "for one fresh rater use `new`, for 64 of them `new` and n = 64 (-n 64)"
+            raise UserError(f"rater {spec!r}: after `new:` comes a whole number ({form}); {several}")
         if spec.startswith("persona:"):
             self._check_population(None, spec[8:])
             return "persona"

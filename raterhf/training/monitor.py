@@ -30,6 +30,7 @@ from raterhf.training.training_curve import TRAINING_CURVE, Prompt, count_answer
 from raterhf.worlds.world import World
 
 FALSE_ALARMS = 0.05  # of a stage whose diversity is at the level
+DEAR = 0.2  # share of the time from which looks are too many
 MEASURED = 128  # answers of a look, evenly over prompts, that `Watched.measure` reads: a pass each costs more than saying them
 
 Measure = Callable[[list[Example], RaterBatch], dict[str, float]]
@@ -97,7 +98,8 @@ class Monitor(L.Callback):
             self._look(trainer, module, step)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        log.info(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s)")
+        fewer = "; a larger monitor.every takes less" if self.cost > DEAR else ""
+        log.info(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s){fewer}")
 
     @property
     def cost(self) -> float:
