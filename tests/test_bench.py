@@ -32,7 +32,8 @@ def tiny(monkeypatch):
     monkeypatch.setitem(workload.SHAPES, "tiny", TINY)
 
 
-def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path):
+def test_score_prints_a_ladder_and_writes_its_figures(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # narrower, heads fold
     out = tmp_path / "bench.json"
     command = ["bench", "score", "tiny", "-k", 1, "-k", 3, "--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3]
     shown = succeeds(*command, "--soft-tokens", 2, "--spread", 0.5, "--repeats", 1, "--dtype", "float32", "--out", out)
