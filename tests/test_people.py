@@ -69,11 +69,11 @@ def test_template_with_a_missing_cell_is_a_bad_row(tmp_path):
         read_votes(tmp_path / "votes.jsonl", "train")
 
 
-def test_vote_figures_by_hand():
+def test_vote_metrics_by_hand():
     log_probs = np.log([[0.5, 0.25, 0.05], [0.1, 0.3, 0.4]])
     distribution = participants.renormalised(log_probs)
     assert np.allclose(distribution, [[0.625, 0.3125, 0.0625], [0.125, 0.375, 0.5]])
-    figures = discussions.vote_figures(log_probs, np.array([0, 1]))
+    figures = discussions.vote_metrics(log_probs, np.array([0, 1]))
     assert np.isclose(figures["vote_nll"], -(np.log(0.625) + np.log(0.375)) / 2)
     assert np.isclose(figures["vote_nll_plain"], -(np.log(0.5) + np.log(0.3)) / 2)
     assert figures["vote_accuracy"] == 0.5 and np.isclose(figures["valid"], 0.8)

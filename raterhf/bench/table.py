@@ -27,8 +27,8 @@ def print_rows(found: dict) -> None:
         cells = []
         for row in rows:
             seconds = f"{row['seconds']:.3g} ±{(row['high'] - row['low']) / 2 / row['seconds']:.0%}"
-            figures = ["" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there]
-            cells.append([row["rung"], seconds, *figures])
+            metrics = ["" if row.get(name) is None else COLUMNS[name][1].format(row[name]) for name in there]
+            cells.append([row["rung"], seconds, *metrics])
         columns, title = ["rung", "seconds", *(COLUMNS[name][0] for name in there)], f"conditioning {key[0]}, K = {key[1]}{scaled}"
         show_table(columns, cells, ["rung"], title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
 

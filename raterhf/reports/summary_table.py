@@ -11,22 +11,22 @@ DISCUSSIONS = {"etv": "0", "mi_ratio": "1", "joint_tv": "0", "c2st_auc": "0.5", 
 REWARD_MODELS = {"accuracy": "high", "accuracy_new_statement": "high", "nll": "low", "flip_rate": "high"}
 
 
-def summary_rows(metrics: dict, figures: dict[str, str], kind: str = "policies") -> dict:
+def summary_rows(metrics: dict, wanted: dict[str, str], kind: str = "policies") -> dict:
     """`columns` (figure, best) that anything of the kind has, and `rows` (name, [(value, interval)]) of all that have a figure.
 
     The learned reward is left out where the gold reward is known.
     """
-    measured = {name: row for name, row in (metrics.get(kind) or {}).items() if any((row or {}).get(f) is not None for f in figures)}
-    columns = {f: best for f, best in figures.items() if any(row.get(f) is not None for row in measured.values())}
+    measured = {name: row for name, row in (metrics.get(kind) or {}).items() if any((row or {}).get(f) is not None for f in wanted)}
+    columns = {f: best for f, best in wanted.items() if any(row.get(f) is not None for row in measured.values())}
     if "reward_gold" in columns:
         columns.pop("reward_proxy", None)
     rows = [(n, [(find(metrics, kind, n, f), find_interval(metrics, "intervals", kind, n, f)) for f in columns]) for n in measured]
     return {"columns": list(columns.items()), "rows": rows}
 
 
-def print_summary(metrics: dict, figures: dict[str, str]) -> None:
+def print_summary(metrics: dict, wanted: dict[str, str]) -> None:
     """The tables of policies and of reward models, those that have a row; all figures, with their intervals, are on the page."""
-    for title, kind, shown in (("policies", "policies", figures), ("reward models", "reward_models", REWARD_MODELS)):
+    for title, kind, shown in (("policies", "policies", wanted), ("reward models", "reward_models", REWARD_MODELS)):
         found = summary_rows(metrics, shown, kind)
         if not found["rows"]:
             continue

@@ -115,14 +115,14 @@ class Monitor(L.Callback):
             seed = int(np.random.SeedSequence([self.seed, step, 0x636F6C6C]).generate_state(1)[0])
             examples, raters = watched.answer(n, seed)
             some = slice(0, None, max(1, len(examples) // MEASURED))
-            figures = watched.measure(examples[some], raters[some]) if watched.measure else {}
+            measured = watched.measure(examples[some], raters[some]) if watched.measure else {}
         module.train(training)
         prompts = [prompt for prompt in watched.prompts for _ in range(n)]
         texts = watched.policy.texts(examples)
         names = [name_answer(prompt, text, watched.world) for prompt, text in zip(prompts, texts)]
         counts = count_answers([names[i * n : (i + 1) * n] for i in range(len(watched.prompts))])
         value, low, high = diversity_interval(counts)
-        extend_training_curve(self.folder / TRAINING_CURVE, {"step": step} | figures | describe(prompts, texts, watched.world))
+        extend_training_curve(self.folder / TRAINING_CURVE, {"step": step} | measured | describe(prompts, texts, watched.world))
         fell = [] if self.counts is None or not watched.trained else self._fell(counts)
         if self.counts is None:
             self.counts = counts.tolist()

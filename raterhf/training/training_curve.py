@@ -49,21 +49,21 @@ def describe(prompts: Sequence[Prompt], texts: Sequence[str], world: World | Non
         key = world.question_of(prompt).key if world else str(prompt)
         answers.setdefault(key, []).append(name_answer(prompt, text, world))
     shares = {key: max(Counter(names).values()) / len(names) for key, names in answers.items()}
-    figures = {"top_share": float(np.mean(list(shares.values())))}
+    measured = {"top_share": float(np.mean(list(shares.values())))}
     if world is not None:
-        figures |= {f"top_share:{key}": share for key, share in shares.items()}
+        measured |= {f"top_share:{key}": share for key, share in shares.items()}
     # Questions are asked as often as chance has it: each is cut to one number of answers, those asked hardly ever are left out.
     common = int(np.median([len(names) for names in answers.values()]))
     even = [names[:common] for names in answers.values() if len(names) >= common]
     if common >= 4:
-        figures["diversity"] = diversity_interval(count_answers(even))[0]
+        measured["diversity"] = diversity_interval(count_answers(even))[0]
     if world is not None:
-        figures["gold"] = float(np.mean([world.gold(prompt, text) for prompt, text in zip(prompts, texts)]))
+        measured["gold"] = float(np.mean([world.gold(prompt, text) for prompt, text in zip(prompts, texts)]))
         rated = [(world.question_of(prompt), text.strip()) for prompt, text in zip(prompts, texts)]
         over = [q.bonus[q.index[text]] > 0 if text in q.index else False for q, text in rated if q.bonus.any()]
         if over:
-            figures["overrated"] = float(np.mean(over))
-    return figures
+            measured["overrated"] = float(np.mean(over))
+    return measured
 
 
 def write_training_curve(path: Path, rows: list[dict[str, float]]) -> None:

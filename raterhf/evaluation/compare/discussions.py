@@ -67,8 +67,8 @@ def compare_people(recipe: Recipe, controls: list[str] | None = None) -> Path:
         for discussion in discussions:
             measured.append(measure_discussion(evaluated, discussion, options, recipe.seed))
             progress.advance()
-    for name, figures in summarise(discussions, measured).items():
-        policies[name] = policies.get(name, {}) | figures
+    for name, values in summarise(discussions, measured).items():
+        policies[name] = policies.get(name, {}) | values
     found = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": policies, "reward_models": models, "options": options,
         "real": {"mi": mean_over_people([j["real"]["mi"] for j in measured], discussions)},
@@ -131,15 +131,15 @@ def measure_reward_models(recipe: Recipe, wanted: Sequence[str]) -> dict[str, di
                 rows = rows_of(recipe, "comparisons", split)
                 rows = rows[rows.rater_id.isin(pool.index)]
                 for asked in ("rater", "null") if name == "rater" else (name,):
-                    figures = _reward_figures(scorer, renderer, pool, rows, known=asked != "null")
+                    values = _reward_metrics(scorer, renderer, pool, rows, known=asked != "null")
                     suffix = "" if split == "test" else "_new_statement"
-                    found.setdefault(asked, {}).update({key + suffix: value for key, value in figures.items()})
+                    found.setdefault(asked, {}).update({key + suffix: value for key, value in values.items()})
                     progress.advance()
     return found
 
 
 @torch.no_grad()
-def _reward_figures(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: pd.DataFrame, known: bool) -> dict[str, float]:
+def _reward_metrics(scorer: Scorer, renderer: Renderer, pool: RaterPool, rows: pd.DataFrame, known: bool) -> dict[str, float]:
     examples = [renderer.example(p, t) for side in ("a", "b") for p, t in zip(rows.prompt, rows[side])]
     known_raters = RaterBatch.people(torch.as_tensor(pool.vectors[[pool.index[r] for r in rows.rater_id]]))
     scores = scorer.pairs(examples, (known_raters if known else RaterBatch.nobody(len(rows))).repeat(2)).cpu().numpy()
@@ -164,12 +164,12 @@ def measure_votes(recipe: Recipe, evaluated: RaterPolicy, options: list[str]) ->
             for name, raters in (("rater_known", [known[r] for r in rows.rater_id]), ("none", [pool.null()] * len(rows))):
                 log_probs = option_log_probs(evaluated, list(rows.prompt), raters, options)
                 suffix = "" if split == "test" else "_new_statement"
-                found[name] |= {key + suffix: value for key, value in vote_figures(log_probs, votes).items()}
+                found[name] |= {key + suffix: value for key, value in vote_metrics(log_probs, votes).items()}
                 progress.advance()
     return found
 
 
-def vote_figures(log_probs: np.ndarray, votes: np.ndarray) -> dict[str, float]:
+def vote_metrics(log_probs: np.ndarray, votes: np.ndarray) -> dict[str, float]:
     """Loss of `votes` [N] under log-probabilities [N, K]: renormalised over the options, and plain; accuracy; mass of the options."""
     distribution, row = renormalised(log_probs), np.arange(len(votes))
     return {

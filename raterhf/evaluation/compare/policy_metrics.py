@@ -120,28 +120,28 @@ def measure_policy(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, prox
     everything, (prompts, who, examples, texts) = ask_questions(evaluated, raters, questions, rng)
     rated = [i for i, q in enumerate(questions) if q.kind != "unrated"]
     answers = everything[:, rated]
-    figures, intervals, rows = _marginals(answers, arena)
-    figures["gamma"], intervals["gamma"] = _gamma(answers, arena)
+    measured, intervals, rows = _marginals(answers, arena)
+    measured["gamma"], intervals["gamma"] = _gamma(answers, arena)
     coherent, spans = _coherence(answers[: arena.people], arena)
-    figures |= coherent
+    measured |= coherent
     intervals |= spans
     some = raters[: min(200, arena.people)]
     again = [ask_questions(evaluated, some, arena.questions, arena.rng(11, d))[0] for d in range(arena.repeats)]
-    figures |= kappas(np.stack(again, 2), arena)
+    measured |= kappas(np.stack(again, 2), arena)
     mask = np.tile([q.kind != "unrated" for q in questions], len(raters))
     gold = np.array([arena.world.gold(p, t) for p, t, m in zip(prompts, texts, mask) if m]).reshape(answers.shape)
-    figures["reward_gold"] = float(gold.mean())
+    measured["reward_gold"] = float(gold.mean())
     intervals["reward_gold"] = metrics.cluster_bootstrap(lambda r, q: gold[r].mean(), len(gold), None, arena.rng(12), n=200)
     chosen = np.flatnonzero(mask)[:2000]
     kept, by = [examples[i] for i in chosen], [who[i] for i in chosen]
-    figures["kl_to_base"] = float((evaluated.log_probs(kept, by) - base.log_probs(_plain(kept, prompts, chosen, base), by)).mean())
+    measured["kl_to_base"] = float((evaluated.log_probs(kept, by) - base.log_probs(_plain(kept, prompts, chosen, base), by)).mean())
     if proxy is not None:
         plain = _plain(kept, prompts, chosen, base)
         with torch.no_grad():
-            figures["reward_proxy"] = float(proxy.pairs(plain, RaterBatch.nobody(len(plain))).mean())
+            measured["reward_proxy"] = float(proxy.pairs(plain, RaterBatch.nobody(len(plain))).mean())
     novel, _ = ask_questions(evaluated, raters[: max(50, arena.draws // 3)], arena.questions, arena.rng(13), novel=True)
     novel_figures, _, _ = _marginals(novel, arena)
-    figures |= {"etv_novel": novel_figures["etv"], "valid_novel": novel_figures["valid"]}
+    measured |= {"etv_novel": novel_figures["etv"], "valid_novel": novel_figures["valid"]}
     unrated = [i for i, q in enumerate(questions) if q.kind == "unrated"]
     for i in unrated:
         distribution = metrics.class_distribution(everything[:, i], len(questions[i].classes))
@@ -150,9 +150,9 @@ def measure_policy(evaluated: RaterPolicy, arena: Arena, base: RaterPolicy, prox
             "tv": metrics.tv(distribution, questions[i].distribution),
             "valid": 1 - float(distribution[-1]),
         }
-    figures["tv_unrated"] = float(np.mean([rows[questions[i].key]["tv"] for i in unrated])) if unrated else float("nan")
+    measured["tv_unrated"] = float(np.mean([rows[questions[i].key]["tv"] for i in unrated])) if unrated else float("nan")
     samples = [{"prompt": p, "completion": t, "rater": w.id} for p, t, w in zip(prompts[: 8 * len(questions)], texts, who)]
-    return PolicyMetrics(figures, intervals, rows, answers, samples)
+    return PolicyMetrics(measured, intervals, rows, answers, samples)
 
 
 def _plain(examples, prompts, chosen, base):
@@ -184,7 +184,7 @@ def _marginals(answers: np.ndarray, arena: Arena) -> tuple[dict, dict, dict]:
             "coverage_ratio": metrics.coverage_ratio(answers[:, i], question.distribution),
         }  # fmt: skip
     names = ("valid", "tv", "etv", "entropy_ratio", "coverage_ratio", "top_share")
-    figures = {name: float(np.mean([row[name] for row in rows.values()])) for name in names}
+    measured = {name: float(np.mean([row[name] for row in rows.values()])) for name in names}
 
     def mean_etv(raters: np.ndarray, chosen: np.ndarray) -> float:
         distributions = [metrics.class_distribution(answers[raters, i], len(arena.questions[i].classes)) for i in chosen]
@@ -196,7 +196,7 @@ def _marginals(answers: np.ndarray, arena: Arena) -> tuple[dict, dict, dict]:
 
     span = metrics.cluster_bootstrap(mean_etv, len(answers), len(arena.questions), arena.rng(20), n=200)
     valid = metrics.cluster_bootstrap(lambda r, q: float((answers[r] >= 0).mean()), len(answers), None, arena.rng(21), n=200)
-    return figures, {"etv": span, "valid": valid}, rows
+    return measured, {"etv": span, "valid": valid}, rows
 
 
 def _gamma(answers: np.ndarray, arena: Arena) -> tuple[float, tuple[float, float]]:
@@ -215,7 +215,7 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
     taste, favourite = arena.columns("taste"), arena.columns("favourite")
     real = arena.real[: arena.people]
     fake, true = metrics.c2st_scores(answers, real, arena.seed)
-    figures = {
+    measured = {
         "mi": metrics.mean_over_pairs(metrics.mutual_information(answers[:, taste])),
         "mi_ratio": metrics.mi_ratio(answers[:, taste], real[:, taste]),
         "joint_tv": metrics.mean_over_pairs(metrics.pair_tv(answers[:, taste], arena.joint_distributions)) - arena.joint_floor,
@@ -241,7 +241,7 @@ def _coherence(answers: np.ndarray, arena: Arena) -> tuple[dict, dict]:
         "c2st_auc": metrics.cluster_bootstrap(area, min(len(fake), len(true)), None, arena.rng(24), n=200),
         "copying": metrics.cluster_bootstrap(lambda r, q: float(rows[r].mean()), len(rows), None, arena.rng(25), n=200),
     }
-    return figures, intervals
+    return measured, intervals
 
 
 def kappas(repeats: np.ndarray, arena: Arena) -> dict[str, float]:

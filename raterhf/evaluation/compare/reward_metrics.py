@@ -36,9 +36,9 @@ def measure_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffle
             model, tokenizer, header = checkpoint.load_reward(folder)
             pool = checkpoint.load_pool(folder)
             margins = _Margins(Scorer(model), Renderer(tokenizer, header["max_length"]), pool)
-            found[name] = _figures(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
+            found[name] = _metrics_of(margins(held, held.rater_id), held) | {"flip_rate": _flips(margins, held)}
             if name == "rater":
-                found["null"] = _figures(margins(held, None), held)
+                found["null"] = _metrics_of(margins(held, None), held)
                 found["null"]["heldout_accuracy"] = metrics.accuracy(margins(fresh, None), fresh.label.to_numpy())
             progress.advance()
         if vanilla:
@@ -56,8 +56,8 @@ def _vanilla(folder: Path, held, fresh) -> dict[str, float]:
         return score(list(rows.prompt), list(rows.a)) - score(list(rows.prompt), list(rows.b))
 
     raw = margins(held)
-    figures = _figures(standard_scale(raw, held.label.to_numpy()) * raw, held)
-    return figures | {"heldout_accuracy": metrics.accuracy(margins(fresh), fresh.label.to_numpy())}
+    measured = _metrics_of(standard_scale(raw, held.label.to_numpy()) * raw, held)
+    return measured | {"heldout_accuracy": metrics.accuracy(margins(fresh), fresh.label.to_numpy())}
 
 
 class _Margins:
@@ -80,7 +80,7 @@ class _Margins:
         return scores[: len(a)] - scores[len(a) :]
 
 
-def _figures(margin: np.ndarray, held) -> dict[str, float]:
+def _metrics_of(margin: np.ndarray, held) -> dict[str, float]:
     label, new = held.label.to_numpy(), ~held.met.to_numpy(bool)
     return {
         "accuracy_new_pairs": metrics.accuracy(margin[new], label[new]), "new_pairs": int(new.sum()),

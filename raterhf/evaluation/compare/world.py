@@ -138,10 +138,10 @@ def _best_temperature(runs: list[PolicyMetrics], arena: Arena) -> PolicyMetrics:
     common = max(set(picks), key=picks.count)
     chosen = runs[common]
     questions = {key: runs[pick].questions[key] for key, pick in zip(keys, picks)}
-    figures = dict(chosen.metrics) | {"temperature": TEMPERATURES[common]}
+    means = dict(chosen.metrics) | {"temperature": TEMPERATURES[common]}
     for name in ("valid", "tv", "etv", "entropy_ratio", "coverage_ratio"):
-        figures[name] = float(np.mean([row[name] for row in questions.values()]))
-    return PolicyMetrics(figures, chosen.intervals, chosen.questions | questions, chosen.answers, chosen.samples)
+        means[name] = float(np.mean([row[name] for row in questions.values()]))
+    return PolicyMetrics(means, chosen.intervals, chosen.questions | questions, chosen.answers, chosen.samples)
 
 
 SWEPT = ("reward_gold", "tv", "etv", "valid", "gamma", "mi_ratio", "joint_tv", "kappa_taste", "c2st_auc", "kl_to_base")
@@ -208,12 +208,12 @@ def _coherence_pictures(result: dict) -> dict:
 
 def _equal_gold(results: list[dict]) -> dict | None:
     """Vanilla and ours where their sweeps reach the same gold reward, with the interval of the difference over seeds."""
-    figures = ["etv", "tv", "valid", "gamma", "mi_ratio", "joint_tv"]
+    compared = ["etv", "tv", "valid", "gamma", "mi_ratio", "joint_tv"]
     rows = []
     for result in results:
         if not result["sweeps"]:
             return None
-        rows.append(metrics.interpolate_at_equal_gold(result["sweeps"]["vanilla"], result["sweeps"]["rater_new"], figures))
+        rows.append(metrics.interpolate_at_equal_gold(result["sweeps"]["vanilla"], result["sweeps"]["rater_new"], compared))
     if any(row["reward_gold"] is None for row in rows):
         return {"reward_gold": None, "vanilla": rows[0]["a"], "rater_new": rows[0]["b"]}
     mean, low, high = metrics.over_seeds([row["a"]["etv"] - row["b"]["etv"] for row in rows])

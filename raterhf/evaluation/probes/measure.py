@@ -38,10 +38,10 @@ class Measured:
         return _with_ends(self.values[figure], self.replicates[figure])
 
 
-def measure(figures: Figures, rows: int, rng: np.random.Generator, n: int = REPLICATES) -> Measured:
+def measure(measured: Figures, rows: int, rng: np.random.Generator, n: int = REPLICATES) -> Measured:
     """Figures of a sample and `n` replicates over halves of its rows. A sample of one row is exact: its replicates are its values."""
-    values = figures(np.arange(rows))
-    drawn = [figures(rng.permutation(rows)[: rows // 2]) if rows > 1 else values for _ in range(n)]
+    values = measured(np.arange(rows))
+    drawn = [measured(rng.permutation(rows)[: rows // 2]) if rows > 1 else values for _ in range(n)]
     replicates = {}
     for name, value in values.items():
         column = np.array([one[name] for one in drawn], dtype=np.float64)
@@ -99,13 +99,13 @@ def recovered(raters: Measured, vanilla: Measured, people: Measured | float, fig
     return _with_ends(1 - abs(left) / abs(gap), 1 - np.abs(lefts) / np.maximum(np.abs(gaps), 1e-12))
 
 
-def false_alarms(figures: Figures, rows: int, rng: np.random.Generator, repeats: int, n: int = REPLICATES) -> dict[str, tuple]:
+def false_alarms(measured: Figures, rows: int, rng: np.random.Generator, repeats: int, n: int = REPLICATES) -> dict[str, tuple]:
     """How often two random halves of one sample are called different, for each figure: (rate, low, high), exact (Clopper and Pearson)."""
     alarms: dict[str, int] = {}
     for _ in range(repeats):
         order = rng.permutation(rows)
         halves = [order[: rows // 2], order[rows // 2 : rows // 2 * 2]]
-        a, b = (measure(lambda r, half=half: figures(half[r]), len(half), rng, n) for half in halves)
+        a, b = (measure(lambda r, half=half: measured(half[r]), len(half), rng, n) for half in halves)
         for name in a.values:
             _, low, high = difference(a, b, name)
             alarms[name] = alarms.get(name, 0) + bool(low > 0 or high < 0)
