@@ -103,7 +103,7 @@ def test_many_equal_labels_stay_finite_and_people_do_not_touch_each_other():
     found = infer(linear(np.full((501, 1), 3.0), said.rater), said, PLAIN, gaussian(1), 2)
     assert 1 < found.mean()[0, 0] < 5
     alone = infer(linear(np.full((1, 1), 3.0), np.zeros(1, np.int64)), statements([-1]), PLAIN, gaussian(1), 1)
-    assert found.mean()[1] == pytest.approx(alone.mean()[0])
+    assert found.mean()[1] == pytest.approx(alone.mean()[0], abs=1e-3)
 
 
 def test_half_a_weight_twice_is_a_label():

@@ -35,6 +35,9 @@ def _by_head(scorer: Scorer, a: Sequence[Example], b: Sequence[Example], rater: 
     def weights(taste: torch.Tensor) -> torch.Tensor:
         return scorer.model.weights(RaterBatch.people(taste[None]))[0]
 
+    order = np.argsort(rater, kind="stable")
+    who, first = np.unique(rater[order], return_index=True)
+    own = dict(zip(who.tolist(), np.split(order, first[1:])))  # the rows of each rater
     slope = torch.func.vmap(torch.func.jacfwd(weights))
 
     def margins(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +46,7 @@ def _by_head(scorer: Scorer, a: Sequence[Example], b: Sequence[Example], rater: 
             heads = scorer.model.weights(RaterBatch.people(tastes)).double().cpu().numpy()
             slopes = slope(tastes).double().cpu().numpy()
         by_taste = np.zeros((len(between), z.shape[1]))
-        for one in np.unique(rater):
-            rows = np.flatnonzero(rater == one)
+        for one, rows in own.items():
             by_taste[rows] = between[rows] @ slopes[one]
         return (heads[rater] * between).sum(1), by_taste
 
