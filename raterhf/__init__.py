@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from raterhf.api import check_data as check_data
     from raterhf.api import compare as compare
     from raterhf.api import train as train
+    from raterhf.engine.newcomers import FittedRater as FittedRater
     from raterhf.errors import UserError as UserError
     from raterhf.evaluation import metrics as metrics
     from raterhf.recipe import Recipe as Recipe
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 # Imported when they are first used.
 __all__ = [
     "Answer",
+    "FittedRater",
     "Recipe",
     "Run",
     "UserError",
@@ -41,6 +43,7 @@ __all__ = [
 
 _HOMES = {
     "Answer": "raterhf.run:Answer",
+    "FittedRater": "raterhf.engine.newcomers:FittedRater",
     "Recipe": "raterhf.recipe:Recipe",
     "Run": "raterhf.run:Run",
     "UserError": "raterhf.errors:UserError",

@@ -20,16 +20,20 @@ import torch
 
 from raterhf.data.checks import answer_fault, prompt_fault
 from raterhf.data.example import Example
+from raterhf.data.people import Given, read_people
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
 from raterhf.engine.checks import example_fault
+from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.io import check_whole
+from raterhf.lock import hold_run
 from raterhf.models.checkpoint import FINISHED, STARTED, load_policy, load_pool, load_reward, read_header
 from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype
+from raterhf.models.pools import add_raters
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool, require_text
@@ -163,6 +167,42 @@ class Run:
         scores = self._scores(list(people.values()), examples, idiosyncratic) if kept else np.zeros((len(people), 0), np.float32)
         return pd.DataFrame(scores, index=pd.Index(people, name="rater"), columns=kept), rejects
 
+    def fit_rater(
+        self, labels: Given | None, rater_id: str | None = None, group: str | None = None, update: bool = False
+    ) -> list[FittedRater]:  # fmt: skip
+        """Who people are, inferred from their labels under the population; the weights stay, and nothing is saved (see `add_raters`).
+
+        `labels` is a file or a table of comparisons or ratings, with columns as in the run's own data: of one person, `rater_id`, or of
+        several, whom its column `rater_id` names. Without any a person is the population. `group` is theirs, whose population is the prior
+        then. With `update` people whom an earlier call added are known better by labels that came since. Raises UserError for texts that
+        the model cannot read, and for people whom the run knows already.
+        """
+        jury = self._jury
+        if jury.model.reader is None:
+            raise UserError(
+                f"{jury.folder} knows raters by {jury.pool.encoding}, which nothing can be fitted to; raters.encoding=embedding can"
+            )
+        recipe = _recipe_of(jury.folder)
+        read, ids = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder))
+        _check_newcomers(jury.pool, ids, group, update)
+        noise = noise_of(jury.folder)
+        if not update:
+            return fit_raters(self._scorer, jury.renderer, noise, read, ids, jury.pool.prior(group))
+        each = [fit_raters(self._scorer, jury.renderer, noise, read, [one], jury.pool.prior(rater_id=one)) for one in ids]
+        return [fitted for one in each for fitted in one]
+
+    def add_raters(self, fitted: Sequence[FittedRater], group: str | None = None) -> list[Path]:
+        """Make fitted people known raters of all stages of the run, so that `--rater ID` samples, scores and exports; returns the folders.
+
+        An ID that is known gets its new vector, the populations stay. Raises UserError where the run is one stage of several.
+        """
+        stages = [self.folder.name] if _home(self.folder) != self.folder else [*SAMPLED_FROM, *SCORED_BY]
+        with hold_run(self.folder):
+            done = add_raters(_home(self.folder), stages, [(one.id, one.mean, one.covariance) for one in fitted], group)
+        for cached in ("raters", "_policy_pool", "_policy", "_jury"):  # what was read before
+            self.__dict__.pop(cached, None)
+        return done
+
     def reward_function(self, rater: str = "new", seed: int = 0, group: str | None = None, idiosyncratic: bool = False) -> Callable:
         """A reward function as TRL's trainers take them: `GRPOTrainer(reward_funcs=run.reward_function())`.
 
@@ -275,6 +315,11 @@ def check_trained(folder: Path) -> None:
         )
 
 
+def _home(folder: Path) -> Path:
+    """The run folder of a run or of one of its stages."""
+    return folder.parent if (folder / "raterhf.json").is_file() else folder
+
+
 def _read_pool(folder: Path) -> RaterPool:
     """The raters of a model folder; the base model, which nobody rates, has none."""
     knows = (folder / "raters.json").is_file() or read_header(folder)["dim"] > 0
@@ -320,6 +365,18 @@ def _rendered(jury: _Jury, rows: dict[int, tuple[Prompt, str]], texts: list[str]
         else:
             examples.append(column)
     return [list(column) for column in zip(*examples)], rejects
+
+
+def _check_newcomers(pool: RaterPool, ids: Sequence[str], group: str | None, update: bool) -> None:
+    known = [one for one in ids if one in pool.index]
+    if known and not update:
+        raise UserError(
+            f"rater {known[0]!r} is known to this run; give --update to add these labels to what is known of them, or another ID"
+        )
+    if update and (strangers := [one for one in ids if one not in known]):
+        raise UserError(f"rater {strangers[0]!r} is not known to this run, so there is nothing to update; leave out --update")
+    if update and group is not None:
+        raise UserError(f"group {group!r} with --update: what is known of a person goes before their group; leave one of them out")
 
 
 def _check_idiosyncratic(jury: _Jury, idiosyncratic: bool) -> None:

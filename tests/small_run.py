@@ -73,7 +73,7 @@ def save_run(root: Path, encoding: str) -> Path:
         save_policy(root / stage, Policy(lm, dim, 2, make_idiosyncratic(idiosyncratic_dim, lm, tokenizer)), tokenizer, pool, 48, {})
     lm = build_model(CONFIG, tokenizer, 48, 2)
     model = RewardModel(lm.get_decoder(), dim, 2, "head", make_idiosyncratic(idiosyncratic_dim, lm, tokenizer))
-    save_reward(root / "reward", model, lm, tokenizer, pool, 48, {})
+    save_reward(root / "reward", model, lm, tokenizer, pool, 48, {"report": {"tie_width": 0.1, "label_noise": 0.02}})
     save_policy(root / "base", Policy(build_model(CONFIG, tokenizer, 48, 3), 0, 0), tokenizer, None, 48, {})
     (root / "policy" / "recipe.resolved.yaml").write_text(RECIPE)
     return root

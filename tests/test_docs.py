@@ -65,6 +65,7 @@ def place(tmp_path, monkeypatch) -> Path:
     for name in RUNS[1:]:
         shutil.copytree(tmp_path / "runs" / RUNS[0], tmp_path / "runs" / name)
     (tmp_path / "answers.csv").write_text("prompt,completion\nRoll a die.,6\nRoll a die.,1\n")
+    (tmp_path / "labels.csv").write_text("prompt,chosen,rejected\nRoll a die.,6,1\nRoll a die.,5,2\n")
     (tmp_path / "my_comparisons.csv").write_text(comparisons())
     write_exports(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -181,6 +181,49 @@ def bench_alarm(
         _write(out, found)
 
 
+@bench_app.command("raters")
+def bench_raters(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings with a column `split`.")],
+    columns: Annotated[
+        Files, typer.Option("--column", metavar="OURS=THEIRS", help="rater_id, item, rating or split, by its name there.")
+    ] = None,
+    values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
+    within: Annotated[str | None, typer.Option(metavar="COLUMN", help="Compare only ratings that are alike in this column.")] = None,
+    margin: Annotated[list[float] | None, typer.Option(min=0, help="Only test ratings further apart than this; also several.")] = None,
+    new_items: Annotated[
+        bool, typer.Option("--new-items", help="Ask unseen people also of items without a train rating, which no anchor can tell apart.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
+
+    Reads no text and trains no language model: the anchors that a model of raters must reach. Splits are train, test, unseen_support and
+    unseen_query.
+    """
+    from raterhf.bench import raters
+
+    named = {name: theirs for name, theirs in map(_assigned, columns or [])}
+    if strangers := sorted(named.keys() - {"rater_id", "item", "rating", "split"}):
+        raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are rater_id, item, rating, split")
+    try:
+        numbers = {word: float(number) for word, number in map(_assigned, values or [])}
+    except ValueError as error:
+        raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
+    found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed)
+    raters.print_raters(found)
+    if out:
+        _write(out, found)
+
+
+def _assigned(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"{text!r} is no NAME=VALUE; write such as item=joke_id")
+    return name, value
+
+
 def _show(run, dtype: str, out: Path | None) -> None:
     """Run on this machine's device in this dtype, print the tables, write the figures."""
     from raterhf.bench.table import print_rows

@@ -255,6 +255,34 @@ def score(
 
 
 @app.command()
+def adapt(
+    run: Run,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Comparisons or ratings, with columns as in the run's own data.")],
+    rater_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Whose they are; the column rater_id's where not given.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(metavar="G", help="The group that they belong to.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Add labels of people who were fitted before.")] = False,
+) -> None:
+    """Make people who come after training known raters, by their labels.
+
+    The weights stay: `--rater ID` then samples and scores. Prints a JSON line a person: rater, labels (comparisons; pairs of ratings are
+    such), nats (a label, of the labels under the population: the nearer to 0, the less of an exception) and unknown (the share of the
+    population's variance that the labels leave).
+    """
+    set_environment()
+    opened = raterhf.open(run)
+    prior = opened.raters.prior(group).covariance().trace() if opened.raters.dim else 1.0
+    found = opened.fit_rater(file, rater_id, group, update)
+    folders = opened.add_raters(found, group)
+    for one in found:
+        nats = one.log_evidence / max(1, one.labels)
+        line = {"rater": one.id, "labels": one.labels, "nats": round(nats, 4), "unknown": round(float(one.covariance.trace() / prior), 4)}
+        say(json.dumps(line, ensure_ascii=False))
+    say(f"known now in: {', '.join(map(str, folders))}", err=True)
+
+
+@app.command()
 def probe(
     models: Annotated[
         list[str],

@@ -75,7 +75,7 @@ class Scorer:
         """
         model, raters = self.model, raters.to(self.device)
         if model.reader is None:
-            return check_scores(model, self._score(model.head.weight, self._states(examples)), examples, raters)
+            return check_scores(model, self._score(model.head.weight, self.states(examples)), examples, raters)
         rater = torch.arange(len(examples), device=self.device) if rater is None else torch.as_tensor(rater, device=self.device)
         if len(rater) != len(examples):
             raise UserError(f"{len(rater)} raters for {len(examples)} examples; give one for each")
@@ -83,9 +83,9 @@ class Scorer:
         number, different = raters.distinct()
         rater = number[rater] if len(rater) else number[:0]
         if model.conditioning == "head":
-            scores = (self._each(model.weights, different)[rater] * self._states(examples)).sum(-1)
+            scores = (self._each(model.weights, different)[rater] * self.states(examples)).sum(-1)
         else:
-            scores = self._score(model.head.weight, self._states(examples, rater, self._each(model.reader, different)))
+            scores = self._score(model.head.weight, self.states(examples, rater, self._each(model.reader, different)))
         return check_scores(model, scores, examples, raters)
 
     def _score(self, weight: Tensor, states: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class Scorer:
         Where the trunk does not read the rater it runs once, here.
         """
         if self.model.conditioning == "head" and not self.deterministic:
-            states = self._states(examples)
+            states = self.states(examples)
 
             def weighed(raters: RaterBatch) -> Tensor:
                 raters = raters.to(self.device)
@@ -127,7 +127,7 @@ class Scorer:
 
         return every_pair
 
-    def _states(self, examples: Sequence[Example], rater: Tensor | None = None, soft: Tensor | None = None) -> Tensor:
+    def states(self, examples: Sequence[Example], rater: Tensor | None = None, soft: Tensor | None = None) -> Tensor:
         """What the head reads [N, d] in fp32: the mean of the last hidden states over the last segment of each path."""
         if not len(examples):
             return self.model.head.weight.new_zeros(0, self.model.head.in_features)

@@ -9,8 +9,9 @@ weights are the variant `trunk` (`model.trunk.safetensors`): transformers would 
 language model, which they are not. Without the variant's name none of its classes loads the folder; `load_reward` does.
 
 `raters.json`: schema, encoding, IDs in order, personas with their members, groups of raters, and the names of the populations: "" is
-everybody's, the others "group:G" and "persona:P". `raters.safetensors`: `vectors` [raters, k] in the order of the IDs; for the i-th
-population `i.weights` [C], `i.means` [C, k] and `i.factors` [C, k, k], a mixture of C Gaussians.
+everybody's, the others "group:G" and "persona:P"; `inferred`: the IDs of raters who were inferred from labels. `raters.safetensors`:
+`vectors` [raters, k] in the order of the IDs; for the i-th population `i.weights` [C], `i.means` [C, k] and `i.factors` [C, k, k], a
+mixture of C Gaussians; `covariances` [inferred, k, k], what their labels leave uncertain.
 
 `tokenizer_config.json` holds the recipe's `model.chat` and `model.system` under `raterhf`: prompts are put as in training.
 

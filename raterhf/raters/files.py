@@ -20,7 +20,7 @@ from raterhf.raters.pool import PoolText, RaterPool
 from raterhf.raters.population import Population
 
 Tensors = TypeVar("Tensors")
-SCHEMA = 5  # of a model folder
+SCHEMA = 6  # of a model folder
 PUT_BACK = "put the saved files back, or delete the folder and train that stage again"
 
 
@@ -41,10 +41,13 @@ def save_pool(folder: Path, pool: RaterPool) -> None:
     for i, name in enumerate(names):
         population = pool.populations[name]
         arrays |= {f"{i}.weights": population.weights, f"{i}.means": population.means, f"{i}.factors": population.factors}
+    if pool.covariances:
+        arrays["covariances"] = np.stack(list(pool.covariances.values())).astype(np.float32)
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "raters.safetensors")
     text = {
         "schema": SCHEMA, "encoding": pool.encoding, "idiosyncratic_dim": pool.idiosyncratic_dim, "text_template": pool.text_template,
         "ids": pool.known, "personas": pool.personas, "groups": pool.groups, "populations": names, "dropped": pool.dropped,
+        "inferred": list(pool.covariances),
     }  # fmt: skip
     (folder / "raters.json").write_text(json.dumps(text | {"digest": _pool_digest(folder, text)}, ensure_ascii=False), "utf-8")
 
@@ -82,6 +85,7 @@ def load_pool(folder: Path) -> RaterPool:
         populations,
         text["text_template"],
         text["dropped"],
+        dict(zip(text["inferred"], arrays.get("covariances", ()))),
     )
 
 
@@ -104,7 +108,7 @@ def _pool_fault(text: dict, arrays: dict[str, np.ndarray]) -> str:
         return f"the ID {twice[0]!r} is there {ids.count(twice[0])} times"
     if vectors.ndim != 2 or len(vectors) != len(ids):
         return f"{len(ids)} IDs, and vectors of shape {list(vectors.shape)} instead of [{len(ids)}, k]"
-    members = [*text["groups"], *(rater_id for one in text["personas"].values() for rater_id in one)]
+    members = [*text["groups"], *text["inferred"], *(rater_id for one in text["personas"].values() for rater_id in one)]
     if strangers := [rater_id for rater_id in members if rater_id not in set(ids)]:
         return f"a group or persona has the member {strangers[0]!r}, who is none of the IDs"
     k = vectors.shape[1]
@@ -113,6 +117,9 @@ def _pool_fault(text: dict, arrays: dict[str, np.ndarray]) -> str:
         components = shapes[0][0] if shapes[0] else 0
         if shapes != [[components], [components, k], [components, k, k]] or not components:
             return f"population {name!r} has the shapes {shapes} instead of [C], [C, {k}] and [C, {k}, {k}]"
+    covariances = arrays.get("covariances", np.zeros((0, k, k)))
+    if covariances.shape != (len(text["inferred"]), k, k):
+        return f"{len(text['inferred'])} inferred raters, and covariances of shape {list(covariances.shape)} instead of [..., {k}, {k}]"
     if broken := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         return f"{broken[0]} holds NaN or infinity"
     return ""

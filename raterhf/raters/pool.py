@@ -56,6 +56,7 @@ class PoolText(BaseModel):
     groups: dict[str, str]
     populations: list[str]
     dropped: list[str]
+    inferred: list[str]
 
 
 @dataclass
@@ -63,6 +64,7 @@ class RaterPool:
     """The known raters (row i of `vectors` [R, k] belongs to `known[i]`) and the populations fitted to them.
 
     `populations` maps "" (everybody), "group:G" and "persona:P" to mixtures. `dropped` are digests of the IDs of those who were removed.
+    `covariances` maps the IDs of raters who were inferred to what their labels leave uncertain of their vector [k, k].
     """
 
     known: list[str]
@@ -74,6 +76,7 @@ class RaterPool:
     populations: dict[str, Population] = field(default_factory=dict)
     text_template: str = "Rater {}: "
     dropped: list[str] = field(default_factory=list)
+    covariances: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         self.index = {rater_id: i for i, rater_id in enumerate(self.known)}
@@ -108,8 +111,33 @@ class RaterPool:
             self, known=known, vectors=self.vectors[[self.index[rater_id] for rater_id in known]],
             personas={name: listed for name, listed in members.items() if listed},
             groups={rater_id: group for rater_id, group in self.groups.items() if rater_id not in ids},
+            covariances={rater_id: found for rater_id, found in self.covariances.items() if rater_id not in ids},
             dropped=sorted({*self.dropped, *(id_digest(rater_id) for rater_id in ids if rater_id in self.index)}),
         )  # fmt: skip
+
+    def with_rater(self, rater_id: str, mean: np.ndarray, covariance: np.ndarray, group: str | None = None) -> "RaterPool":
+        """The pool with one more known rater, after the others, or with another vector for one it knows. Populations stay."""
+        known, vectors = list(self.known), np.array(self.vectors)
+        if rater_id not in self.index:
+            known, vectors = [*known, rater_id], np.concatenate([vectors, np.zeros((1, self.dim), vectors.dtype)])
+        vectors[known.index(rater_id)] = mean
+        groups = self.groups | ({rater_id: group} if group is not None else {})
+        return replace(self, known=known, vectors=vectors, groups=groups, covariances=self.covariances | {rater_id: covariance})
+
+    def prior(self, group: str | None = None, rater_id: str | None = None) -> Population:
+        """What is known of a person before their labels: the population, a group's, or of an inferred rater what was found before.
+
+        Raises UserError for a rater of whom it is not known how sure their vector is.
+        """
+        if rater_id is None:
+            return self._population(group, None)
+        if rater_id not in self.covariances:
+            raise UserError(
+                f"rater {rater_id!r} was learned in training, which does not say how sure their vector is; add their labels to the data "
+                "and train again, or give all their labels under another ID"
+            )
+        vector = self.vectors[self.index[rater_id]].astype(np.float64)
+        return Population(np.ones(1), vector[None], np.linalg.cholesky(self.covariances[rater_id].astype(np.float64))[None])
 
     def null(self) -> Rater:
         return Rater("none", None)

@@ -43,6 +43,13 @@ class Population:
             logs.append(np.log(weight) - 0.5 * (z**2).sum(0) - np.log(np.diag(factor)).sum() - 0.5 * len(mean) * np.log(2 * np.pi))
         return np.logaddexp.reduce(logs, axis=0)
 
+    def covariance(self) -> np.ndarray:
+        """[k, k], of the whole mixture."""
+        weights = self.weights / self.weights.sum()
+        apart = self.means - weights @ self.means
+        within = self.factors @ self.factors.transpose(0, 2, 1)
+        return np.einsum("c,ckl->kl", weights, within + apart[:, :, None] * apart[:, None, :])
+
     def widened(self, scale: float) -> "Population":
         return Population(self.weights, self.means, scale * self.factors)
 

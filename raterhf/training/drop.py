@@ -13,15 +13,12 @@ from markupsafe import escape
 
 from raterhf.data.dropped import DROPPED, record_dropped
 from raterhf.errors import UserError
-from raterhf.io import file_digest, fingerprint, read_json, write_text
 from raterhf.lock import hold_run
-from raterhf.models.checkpoint import FINISHED, STARTED, load_pool, replace_pool
+from raterhf.models.checkpoint import load_pool
+from raterhf.models.pools import RECORDS, replace_pools
 from raterhf.raters.pool import RaterPool
 from raterhf.training.fit import clear_state
 
-POOL = "raters.safetensors"
-REPLACED = (POOL, "raters.json", "raterhf.json")  # files of a model folder, with its pool
-RECORDS = (FINISHED, STARTED)
 WITHOUT_NAMES = (*RECORDS, DROPPED, "metrics.csv", "training_curve.csv")
 REPORTS = ("compare", "probes")  # folders that `raterhf compare` and `raterhf probe` write again
 
@@ -57,14 +54,12 @@ def _drop(run: Path, ids: list[str]) -> Dropped:
     for saved in sorted(run.rglob("state/state.safetensors")):
         clear_state(saved.parent.parent)
         done.removed.append(f"{saved.parent}: what the interrupted training had learned; it begins again")
-    digests = {}
+    changed = {}
     for folder, pool in pools.items():
         if present := [rater_id for rater_id in ids if rater_id in pool.index]:
-            before = file_digest(str(folder / POOL))
-            replace_pool(folder, pool.without(ids))
-            digests[before] = file_digest(str(folder / POOL))
+            changed[folder] = pool.without(ids)
             done.removed.append(f"{folder}: {_named(present)}: vector, ID, personas and group")
-    _renew_records(run, digests)
+    replace_pools(run, changed)
     for path in _naming(run, ids):
         if path.parent.name in REPORTS:
             path.unlink()
@@ -87,18 +82,6 @@ def _check(run: Path, pools: dict[Path, RaterPool], ids: Sequence[str]) -> None:
     for folder, pool in pools.items():
         if not set(pool.known) - set(ids):
             raise UserError(f"{folder} would know nobody without {_named(ids)}; delete the folder instead")
-
-
-def _renew_records(run: Path, digests: dict[str, str]) -> None:
-    """Write the new digests of pools where stages remember the old ones, or all would be trained again."""
-    for path in (path for name in RECORDS for path in sorted(run.rglob(name))):
-        record = read_json(path)
-        for key, value in record["inputs"].items():
-            if key.startswith("stage "):
-                record["inputs"][key] = [digests.get(digest, digest) for digest in value]
-        if record.get("outputs", {}).get(POOL, ["", "", ""])[2] in digests:
-            record["outputs"] |= {name: fingerprint(path.parent / name) for name in REPLACED}
-        write_text(path, json.dumps(record, indent=1))
 
 
 def _naming(run: Path, ids: Sequence[str]) -> list[Path]:

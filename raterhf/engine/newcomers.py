@@ -1,0 +1,86 @@
+"""People who come after training: who they are, inferred from their labels; the weights stay as they are.
+
+Comparisons are read as they are, ties included. Ratings are read as what they say of order: every two different ratings that a person gave
+answers to one prompt are a comparison, and n ratings of one prompt together count for n - 1. Own answers are not read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.data.example import Example
+from raterhf.data.labels import Labels
+from raterhf.data.renderer import Renderer
+from raterhf.engine.checks import example_fault
+from raterhf.engine.margins import margins_of
+from raterhf.engine.scorer import Scorer
+from raterhf.errors import UserError
+from raterhf.log import log
+from raterhf.models.checkpoint import read_header
+from raterhf.raters.inference import Noise, Statements, infer
+from raterhf.raters.population import Population
+
+
+@dataclass(frozen=True)
+class FittedRater:
+    """A person inferred from `labels` comparisons (pairs of ratings among them), who is `taste`, a mixture over vectors [k].
+
+    `mean` [k] and `covariance` [k, k] are its moments. `log_evidence` is how likely the population makes the labels, in nats.
+    """
+
+    id: str
+    labels: int
+    taste: Population
+    mean: np.ndarray
+    covariance: np.ndarray
+    log_evidence: float
+
+
+def noise_of(folder: Path) -> Noise:
+    """How sure labels are, as the reward stage in `folder` found it. Raises UserError where its raterhf.json does not say."""
+    report = read_header(folder, "reward").get("report", {})
+    if "tie_width" not in report:
+        raise UserError(f"{folder}/raterhf.json does not say how sure labels are (`report.tie_width`); train the stage reward again")
+    return Noise(np.array(report.get("grade_cuts", [report["tie_width"]])), report["label_noise"])
+
+
+def fit_raters(
+    scorer: Scorer, renderer: Renderer, noise: Noise, labels: Labels, ids: Sequence[str], prior: Population
+) -> list[FittedRater]:  # fmt: skip
+    """The people `ids`, from their comparisons. Raises UserError for a text that the model cannot read."""
+    place = {rater_id: i for i, rater_id in enumerate(ids)}
+    rows = labels.comparisons.assign(weight=weights(labels))
+    rows = rows[rows.rater_id.isin(place)]
+    if "strength" in rows:
+        log.warning(f"  {', '.join(ids[:3])}: of how much better an answer is (strength) nothing is read, of which is better all")
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for row, prompt, *answers in zip(rows.index, rows.prompt, rows.a, rows.b):
+        for side, answer in zip(sides, answers):
+            example = renderer.example(prompt, answer)
+            if fault := example_fault(scorer.model, example):
+                raise UserError(f"comparison {row + 1} as read, prompt {str(prompt)[:60]!r}: {fault}")
+            side.append(example)
+    rater = np.array([place[rater_id] for rater_id in rows.rater_id], np.int64)
+    statements = Statements(rater, rows.label.to_numpy(np.int64), np.full(len(rows), -1), rows.weight.to_numpy(np.float64))
+    found = infer(margins_of(scorer, *sides, rater), statements, noise, prior, len(ids))
+    mean, covariance, counts = found.mean(), found.covariance(), np.bincount(rater, minlength=len(ids))
+    return [
+        FittedRater(rater_id, int(counts[i]), found.of(i), mean[i], covariance[i], float(found.log_evidence[i]))
+        for i, rater_id in enumerate(ids)
+    ]
+
+
+def weights(labels: Labels) -> np.ndarray:
+    """How many independent comparisons each row of the comparisons counts for [N]: 1, and less for pairs of ratings.
+
+    A rater's n ratings of one prompt are up to n (n - 1) / 2 pairs, but say only n - 1 things about which is better than which.
+    """
+    rows = labels.comparisons.reset_index(drop=True)
+    found, pairs = np.ones(len(rows)), labels.counts["ratings"].get("pairs", 0)  # which stand last
+    rated = rows[len(rows) - pairs :]
+    for group in rated.groupby([rated.rater_id, rated.prompt.astype(str)], sort=False).groups.values():
+        together = rated.loc[group]
+        found[group] = (len(set(together.a) | set(together.b)) - 1) / len(together)
+    return found

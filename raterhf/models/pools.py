@@ -1,0 +1,61 @@
+"""The pools of raters of a run's stages: changed together, so that finished stages stay finished."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.errors import UserError
+from raterhf.io import file_digest, fingerprint, read_json, write_text
+from raterhf.log import log
+from raterhf.models.checkpoint import FINISHED, STARTED, load_pool, replace_pool
+from raterhf.raters.pool import RaterPool
+
+POOL = "raters.safetensors"
+REPLACED = (POOL, "raters.json", "raterhf.json")  # files of a model folder, with its pool
+RECORDS = (FINISHED, STARTED)
+
+
+def add_raters(
+    run: Path, stages: Sequence[str], raters: Sequence[tuple[str, np.ndarray, np.ndarray]], group: str | None = None
+) -> list[Path]:  # fmt: skip
+    """Make people (ID, vector [k], its covariance [k, k]) known raters of these stages of a run; returns the folders.
+
+    An ID that is known gets its new vector; populations stay. A stage whose vectors are in another space (`sft.learn_vectors`) is left out
+    with a warning. Raises UserError where `stages` is one of several that know raters.
+    """
+    there = {path.parent.name: load_pool(path.parent) for path in sorted(run.glob("*/raters.json"))}
+    if len(stages) == 1 and (others := [name for name in there if name != stages[0]]):
+        raise UserError(f"{run / stages[0]} is one stage of {run}, whose stages {', '.join(others)} know raters too; give {run}")
+    changed, space = {}, there["reward"].population.means
+    for stage in [stage for stage in stages if stage in there]:
+        pool = there[stage]
+        if not np.array_equal(pool.population.means, space):
+            log.warning(f"  {run / stage}: its vectors are others than the reward model's (sft.learn_vectors), so nobody is added there")
+            continue
+        for rater_id, mean, covariance in raters:
+            pool = pool.with_rater(rater_id, mean, covariance, group)
+        changed[run / stage] = pool
+    replace_pools(run, changed)
+    return list(changed)
+
+
+def replace_pools(run: Path, pools: Mapping[Path, RaterPool]) -> None:
+    """Put other pools in model folders' places, and their digests where stages of the run remember the old ones.
+
+    Without the digests all stages after the first would be trained again.
+    """
+    digests = {}
+    for folder, pool in pools.items():
+        before = file_digest(str(folder / POOL))
+        replace_pool(folder, pool)
+        digests[before] = file_digest(str(folder / POOL))
+    for path in (path for name in RECORDS for path in sorted(run.rglob(name))):
+        record = read_json(path)
+        for key, value in record["inputs"].items():
+            if key.startswith("stage "):
+                record["inputs"][key] = [digests.get(digest, digest) for digest in value]
+        if record.get("outputs", {}).get(POOL, ["", "", ""])[2] in digests:
+            record["outputs"] |= {name: fingerprint(path.parent / name) for name in REPLACED}
+        write_text(path, json.dumps(record, indent=1))

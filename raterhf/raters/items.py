@@ -1,0 +1,142 @@
+"""Items and raters without text: a factor model of ratings with missing values, in which raters are unknowns.
+
+Rater r gives item i the value x = mean_i + loading_i . z_r + e, with z_r ~ N(0, I) and e ~ N(0, noise_i / t_r). A rater's steadiness t_r
+is Gamma(nu / 2, nu / 2), so that who answers carelessly tells less of items, and as many labels tell less of them; nu is infinite where
+everybody is alike. EM (Rubin and Thayer 1982; the scale mixture after Liu and Rubin 1995) gives items in closed form and raters as
+posteriors. Loadings have a normal prior for each factor, whose width is learned (automatic relevance), so the rank is an upper bound; means
+have one of all items', which is what a new item has.
+
+Notation: R raters, I items, N ratings, k factors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+FEW = 5  # ratings that an item's noise starts from, of all items' noise
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """N ratings: `rater` [N] and `item` [N] from 0, `value` [N]."""
+
+    rater: np.ndarray
+    item: np.ndarray
+    value: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rater)
+
+    def rows(self, index: np.ndarray) -> "Ratings":
+        return Ratings(self.rater[index], self.item[index], self.value[index])
+
+
+@dataclass(frozen=True)
+class ItemModel:
+    """`mean` [I], `loading` [I, k], `noise` [I] as variance, `nu` of the raters' steadiness (infinite: everybody's is 1)."""
+
+    mean: np.ndarray
+    loading: np.ndarray
+    noise: np.ndarray
+    nu: float
+
+    @property
+    def products(self) -> np.ndarray:
+        """Each loading times itself [I, k * k]."""
+        return (self.loading[:, :, None] * self.loading[:, None, :]).reshape(len(self.loading), -1)
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """Posteriors of R raters: `mean` [R, k], `covariance` [R, k, k], and `steadiness` [R]."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    steadiness: np.ndarray
+
+
+def infer_tastes(model: ItemModel, ratings: Ratings, raters: int, rounds: int = 6) -> Tastes:
+    """The posteriors of raters under a model; one without ratings has the prior. `rounds` alternate taste and steadiness."""
+    steadiness = np.ones(raters)
+    tastes = _tastes(model, ratings, steadiness)
+    for _ in range(rounds if np.isfinite(model.nu) else 0):
+        steadiness = _steadiness(model, ratings, tastes)
+        tastes = _tastes(model, ratings, steadiness)
+    return tastes
+
+
+def _tastes(model: ItemModel, ratings: Ratings, steadiness: np.ndarray) -> Tastes:
+    raters, k = len(steadiness), model.loading.shape[1]
+    weight = steadiness[ratings.rater] / model.noise[ratings.item]
+    told = _matrix(ratings, weight, raters, len(model.mean))
+    covariance = np.linalg.inv((told @ model.products).reshape(raters, k, k) + np.eye(k))
+    apart = _matrix(ratings, weight * (ratings.value - model.mean[ratings.item]), raters, len(model.mean)) @ model.loading
+    return Tastes(np.einsum("rkl,rl->rk", covariance, apart), covariance, steadiness)
+
+
+def _steadiness(model: ItemModel, ratings: Ratings, tastes: Tastes) -> np.ndarray:
+    """E[t_r | ratings] [R]: what is left of a rater's ratings, against what their items' noise would leave."""
+    raters = len(tastes.mean)
+    fitted = model.mean[ratings.item] + (tastes.mean[ratings.rater] * model.loading[ratings.item]).sum(1)
+    left = np.bincount(ratings.rater, (ratings.value - fitted) ** 2 / model.noise[ratings.item], raters)
+    told = _matrix(ratings, 1 / model.noise[ratings.item], raters, len(model.mean)) @ model.products
+    left = left + (told * tastes.covariance.reshape(raters, -1)).sum(1)
+    return (model.nu + np.bincount(ratings.rater, minlength=raters)) / (model.nu + left)
+
+
+def _matrix(ratings: Ratings, values: np.ndarray, raters: int, items: int) -> csr_matrix:
+    return csr_matrix((values, (ratings.rater, ratings.item)), shape=(raters, items))
+
+
+def fit_items(ratings: Ratings, raters: int, items: int, rank: int, nu: float = np.inf, steps: int = 40, seed: int = 0) -> ItemModel:
+    """EM from random loadings. `rank` is the most factors; `nu` as in `ItemModel`."""
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(ratings.item, minlength=items)
+    centre, spread = ratings.value.mean(), ratings.value.var() + 1e-12
+    mean = (np.bincount(ratings.item, ratings.value, items) + centre) / (counts + 1)
+    noise = (np.bincount(ratings.item, (ratings.value - mean[ratings.item]) ** 2, items) + FEW * spread) / (counts + FEW)
+    loading = 0.3 * np.sqrt(spread) * rng.standard_normal((items, rank))
+    loading[:, 0] = 0.6 * np.sqrt(spread)  # how high a rater rates everything
+    model = ItemModel(mean, loading, noise, nu)
+    widths, centres = np.full(rank + 1, spread / 10), np.concatenate([[centre], np.zeros(rank)])
+    widths[0] = spread
+    steadiness = np.ones(raters)
+    for _ in range(steps):
+        tastes = _tastes(model, ratings, steadiness)
+        if np.isfinite(nu):
+            steadiness = _steadiness(model, ratings, tastes)
+        model, widths, centres[0] = _items(model, ratings, tastes, steadiness, widths, centres)
+    return model
+
+
+def _items(
+    model: ItemModel, ratings: Ratings, tastes: Tastes, steadiness: np.ndarray, widths: np.ndarray, centres: np.ndarray
+) -> tuple[ItemModel, np.ndarray, float]:  # fmt: skip
+    """The M step: items' means and loadings as a regression on what raters are, noise, and the priors' widths [1 + k] and centre."""
+    raters, items, k = len(tastes.mean), len(model.mean), len(widths)
+    design = np.concatenate([np.ones((raters, 1)), tastes.mean], 1)
+    moments = design[:, :, None] * design[:, None, :]
+    moments[:, 1:, 1:] += tastes.covariance
+    weight = steadiness[ratings.rater]
+    counts = np.bincount(ratings.item, minlength=items)
+    gram = (_matrix(ratings, weight, raters, items).T @ moments.reshape(raters, -1)).reshape(items, k, k)
+    cross = _matrix(ratings, weight * ratings.value, raters, items).T @ design
+    precision = gram + model.noise[:, None, None] * np.diag(1 / np.maximum(widths, 1e-9))
+    found = np.linalg.solve(precision, (cross + model.noise[:, None] * centres / np.maximum(widths, 1e-9))[..., None])[..., 0]
+    squares = np.bincount(ratings.item, weight * ratings.value**2, items)
+    left = squares - 2 * (found * cross).sum(1) + np.einsum("ik,ikl,il->i", found, gram, found)
+    noise = (left + FEW * left.sum() / len(ratings)) / (counts + FEW)
+    unsure = model.noise[:, None] * np.diagonal(np.linalg.inv(precision), axis1=1, axis2=2)
+    centre = found[:, 0].mean()
+    widths = ((found - np.concatenate([[centre], np.zeros(k - 1)])) ** 2 + unsure).mean(0)
+    return ItemModel(found[:, 0], found[:, 1:], np.maximum(noise, 1e-9), model.nu), widths, float(centre)
+
+
+def shuffled(ratings: Ratings, seed: int) -> Ratings:
+    """The control: who rated what is permuted among the raters of each item, so that items keep their ratings and nobody their taste."""
+    rng = np.random.default_rng(seed)
+    order, permuted = np.argsort(ratings.item, kind="stable"), ratings.rater.copy()
+    for rows in np.split(order, np.flatnonzero(np.diff(ratings.item[order])) + 1):
+        permuted[rows] = rng.permutation(ratings.rater[rows])
+    return Ratings(permuted, ratings.item, ratings.value)
