@@ -150,6 +150,16 @@ def test_rows_whose_text_says_no_side_are_refused_by_row(write):
     assert (told["skipped"], told["dropped"]) == (1, 2)
 
 
+def test_cells_that_are_missing_or_lists_are_faults_of_their_rows(write):
+    rows = texts("A", "B", "A", "B")
+    rows[2] |= {"Preferred": None}
+    rows[3] |= {"Preferred": ["Lisbon, for the light."]}
+    path = write("c.jsonl", rows)
+    fails("label is the text of neither answer", "row 3 (line 3)", "row 4 (line 4) ['Lisbon", comparisons=path, columns=MAPPED)
+    read = read_labels(path, columns=MAPPED, max_bad=0.5)
+    assert "in 2 of 4 rows" in str(read.counts["notices"])
+
+
 def test_marks_stay_marks_where_answers_are_digits_or_sides(write):
     dice = [
         {"prompt": "p", "a": str(i % 6 + 1), "b": str((i + 2) % 6 + 1), "label": (1, -1, 0)[i % 3], "rater_id": f"r{i}"} for i in range(12)

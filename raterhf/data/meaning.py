@@ -18,7 +18,7 @@ from raterhf.data.checks import Problems, is_missing, number
 from raterhf.data.convert import recognise
 from raterhf.data.schema import Part
 from raterhf.data.sides import NEITHER, read_sides
-from raterhf.data.suggest import is_said, pasted
+from raterhf.data.suggest import pasted
 from raterhf.data.words import Said, canonical, read_word
 from raterhf.errors import UserError
 
@@ -84,18 +84,19 @@ def read_meaning(parts: list[Part], labels: Meanings, problems: Problems, counts
 
 def _read_part(part: Part, meanings: dict[str, Said] | str | None, problems: Problems, counts: dict) -> Part:
     theirs = part.names["label"]
-    cells, faults = part.rows.frame[theirs], {}
-    told: list[str] = []
-    sided = None if isinstance(meanings, str) else read_sides(part, cells, meanings or {})
+    cells, told = part.rows.frame[theirs], []
+    faults: dict[int, str] = {}
+    given = meanings if isinstance(meanings, dict) else {}
+    sided = None if isinstance(meanings, str) else read_sides(part, cells, given)
     if sided is None:
         known, fault = _known(part, cells, theirs, meanings), _fault(meanings)
     else:
         repeated = cells
         cells, faults = sided
-        words = {value: said for value in map(canonical, cells[cells.map(is_said)].unique()) if (said := read_word(value)) is not None}
-        known, fault = words | (meanings or {}), NEITHER
+        words = {value: said for value in set(map(canonical, cells)) if (said := read_word(value)) is not None}
+        known, fault = words | given, NEITHER
         part = replace(part, frame=part.frame.assign(label=cells.loc[part.frame.index]))
-        rows = int((cells != repeated)[part.frame.index].sum())
+        rows = sum(cells[i] is not repeated[i] for i in part.frame.index)
         told.append(f"{theirs} repeats the text of the preferred answer in {rows} of {len(part.frame)} rows: it is read as a or b by that")
     read = _label(part, known, fault, faults, problems, counts)
     ties = [(value, one["rows"]) for value, one in counts["labels_read"][part.rows.name].items() if one["means"].startswith("both ")]

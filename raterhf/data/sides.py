@@ -19,7 +19,7 @@ def read_sides(part: Part, cells: pd.Series, meanings: dict[str, Said]) -> tuple
     None where the labels are no texts. Of the rest words are left to be read as such, and what is in `meanings` (`data.labels`).
     """
     if (
-        all(canonical(cell) in meanings or is_mark(cell) for cell in cells.map(str).unique() if is_said(cell))
+        all(canonical(cell) in meanings or is_mark(cell) for cell in cells.dropna().map(str).unique() if is_said(cell))
         or {"a", "b"} & meanings.keys()
     ):
         return None

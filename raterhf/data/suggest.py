@@ -46,14 +46,14 @@ def suggest(frame: pd.DataFrame, columns: Mapping[str, str], label: str | None =
         if (answers := _answers(frame, set(taken.values()))) is None:
             return None
         taken |= dict(zip("ab", answers))
-    left = [name for name in frame if name not in taken.values()]
+    left = [name for name in map(str, frame) if name not in taken.values()]
     if "label" not in taken:
         sides = [frame[taken[side]] for side in "ab" if taken[side] in frame]
         if not (seen := [name for name in left if looks_like_label(name, frame[name], sides)]):
             return None
         taken["label"] = max(seen, key=lambda name: bool(_LABEL.search(spaced(name))))
     for ours, pattern in (("rater_id", _RATER), ("prompt", _PROMPT)):
-        left = [name for name in frame if name not in taken.values()]
+        left = [name for name in map(str, frame) if name not in taken.values()]
         if ours not in taken and (seen := [name for name in left if pattern.search(spaced(name))]):
             taken[ours] = seen[0]
     result = {name: taken[name] for name in ("prompt", "a", "b", "label", "rater_id") if name in taken and taken[name] != name}
@@ -107,7 +107,7 @@ def quoted(text: str) -> str:
 
 def _answers(frame: pd.DataFrame, taken: set[str]) -> tuple[str, str] | None:
     """The two columns of texts whose names differ in the side alone; of several pairs the one with the longest texts."""
-    words = {name: spaced(name).split() for name in frame if name not in taken}
+    words = {name: spaced(name).split() for name in map(str, frame) if name not in taken}
     found = [(one, two) for one, two in permutations(words, 2) if _opposite(words[one], words[two])]
     found = [pair for pair in found if all(_is_text(frame[name]) for name in pair)]
     return max(found, key=lambda pair: sum(frame[name].map(lambda cell: len(str(cell))).mean() for name in pair), default=None)
