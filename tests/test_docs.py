@@ -67,6 +67,7 @@ def place(tmp_path, monkeypatch) -> Path:
     (tmp_path / "answers.csv").write_text("prompt,completion\nRoll a die.,6\nRoll a die.,1\n")
     (tmp_path / "labels.csv").write_text("prompt,chosen,rejected\nRoll a die.,6,1\nRoll a die.,5,2\n")
     (tmp_path / "my_comparisons.csv").write_text(comparisons())
+    (tmp_path / "spreadsheet.csv").write_text(spreadsheet())
     write_exports(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -77,6 +78,12 @@ def comparisons(raters: int = 14) -> str:
     rows = ["prompt,chosen,rejected,rater_id"]
     for r in range(raters):
         rows += [f"Name a {what}.,{'A cat.,A dog.' if r % 2 else 'A dog.,A cat.'},r{r}" for what in ("pet", "friend")]
+    return "\n".join(rows) + "\n"
+
+
+def spreadsheet(raters: int = 14) -> str:
+    """Two answers and which is preferred, under other names than ours."""
+    rows = ["Question,Answer A,Answer B,Preferred,Annotator", *(f"Name a pet.,A dog.,A cat.,{'AB'[r % 2]},r{r}" for r in range(raters))]
     return "\n".join(rows) + "\n"
 
 

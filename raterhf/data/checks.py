@@ -44,9 +44,7 @@ class Problems:
 
     def add(self, rows: Rows, index: int, fault: str, value: Any) -> None:
         self._rows[id(rows)] = rows
-        shown = repr(value)
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        self._found.setdefault(id(rows), {}).setdefault(fault, {})[index] = shown
+        self._found.setdefault(id(rows), {}).setdefault(fault, {})[index] = cut(repr(value))
 
     def add_all(self, rows: Rows, cells: pd.Series, name: str, faults: dict[int, str]) -> None:
         """Add the faults of a column, by position in `cells`."""
@@ -86,6 +84,10 @@ class Problems:
 
     def _bad(self, key: int) -> list[int]:
         return sorted({index for cells in self._found.get(key, {}).values() for index in cells})
+
+
+def cut(shown: str) -> str:
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def is_missing(value: Any) -> bool:

@@ -12,11 +12,14 @@ from dataclasses import replace
 import pandas as pd
 
 from raterhf.data import convert
-from raterhf.data.checks import Problems, split_fault
+from raterhf.data.checks import Problems, cut, split_fault
 from raterhf.data.ids import prefixes, tidy_ids
 from raterhf.data.opening import FIELD, fill_constant, nearest, open_part, read_implicit
 from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL, REQUIRED, SOURCES, Part, Request
+from raterhf.data.suggest import NEARLY, are_marks, looks_like_label, pasted, suggest
 from raterhf.errors import UserError
+
+LOOKS_SIDED = "It looks like two answers and a label that says which is better, which this reads"
 
 
 def read_parts(kind: str, request: Request, problems: Problems, counts: dict) -> list[Part]:
@@ -52,6 +55,8 @@ def _named(kind: str, part: Part, request: Request, notes: dict) -> Part:
     if kind == "comparisons":
         part = read_implicit(part, notes)
     frame = _rename(kind, part, request)
+    if "chosen" in frame:
+        _refuse_labels(part, frame, request)
     if request.one_rater and kind in DATA_KINDS and "rater_id" not in frame:
         frame["rater_id"] = pd.Series([EVERYONE] * len(frame), dtype=object)
         notes.setdefault(part.rows.name, []).append(f"no column names who judged: all rows are read as those of one rater, {EVERYONE}")
@@ -107,7 +112,7 @@ def _missing_mapped(what: str, theirs: str, parts: list[Part]) -> UserError:
 def _rename(kind: str, part: Part, request: Request) -> pd.DataFrame:
     """The columns of ours in the file, under our names. Raises UserError when one it needs is missing."""
     rows, names = part.rows, part.names
-    required = REQUIRED[kind] if kind in REQUIRED else _comparison_columns(part)
+    required = REQUIRED[kind] if kind in REQUIRED else _comparison_columns(part, request)
     required += ("split",) if request.split and kind in DATA_KINDS else ()
     required += ("within",) if request.within and kind == "ratings" else ()
     there = [str(name) for name in rows.frame.columns]
@@ -117,18 +122,21 @@ def _rename(kind: str, part: Part, request: Request) -> pd.DataFrame:
         raise UserError(
             f"{rows.name}: no column {listed}; {kind} need {', '.join(required)}, and it has "
             f"{', '.join(there)}{nearest(names[missing[0]], there)}: rename the column, or map it as in "
-            f"data.columns={{{missing[0]}: its name there}}{_hint(kind, part, missing)}"
+            f"data.columns={{{missing[0]}: its name there}}{_hint(kind, part, missing, request)}"
         )
     taken = required + tuple(n for n in names if n in OPTIONAL and n not in required)
     return pd.DataFrame({name: rows.frame[names[name]] for name in taken if names[name] in there})
 
 
-def _hint(kind: str, part: Part, missing: list[str]) -> str:
+def _hint(kind: str, part: Part, missing: list[str], request: Request) -> str:
     """More to try, where the columns that are there say so."""
     if missing == ["rater_id"]:
         read = f" ({'; '.join(part.rows.notes)})" if part.rows.notes else ""
         return f". Nothing says who judged{read}; to train without raters on such rows: raters.encoding=none"
     people = convert.wide.annotators(part.rows.frame, kind)
+    found = suggest(part.rows.frame, request.columns) if kind == "comparisons" else None
+    if found and (len(people) < 2 or "rater_id" in found or "rater_id" in part.rows.frame):
+        return f". {LOOKS_SIDED}: {pasted('data.columns', found)}"
     if len(people) > 1 and not convert.wide.has_texts(part.rows.frame):
         return (
             f". Each row looks like one person's answers to {len(people)} questions, as forms write them; write one row an answer (pandas: "
@@ -142,7 +150,28 @@ def _hint(kind: str, part: Part, missing: list[str]) -> str:
     return ""
 
 
-def _comparison_columns(part: Part) -> tuple[str, ...]:
+def _refuse_labels(part: Part, frame: pd.DataFrame, request: Request) -> None:
+    """Raise UserError where one of chosen and rejected is a label: nearly only marks such as A or tie, or texts of two other columns."""
+    shares = {ours: are_marks(frame[ours]) for ours in ("chosen", "rejected")}
+    for ours, other in (("chosen", "rejected"), ("rejected", "chosen")):
+        theirs, cells = part.names[ours], frame[ours]
+        marks = shares[ours] >= NEARLY and shares[other] <= 0.5  # else both are short: the answers themselves are A and B, or numbers
+        if not marks and theirs == ours:
+            continue
+        found = suggest(part.rows.frame, request.columns, label=theirs)
+        pair = [found.get(side, side) for side in "ab"] if found else []
+        repeats = part.names[other] in pair and looks_like_label(theirs, cells, [part.rows.frame[name] for name in pair])
+        if not marks and not repeats:
+            continue
+        shown = ", ".join(cut(repr(cell)) for cell, _ in Counter(map(str, cells.dropna())).most_common(4))
+        remedy = pasted("data.columns", found) if found else f"the two answers' columns as a and b, and {theirs} as label, in data.columns"
+        raise UserError(
+            f"{part.rows.name}: {ours}{'' if theirs == ours else f' ({theirs})'} holds {shown}, which say which answer is better; chosen "
+            f"and rejected are the answers' texts. Map {remedy}"
+        )
+
+
+def _comparison_columns(part: Part, request: Request) -> tuple[str, ...]:
     """The columns of the form of comparison the file has: chosen and rejected, or a, b and label."""
     rows, names = part.rows, part.names
     has = {name for name, theirs in names.items() if theirs in rows.frame}
@@ -150,9 +179,10 @@ def _comparison_columns(part: Part) -> tuple[str, ...]:
         raise UserError(f"{rows.name}: chosen and rejected beside a and b; a file has one form: remove two columns")
     if not has & {"chosen", "rejected", "a", "b"}:
         raise UserError(
-            f"{rows.name}: no column chosen; comparisons need prompt, chosen, rejected, rater_id or "
-            f"prompt, a, b, label, rater_id, and it has {', '.join(map(str, rows.frame.columns))}: rename "
-            f"them, or map them in a recipe, as in data.columns={{chosen: its name there}}{_hint('comparisons', part, ['chosen'])}"
+            f"{rows.name}: no column chosen, rejected or a, b, label; comparisons need prompt, chosen, rejected, rater_id (chosen and "
+            "rejected are the texts of the two answers) or prompt, a, b, label, rater_id (label says which is better), and it has "
+            f"{', '.join(map(str, rows.frame.columns))}: rename them, or map all of them with data.columns"
+            f"{_hint('comparisons', part, ['chosen'], request)}"
         )
     answers = ("a", "b", "label") if has & {"a", "b"} else ("chosen", "rejected")
     return (() if names["prompt"] == IMPLICIT else ("prompt",)) + answers + ("rater_id",)

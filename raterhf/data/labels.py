@@ -199,6 +199,7 @@ def _read(
     parts["comparisons"] = read_meaning(parts["comparisons"], labels, problems, counts["comparisons"])
     told = [f"{file}: {note}" for kind in NAMES for file, notes in counts[kind]["notes"].items() for note in notes]
     told += notices.about_sittings(parts["ratings"]) + notices.about_ranks(parts["ratings"])
+    told += notices.about_unread_labels(parts["comparisons"], request.columns)
     rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
     allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])

@@ -2,7 +2,8 @@
 
 `data.labels` says it: a map from the file's values to `a`, `b`, `tie`, `both good`, `both bad` or `skip` (no label), with a strength after
 it where the values are graded (`a 2`), or the name of one of `PRESETS`. Without it only values that can be read in one way are taken: 1, -1
-and 0, and words that name a, b or a tie. Values that can be read in two ways are an error, whatever share of bad rows is allowed.
+and 0, and words that name a, b or a tie. Values that can be read in two ways are an error, whatever share of bad rows is allowed. A column
+that repeats the text of the preferred answer is read as its side.
 """
 
 import re
@@ -16,6 +17,8 @@ import pandas as pd
 from raterhf.data.checks import Problems, is_missing, number
 from raterhf.data.convert import recognise
 from raterhf.data.schema import Part
+from raterhf.data.sides import NEITHER, read_sides
+from raterhf.data.suggest import pasted
 from raterhf.data.words import Said, canonical, read_word
 from raterhf.errors import UserError
 
@@ -33,6 +36,8 @@ PRESETS: dict[str, dict[str, str]] = {
 GRADED = ("minus-first", "plus-first")
 """Presets for numbers around 0 whose size is the strength: minus prefers a (HelpSteer3), or plus does."""
 
+MOST = 20
+"""More values than this are no labels that a person would write a map of."""
 FAULT = "is not 1 (a is better), -1 (b is) or 0 (a tie); correct it"
 _SAID = re.compile(r"(both good|both bad|tie|skip|a|b)(?: +(\d+(?:\.\d+)?))?")
 
@@ -72,20 +77,47 @@ def read_meaning(parts: list[Part], labels: Meanings, problems: Problems, counts
     result = []
     for part in parts:
         if "label" in part.frame:
-            known = _known(part, part.rows.frame[part.names["label"]], part.names["label"], meanings)
-            part = _label(part, known, _fault(meanings), problems, counts)
+            part = _read_part(part, meanings, problems, counts)
         result.append(part)
     return result
 
 
-def _label(part: Part, known: dict[str, Said], fault: str, problems: Problems, counts: dict) -> Part:
-    """The part with its labels read, without the rows that are to be skipped."""
+def _read_part(part: Part, meanings: dict[str, Said] | str | None, problems: Problems, counts: dict) -> Part:
+    theirs = part.names["label"]
+    cells, told = part.rows.frame[theirs], []
+    faults: dict[int, str] = {}
+    given = meanings if isinstance(meanings, dict) else {}
+    sided = None if isinstance(meanings, str) else read_sides(part, cells, given)
+    if sided is None:
+        known, fault = _known(part, cells, theirs, meanings), _fault(meanings)
+    else:
+        repeated = cells
+        cells, faults = sided
+        words = {value: said for value in set(map(canonical, cells)) if (said := read_word(value)) is not None}
+        known, fault = words | given, NEITHER
+        part = replace(part, frame=part.frame.assign(label=cells.loc[part.frame.index]))
+        rows = sum(cells[i] is not repeated[i] for i in part.frame.index)
+        told.append(f"{theirs} repeats the text of the preferred answer in {rows} of {len(part.frame)} rows: it is read as a or b by that")
+    read = _label(part, known, fault, faults, problems, counts)
+    ties = [(value, one["rows"]) for value, one in counts["labels_read"][part.rows.name].items() if one["means"].startswith("both ")]
+    if ties:
+        told.append(
+            f"{', '.join(f'{value!r} ({rows} rows)' for value, rows in ties)}: read as ties, which keep in column both what was said"
+        )
+    if told:
+        counts["notes"].setdefault(part.rows.name, []).extend(told)
+    return read
+
+
+def _label(part: Part, known: dict[str, Said], fault: str, faults: dict[int, str], problems: Problems, counts: dict) -> Part:
+    """The part with its labels read, without the rows that are to be skipped. `faults` are those of single rows, `fault` of all others."""
     codes, values = pd.factorize(pd.Series([_hashable(cell) for cell in part.frame["label"]], dtype=object))
     spelled = [canonical(value) for value in values]
     said = np.array([*(known.get(value) for value in spelled), None], dtype=object)[codes]  # the last is what is missing, code -1
+    said[part.frame.index.isin(list(faults))] = None
     unread = np.array([one is None for one in said], bool)
     for index, value in part.frame.loc[unread, "label"].items():
-        problems.add(part.rows, index, f"label {fault}", value)
+        problems.add(part.rows, index, f"label {faults.get(index, fault)}", value)
     label = pd.Series([0 if one is None else one.label for one in said], dtype=object, index=part.frame.index)
     strength = np.array([np.nan if one is None else one.strength for one in said], float)
     both = pd.Series([None if one is None else one.both for one in said], dtype=object, index=part.frame.index)
@@ -187,7 +219,7 @@ def _other_numbers(part: Part, cells: pd.Series, theirs: str, sizes: Counter, nu
             "or plus-first."
         )
     else:
-        remedy = "Say what each value means: data.labels={" + ", ".join(f"{value}: ?" for value, _ in sorted(sizes.items())[:8]) + "}."
+        remedy = f"Say what each value means: {_to_fill(sorted(sizes))}."
     return f"{part.rows.name}: label {FAULT}: {rows}. The values of {theirs} are {_shown(sizes)}. {remedy}"
 
 
@@ -200,8 +232,17 @@ def _unknown(part: Part, theirs: str, sizes: Counter) -> str:
                 "If it is "
                 f"as {{{pairs}}}, write data.labels={name}; if not, write the map"
             )
-    pairs = ", ".join(f"{value}: ?" for value, _ in sizes.most_common(8))
+    if len(sizes) > MOST:
+        return (
+            f"{part.rows.name}: label {FAULT}: the values of {theirs} are {_shown(sizes)}. So many are no labels, and few are the text of "
+            "an answer of their row: map as label the column that says which answer is better"
+        )
     return (
         f"{part.rows.name}: label {FAULT}: the values of {theirs} are {_shown(sizes)}. Say what each means, one of {', '.join(WORDS)}: "
-        f"data.labels={{{pairs}}}"
+        f"{_to_fill([value for value, _ in sizes.most_common()])}"
     )
+
+
+def _to_fill(values: list[str]) -> str:
+    """`data.labels` for all of a column's values, to be pasted with the meanings in the place of the question marks."""
+    return pasted("data.labels", dict.fromkeys(values, "?"))

@@ -12,7 +12,9 @@ import pandas as pd
 
 from raterhf.data.checks import rater_fault
 from raterhf.data.normalise import keys
+from raterhf.data.opening import FIELD
 from raterhf.data.schema import DATA_KINDS, Part
+from raterhf.data.suggest import LOOKED_AT, looks_like_label, pasted
 
 SHOWN = 5
 FEW = 5
@@ -62,9 +64,12 @@ def about_validation(people: pd.DataFrame) -> list[str]:
     kept = sorted(people.rater_id[people.split == "validate"])
     if not kept:
         return []
-    why = "the population is chosen on them, and they cannot be asked by ID"
-    few = f"; so few choose a population by chance: raise data.validate_share (now {len(kept)} of {len(people)})" if len(kept) < FEW else ""
-    return [f"{len(kept)} rater(s) kept for validation, {why}{few}: {named(kept)}"]
+    why = (
+        "nothing is trained on their labels, which then tell what population of raters suits people whom training has not "
+        "seen; they cannot be asked by ID"
+    )
+    few = f"; with so few that is chosen by chance: raise data.validate_share (now {len(kept)} of {len(people)})" if len(kept) < FEW else ""
+    return [f"{len(kept)} rater(s) kept for validation: {why}{few}: {named(kept)}"]
 
 
 def about_strength(compared: pd.DataFrame) -> list[str]:
@@ -116,6 +121,25 @@ def about_ranks(parts: list[Part]) -> list[str]:
         for part in parts
         if re.search(r"(^|[^a-z])(rank|ranking|place|position)([^a-z]|$)", part.names.get("rating", "").lower())
     ]
+
+
+def about_unread_labels(parts: list[Part], columns: dict[str, str]) -> list[str]:
+    """Columns that nobody reads and that look like a label, where it is the user (in `columns`) who says what chosen and rejected are."""
+    told = []
+    for part in parts:
+        names, frame = part.names, part.rows.frame
+        if "chosen" not in part.frame or (names["chosen"], names["rejected"]) == ("chosen", "rejected"):
+            continue
+        used = {*names.values(), *(field for theirs in names.values() for field in FIELD.findall(theirs))}
+        for name in [str(name) for name in frame if str(name) not in used]:
+            if looks_like_label(name, frame[name].head(LOOKED_AT), [frame[names["chosen"]], frame[names["rejected"]]]):
+                mapping = {ours: theirs for ours, theirs in columns.items() if ours.rpartition(".")[2] not in ("chosen", "rejected")}
+                mapping |= {"a": names["chosen"], "b": names["rejected"], "label": name}
+                told.append(
+                    f"{part.rows.name}: {name} looks like a label and is not read: {names['chosen']} is taken as the preferred answer in "
+                    f"every row. If {name} says which is preferred: {pasted('data.columns', mapping)}"
+                )
+    return told
 
 
 def about_sittings(parts: list[Part]) -> list[str]:

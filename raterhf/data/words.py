@@ -11,6 +11,7 @@ _SIDE = re.compile(rf"{_THING}([ab])(?:[ -](?:is[ -])?better|[ -]wins)?")
 _TIES = {"tie", "tied", "equal", "draw", "same", "both", "both equal", "about the same"}
 _BOTH = {"tie (bothbad)": "both bad", "tie (both bad)": "both bad", "bothbad": "both bad", "bothgood": "both good"}
 _BOTH |= {f"{prefix}both{gap}{word}": f"both {word}" for prefix in ("", "tie ") for gap in (" ", "_", "-") for word in ("good", "bad")}
+_MARKS = {"1", "2", "0", "-1", "left", "right", "first", "second"}
 _BOOLEANS = {"yes": "true", "no": "false", "on": "true", "off": "false"}
 
 
@@ -31,6 +32,12 @@ def canonical(value: Any) -> str:
         return f"{as_number:g}" if as_number else "0"
     text = " ".join(str(value).split()).casefold()
     return _BOOLEANS.get(text, text)
+
+
+def is_mark(value: Any) -> bool:
+    """Whether a cell is a mark that says which answer, or that neither, and no text: 1, 2, 0, -1, left, model_a, tie."""
+    spelled = canonical(value)
+    return spelled in _MARKS or read_word(spelled) is not None
 
 
 def read_word(value: str) -> Said | None:

@@ -5,13 +5,12 @@ import pandas as pd
 from raterhf.data.checks import is_missing, number
 from raterhf.data.convert.base import Ask, Converted, column, need
 from raterhf.data.files import Rows
-from raterhf.data.words import canonical, read_word
+from raterhf.data.words import canonical, is_mark
 from raterhf.errors import UserError
 
 ABOUT = "a table with a column for each annotator; blanks are no labels"
 PROMPT, RESPONSE = ("prompt", "question", "instruction"), ("response", "answer")
 A, B = ("a", "response_a", "answer_a"), ("b", "response_b", "answer_b")
-SIDES = ("left", "right", "first", "second")
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
         "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
 
@@ -41,7 +40,7 @@ def _looks_judged(cells: pd.Series, kind: str) -> bool:
     values = {number(cell) if number(cell) is not None else canonical(cell) for cell in said}
     if kind == "ratings":
         return all(isinstance(value, float) for value in values) and len(values) <= max(10, len(said) // 2)
-    return all(value in (1, -1, 0, 2) or value in SIDES or read_word(str(value)) is not None for value in values)
+    return all(map(is_mark, values))
 
 
 def convert(rows: Rows, ask: Ask) -> Converted:

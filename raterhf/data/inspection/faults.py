@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from raterhf.data.inspection.words import Sentence, are, copies, good, note, people, percent, plural, some, stop, warn
+from raterhf.data.schema import DATA_KINDS
 
 GIVES_AWAY, TELLS = 0.9, 0.65  # accuracy of a rule that reads nothing
 SHOWN = 5
@@ -78,8 +79,9 @@ def repeated_pairs(figures: dict) -> Iterator[Sentence]:
 
 def identity(figures: dict) -> Iterator[Sentence]:
     """What reading noticed, of raters and files; and IDs that look alike."""
+    names = tuple(path for kind in DATA_KINDS for path in figures["read"][kind].get("files", ()))
     for sentence in figures["notices"]:
-        yield warn(f"{sentence[:1].upper()}{sentence[1:]}.")
+        yield warn(f"{sentence if names and sentence.startswith(names) else sentence[:1].upper() + sentence[1:]}.")
     if figures["lookalikes"]:
         shown = [f"{' and '.join(map(repr, group['ids']))} ({', '.join(group['differ_by'])})" for group in figures["lookalikes"]]
         yield warn(f"IDs that may be one person's, by what they differ in: {some(shown)}. Write each person in one way.")

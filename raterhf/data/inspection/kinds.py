@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raterhf.data import convert
+from raterhf.data.columns import LOOKS_SIDED
 from raterhf.data.files import read_rows
 from raterhf.data.opening import FIELD
+from raterhf.data.suggest import pasted, suggest
 from raterhf.errors import UserError
 from raterhf.recipe import DataSettings
 
@@ -40,10 +42,13 @@ def kind_of(path: str, settings: DataSettings) -> str:
         return exported[0]
     if settings.preset:
         return "comparisons"
+    unknown = f"{path}: what it holds cannot be told from its columns ({', '.join(there)})"
+    if found := suggest(read_rows(path).frame, columns):
+        raise UserError(f"{unknown}. {LOOKS_SIDED}: {pasted('data.columns', found)}")
     raise UserError(
-        f"{path}: what it holds cannot be told from its columns ({', '.join(there)}). Comparisons have chosen, rejected or a, b, label; "
-        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id: map them as in "
-        "data.columns.chosen=NAME, or say what the file holds as in --comparisons FILE"
+        f"{unknown}. Comparisons have chosen, rejected (the texts of two answers) or a, b, label (label says which is better); "
+        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id: map all of them as in "
+        "data.columns={prompt: NAME, a: NAME, b: NAME, label: NAME, rater_id: NAME}, or say what the file holds as in --comparisons FILE"
     )
 
 

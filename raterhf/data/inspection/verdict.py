@@ -14,7 +14,7 @@ from raterhf.data.inspection.words import Sentence, are, gain, good, interval, n
 LEVELS = ("stop", "warn", "good", "note")
 FEW_RATERS = 20
 LARGE_SHARE = 0.25
-FEW_LABELS = 5  # of the median rater
+FEW_LABELS = 20  # of the median rater
 MOSTLY_ONE = 0.5
 CHOICES = {"pair": "choices", "prompt": "choices among the answers to a prompt"}
 LITTLE = 0.01  # gain of knowing the rater
@@ -50,7 +50,10 @@ def raters(figures: dict) -> Iterator[Sentence]:
             "cannot do better than a plain one. Ask fewer people more often."
         )
     elif median < FEW_LABELS:
-        yield warn(f"Half of the raters have {median:g} labels or fewer: little can be learned about each of them.")
+        yield warn(
+            f"Half of the raters have {median:g} labels or fewer. Of such raters a model can learn what groups of them, or all together, "
+            f"prefer, and little of each person: for that, collect {FEW_LABELS} labels of a rater or more."
+        )
 
 
 def disagreement(figures: dict) -> Iterator[Sentence]:
