@@ -11,6 +11,8 @@ _SIDE = re.compile(rf"{_THING}([ab])(?:[ -](?:is[ -])?better|[ -]wins)?")
 _TIES = {"tie", "tied", "equal", "draw", "same", "both", "both equal", "about the same"}
 _BOTH = {"tie (bothbad)": "both bad", "tie (both bad)": "both bad", "bothbad": "both bad", "bothgood": "both good"}
 _BOTH |= {f"{prefix}both{gap}{word}": f"both {word}" for prefix in ("", "tie ") for gap in (" ", "_", "-") for word in ("good", "bad")}
+LONGEST = 60
+"""No mark has more characters, white space included."""
 _MARKS = {"1", "2", "0", "-1", "left", "right", "first", "second"}
 _BOOLEANS = {"yes": "true", "no": "false", "on": "true", "off": "false"}
 
@@ -36,6 +38,8 @@ def canonical(value: Any) -> str:
 
 def is_mark(value: Any) -> bool:
     """Whether a cell is a mark that says which answer, or that neither, and no text: 1, 2, 0, -1, left, model_a, tie."""
+    if isinstance(value, list | dict) or (isinstance(value, str) and len(value) > LONGEST):  # texts, most of them, at little cost
+        return False
     spelled = canonical(value)
     return spelled in _MARKS or read_word(spelled) is not None
 
