@@ -157,7 +157,8 @@ class Run:
         """As `score`, for numbered pairs; those that do not fit the model are left out, and come back with the reason."""
         jury = self._jury
         people: dict[str, Rater] = {}
-        for spec in list(raters) if isinstance(raters, list | tuple) else [raters]:
+        specs: list[str] = list(raters) if isinstance(raters, list | tuple) else [cast(str, raters)]
+        for spec in specs:
             _check_group(jury.pool, spec, group)
             people |= {person.id: person for person in jury.pool.resolve(spec, 1, seed, group, counted=True)}
         _check_idiosyncratic(jury, idiosyncratic)
