@@ -47,14 +47,14 @@ def test_version():
 
 def test_a_reader_that_has_gone_is_no_error():
     process = subprocess.Popen(
-        [sys.executable, "-m", "raterhf", "train", DICE, "--dry-run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "raterhf", "recipes", "keys", "data"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["recipes", "keys"], 0), (["--help"], 0), (["train", "absent.yaml"], 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["recipes", "keys", "data"], 0), (["--help"], 0), (["train", "absent.yaml"], 2)])
 def test_closed_streams_are_no_error(arguments, code):
     for closed in (">&-", "2>&-", ">&- 2>&-"):
         command = " ".join(map(shlex.quote, [sys.executable, "-m", "raterhf", *map(str, arguments)]))

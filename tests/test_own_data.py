@@ -228,7 +228,7 @@ def test_accuracy_stands_apart_for_pairs_that_nobody_was_trained_on():
     met = reward_metrics.met_in_training(train, held)
     assert met.tolist() == [True, True, False, False]
     held = held.assign(met=met, label=[1, 1, 1, -1], rater_id="r")
-    found = reward_metrics._figures(np.array([1.0, 1.0, 1.0, 1.0]), held)
+    found = reward_metrics._metrics_of(np.array([1.0, 1.0, 1.0, 1.0]), held)
     assert (found["accuracy"], found["accuracy_new_pairs"], found["new_pairs"]) == (0.75, 0.5, 2)
 
 

@@ -198,3 +198,9 @@ def test_few_labels_of_a_rater_say_what_can_be_learned(write):
     )
     enough = " ".join(invoke("data", "check", write("d.csv", sheet(*"AB" * 20)), *shlex.split(LINE)).stdout.split())
     assert "labels or fewer" not in enough
+
+
+def test_answers_that_are_numbers_are_no_labels(write):
+    rows = [{"prompt": "Roll a die.", "chosen": c, "rejected": r, "rater_id": f"r{i}"} for i, (c, r) in enumerate([("6", "1"), ("5", "2")])]
+    labels = read_labels(comparisons=write("rolls.jsonl", rows))
+    assert list(labels.comparisons.a) == ["6", "5"] and list(labels.comparisons.b) == ["1", "2"]

@@ -19,6 +19,7 @@ from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL,
 from raterhf.data.suggest import NEARLY, are_marks, looks_like_label, pasted, suggest
 from raterhf.errors import UserError
 
+SHORT = 3  # characters of an answer that may be a number or a letter
 LOOKS_SIDED = "It looks like two answers and a label that says which is better, which this reads"
 
 
@@ -155,7 +156,9 @@ def _refuse_labels(part: Part, frame: pd.DataFrame, request: Request) -> None:
     shares = {ours: are_marks(frame[ours]) for ours in ("chosen", "rejected")}
     for ours, other in (("chosen", "rejected"), ("rejected", "chosen")):
         theirs, cells = part.names[ours], frame[ours]
-        marks = shares[ours] >= NEARLY and shares[other] <= 0.5  # else both are short: the answers themselves are A and B, or numbers
+        # Where both are short the answers themselves are A and B, or numbers.
+        texts = shares[other] <= 0.5 and frame[other].dropna().map(str).str.len().median() > SHORT
+        marks = shares[ours] >= NEARLY and texts
         if not marks and theirs == ours:
             continue
         found = suggest(part.rows.frame, request.columns, label=theirs)
