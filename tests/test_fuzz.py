@@ -9,7 +9,7 @@ import re
 import resource
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence, Iterator
 from pathlib import Path
 from random import Random
 
@@ -50,7 +50,7 @@ def hanging(*_: object) -> None:
     raise AssertionError(f"no end after {SECONDS} s")
 
 
-def check_cases(kind: str, numbers: range, case: Case, folder: Path) -> None:
+def check_cases(kind: str, numbers: Sequence[int], case: Case, folder: Path) -> None:
     """Run the cases; report all that broke the rule."""
     broken = []
     for number in numbers:
@@ -228,6 +228,7 @@ def argument_case(run: Path) -> Case:
 # Quick: the first cases of each kind. Slow: all of them.
 
 QUICK = {"data": 40, "recipe": 40, "run": 8, "argument": 30}
+FOUND = {"data": [460, 566, 678, 718, 770, 951]}  # cases that broke the rule once: rows are looked at before they are checked
 ALL = {"data": 1200, "recipe": 800, "run": 250, "argument": 500}
 
 
@@ -237,7 +238,7 @@ def cases(kind: str, run: Path) -> Case:
 
 @pytest.mark.parametrize("kind", QUICK)
 def test_the_first_cases_end_well(kind, run, tmp_path):
-    check_cases(kind, range(QUICK[kind]), cases(kind, run), tmp_path)
+    check_cases(kind, [*range(QUICK[kind]), *FOUND.get(kind, [])], cases(kind, run), tmp_path)
 
 
 @pytest.mark.slow

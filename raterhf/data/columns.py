@@ -8,6 +8,7 @@ sentence is the prompt of every row: `{"prompt": "Tell me a joke."}`. Other colu
 
 from collections import Counter
 from dataclasses import replace
+from statistics import median
 
 import pandas as pd
 
@@ -157,7 +158,8 @@ def _refuse_labels(part: Part, frame: pd.DataFrame, request: Request) -> None:
     for ours, other in (("chosen", "rejected"), ("rejected", "chosen")):
         theirs, cells = part.names[ours], frame[ours]
         # Where both are short the answers themselves are A and B, or numbers.
-        texts = shares[other] <= 0.5 and frame[other].dropna().map(str).str.len().median() > SHORT
+        lengths = [len(str(cell)) for cell in frame[other].dropna()]
+        texts = shares[other] <= 0.5 and bool(lengths) and median(lengths) > SHORT
         marks = shares[ours] >= NEARLY and texts
         if not marks and theirs == ours:
             continue

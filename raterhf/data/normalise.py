@@ -115,8 +115,6 @@ def keys(prompts: pd.Series) -> pd.Series:
     """Prompts as text that can be hashed: a conversation as its JSON."""
     if all(type(prompt) is str for prompt in prompts):
         return prompts
-    if all(type(prompt) is str for prompt in prompts):
-        return prompts
     return objects((json.dumps(p) if isinstance(p, list) else p for p in prompts), prompts.index)
 
 

@@ -148,7 +148,7 @@ def about_sittings(parts: list[Part]) -> list[str]:
     for part in parts:
         if "within" in part.frame or part.frame.empty or "prompt" not in part.frame:
             continue
-        pairs = pd.DataFrame({"rater": part.frame["rater_id"].astype(str), "prompt": keys(part.frame["prompt"])})
+        pairs = pd.DataFrame({"rater": _codes(part.frame["rater_id"]), "prompt": _codes(part.frame["prompt"])})
         asked = pairs.groupby(["rater", "prompt"], sort=False).ngroup().to_numpy()
         used = set(part.names.values())
         found = [(name, *_sittings(part.rows.frame[name].loc[part.frame.index], asked)) for name in part.rows.frame if name not in used]
@@ -162,6 +162,11 @@ def about_sittings(parts: list[Part]) -> list[str]:
     return told
 
 
+def _codes(cells: pd.Series) -> np.ndarray:
+    """A number for each different cell. Rows are not checked yet: in ASCII even what is no text, or half of a character, can be told."""
+    return pd.factorize(np.array([ascii(str(cell)) for cell in cells], dtype=object))[0]
+
+
 def _sittings(cells: pd.Series, asked: np.ndarray) -> tuple[int, int]:
     """How many (rater, prompt) have several values of a column whose every value lies in one of them, and the pairs that cross values.
 
@@ -169,7 +174,7 @@ def _sittings(cells: pd.Series, asked: np.ndarray) -> tuple[int, int]:
     """
     if not cells.map(lambda cell: isinstance(cell, str | int)).all():
         return 0, 0
-    value = pd.factorize(cells)[0]
+    value = _codes(cells)
     if value.max() + 1 == len(value):
         return 0, 0
     together = pd.DataFrame({"asked": asked, "value": value}).value_counts().reset_index(name="rows")
