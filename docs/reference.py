@@ -1,8 +1,8 @@
 """Writes the reference pages, docs/reference/*.md, from the code: `python docs/reference.py`.
 
-Nothing is described here: recipe keys come from `recipe.keys()`, verbs from the command line's own help, figures from the report's glossary
-and the docstrings of the functions that compute them, the run folder from the docstring of the module that writes it. The Python API is
-left to mkdocstrings, which reads docstrings when the site is built. tests/test_docs.py says whether the pages are current.
+Nothing is described here: recipe keys come from `recipe_reader.keys()`, verbs from the command line's own help, figures from the report's
+glossary and the docstrings of the functions that compute them, the run folder from the docstring of the module that writes it. The Python
+API is left to mkdocstrings, which reads docstrings when the site is built. tests/test_docs.py says whether the pages are current.
 """
 
 import ast
@@ -17,7 +17,7 @@ from typing import Any
 from typer.main import get_command
 
 import raterhf
-from raterhf import recipe
+from raterhf import recipe, recipe_reader
 from raterhf.cli.main import app
 from raterhf.evaluation import metrics
 from raterhf.evaluation.probes import suite
@@ -61,7 +61,7 @@ def recipe_page() -> str:
         "names the nearest valid one. `raterhf recipes keys` prints this page in the terminal.",
     ]
     sections: dict[str, list] = {}
-    for key, default, about in recipe.keys():
+    for key, default, about in recipe_reader.keys():
         section, dot, _ = key.partition(".")
         sections.setdefault(section if dot else "", []).append([f"`{key}`", f"`{default}`", about])
     for section, rows in sections.items():
@@ -74,7 +74,9 @@ def options() -> list[str]:
     """The keys below `policy.options`, of each algorithm its own."""
     parts = []
     for name in recipe.algorithms():
-        rows = [[f"`{key}`", f"`{default}`", about] for key, default, about in recipe.field_rows(options_of(name), "policy.options.")]
+        rows = [
+            [f"`{key}`", f"`{default}`", about] for key, default, about in recipe_reader.field_rows(options_of(name), "policy.options.")
+        ]
         parts += [f"### policy.algorithm: {name}", table(KEY_TABLE, rows)]
     return parts
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raterhf.errors import UserError as UserError
     from raterhf.evaluation import metrics as metrics
     from raterhf.recipe import Recipe as Recipe
-    from raterhf.recipe import load_recipe as load_recipe
+    from raterhf.recipe_reader import load_recipe as load_recipe
     from raterhf.run import Answer as Answer
     from raterhf.run import Run as Run
     from raterhf.run import open_run as open
@@ -50,7 +50,7 @@ _HOMES = {
     "check_data": "raterhf.api:check_data",
     "compare": "raterhf.api:compare",
     "drop_raters": "raterhf.training.drop:drop_raters",
-    "load_recipe": "raterhf.recipe:load_recipe",
+    "load_recipe": "raterhf.recipe_reader:load_recipe",
     "load_world": "raterhf.worlds.world:load_world",
     "metrics": "raterhf.evaluation.metrics",
     "open": "raterhf.run:open_run",

@@ -6,7 +6,8 @@ from pathlib import Path
 from raterhf.data.labels import labels_of
 from raterhf.data.show import inspect_recipe, print_figures
 from raterhf.evaluation.compare.run import compare as compare_policies
-from raterhf.recipe import Recipe, load_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import load_recipe
 from raterhf.reports.data_page import write_data_page
 from raterhf.run import Run, open_run
 from raterhf.training import pipeline

@@ -37,7 +37,8 @@ from raterhf.models.pools import add_raters
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool, require_text
-from raterhf.recipe import PolicySettings, Recipe, load_recipe
+from raterhf.recipe import PolicySettings, Recipe
+from raterhf.recipe_reader import load_recipe
 
 SAMPLED_FROM = ("policy", "sft", "base")
 SCORED_BY = ("reward",)

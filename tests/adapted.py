@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import Recipe, parse_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import parse_recipe
 
 SHAPE = {
     "model_type": "qwen3", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,

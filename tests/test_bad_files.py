@@ -13,7 +13,7 @@ from label_files import PAIR, fails, pairs
 from raterhf.data.corpus import read_corpus
 from raterhf.data.labels import read_labels, read_recipe
 from raterhf.errors import UserError
-from raterhf.recipe import load_recipe
+from raterhf.recipe_reader import load_recipe
 
 DICE = Path(__file__).parents[1] / "recipes" / "dice.yaml"
 

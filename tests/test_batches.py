@@ -13,7 +13,7 @@ from raterhf.data.prepare import Window
 from raterhf.data.renderer import Renderer, set_chat
 from raterhf.errors import UserError
 from raterhf.models.load import build_model, load_tokenizer, train_tokenizer
-from raterhf.recipe import parse_recipe
+from raterhf.recipe_reader import parse_recipe
 
 TINY = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
 CHAT = (

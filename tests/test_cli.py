@@ -16,7 +16,7 @@ from small_run import CONFIG, fails, invoke, rows_of, succeeds
 import raterhf
 from raterhf.cli.common import set_environment
 from raterhf.errors import UserError
-from raterhf.recipe import keys, load_recipe
+from raterhf.recipe_reader import keys, load_recipe
 from raterhf.worlds import make
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import pytest
 from raterhf.data.prepare import find_people, read_data
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_pool
-from raterhf.recipe import parse_recipe
+from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import pipeline
 from raterhf.training.stages.sft import unknown_raters

@@ -15,7 +15,7 @@ from raterhf.data.labels import read_labels, read_recipe
 from raterhf.data.numbers import read_numbers
 from raterhf.data.prepare import grades
 from raterhf.errors import UserError
-from raterhf.recipe import load_recipe, parse_recipe
+from raterhf.recipe_reader import load_recipe, parse_recipe
 
 CASES = Path(__file__).parent / "cases"
 DICE = Path(__file__).parents[1] / "recipes" / "dice.yaml"

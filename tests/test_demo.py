@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from raterhf.recipe import load_recipe
+from raterhf.recipe_reader import load_recipe
 
 ROOT = Path(__file__).parents[1]
 LINES = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")

@@ -21,7 +21,7 @@ from typer.main import get_command
 import raterhf
 from raterhf.cli.main import app
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import RENAMED, keys, parse_recipe
+from raterhf.recipe_reader import RENAMED, keys, parse_recipe
 
 ROOT = Path(__file__).parents[1]
 SITE = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] + sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))

@@ -17,7 +17,7 @@ from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import dump_recipe, parse_recipe
+from raterhf.recipe_reader import dump_recipe, parse_recipe
 from raterhf.training.estimate import estimate, estimate_text
 from raterhf.training.fit import make_optimizer
 from raterhf.training.start import new_model, spare_memory

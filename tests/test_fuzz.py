@@ -20,7 +20,7 @@ import yaml
 from mutations import damaged_bytes, damaged_text, damaged_value, json_lines, odd
 from small_run import RECIPE, invoke
 
-from raterhf.recipe import shipped
+from raterhf.recipe_reader import shipped
 
 SECONDS = 60  # after which a case counts as hanging
 MEMORY = 16 * 2**30  # beside what the process has

@@ -17,7 +17,8 @@ from raterhf.errors import UserError
 from raterhf.models import load
 from raterhf.models.checkpoint import WEIGHTS, load_policy, load_reward
 from raterhf.models.load import build_model, load_model, load_pretrained, train_tokenizer
-from raterhf.recipe import VANILLA_FIXED, parse_recipe
+from raterhf.recipe import VANILLA_FIXED
+from raterhf.recipe_reader import parse_recipe
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["Name a colour.\n", "red", "blue"]

@@ -19,7 +19,8 @@ from test_training import data as data  # a fixture
 from raterhf import lock
 from raterhf.errors import UserError
 from raterhf.evaluation.compare import jobs
-from raterhf.recipe import Recipe, dump_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import dump_recipe
 from raterhf.training import pipeline
 
 pytestmark = pytest.mark.usefixtures("one_thread")

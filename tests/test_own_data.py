@@ -18,7 +18,8 @@ from raterhf.evaluation.compare.own_data import ask_again, compare_own
 from raterhf.evaluation.compare.run import compare
 from raterhf.evaluation.trl_baseline import _once, pair_rows, standard_scale
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import Recipe, parse_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import parse_recipe
 from raterhf.reports.own_data import NO_GOLD, summary
 from raterhf.training.stages.reward import make_training
 from raterhf.training.start import save_start

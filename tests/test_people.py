@@ -10,7 +10,7 @@ import pytest
 from raterhf.data.labels import read_labels
 from raterhf.errors import UserError
 from raterhf.evaluation.compare import discussions, participants
-from raterhf.recipe import load_recipe
+from raterhf.recipe_reader import load_recipe
 
 ROOT = Path(__file__).parents[1]
 POLIS = ROOT.parent / "shared" / "data" / "polis"

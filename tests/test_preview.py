@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from raterhf.cli.main import app
 from raterhf.errors import UserError
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import parse_recipe
+from raterhf.recipe_reader import parse_recipe
 from raterhf.training.preview import preview, preview_text
 
 STAGE = {"steps": 2, "lr": 1e-3}

@@ -10,7 +10,8 @@ from small_run import fails as refused
 from small_run import succeeds
 
 from raterhf.errors import UserError
-from raterhf.recipe import Recipe, Section, dump_recipe, load_recipe, parse_recipe, shipped
+from raterhf.recipe import Recipe, Section
+from raterhf.recipe_reader import dump_recipe, load_recipe, parse_recipe, shipped
 
 KINDS = ("comparisons", "ratings", "demonstrations")
 RAW = {

@@ -13,7 +13,7 @@ from small_run import CONFIG
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.run import compare
 from raterhf.models.checkpoint import load_policy, load_pool, load_reward
-from raterhf.recipe import parse_recipe
+from raterhf.recipe_reader import parse_recipe
 from raterhf.training import pipeline
 from raterhf.training.persistence import fit_persistence
 

@@ -21,7 +21,8 @@ from raterhf.errors import UserError
 from raterhf.models import checkpoint
 from raterhf.models.checkpoint import WEIGHTS, load_policy, load_pool, load_reward, load_training_state, save_training_state
 from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import DataSettings, Recipe, parse_recipe
+from raterhf.recipe import DataSettings, Recipe
+from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import fit as fitting
 from raterhf.training import pipeline

@@ -136,7 +136,7 @@ def bench_accuracy(
     out: Out = None,
 ) -> None:
     """Time how soon a recipe's reward model reaches an accuracy, for each conditioning of the rater."""
-    from raterhf.recipe import load_recipe
+    from raterhf.recipe_reader import load_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     set_environment(resolved)

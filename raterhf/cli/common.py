@@ -59,7 +59,7 @@ def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = ()) 
 
 def load_checked(path: Path, overrides: list[str] | None) -> "Recipe":
     """A recipe, checked as far as it can be without its data: the algorithm's own options too, whose file is imported where it has any."""
-    from raterhf.recipe import load_recipe
+    from raterhf.recipe_reader import load_recipe
 
     resolved = load_recipe(path, overrides or [])
     if resolved.policy and resolved.policy.options:

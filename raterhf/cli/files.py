@@ -20,7 +20,7 @@ data_app = make_app(help="Rater-labelled data: check files, make simulated world
 @recipes_app.command("ls")
 def recipes_ls() -> None:
     """List the shipped recipes: name and file."""
-    from raterhf.recipe import shipped
+    from raterhf.recipe_reader import shipped
 
     for name, path in shipped().items():
         say(f"{name}\t{os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path}")
@@ -37,7 +37,7 @@ def recipes_cp(
     """
     import yaml
 
-    from raterhf.recipe import shipped
+    from raterhf.recipe_reader import shipped
 
     known = shipped()
     if name not in known:
@@ -62,7 +62,8 @@ def recipes_keys(
     section: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Such as policy or policy.beta; all where not given.")] = None,
 ) -> None:
     """Every key of a recipe, its default and what it is."""
-    from raterhf.recipe import algorithms, field_rows, keys
+    from raterhf.recipe import algorithms
+    from raterhf.recipe_reader import field_rows, keys
 
     shown = [row for row in keys() if section is None or row[0] == section or row[0].startswith(f"{section}.")]
     if not shown:
@@ -159,7 +160,7 @@ def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[
     from raterhf.data.inspection.kinds import kind_of
     from raterhf.data.labels import labels_of
     from raterhf.data.show import inspect_recipe
-    from raterhf.recipe import make_recipe
+    from raterhf.recipe_reader import make_recipe
 
     raw: dict = {"name": "data", "data": {}}
     source = f"of {', '.join([*paths, *(path for found in given.values() for path in found)])}"

@@ -121,7 +121,7 @@ def train(
 
     Finished stages are skipped, an interrupted one resumes.
     """
-    from raterhf.recipe import dump_recipe
+    from raterhf.recipe_reader import dump_recipe
 
     if gpu is not None and not dry_run:
         raise UserError(f"--gpu {gpu:g} asks whether a GPU is large enough, and trains on none; add --dry-run, or leave it out")
@@ -160,7 +160,7 @@ def compare(
 
     Writes metrics.json, plots and report.html into runs/NAME/compare.
     """
-    from raterhf.recipe import dump_recipe
+    from raterhf.recipe_reader import dump_recipe
 
     resolved = load_checked(recipe, overrides)
     if dry_run:

@@ -23,7 +23,7 @@ BATCH_TOKENS = 16384
 class Sampler:
     """Generates with one policy. Everything drawn is a function of the seed given to `generate`.
 
-    Completions in other company differ only where two tokens lead within rounding (about 1e-6 in fp32). With `deterministic` each is
+    Completions in other company differ only where two tokens lead within rounding. With `deterministic` each is
     generated alone, and is the same whatever else is asked.
     """
 

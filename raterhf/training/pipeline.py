@@ -17,7 +17,8 @@ from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import FINISHED, STARTED, WEIGHTS
-from raterhf.recipe import Recipe, dump_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
 from raterhf.training.needs import check_labels

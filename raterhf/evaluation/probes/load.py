@@ -13,7 +13,8 @@ from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
-from raterhf.recipe import Recipe, load_recipe
+from raterhf.recipe import Recipe
+from raterhf.recipe_reader import load_recipe
 from raterhf.run import check_trained
 from raterhf.worlds.world import World, load_world
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.models.policy import Policy
-from raterhf.recipe import PolicySettings, Section, check_options
+from raterhf.recipe import PolicySettings, Section
+from raterhf.recipe_reader import check_options
 from raterhf.training.objective import Objective
 
 Log = dict[str, Tensor | float]

@@ -3,6 +3,7 @@
 The raters' vectors are those of the stage `reward`. Without one they are learned here, by imitation, and the population is fitted to them.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
-from raterhf.models.policy import make_policy
+from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace, unit_spread
@@ -26,10 +27,11 @@ from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.held_back import HeldBack
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
-from raterhf.training.replay import TEXTS, Drawn, make_replay, said_rows, unrated_rows, write_rows
+from raterhf.training.replay import TEXTS, Drawn, Row, make_replay, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
 from raterhf.training.start import (
+    Source,
     all_prompts,
     all_texts,
     check_population,
@@ -42,9 +44,9 @@ from raterhf.training.start import (
 
 
 def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
-    people = prepare.find_people(labels)
     start = start_model(recipe, all_texts(labels))
     tokenizer, raters, settings = start.tokenizer, recipe.raters, recipe.sft
+    people = prepare.find_people(labels)
     soft = raters.encoding == "embedding"
     fresh = soft and recipe.reward is None
     if fresh:
@@ -55,68 +57,51 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     told = rater_texts(raters, people)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
     trained_on, back = split(len(examples), recipe.data.held_out if settings.evaluate_every else 0.0, recipe.seed)
-    rows = unrated_rows(recipe.data, labels, window.renderer, told.values()) if settings.replay and recipe.data.base else []
-    if settings.replay and recipe.model.path and not recipe.data.base:
-        log.info(f"  sft: the model says {TEXTS} texts of its own, to be kept")
-        itself = place(make_policy(start.lm, tokenizer, base=start.base).eval(), pick_device())
-        rows = said_rows(itself, window.renderer, recipe.seed)
-        write_rows(folder, rows)
+    kept: list[Row] = []
+    if settings.replay and recipe.data.base:
+        kept = unrated_rows(recipe.data, labels, window.renderer, told.values())
+    elif settings.replay and recipe.model.path:
+        kept = _texts_of_its_own(start, window.renderer, recipe.seed)
+        write_rows(folder, kept)
     torch.manual_seed(recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
-    vectors = torch.tensor(pool.vectors)
-    noise = settings.noise * vectors.std(0).mean() if soft else 0.0
-
-    def under(who: np.ndarray, seed: int) -> tuple[RaterBatch, torch.Tensor | None]:
-        """Raters `who` [N] under noise, some of them dropped; and their rows of the rater space, where that learns."""
-        if not soft:
-            return RaterBatch.nobody(len(who)), None
-        generator = torch.Generator().manual_seed(seed)
-        taste = vectors[who]
-        taste = taste + noise * torch.randn(taste.shape, generator=generator)
-        null = torch.rand(len(who), generator=generator) < raters.null_share
-        return RaterBatch(taste, null), torch.as_tensor(who) if space else None
+    space = None
+    if soft and (fresh or settings.learn_vectors):
+        space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else settings.noise)
+        if not fresh:
+            space.vectors.data.copy_(torch.tensor(pool.vectors))
+    read = Read(torch.tensor(pool.vectors) if soft else None, settings.noise, raters.null_share, space is not None)
 
     def batch(rows: np.ndarray, step: int) -> Demonstrations:
         rows = trained_on[rows]
-        read, learned = under(rater[rows], recipe.seed * 1_000_003 + step)
-        return Demonstrations([examples[i] for i in rows], read, torch.ones(len(rows)), {}, learned)
+        taken, learned = read(rater[rows], recipe.seed * 1_000_003 + step)
+        return Demonstrations([examples[i] for i in rows], taken, torch.ones(len(rows)), {}, learned)
 
     def draw(count: int, rng: np.random.Generator) -> Drawn:
         picks = rng.integers(len(pool.known), size=count)
-        read, learned = under(picks, int(rng.integers(2**31)))
-        return read, [told.get(pool.known[i], "") for i in picks], learned
+        taken, learned = read(picks, int(rng.integers(2**31)))
+        return taken, [told.get(pool.known[i], "") for i in picks], learned
 
-    space = None
-    if fresh:
-        space = RaterSpace(len(pool.known), pool.dim, raters.noise)
-    elif soft and settings.learn_vectors:
-        space = RaterSpace(len(pool.known), pool.dim, settings.noise)
-        space.vectors.data.copy_(vectors)
+    def loss() -> float:
+        known = RaterBatch.nobody(len(back))
+        if soft:
+            known = RaterBatch.people((space.vectors.detach().cpu() if space else torch.tensor(pool.vectors))[rater[back]])
+        return -float(completion_log_probs(policy, [examples[i] for i in back], known)[0].mean())
+
     # Nobody answers while there is no population to draw from.
     who, draws = (pool, "new") if raters.encoding != "none" and not fresh else (None, "none")
     asked = RaterPolicy(folder.name, policy, window.renderer, who, draws, *recipe.limits)
     trained = bool(recipe.base or recipe.model.path)
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, trained=trained)
-    replay = make_replay(rows, settings, policy, window.renderer, draw, recipe.seed, space)
-
-    def loss() -> float:
-        known = RaterBatch.nobody(len(back))
-        if soft:
-            known = RaterBatch.people((space.vectors.detach().cpu() if space else vectors)[rater[back]])
-        return -float(completion_log_probs(policy, [examples[i] for i in back], known)[0].mean())
-
-    held_back = None
-    if settings.evaluate_every is not None:
-        held_back = HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps)
+    held_back = HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps) if settings.evaluate_every else None
+    replay = make_replay(kept, settings, policy, window.renderer, draw, recipe.seed, space)
     training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
     fit(*training, settings, folder, rates, recipe.tensorboard, monitor, None, held_back)
     if space is not None:
-        if fresh:
-            unit_spread(space, policy.reader)
-        pool.vectors = space.vectors.detach().cpu().numpy().copy()
+        _keep_vectors(space, pool, policy, fresh)
         fit_populations(raters, pool, recipe.seed)
     if policy.idiosyncratic is not None and recipe.reward:
         reward, _, _ = checkpoint.load_reward(recipe.folder / "reward")
@@ -124,6 +109,40 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     elif policy.idiosyncratic is not None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+
+
+@dataclass(frozen=True)
+class Read:
+    """Raters as imitation reads them: vectors [R, k] (None: nobody) under noise in units of their spread, some of the raters dropped."""
+
+    vectors: torch.Tensor | None
+    noise: float
+    null_share: float
+    learned: bool
+
+    def __call__(self, who: np.ndarray, seed: int) -> tuple[RaterBatch, torch.Tensor | None]:
+        """Raters `who` [N]; and their rows of the rater space, where that learns."""
+        if self.vectors is None:
+            return RaterBatch.nobody(len(who)), None
+        generator = torch.Generator().manual_seed(seed)
+        taste = self.vectors[who]
+        taste = taste + self.noise * self.vectors.std(0).mean() * torch.randn(taste.shape, generator=generator)
+        null = torch.rand(len(who), generator=generator) < self.null_share
+        return RaterBatch(taste, null), torch.as_tensor(who) if self.learned else None
+
+
+def _texts_of_its_own(start: Source, renderer: Renderer, seed: int) -> list[Row]:
+    """What a pretrained model says of itself, before it learns anything."""
+    log.info(f"  sft: the model says {TEXTS} texts of its own, to be kept")
+    itself = place(make_policy(start.lm, start.tokenizer, base=start.base).eval(), pick_device())
+    return said_rows(itself, renderer, seed)
+
+
+def _keep_vectors(space: RaterSpace, pool: RaterPool, policy: Policy, fresh: bool) -> None:
+    """Put the learned vectors into the pool, those learned from nothing in units of their spread."""
+    if fresh:
+        unit_spread(space, policy.reader)
+    pool.vectors = space.vectors.detach().cpu().numpy().copy()
 
 
 def split(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
