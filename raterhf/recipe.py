@@ -275,21 +275,22 @@ class SftSettings(Evaluated):
 
 
 class PolicySettings(Optimisation):
-    algorithm: str = "forward_kl"
-    """A file of raterhf/training/algorithms: reward-weighted imitation of reference samples (forward_kl), or REINFORCE leave-one-out with a
-    KL penalty (rloo)."""
+    algorithm: str = "reword"
+    """A file of raterhf/training/algorithms: imitation of the reference's answers put in better words (reword), of what raters choose among
+    its samples (forward_kl), or REINFORCE leave-one-out with a KL penalty (rloo)."""
     options: dict[str, Any] = {}
-    """Settings of the algorithm's own: choices and idiosyncratic of forward_kl, target_kl of rloo."""
+    """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
     batch_size: int = Field(128, ge=1, le=MAX_SIZE)
-    """Choices imitated per step (forward_kl): one round of sampling and scoring serves several steps."""
+    """Answers imitated per step (reword, forward_kl): one round of sampling and scoring serves several steps."""
     prompts: int = Field(8, ge=1, le=MAX_SIZE)
     """Prompts per round of sampling."""
     raters: int = Field(16, ge=1, le=MAX_SIZE)
-    """Raters per prompt (forward_kl) or raters drawn for each prompt's groups (rloo)."""
+    """Raters per prompt (reword, forward_kl) or raters drawn for each prompt's groups (rloo)."""
     samples: int = Field(32, ge=2, le=MAX_SIZE)
-    """Reference samples per prompt that all its raters choose among (forward_kl), or the size of a rater's group (rloo)."""
+    """Reference samples per prompt that all its raters choose among (forward_kl, and reword without demonstrations), or the size of a
+    rater's group (rloo)."""
     known_share: float = Field(0.5, ge=0, le=1)
     """Share of known raters; the rest are fictitious."""
     max_new_tokens: int = Field(40, ge=1, le=MAX_SIZE)
@@ -298,7 +299,7 @@ class PolicySettings(Optimisation):
     """As sft.replay."""
     min_p: float = Field(0.0, ge=0, lt=1)
     """Tokens less likely than this share of the likeliest are not sampled, by `raterhf sample` and by every policy that `compare` measures;
-    candidates in training are sampled without it."""
+    answers that reword trains on are sampled so too, and those of the other algorithms without it."""
 
 
 class MonitorSettings(Section):

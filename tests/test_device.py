@@ -218,10 +218,10 @@ def start_on(device: torch.device, tokenizer, renderer: Renderer, settings: Poli
     reward = place(make_reward(tokenizer, "head" if soft else None), device)
     objective = Objective(Scorer(reward.requires_grad_(False)), reference.requires_grad_(False), pool, 0)
     of_reference, of_policy = (Sampler(model, tokenizer.pad_token_id, tokenizer.eos_token_id, 6) for model in (reference, policy))
-    return Start(policy, objective, of_reference, of_policy, renderer, PROMPTS, settings, 0)
+    return Start(policy, objective, of_reference, of_policy, renderer, PROMPTS, settings, 0, ComparisonData.nothing())
 
 
-OPTIONS = {"rloo": [{"target_kl": 0.5}], "forward_kl": [{"choices": 2}, {"choices": 2, "idiosyncratic": False}]}
+OPTIONS = {"rloo": [{"target_kl": 0.5}], "forward_kl": [{"choices": 2}, {"choices": 2, "idiosyncratic": False}], "reword": [{"choices": 2}]}
 
 
 @pytest.mark.parametrize("algorithm, options", [(name, options) for name, several in OPTIONS.items() for options in several])

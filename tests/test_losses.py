@@ -33,6 +33,16 @@ def test_comparison_with_tie_and_slip():
     close(probs, [0.1442308, 0.1730769, 0.6826923])
 
 
+def test_the_best_mixture_of_a_rater_and_nobody():
+    # Three of four say a, and the rater's margin is 2 ln 3 where nobody's is 0: sigmoid(w 2 ln 3) = 3/4 at w = 1/2.
+    own, nobody, label = torch.full((4,), 2 * LN3), torch.zeros(4), torch.tensor([1, 1, -1, 1])
+    assert losses.best_mixture(own, nobody, label) == pytest.approx(0.5, abs=1e-4)
+    # Nobody's margin is right already, or the rater's wrong: all to nobody. All say a: all to the rater.
+    assert losses.best_mixture(own, torch.full((4,), LN3), label) == pytest.approx(0, abs=1e-4)
+    assert losses.best_mixture(-own, nobody, label) == 0
+    assert losses.best_mixture(own, nobody, torch.ones(4)) == 1
+
+
 def test_graded_labels_split_what_a_plain_label_has():
     # P(a) = sigmoid(ln 6 - ln 2) = 3/4, of which sigmoid(0) = 1/2 by the second grade; P(b) = 1/13, of which sigmoid(-ln 36) = 1/37.
     margin, cuts = torch.full((6,), math.log(6)), torch.tensor([LN2, math.log(6)])

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from raterhf.bench.measure import interleaved, machine
 from raterhf.bench.score import Rung, metrics
 from raterhf.bench.workload import Sizes, config_of, draw_examples, make_classifier, make_reward, parameters, word_tokenizer, words_of
+from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
@@ -86,7 +87,7 @@ def our_updates(
     samplers = (Sampler(model, 0, -1, sizes.completion_tokens) for model in (reference, policy))
     chosen = PolicySettings(algorithm="rloo", beta=BETA, steps=updates, lr=LR)
     renderer = Renderer(word_tokenizer(reward.backbone.config.vocab_size), sizes.prompt_tokens)
-    start = Start(policy, Objective(Scorer(reward), reference, None, 0), *samplers, renderer, [], chosen, 0)
+    start = Start(policy, Objective(Scorer(reward), reference, None, 0), *samplers, renderer, [], chosen, 0, ComparisonData.nothing())
     module = PolicyModule(policy, RLOO(start, None), 0)
     groups = Groups(heads, RaterBatch.nobody(len(heads)), sizes.completions)
     settings = Optimisation(steps=updates, batch_size=len(heads) * sizes.completions, lr=LR)

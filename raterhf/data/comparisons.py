@@ -23,6 +23,10 @@ class ComparisonData:
     group: np.ndarray
     grade: np.ndarray | None = None
 
+    @classmethod
+    def nothing(cls) -> "ComparisonData":
+        return cls([], *(np.zeros(0, np.int64) for _ in range(5)))
+
     def __len__(self) -> int:
         return len(self.a)
 

@@ -123,7 +123,7 @@ def comparison_data(labels: Labels, window: Window, ids: list[str], rater_text: 
         frame = frame.assign(grade=grades(frame.strength.where(frame.label != 0)))
     frame = frame[frame.rater_id.isin(set(ids))]
     if frame.empty:
-        return ComparisonData([], *(np.zeros(0, np.int64) for _ in range(5)))
+        return ComparisonData.nothing()
     texts = [rater_text.get(r, "") for r in frame.rater_id]
     mask = window.keep("comparisons", frame, ["a", "b"], texts)
     frame, texts = frame[mask], [t for t, m in zip(texts, mask) if m]

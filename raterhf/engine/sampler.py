@@ -33,6 +33,10 @@ class Sampler:
         self.policy, self.pad_id, self.eos_id = policy, pad_id, eos_id
         self.max_new_tokens, self.min_p, self.deterministic = max_new_tokens, min_p, deterministic
 
+    def leaving_out(self, min_p: float) -> "Sampler":
+        """The same, never drawing tokens less likely than this share of the likeliest."""
+        return Sampler(self.policy, self.pad_id, self.eos_id, self.max_new_tokens, min_p, self.deterministic)
+
     def check_room(self, prompts: Sequence[tuple[int, ...]]) -> None:
         """Raise UserError where a prompt (token ids), its rater and a completion are more than the model's window."""
         window, longest, soft = window_of(self.policy.decoder), max(map(len, prompts)), soft_tokens(self.policy)

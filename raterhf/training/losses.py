@@ -5,6 +5,7 @@ log-probabilities of completions under policy and reference, in nats.
 """
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 
@@ -50,6 +51,15 @@ def agreement_probs(margin: Tensor, persistence: Tensor, label_noise: Tensor) ->
     a = torch.sigmoid(margin)
     a = (1 - label_noise) * a + label_noise * (1 - a)
     return persistence * both_or_neither + (1 - persistence) * (a**2 + (1 - a) ** 2)
+
+
+def best_mixture(own: Tensor, nobody: Tensor, label: Tensor) -> float:
+    """w in [0, 1] of greatest likelihood of labels [B] (1: a, -1: b) under P(a) = sigmoid(nobody + w (own - nobody)), of margins [B]."""
+
+    def loss(w: float) -> float:
+        return float(torch.nn.functional.softplus(-label * torch.lerp(nobody, own, w)).mean())
+
+    return min((0.0, 1.0, minimize_scalar(loss, bounds=(0, 1), method="bounded").x), key=loss)
 
 
 def own_answer_loss(gain: Tensor, group: Tensor) -> Tensor:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
+from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.models.policy import Policy
+from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import PolicySettings, Section
 from raterhf.recipe_reader import check_options
 from raterhf.training.objective import Objective
@@ -34,8 +37,21 @@ class Algorithm(Protocol):
 
 
 @dataclass(frozen=True)
+class Round:
+    """Who is asked what: prompts (token ids) by prompt and rater, the raters [n], and random numbers of the round."""
+
+    heads: list[list[tuple[int, ...]]]
+    raters: RaterBatch
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
 class Start:
-    """What a policy stage begins with: the policy to train, what it is optimised for, a sampler of the reference and one of the policy."""
+    """What a policy stage begins with: the policy to train, what it is optimised for, a sampler of the reference and one of the policy.
+
+    `held` are comparisons of known raters that nothing was trained on. `own_answers` says whether the reference imitates what raters
+    answered themselves, or what they chose among others' answers.
+    """
 
     policy: Policy
     objective: Objective
@@ -45,6 +61,15 @@ class Start:
     prompts: list[str | list[dict]]
     settings: PolicySettings
     seed: int
+    held: ComparisonData
+    own_answers: bool = True
+
+    def ask(self, step: int, salt: int) -> Round:
+        """The prompts and raters of a round, by the algorithm's own `salt`."""
+        rng = np.random.default_rng(np.random.SeedSequence([self.objective.seed, step, salt]))
+        chosen = [self.prompts[i] for i in rng.choice(len(self.prompts), size=min(self.settings.prompts, len(self.prompts)), replace=False)]
+        raters, texts = self.objective.draw_raters(self.settings.raters, self.settings.known_share, rng)
+        return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in chosen], raters, rng)
 
     def check_room(self, sampler: Sampler) -> None:
         """Raise UserError where a prompt beside the longest text of a rater leaves no room for an answer."""

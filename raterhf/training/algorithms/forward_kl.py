@@ -4,11 +4,12 @@ A rater chooses argmax of mean utility plus Gumbel noise, so imitating such choi
 sampling and scoring is cut into batches. The options are `choices` and `idiosyncratic`.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from raterhf.data.example import Example
 from raterhf.engine.sampler import Sampler
@@ -16,7 +17,7 @@ from raterhf.models.draw import sample_keys
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Section
 from raterhf.training import losses
-from raterhf.training.algorithms.base import Start
+from raterhf.training.algorithms.base import Round, Start
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation
 
 
@@ -42,31 +43,47 @@ def make(start: Start, options: Settings) -> Imitation:
 
 def chosen_by_raters(start: Start, options: Settings, step: int) -> Demonstrations:
     """One round: what each rater, with `choices` draws of noise, chooses among samples of the reference."""
-    settings, objective, prompts = start.settings, start.objective, start.prompts
-    draws, idiosyncratic = options.choices, options.idiosyncratic and objective.scorer.model.idiosyncratic is not None
-    rng = np.random.default_rng(np.random.SeedSequence([objective.seed, step, 0x666B6C]))
-    chosen = [prompts[i] for i in rng.choice(len(prompts), size=min(settings.prompts, len(prompts)), replace=False)]
-    raters, texts = objective.draw_raters(settings.raters, settings.known_share, rng)
-    n = len(raters)
-    heads = [[start.renderer.prompt(prompt, text) for text in texts] for prompt in chosen]
-    pools = candidates(start.of_reference, heads, raters, settings.samples, int(rng.integers(2**31)))
+    asked = start.ask(step, 0x666B6C)
+    chosen = choose(start, asked, options.choices, options.idiosyncratic)
+    examples = [example for one in chosen for example in one.examples]
+    log = {
+        "reward": float(torch.cat([one.score for one in chosen]).mean()),
+        "candidates": sum(one.candidates for one in chosen) / len(chosen),
+    }
+    return Demonstrations(examples, asked.raters.repeat(options.choices * len(chosen)), torch.ones(len(examples)), log)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What raters chose at one prompt, and its scores: all raters in turn, as often as each chooses; among so many candidates."""
+
+    examples: list[Example]
+    score: Tensor
+    candidates: int
+
+
+def choose(start: Start, asked: Round, draws: int, idiosyncratic: bool) -> list[Chosen]:
+    """What each rater chooses, `draws` times, among samples of the reference at each prompt."""
+    settings, objective, raters = start.settings, start.objective, asked.raters
+    n, seed = len(raters), int(asked.rng.integers(2**31))
+    pools = candidates(start.of_reference, asked.heads, raters, settings.samples, seed)
     # Every candidate as each rater reads it: the rater's text, where there is one, stands in the prompt.
-    read = [[Example(head + answer, len(head)) for head in heads[i]] for i, pool in enumerate(pools) for answer in pool]
+    read = [[Example(head + answer, len(head)) for head in asked.heads[i]] for i, pool in enumerate(pools) for answer in pool]
     each, repeated = raters[torch.arange(n).repeat(len(read))], [example for row in read for example in row]
     score = objective.scores(repeated, each).view(len(read), n).T
     reference = objective.reference_log_probs(repeated, each).view(len(read), n).T
     utility = losses.mean_utility(score, reference, settings.beta)
-    seed, who = int(rng.integers(2**31)), raters.identities()
-    examples, picked, first = [], [], 0
-    for by_rater, pool in zip(heads, pools, strict=True):
+    idiosyncratic = idiosyncratic and objective.scorer.model.idiosyncratic is not None
+    seed, who = int(asked.rng.integers(2**31)), raters.identities()
+    chosen, first = [], 0
+    for by_rater, pool in zip(asked.heads, pools, strict=True):
         columns = slice(first, first + len(pool))
         noise = objective.noise([row[0] for row in read[columns]], sample_keys(seed, by_rater * draws, who * draws), idiosyncratic)
         choice = (utility[:, columns].repeat(draws, 1) + noise).argmax(1)
-        examples += [read[first + i][row % n] for row, i in enumerate(choice.tolist())]
-        picked.append(score[:, columns].repeat(draws, 1).gather(1, choice[:, None]))
+        examples = [read[first + i][row % n] for row, i in enumerate(choice.tolist())]
+        chosen.append(Chosen(examples, score[:, columns].repeat(draws, 1).gather(1, choice[:, None])[:, 0], len(pool)))
         first += len(pool)
-    log = {"reward": float(torch.cat(picked).mean()), "candidates": len(read) / len(pools)}
-    return Demonstrations(examples, raters.repeat(draws * len(pools)), torch.ones(len(examples)), log)
+    return chosen
 
 
 def candidates(sampler: Sampler, heads: list[list[tuple[int, ...]]], raters: RaterBatch, n: int, seed: int) -> list[list[tuple[int, ...]]]:

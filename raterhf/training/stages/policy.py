@@ -46,7 +46,11 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     samplers = (
         Sampler(model, tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens) for model in (reference, policy)
     )  # fmt: skip
-    algorithm = load_algorithm(settings)(Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed))
+    compared = prepare.comparison_data(labels, prepare.Window(renderer, recipe.data.max_dropped), pool.known, {})
+    _, held = prepare.held_out_rows(compared, recipe.data.held_out, recipe.seed, None)
+    own = recipe.sft is None or recipe.sft.source == "demonstrations"
+    start = Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed, compared.rows(held), own)
+    algorithm = load_algorithm(settings)(start)
 
     def draw(count: int, rng: np.random.Generator) -> Drawn:
         return (*objective.draw_raters(count, settings.known_share, rng), None)
@@ -67,8 +71,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, measure)
     fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
     if policy.idiosyncratic is not None:
-        window = prepare.Window(renderer, recipe.data.max_dropped)
-        carry_idiosyncratic(policy, reward, prepare.comparison_data(labels, window, pool.known, {}))
+        carry_idiosyncratic(policy, reward, compared)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
 
 
