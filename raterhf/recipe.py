@@ -277,9 +277,10 @@ class SftSettings(Evaluated):
 class PolicySettings(Optimisation):
     algorithm: str = "reword"
     """A file of raterhf/training/algorithms: imitation of the reference's answers put in better words (reword), of what raters choose among
-    its samples (forward_kl), or REINFORCE leave-one-out with a KL penalty (rloo)."""
+    its samples (forward_kl), of the best of them (best_of_n), or REINFORCE leave-one-out with a KL penalty (rloo)."""
     options: dict[str, Any] = {}
-    """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, target_kl of rloo."""
+    """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, choices of
+    best_of_n, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
     batch_size: int = Field(128, ge=1, le=MAX_SIZE)
@@ -338,6 +339,9 @@ class CompareSettings(Section):
     """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
     vanilla_betas: list[Annotated[float, Field(gt=0)]] = Field([0.1], min_length=1)
     """Betas of the vanilla sweep; the first is the main one."""
+    rivals: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], dict[str, Any]] = {}
+    """Other settings of section `policy` by name, such as {other: {algorithm: forward_kl}}: each is trained from the same stages before it,
+    and measured as a control of that name, asked as fictitious raters."""
     draws: int = Field(4000, ge=10, le=MAX_SIZE)
     """Draws per question, each from a fresh rater."""
     people: int = Field(400, ge=10, le=MAX_SIZE)

@@ -66,9 +66,10 @@ def parse_recipe(raw: dict, source: str, begun: dict[str, str] | None = None) ->
     return _checked(Recipe, raw, f"recipe {source}", begun or {})
 
 
-def check_options(options: type[SectionT], given: dict, algorithm: str) -> SectionT:
-    """`policy.options` as the algorithm reads them. Raises UserError that names the option and the nearest valid one."""
-    return _checked(options, given, f"policy.algorithm {algorithm}", {}, ("policy", "options"))
+def check_options(options: type[SectionT], given: dict, source: str, above: tuple[str, ...]) -> SectionT:
+    """Keys that stand in a recipe under `above`, by a schema of their own. Raises UserError that names `source`, the key and the nearest
+    valid one."""
+    return _checked(options, given, source, {}, above)
 
 
 def _checked(model: type[SectionT], raw: dict, source: str, begun: dict[str, str], above: tuple[str, ...] = ()) -> SectionT:

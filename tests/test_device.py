@@ -221,7 +221,12 @@ def start_on(device: torch.device, tokenizer, renderer: Renderer, settings: Poli
     return Start(policy, objective, of_reference, of_policy, renderer, PROMPTS, settings, 0, ComparisonData.nothing())
 
 
-OPTIONS = {"rloo": [{"target_kl": 0.5}], "forward_kl": [{"choices": 2}, {"choices": 2, "idiosyncratic": False}], "reword": [{"choices": 2}]}
+OPTIONS = {
+    "rloo": [{"target_kl": 0.5}],
+    "forward_kl": [{"choices": 2}, {"choices": 2, "idiosyncratic": False}],
+    "reword": [{"choices": 2}],
+    "best_of_n": [{"choices": 2}],
+}
 
 
 @pytest.mark.parametrize("algorithm, options", [(name, options) for name, several in OPTIONS.items() for options in several])

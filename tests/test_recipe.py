@@ -10,6 +10,7 @@ from small_run import fails as refused
 from small_run import succeeds
 
 from raterhf.errors import UserError
+from raterhf.evaluation.compare.trainings import rival
 from raterhf.recipe import Recipe, Section
 from raterhf.recipe_reader import dump_recipe, load_recipe, parse_recipe, shipped
 
@@ -118,7 +119,7 @@ def test_an_unknown_section_names_the_nearest():
         ("policy.lr", float("inf"), "finite number"),
         ("policy.steps", 10**30, "less than or equal to"),
         ("seed", 2**32, "less than or equal to"),
-        ("policy.algorithm", "ppo", "one of forward_kl, reword, rloo"),
+        ("policy.algorithm", "ppo", "one of best_of_n, forward_kl, reword, rloo"),
         ("reward.steps", 1.5, "integer"),
         ("raters.encoding", None, "'embedding', 'text' or 'none'"),
         ("data.comparisons", 7, "valid"),
@@ -295,3 +296,13 @@ def test_options_are_those_of_the_algorithm(recipe_file):
     succeeds("recipes", "check", path, "policy.options.choices=8")
     listed = succeeds("recipes", "keys", "policy")
     assert "with policy.algorithm=rloo:\npolicy.options.target_kl = null\n" in listed and "policy.options.choices = 4" in listed
+
+
+def test_rivals_are_policies_by_other_settings():
+    recipe = parse_recipe(without() | {"compare": {"rivals": {"best": {"algorithm": "best_of_n", "samples": 3}}}}, "tiny.yaml")
+    changed, folder = rival(recipe, "best")
+    assert (changed.policy.algorithm, changed.policy.samples, changed.policy.steps) == ("best_of_n", 3, recipe.policy.steps)
+    assert folder == recipe.folder / "policy-best"
+    wrong = parse_recipe(without() | {"compare": {"rivals": {"best": {"sample": 3}}}}, "tiny.yaml")
+    with pytest.raises(UserError, match="compare.rivals.best.sample.*did you mean"):
+        rival(wrong, "best")

@@ -44,6 +44,7 @@ FORWARD_KL = {
 }  # fmt: skip
 RLOO = FORWARD_KL | {"algorithm": "rloo", "prompts": 2, "raters": 2, "samples": 4, "options": {"target_kl": 0.5}}
 REWORD = FORWARD_KL | {"algorithm": "reword"}
+BEST_OF_N = FORWARD_KL | {"algorithm": "best_of_n"}
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -393,7 +394,7 @@ def test_a_full_disk_in_training_is_an_error_that_resumes(done, tmp_path, monkey
     assert_same_weights(folder, done.folder / "sft")
 
 
-@pytest.mark.parametrize("algorithm", [FORWARD_KL, RLOO, REWORD])
+@pytest.mark.parametrize("algorithm", [FORWARD_KL, RLOO, REWORD, BEST_OF_N])
 @pytest.mark.parametrize("encoding", ["text", "none"])
 def test_encodings_without_vectors(done, data, tmp_path, encoding, algorithm):
     recipe = make_recipe(data, tmp_path, raters={"encoding": encoding}, policy=algorithm)

@@ -6,7 +6,8 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import Job, side_by_side
-from raterhf.recipe import Recipe
+from raterhf.recipe import PolicySettings, Recipe
+from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
 from raterhf.training.start import save_start
 from raterhf.worlds.make import world_files
@@ -66,9 +67,22 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
+    rivals = {name: rival(recipe, name) for name in wanted if name in recipe.compare.rivals}
+    jobs: list[Job] = [(pipeline.train_stage, (changed, "policy", folder, labels)) for changed, folder in rivals.values()]
+    folders |= {name: (folder, "new") for name, (_, folder) in rivals.items()}
     if sweep:
-        side_by_side([[job] for job in _sweep_jobs(recipe, labels, wanted)], recipe.start)
+        jobs += _sweep_jobs(recipe, labels, wanted)
+    if jobs:
+        side_by_side([[job] for job in jobs], recipe.start)
     return folders
+
+
+def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
+    """The recipe with a rival's policy, and that policy's folder. Raises UserError where its settings are none of section `policy`."""
+    assert recipe.policy is not None
+    changes = {"options": {}} | recipe.compare.rivals[name]
+    policy = check_options(PolicySettings, recipe.policy.model_dump() | changes, "compare.rivals", ("compare", "rivals", name))
+    return recipe.model_copy(update={"policy": policy}), recipe.folder / f"policy-{name}"
 
 
 def labels_of(changed: Recipe, recipe: Recipe, labels: Labels) -> Labels:

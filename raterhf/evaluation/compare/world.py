@@ -17,7 +17,7 @@ from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.jobs import side_by_side
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
-from raterhf.evaluation.compare.trainings import at_seed, sweep_folders, train_policies
+from raterhf.evaluation.compare.trainings import at_seed, rival, sweep_folders, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
@@ -28,6 +28,7 @@ from raterhf.recipe import Recipe
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
 from raterhf.reports.summary_table import WORLD, print_summary
+from raterhf.training.algorithms.base import load_algorithm
 from raterhf.worlds.world import load_world
 
 ALL = [
@@ -52,10 +53,15 @@ TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
 
 def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     """Train, judge and report; returns the report's path."""
-    wanted = ALL if controls == ["all"] else controls or recipe.compare.controls
-    unknown = [name for name in wanted if name not in [*ALL, "sweeps"]]
+    known = [*ALL, *recipe.compare.rivals]
+    wanted = known if controls == ["all"] else controls or recipe.compare.controls
+    unknown = [name for name in wanted if name not in [*known, "sweeps"]]
     if unknown:
-        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(ALL)}, sweeps; or use --controls all")
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, sweeps; or use --controls all")
+    if both := set(ALL) & set(recipe.compare.rivals):
+        raise UserError(f"compare.rivals.{both.pop()}: a control has that name already; give the rival another")
+    for name in recipe.compare.rivals:
+        load_algorithm(rival(recipe, name)[0].policy)  # what is no setting is refused before hours of training
     if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted

@@ -80,7 +80,9 @@ class Start:
 
 def load_algorithm(settings: PolicySettings) -> Callable[[Start], Algorithm]:
     """The algorithm that a recipe's section names, its options checked. Raises UserError that names the option and the nearest one."""
-    checked = check_options(options_of(settings.algorithm), settings.options, settings.algorithm)
+    checked = check_options(
+        options_of(settings.algorithm), settings.options, f"policy.algorithm {settings.algorithm}", ("policy", "options")
+    )
     module = import_module(f"raterhf.training.algorithms.{settings.algorithm}")
     return lambda start: module.make(start, checked)
 
