@@ -1,5 +1,7 @@
 """One file of rows, whatever its format: JSON (lines or one list), CSV, parquet, or a `datasets` path (folder or hub name).
 
+Text files are UTF-8, or UTF-16 with its mark, and may be compressed (.gz).
+
 Cells come back as they stand in the file: no type is guessed, so the text "NA" stays text and a column of
 integers with a hole stays integers and None. CSV cells are all text. Every row keeps its number, and in text
 files its line, so that an error can name it. A file that cannot be read whole is an error. Nothing here knows
@@ -7,9 +9,11 @@ what a column means.
 """
 
 import csv
+import gzip
 import io
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +25,12 @@ from raterhf.errors import UserError
 from raterhf.io import require_file
 from raterhf.log import log
 
-SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv")
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".jsonl.gz", ".csv.gz", ".json.gz", ".tsv.gz")
+INSTEAD = {
+    ".xlsx": "save the sheet as CSV UTF-8", ".xls": "save the sheet as CSV UTF-8", ".ods": "save the sheet as CSV in UTF-8",
+    ".txt": "name it after what is in it, .csv, .tsv or .jsonl", ".ndjson": "name it .jsonl", ".zip": "unpack it",
+}  # fmt: skip
+"""What to do with files of other suffixes."""
 SHOWN = 5
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)  # what libraries raise of bad files
 
@@ -49,19 +58,19 @@ def read_rows(path: str | Path) -> Rows:
     """All rows of `path`. Raises UserError when it is missing, empty, malformed or of an unknown kind."""
     path = str(path)
     readers = {".jsonl": _read_jsonl, ".json": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
     if Path(path).exists() and not Path(path).is_dir():
         require_file(Path(path), "data file")
     if suffix in SUFFIXES and not Path(path).is_dir():
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; check the path, which is taken from {Path.cwd()}")
-        rows = readers[suffix](path)
+        rows = readers[suffix.removesuffix(".gz")](path)
     elif Path(path).is_dir():
         rows = _read_folder(path)
     elif Path(path).is_file() or re.search(r"\.[A-Za-z]+\d?$", path):
         raise UserError(
             f"{path}: unknown suffix {suffix!r}; data are {', '.join(SUFFIXES)} files, a folder written by "
-            "datasets.save_to_disk, or a dataset's name on the hub: convert the file or correct the path"
+            f"datasets.save_to_disk, or a dataset's name on the hub: {INSTEAD.get(suffix, 'convert the file or correct the path')}"
         )
     else:
         rows = _read_hub(path)
@@ -70,15 +79,28 @@ def read_rows(path: str | Path) -> Rows:
     return rows
 
 
+def suffix_of(path: str | Path) -> str:
+    """The suffix in small letters: .csv, or .csv.gz of a compressed file."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes[-2:]]
+    return "".join(suffixes) if suffixes[1:] == [".gz"] else "".join(suffixes[-1:])
+
+
 def _decode(path: str) -> str:
     data = Path(path).read_bytes()
+    if suffix_of(path).endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{path}: not a readable .gz file ({error}); write it again") from error
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        return data.decode("utf-8-sig")  # spreadsheets write a byte-order mark
+        return data.decode("utf-16" if wide else "utf-8-sig")  # spreadsheets write a byte-order mark
     except UnicodeDecodeError as error:
-        line, encoding = data.count(b"\n", 0, error.start) + 1, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+        line = data.count(b"\n", 0, error.start) + 1
+        encoding = "utf-16le" if b"\0" in data[:200] else "latin1"
         raise UserError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); data files are UTF-8: "
-            f"save the file again, or convert it (iconv -f {encoding} -t utf-8)"
+            f"{path}: line {line} is not {'UTF-16, as its first bytes say' if wide else 'UTF-8'} (byte 0x{data[error.start]:02x}); data "
+            f"files are UTF-8: save the file again, or convert it (iconv -f {encoding} -t utf-8)"
         ) from error
 
 
@@ -127,21 +149,39 @@ def _refuse_other_json(path: str, text: str, records: list[dict], failed: bool) 
             f"{path}: one JSON object with the keys {', '.join(keys[:5])}, not rows; where a list of rows is under one, write that list: "
             f"python -c \"import json; json.dump(json.load(open({path!r}))[{keys[0]!r}], open('rows.json', 'w'))\""
         )
-    if len(records) == 1 and len(records[0]) > 1 and all(isinstance(cell, dict) and len(cell) > 1 for cell in records[0].values()):
+    if len(records) == 1 and isinstance(records[0], dict) and _is_columns(records[0]):
         raise UserError(
             f"{path}: one object of columns, as pandas writes them; rows are one object each: write it again with "
             'frame.to_json(PATH, orient="records", lines=True)'
         )
 
 
+def _is_columns(record: dict) -> bool:
+    """Whether an object holds columns, as pandas writes them in several ways, and not one row."""
+    cells = list(record.values())
+    if record.keys() >= {"columns", "data"}:
+        return isinstance(record["columns"], list) and isinstance(record["data"], list)
+    if len(cells) < 2 or not all(isinstance(cell, dict | list) and len(cell) > 1 for cell in cells):
+        return False
+    texts = all(isinstance(cell, list) and not any(isinstance(item, dict | list) for item in cell) for cell in cells)
+    return all(isinstance(cell, dict) for cell in cells) or (texts and len(set(map(len, cells))) == 1)
+
+
 def _read_array(path: str, text: str) -> list | None:
-    """The rows of a file that is one JSON list of objects; None where it is not. Raises UserError for a key that comes twice."""
+    """The rows of a file that is one JSON list of objects; None where it is not. Raises UserError for a mistake in it."""
     if not re.match(r"\s*\[\s*[{\]]", text):
         return None
     try:
         return json.loads(text, object_pairs_hook=_object)
-    except (json.JSONDecodeError, RecursionError):
+    except RecursionError:
         return None
+    except json.JSONDecodeError as error:
+        if re.match(r"Extra data", error.msg):
+            return None  # several lists, a line each
+        raise UserError(
+            f"{path}: one JSON list of rows that has a mistake in line {error.lineno}, column {error.colno} ({error.msg}); a comma too "
+            "many or too few, or a file that breaks off: correct it"
+        ) from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -165,15 +205,17 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
 def _read_csv(path: str) -> Rows:
     csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
     text = _decode(path)
-    separator = _separator(text)
+    said = re.match(r"sep=(.)\r?\n", text)  # Excel's first line
+    text, above = (text[said.end() :], 1) if said else (text, 0)
+    separator = said[1] if said else _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    rows, lines, end = [], [], 0
+    rows, lines, end = [], [], above
     try:
         for row in reader:
             if row:
                 rows.append(row)
                 lines.append(end + 1)
-            end = reader.line_num
+            end = above + reader.line_num
     except csv.Error as error:
         raise UserError(
             f"{path}: row {len(rows)} (line {end + 1}): {error}; a cell with commas, quotes or line breaks "
@@ -190,9 +232,9 @@ def _read_csv(path: str) -> Rows:
 
 
 def _separator(text: str) -> str:
-    """What separates the columns: a semicolon or a tab where the header has more of them than commas."""
+    """What separates the columns: a semicolon, a tab or a bar where the header has more of them than commas."""
     header = re.sub(r'"(""|[^"])*"', "", text.lstrip("\r\n").partition("\n")[0])
-    return max((",", ";", "\t"), key=header.count)
+    return max((",", ";", "\t", "|"), key=header.count)
 
 
 def _read_parquet(path: str) -> Rows:

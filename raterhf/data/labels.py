@@ -38,7 +38,8 @@ RULES = {
     "prompt": checks.prompt_fault,
     **dict.fromkeys(("chosen", "rejected", "a", "b", "response", "completion"), checks.answer_fault),
     "rater_id": checks.rater_fault,
-    **dict.fromkeys(("group", "persona", "attribute", "within"), checks.optional_name_fault),
+    **dict.fromkeys(("group", "persona", "attribute"), checks.optional_name_fault),
+    "within": checks.sitting_fault,
     **dict.fromkeys(("reason", "source_a", "source_b", "source"), checks.optional_text_fault),
 }
 
@@ -200,6 +201,8 @@ def _read(
     told = [f"{file}: {note}" for kind in NAMES for file, notes in counts[kind]["notes"].items() for note in notes]
     told += notices.about_sittings(parts["ratings"]) + notices.about_ranks(parts["ratings"])
     told += notices.about_unread_labels(parts["comparisons"], request.columns)
+    for kind in DATA_KINDS:
+        told += notices.about_texts(parts[kind]) + notices.about_unread_splits(parts[kind])
     rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
     allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])

@@ -125,13 +125,9 @@ def leaked(labels: Labels, coded: Coded) -> dict:
     compared = labels.comparisons
     if compared.empty:
         return {}
-    choices = coded.choices
-    found: dict = {"splits": {}, "files": {}}
-    if compared["split"].notna().any():
-        found["splits"] = leaks.same_pairs(choices, compared["split"])
-    else:
-        found["files"] = leaks.same_pairs(choices, compared["file"])
-    return found
+    where = "splits" if compared["split"].notna().any() else "files"
+    part = compared["split" if where == "splits" else "file"]
+    return {"splits": {}, "files": {}} | ({where: leaks.same_pairs(leaks.folded(coded), part)} if part.nunique() > 1 else {})
 
 
 def _sources(compared: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raterhf.data import convert
-from raterhf.data.columns import LOOKS_SIDED
 from raterhf.data.files import read_rows
 from raterhf.data.opening import FIELD
-from raterhf.data.suggest import pasted, suggest
+from raterhf.data.remedies import remedy
 from raterhf.errors import UserError
 from raterhf.recipe import DataSettings
 
@@ -43,11 +42,12 @@ def kind_of(path: str, settings: DataSettings) -> str:
     if settings.preset:
         return "comparisons"
     unknown = f"{path}: what it holds cannot be told from its columns ({', '.join(there)})"
-    if found := suggest(read_rows(path).frame, columns):
-        raise UserError(f"{unknown}. {LOOKS_SIDED}: {pasted('data.columns', found)}")
+    if more := remedy("", path, read_rows(path).frame, columns):
+        raise UserError(f"{unknown}{more}")
     raise UserError(
         f"{unknown}. Comparisons have chosen, rejected (the texts of two answers) or a, b, label (label says which is better); "
-        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id: map all of them as in "
+        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id; a raters file has rater_id and persona, "
+        "group or split. Map all of them as in "
         "data.columns={prompt: NAME, a: NAME, b: NAME, label: NAME, rater_id: NAME}, or say what the file holds as in --comparisons FILE"
     )
 
