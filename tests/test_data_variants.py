@@ -4,6 +4,8 @@ import gzip
 import json
 import re
 import shlex
+import subprocess
+import sys
 from decimal import Decimal
 
 import numpy as np
@@ -345,3 +347,15 @@ def test_helpsteer3_with_the_people_named(write):
     assert labels.comparisons[["label", "rater_id"]].values.tolist() == [[1, "w7"], [-1, "w9"]]
     labels = read_labels(write("o.jsonl", [row | {"annotator": name} for name in ("w7", "w9")]))
     assert labels.comparisons["rater_id"].tolist() == ["w7", "w9"]
+
+
+# What is read before what
+
+
+def test_what_is_wrong_with_a_file_is_said_before_a_second_of_imports(write):
+    path = write("c.csv", [{"prompt": "p", "chosen": "x", "rejected": "y"}])
+    command = [sys.executable, "-X", "importtime", "-m", "raterhf", "data", "check", path]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+    assert "no column rater_id" in said and "raterhf.data.labels" in imported
+    assert not imported & {"torch", "transformers", "datasets", "scipy.stats", "matplotlib"}

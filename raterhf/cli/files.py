@@ -159,7 +159,6 @@ def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[
     """Names and figures of files of no recipe: those of `paths` hold what their columns say, those `given` by kind what the user says."""
     from raterhf.data.inspection.kinds import kind_of
     from raterhf.data.labels import labels_of
-    from raterhf.data.show import inspect_recipe
     from raterhf.recipe_reader import make_recipe
 
     raw: dict = {"name": "data", "data": {}}
@@ -172,7 +171,10 @@ def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[
         raise UserError(f"{', '.join(given['raters'])}: there is one raters file; put the rows of the others into it")
     raw["data"] |= {kind: found[0] if kind == "raters" else found for kind, found in given.items()}
     resolved = make_recipe(raw, source)
-    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels_of(resolved))
+    labels = labels_of(resolved)
+    from raterhf.data.show import inspect_recipe  # what is wrong with the files is said before a second of imports
+
+    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels)
 
 
 @data_app.command("convert")

@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from raterhf.data.files import SHOWN, Rows
+from raterhf.data.files import Rows
+from raterhf.data.text_files import SHOWN
 from raterhf.errors import UserError
 
 Rule = Callable[[Any], str]
