@@ -7,20 +7,22 @@ what a column means.
 """
 
 import re
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raterhf.data.text_files import Texts, read_csv, read_json, suffix_of
+from raterhf.data.text_files import SUFFIXES, Texts, read_csv, read_json, suffix_of
 from raterhf.errors import UserError
 from raterhf.io import require_file
 from raterhf.log import log
 
-SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".jsonl.gz", ".csv.gz", ".json.gz", ".tsv.gz")
 INSTEAD = {
     ".xlsx": "save the sheet as CSV UTF-8", ".xls": "save the sheet as CSV UTF-8", ".ods": "save the sheet as CSV in UTF-8",
     ".txt": "name it after what is in it, .csv, .tsv or .jsonl", ".ndjson": "name it .jsonl", ".zip": "unpack it",
@@ -105,13 +107,28 @@ def _read_hub(path: str) -> Rows:
     name, _, configuration = path.partition(":")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise UserError(f"{path}: no such file or folder; check the path, which is taken from {Path.cwd()}")
+    _look_in_caches_without_network()
     try:
         return _from_datasets(path, datasets.load_dataset(name, configuration or None))
     except UNREADABLE as error:  # not found, not reachable, several configurations, a script
+        why = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it, or name one "
-            "configuration as in owner/name:configuration"
+            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({why}); check it, or name one configuration as "
+            "in owner/name:configuration"
         ) from error
+
+
+def _look_in_caches_without_network() -> None:
+    """Tell the hub's libraries that there is no network, where the hub's name does not resolve: they would try for half a minute."""
+    import datasets
+    import huggingface_hub
+
+    if getproxies():  # which resolve names themselves
+        return
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
 def _from_datasets(path: str, loaded) -> Rows:

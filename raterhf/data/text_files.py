@@ -16,6 +16,8 @@ from typing import Any
 
 from raterhf.errors import UserError
 
+SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv", ".jsonl.gz", ".csv.gz", ".json.gz", ".tsv.gz")
+"""Of all data files, tables too."""
 SHOWN = 5
 PEEKED = 2**16  # bytes that tell how a file goes on
 WIDE = (b"\xff\xfe", b"\xfe\xff")
