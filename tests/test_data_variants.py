@@ -171,7 +171,24 @@ def test_lists_of_raters_and_labels_are_a_row_a_rater(write):
 def test_marks_of_chat_templates_in_texts_are_noticed(write):
     marked = "<|im_start|>assistant\nwell<|im_end|>"
     labels = read_labels(write("c.jsonl", [row | {"chosen": marked} for row in pairs()]))
-    assert any("chosen: 2 of 2 texts hold marks of a chat template, such as '<|im_start|>'" in told for told in labels.counts["notices"])
+    assert any("chosen: 2 of 2 texts hold '<|im_start|>', a mark of a chat template" in told for told in labels.counts["notices"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ã¤pfel", "1 of 3 texts hold 'Ã¤', which is what UTF-8 looks like"),
+        ("itâ€™s", "1 of 3 texts hold 'â€™', which is what UTF-8 looks like"),
+        ("a \ufffd", "which is what UTF-8 looks like"),
+        ("fish &amp; chips", "1 of 3 texts hold '&amp;', which is HTML's way to write a character"),
+        ("x" * 32767, "1 of 3 texts have 32767 characters, all that a spreadsheet's cell holds: they may be cut"),
+    ],
+)
+def test_texts_that_went_wrong_on_their_way_are_noticed(write, text, words):
+    notices = read_labels(write("c.jsonl", pairs({"rejected": text}))).counts["notices"]
+    assert any("rejected: " in told and words in told for told in notices)
+    plain = read_labels(write("d.jsonl", pairs({"rejected": "Ärger, a < b & c, [x] âge Ã"}))).counts["notices"]
+    assert not any("texts h" in told for told in plain)
 
 
 # Names of columns that are not ours

@@ -14,31 +14,14 @@ from raterhf.data.checks import names_a_sitting, rater_fault
 from raterhf.data.normalise import keys
 from raterhf.data.opening import FIELD
 from raterhf.data.schema import DATA_KINDS, Part
-from raterhf.data.structure import TEXTS, stray_messages
 from raterhf.data.suggest import LOOKED_AT, looks_like_label, pasted, spaced
 
 SHOWN = 5
 FEW_PROMPTS = 0.1
 """Below this share of the prompts of the smaller of two files they have few in common, such as checks of attention."""
-SPLITS = {
-    "train",
-    "training",
-    "test",
-    "testing",
-    "val",
-    "valid",
-    "validate",
-    "validation",
-    "dev",
-    "eval",
-    "evaluation",
-    "holdout",
-    "heldout",
-}
+SPLITS = set("train training test testing val valid validate validation dev eval evaluation holdout heldout".split())
 _NUMBER = re.compile(r"[^\W\d]*[ _-]?\d{1,4}")
 _SITTING = re.compile(r"\b(session|sitting|round|visit|interaction|conversation|wave|turn|day|date|block|batch)s?\b")
-_TEMPLATE = re.compile(r"<\|im_(?:start|end)\|>|<\|(?:start_header_id|end_header_id|eot_id|endoftext|begin_of_text)\|>|\[/?INST\]|"
-                       r"<(?:start|end)_of_turn>|</?s>|<bos>|<eos>")  # fmt: skip
 FEW = 5
 """Fewer validation raters than this choose a population by chance."""
 
@@ -145,26 +128,6 @@ def about_files(frame: pd.DataFrame) -> list[str]:
     return []
 
 
-def about_texts(parts: list[Part]) -> list[str]:
-    """Texts that are not what they seem: some that look like messages, and some with the marks of a chat template in them."""
-    told = []
-    for part in parts:
-        for ours in [name for name in TEXTS if name in part.frame]:
-            cells, theirs = part.frame[ours], part.names[ours]
-            where = f"{part.rows.name}: {theirs}"
-            if count := stray_messages(cells):
-                told.append(f"{where}: {count} of {len(cells)} cells look like JSON text of messages and are taken as plain text")
-            marked = [cell for cell in cells if isinstance(cell, str) and ("<" in cell or "[" in cell) and _TEMPLATE.search(cell)]
-            if marked:
-                found = _TEMPLATE.search(marked[0])
-                told.append(
-                    f"{where}: {len(marked)} of {len(cells)} texts hold marks of a chat template, such as "
-                    f"{found[0] if found else ''!r}, which are read as text, and a model's own come in addition: give messages with role "
-                    "and content, or texts without marks"
-                )
-    return told
-
-
 def about_unread_splits(parts: list[Part]) -> list[str]:
     """A column that nobody reads and that says train or test."""
     told = []
@@ -181,11 +144,13 @@ def about_unread_splits(parts: list[Part]) -> list[str]:
 
 
 def about_ranks(parts: list[Part]) -> list[str]:
-    """Ratings whose column is called a rank: of these the lowest is usually the best."""
+    """Ratings whose column is called a rank, an error or the like: of these the lowest is usually the best."""
     return [
-        f"{part.rows.name}: ratings are read from {part.names['rating']}, and the higher is the better; if 1 is the best, turn it round"
+        f"{part.rows.name}: ratings are read from {part.names['rating']}, and the higher is the better; where the lowest is, turn it round"
         for part in parts
-        if re.search(r"(^|[^a-z])(rank|ranking|place|position)([^a-z]|$)", part.names.get("rating", "").lower())
+        if re.search(
+            r"\b(rank|ranking|place|position|errors?|mistakes|toxicity|harmful|harmfulness)\b", spaced(part.names.get("rating", ""))
+        )
     ]
 
 
