@@ -213,6 +213,14 @@ def test_names_spelled_otherwise_get_the_line(write):
         ({"Question": "p", "Response 1": "x", "Response 2": "y", "Annotator 1": "Response 1", "Annotator 2": "Response 2"}, "--from wide"),
         ({"prompt": "p", "a": "xx", "b": "yy", "ana": "xx", "bob": "yy"}, "ana, bob look like one annotator each"),
         ({"prompt": "p", "response_1": "x", "response_2": "y", "preference_strength": -2}, "b: response_2, label: preference_strength}"),
+        ({"question": "p", "answer_0": "x", "score_0": 1, "answer_1": "y", "score_1": 2}, "stubnames=['answer_', 'score_']"),
+        (
+            {"prompt": "p", "answer_a": "x", "answer_b": "y", "pw": "left", "annotator": 1, "lead_time": 1.0},
+            "label: pw, rater_id: annotator}",
+        ),
+        ({"history": "p", "human_ref_A": "x", "human_ref_B": "y", "labels": 1, "score_B": 2}, "b: human_ref_B, label: labels}"),
+        ({"messages": TALK, "rater_id": "r1"}, 'frame["prompt"] = frame.pop("messages").str[:-1]'),
+        ({"E-mail": "x@y", "Which? A: yes B: no": "A", "And here? A: ja B: nein": "B"}, 'frame.melt(id_vars=["E-mail"], var_name="prompt"'),
         ({"prompt": "p", "response_0": "x", "response_1": "y", "better_response_id": 1}, "b: response_1, label: better_response_id}"),
         (
             {"prompt": "p", "responses": ["x", "y"], "ratings": [1, 2], "rater_id": "r1"},

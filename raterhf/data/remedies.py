@@ -11,7 +11,7 @@ import pandas as pd
 from raterhf.data import convert
 from raterhf.data.checks import is_missing
 from raterhf.data.schema import NAMES, REQUIRED
-from raterhf.data.suggest import LOOKED_AT, is_label_name, is_rater_name, is_rating_name, pasted, suggest, suggest_ratings
+from raterhf.data.suggest import LOOKED_AT, is_label_name, is_rater_name, is_rating_name, is_response_name, pasted, suggest, suggest_ratings
 
 LOOKS_SIDED = "It looks like two answers and a label that says which is better, which this reads"
 LOOKS_RATED = "It looks like answers and what they were rated, which this reads"
@@ -42,19 +42,20 @@ def _needed() -> Iterable[tuple[str, ...]]:
 
 
 def _numbered(frame: pd.DataFrame) -> str:
-    """Several columns numbered alike, as rater_1, label_1, rater_2, label_2: a row holds what several people said."""
+    """Several columns numbered alike, as rater_1, label_1, rater_2, label_2 or answer_0, score_0, answer_1, score_1: one row of several."""
     groups: dict[str, list[str]] = {}
     for name in map(str, frame):
         if found := _NUMBERED.fullmatch(name):
             groups.setdefault(found[1], []).append(name)
-    people = [stem for stem in groups if is_rater_name(stem)]
+    groups = {stem: names for stem, names in groups.items() if len(names) > 1}
     said = [stem for stem in groups if is_label_name(stem) or is_rating_name(stem)]
-    together = [stem for stem in [*people, *said] if sorted(_ends(groups[stem])) == sorted(_ends(groups[(people or said)[0]]))]
-    if not people or not said or len(groups[people[0]]) < 2 or not set(together) & set(said):
+    whose = [stem for stem in groups if stem not in said and (is_rater_name(stem) or is_response_name(stem))]
+    if not said or not whose or sorted(_ends(groups[said[0]])) != sorted(_ends(groups[whose[0]])):
         return ""
-    stems = [name[: len(name) - len(end)] for stem in together for name, end in [(groups[stem][0], _ends(groups[stem])[0])]]
+    together = [stem for stem in groups if sorted(_ends(groups[stem])) == sorted(_ends(groups[said[0]]))]
+    stems = [groups[stem][0][: -len(_ends(groups[stem])[0])] for stem in together]
     return (
-        f". {', '.join(groups[people[0]])} look like several people's labels in one row; write one row a person (pandas: "
+        f". {', '.join(groups[whose[0]] + groups[said[0]])} look like several labels in one row; write one row a label (pandas: "
         f'pd.wide_to_long(frame.reset_index(), stubnames={stems}, i="index", j="place").reset_index(drop=True))'
     )
 
@@ -67,13 +68,17 @@ def _judged(kind: str, path: str, frame: pd.DataFrame, columns: Mapping[str, str
     """Two answers and a label, or answers and ratings, under other names; or a column for each annotator."""
     people = convert.wide.annotators(frame, "comparisons") if kind != "ratings" else []
     found = suggest(frame, columns) if kind in ("", "comparisons") else None
-    if found and (len(people) < 2 or found.get("rater_id", people[0]) not in people or "rater_id" in frame):
+    alone = bool(found) and [name for name in people if is_label_name(name)] == [(found or {}).get("label", "label")]
+    if found and (alone or len(people) < 2 or found.get("rater_id", people[0]) not in people or "rater_id" in frame):
         return f". {LOOKS_SIDED}: {pasted('data.columns', found)}"
     texts = convert.wide.has_pair(frame)
-    if len(people) > 1 and kind and not texts and not convert.wide.has_response(frame):
+    asked = people if kind or len(people) > 1 else convert.wide.annotators(frame, "ratings")
+    asked = asked if kind else [name for name in asked if len(name.split()) > 1]  # as the questions of a form
+    if len(asked) > 1 and not texts and not convert.wide.has_response(frame):
+        who = next((name for name in map(str, frame) if is_rater_name(name) and name not in asked), "PERSON")
         return (
-            f". Each row looks like one person's answers to {len(people)} questions, as forms write them; write one row an answer (pandas: "
-            'frame.melt(id_vars=["PERSON"], var_name="prompt", value_name="label")) with the two texts that were shown'
+            f". Each row looks like one person's answers to {len(asked)} questions, as forms write them; write one row an answer (pandas: "
+            f'frame.melt(id_vars=["{who}"], var_name="prompt", value_name="label")) with the two texts that were shown'
         )
     if len(people) > 1 and texts:
         return (
@@ -113,6 +118,11 @@ def _nested(frame: pd.DataFrame) -> str:
                 continue
             return f'. {name} holds an object a row; make columns of it (pandas: frame.join(pd.json_normalize(frame.pop("{name}"))))'
         items = [item for cell in cells for item in cell]
+        if all(isinstance(item, dict) and {"role", "from"} & item.keys() for item in items) and not _has_answers(frame):
+            return (
+                f'. {name} holds whole conversations; give the answer a column (pandas: frame["completion"] = frame["{name}"].str[-1:]; '
+                f'frame["prompt"] = frame.pop("{name}").str[:-1])'
+            )
         if all(isinstance(item, dict) and not {"role", "from"} & item.keys() for item in items):
             if len(frame) == 1:
                 return (
@@ -124,3 +134,7 @@ def _nested(frame: pd.DataFrame) -> str:
                 f'frame = frame.explode("{name}", ignore_index=True); frame = frame.join(pd.json_normalize(frame.pop("{name}"))))'
             )
     return ""
+
+
+def _has_answers(frame: pd.DataFrame) -> bool:
+    return bool({"chosen", "rejected", "a", "b", "completion", "response"} & set(frame))

@@ -82,8 +82,17 @@ def is_rater_name(name: str) -> bool:
     return _RATER.search(spaced(name)) is not None
 
 
+def names_a_rater(name: str) -> bool:
+    """Whether a column is called as those that hold who judged, and not after one of them, as "Annotator 1" is."""
+    return is_rater_name(name) and all(_RATER.fullmatch(word) or word in ("id", "name", "hash", "index") for word in spaced(name).split())
+
+
 def is_label_name(name: str) -> bool:
     return _LABEL.search(spaced(name)) is not None
+
+
+def is_response_name(name: str) -> bool:
+    return _RESPONSE.search(spaced(name)) is not None
 
 
 def is_rating_name(name: str) -> bool:

@@ -6,7 +6,7 @@ import pandas as pd
 from raterhf.data.checks import is_missing, number
 from raterhf.data.convert.base import Ask, Converted, column, need
 from raterhf.data.files import Rows
-from raterhf.data.suggest import said_text, two_answers
+from raterhf.data.suggest import names_a_rater, said_text, two_answers
 from raterhf.data.words import canonical, is_mark
 from raterhf.errors import UserError
 
@@ -15,7 +15,8 @@ PROMPT, RESPONSE = ("prompt", "question", "instruction"), ("response", "answer")
 A, B = ("a", "response_a", "answer_a"), ("b", "response_b", "answer_b")
 NOTHING = ("", "n/a", "na", "nan", "null", "-")
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
-        "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
+        "strength", "lead_time", "annotation_id", "turn", "timestamp", "model", "model_a", "model_b", "source", "source_a", "source_b",
+        "id", "index"}  # fmt: skip
 
 
 def matches(frame: pd.DataFrame) -> bool:
@@ -29,7 +30,7 @@ def annotators(frame: pd.DataFrame, kind: str) -> list[str]:
         return []
     pair = _pair(frame) if kind == "comparisons" else None
     sides = [list(map(said_text, frame[name])) for name in pair or ()]
-    names = [name for name in map(str, frame) if name.lower() not in OURS and name not in (pair or ())]
+    names = [name for name in map(str, frame) if name.lower() not in OURS and name not in (pair or ()) and not names_a_rater(name)]
     return [name for name in names if _looks_judged(frame[name], kind, sides)]
 
 
