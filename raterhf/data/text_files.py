@@ -217,12 +217,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict:
 
 def read_csv(path: str) -> Table:
     """CSV with commas, semicolons, tabs or bars; all cells are text. Raises UserError for rows of another length than the header."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
-    lines = _csv_lines(path)
-    first = next(lines, "")
-    said = re.fullmatch(r"sep=(.)\r?\n?", first)  # Excel's first line
-    above, separator = (1, said[1]) if said else (0, _separator(_header(path)))
-    reader = csv.reader(lines if said else _csv_lines(path), strict=True, delimiter=separator)
+    reader, above, separator = _csv_reader(path)
     table, header, bad, end, texts = Table(lines=[]), None, [], above, Texts()
     rows = table.lines = []
     cells: list[list] = []
@@ -249,6 +244,20 @@ def read_csv(path: str) -> Table:
     table.columns = dict(zip(header, cells))
     table.notes = () if separator == "," else (f"columns are separated by {separator!r}",)
     return table
+
+
+def csv_names(path: str) -> list[str]:
+    """The columns that a CSV file's header names. Raises UserError for bytes that are no text, csv.Error for quotes that do not end."""
+    return next(filter(None, _csv_reader(path)[0]), [])
+
+
+def _csv_reader(path: str) -> tuple[Any, int, str]:
+    """A reader of a CSV file's rows, how many lines stand above them, and what separates the columns."""
+    csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
+    lines = _csv_lines(path)
+    said = re.fullmatch(r"sep=(.)\r?\n?", next(lines, ""))  # Excel's first line
+    separator = said[1] if said else _separator(_header(path))
+    return csv.reader(lines if said else _csv_lines(path), strict=True, delimiter=separator), int(bool(said)), separator
 
 
 def _csv_lines(path: str) -> Iterator[str]:
