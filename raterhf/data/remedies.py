@@ -68,8 +68,8 @@ def _judged(kind: str, path: str, frame: pd.DataFrame, columns: Mapping[str, str
     """Two answers and a label, or answers and ratings, under other names; or a column for each annotator."""
     people = convert.wide.annotators(frame, "comparisons") if kind != "ratings" else []
     found = suggest(frame, columns) if kind in ("", "comparisons") else None
-    alone = bool(found) and [name for name in people if is_label_name(name)] == [(found or {}).get("label", "label")]
-    if found and (alone or len(people) < 2 or found.get("rater_id", people[0]) not in people or "rater_id" in frame):
+    called = [name for name in people if is_label_name(name)]  # one is the label, and the others only hold small numbers
+    if found and (called == [found.get("label", "label")] or len(people) < 2 or _has_rater(frame, found, people)):
         return f". {LOOKS_SIDED}: {pasted('data.columns', found)}"
     texts = convert.wide.has_pair(frame)
     asked = people if kind or len(people) > 1 else convert.wide.annotators(frame, "ratings")
@@ -88,6 +88,11 @@ def _judged(kind: str, path: str, frame: pd.DataFrame, columns: Mapping[str, str
     if kind in ("", "ratings") and (rated := suggest_ratings(frame, columns)):
         return f". {LOOKS_RATED}: {pasted('data.columns', rated)}"
     return ""
+
+
+def _has_rater(frame: pd.DataFrame, found: dict[str, str], people: list[str]) -> bool:
+    """Whether one column says who judged, so that no other is named after one annotator."""
+    return "rater_id" in frame or found.get("rater_id", people[0]) not in people
 
 
 def _attributes(frame: pd.DataFrame) -> str:
@@ -113,8 +118,7 @@ def _nested(frame: pd.DataFrame) -> str:
         if not cells or not all(isinstance(cell, list | dict) and cell for cell in cells):
             continue
         if all(isinstance(cell, dict) for cell in cells):
-            names = {len(cell) for cell in cells}
-            if any(isinstance(value, list | dict) for cell in cells for value in cell.values()) or not names:
+            if any(isinstance(value, list | dict) for cell in cells for value in cell.values()):
                 continue
             return f'. {name} holds an object a row; make columns of it (pandas: frame.join(pd.json_normalize(frame.pop("{name}"))))'
         items = [item for cell in cells for item in cell]
