@@ -223,3 +223,13 @@ def test_a_run_that_knows_no_raters_by_vectors_has_no_site(text_run):
     assert "conditioning none, K = 1" in shown and "K = 4" not in shown
     for verb in (["score", text_run, "--conditioning", "head"], ["train", text_run]):
         fails("bench", *verb, *sizes, says="knows no raters by vectors")
+
+
+def test_data_is_checked_in_a_process_of_its_own_in_every_format(tmp_path):
+    out = tmp_path / "data.json"
+    said = succeeds("bench", "data", "--rows", "200", "--raters", "10", "--labels", "5", "--out", str(out))
+    assert "200 comparisons of 40 prompts, 10 raters" in said and "peak MiB" in said
+    checks = json.loads(out.read_text())["checks"]
+    assert [one["format"] for one in checks] == ["jsonl", "csv", "parquet"]
+    assert all(one["peak_mib"] > 50 and one["seconds"] > 0 and one["file_mib"] > 0 for one in checks)
+    assert "files are jsonl, csv, parquet" in invoke("bench", "data", "--format", "xls").stderr

@@ -115,6 +115,20 @@ def test_argilla_1_labels_and_rankings(convert, write):
     assert "responses that are discarded" in said
 
 
+def test_argilla_2_rankings_are_names_in_their_order(convert, write):
+    texts = {"prompt": "Pet?", "one": "Cat.", "two": "Dog.", "three": "Eel."}
+    answers = {"order.responses": [["two", "three", "one"]], "order.responses.users": ["u1"], "order.responses.status": ["submitted"]}
+    frame, _ = convert("argilla", write("ranked.jsonl", [texts | answers]))
+    assert columns(frame, "a", "b", "label") == [["Dog.", "Eel.", "a"], ["Dog.", "Cat.", "a"], ["Eel.", "Cat.", "a"]]
+
+
+def test_argilla_2_json_does_not_say_what_was_submitted(convert, write):
+    record = {"id": "1", "fields": {"prompt": "Pet?", "response": "Cat."}, "metadata": {}, "suggestions": {}, "vectors": {}}
+    given = {"quality": [{"user_id": "u1", "value": 4}]}
+    frame, said = convert("argilla", write("records.json", json.dumps([record | {"responses": given}])))
+    assert len(frame) == 1 and "do not say which responses are drafts or discarded" in said
+
+
 # Prodigy and doccano
 
 
@@ -322,3 +336,28 @@ def test_what_is_written_is_read_alike_whatever_the_suffix(tmp_path):
     assert "each is OURS=NAME" in refused(
         "--from", "wide", str(CASES / "wide.csv"), "--out", str(tmp_path / "new.jsonl"), "--column", "prompt"
     )
+
+
+def test_alpaca_eval_2_weighs_its_preferences(convert, write):
+    frame, said = convert(
+        "alpaca-farm", write("weighted.json", json.dumps([alpaca(1.25, 0), alpaca(1.75, 1), alpaca(2, 1), alpaca(1.5, 0)]))
+    )
+    assert columns(frame, "label", "strength") == [["a", 0.25], ["b", 0.25], ["b", None], ["tie", None]]
+    assert "2 of 4 preferences lie between 1 and 2" in said
+
+
+def test_a_session_of_the_arena_can_be_the_rater(write):
+    rows = [json.loads(line) for line in (CASES / "arena.jsonl").read_text().splitlines()]
+    rows = [
+        {name: cell for name, cell in row.items() if name != "judge"} | {"evaluation_session_id": f"s{i % 3}"} for i, row in enumerate(rows)
+    ]
+    path = write("arena.jsonl", rows)
+    said = invoke("data", "check", path)
+    assert said.exit_code == 2 and "data.columns={rater_id: evaluation_session_id}" in said.stderr
+    assert set(read_labels(path, columns={"rater_id": "evaluation_session_id"}).comparisons["rater_id"]) == {"s0", "s1", "s2"}
+
+
+def test_an_evaluator_of_multipref_who_is_both_is_said(convert, write):
+    row = multipref([preferred("w1", "Tie")], [preferred("w1", "A-is-clearly-better")])
+    frame, said = convert("multipref", write("m.jsonl", [row]))
+    assert len(frame) == 2 and "1 evaluators are both ordinary workers and experts" in said

@@ -10,6 +10,7 @@ from label_files import PAIR
 from raterhf.data.inspection import agreement, habits, leaks, shortcuts, taste, texts
 from raterhf.data.inspection.choices import Votes, encode, first_votes, independent, pair_votes, told_choices, told_votes
 from raterhf.data.inspection.figures import inspect_labels
+from raterhf.data.inspection.tables import sections
 from raterhf.data.inspection.words import percent, some
 from raterhf.data.labels import read_labels
 from raterhf.data.renderer import Renderer
@@ -408,3 +409,16 @@ def test_figures_are_the_same_each_time(write):
 def test_numbers_as_words():
     assert [percent(share) for share in (0, 0.004, 0.5, 0.9996, 0.996, 1)] == ["0 %", "0.4 %", "50 %", "100 %", "99.6 %", "100 %"]
     assert some(["a"] * 7) == "a, a, a, a, a and 2 more" and some(["a"], 3) == "a and 2 more"
+
+
+def test_what_is_said_beside_the_side(write):
+    rows = [{"prompt": f"p{i}", "a": "x", "b": "y", "label": "a", "rater_id": f"r{i % 2}", "attribute": ["helpful", "true"][i % 3 == 0],
+             "strength": i % 3, "reason": f"It is\n{i}."} for i in range(6)]  # fmt: skip
+    rows.append({"prompt": "p6", "a": "x", "b": "y", "label": "both bad", "rater_id": "r0", "reason": None})
+    found = inspect_labels(read_labels(write("c.jsonl", rows)))
+    assert found["what"]["both"] == {"bad": 1} and found["what"]["attributes"] == {"helpful": 4, "true": 2}
+    assert found["what"]["grades"] == {"0": 2, "1": 2, "2": 2}
+    assert (found["what"]["reasons"]["labels"], len(found["what"]["reasons"]["examples"])) == (6, 3)
+    shown = dict(sections(found)["What"])
+    assert shown["attributes"] == "helpful 4, true 2" and shown["labels with a reason"] == "6, 6 different"
+    assert all(text.startswith("It is ") for name, text in shown.items() if name.startswith("... by r"))

@@ -1,13 +1,16 @@
 """Reading rater-labelled data: every form of file comes out as one, every mistake is named with its row."""
 
 import json
+import os
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import pytest
 from label_files import PAIR, fails, pairs
+from small_run import invoke
 
-from raterhf.data import normalise
+from raterhf.data import files, normalise
 from raterhf.data.labels import read_labels
 
 REAL = Path(__file__).parents[1] / "../shared/data"
@@ -156,6 +159,45 @@ def test_folder_of_datasets(tmp_path):
     assert labels.counts["comparisons"]["split"] == {"test": 3, "train": 2}
     (tmp_path / "plain").mkdir()
     fails("save_to_disk did not write", comparisons=tmp_path / "plain")
+
+
+def test_names_on_the_hub(monkeypatch):
+    asked = []
+    parts = {"train": datasets.Dataset.from_list(pairs()), "test": datasets.Dataset.from_list(pairs({"rater_id": "r3"}))}
+
+    def load_dataset(*names):
+        asked.append(names)
+        return datasets.DatasetDict(parts)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(files.socket, "getaddrinfo", lambda *_: [])
+    labels = read_labels("owner/name:pairs")
+    assert labels.counts["comparisons"]["split"] == {"test": 3, "train": 2}
+    read_labels("owner/name")
+    assert asked == [("owner/name", "pairs"), ("owner/name", None)]
+
+
+def test_without_network_a_name_is_one_sentence_at_once(monkeypatch):
+    def no_network(*_):
+        raise OSError("no name resolves")
+
+    monkeypatch.setattr(files.socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(files, "getproxies", dict)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    message = fails("owner/name: neither a file nor a folder, and no dataset", "owner/name:configuration", comparisons="owner/name")
+    assert "\n" not in message and "OfflineMode" in message
+
+
+def test_data_check_of_a_name_asks_the_hub_and_of_a_file_does_not(write, monkeypatch):
+    for names in (["owner/name"], ["--comparisons", "owner/name"]):
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr(files.socket, "getaddrinfo", lambda *_: [])
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.Dataset.from_list(pairs()))
+        assert invoke("data", "check", *names).exit_code == 0
+        assert "HF_HUB_OFFLINE" not in os.environ
+    invoke("data", "check", write("c.jsonl", pairs()))
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 # Raters, groups, splits

@@ -20,6 +20,7 @@ from trl import RewardTrainer, RLOOTrainer, SFTTrainer
 
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.trl_baseline import margins
 
 PROMPTS = ["Name a colour.", "Pick a colour, please.\n"]
 COLOURS = ["red", "green", "blue", "purple"]
@@ -130,6 +131,14 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
     assert torch.equal(batch["prompt_mask"].bool(), batch["prompt_ids"] != 0)
     # Prompts come back as they were given, two of them filling a batch of four groups of eight.
     assert len(judged) == 32 and {prompt for prompt, _ in judged} == set(PROMPTS)
+
+
+def test_how_much_better_is_trls_margin(base, tmp_path, batches):
+    trl_trainers.train_reward(base, tmp_path / "reward", pairs(16).assign(margin=[0.0, 0.25] * 8), REWARD, seed=0)
+    assert sorted(batches["RewardTrainer"][0]["margin"].tolist()) == [0.0] * 8 + [0.25] * 8
+    strength = pd.Series([3.0, 1.0, np.nan, 2.0])  # grades 2, 0, not said, 1 of 0 to 2
+    assert margins(strength).tolist() == [1.0, 0.0, 0.0, 0.5]
+    assert margins(pd.Series([80.0, 80.0])).tolist() == [0.0, 0.0]
 
 
 def test_reward_is_read_at_the_eos(base, tmp_path):

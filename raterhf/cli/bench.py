@@ -217,6 +217,31 @@ def bench_raters(
         _write(out, found)
 
 
+@bench_app.command("data")
+def bench_data(
+    rows: Annotated[int, typer.Option(min=100, max=10**8, help="Comparisons in a file.")] = 10**6,
+    raters: Annotated[int, typer.Option(min=2, max=10**6, help="People who judged.")] = 1000,
+    words: Annotated[int, typer.Option(min=1, max=MOST, help="Words of an answer, about.")] = 20,
+    labels: Annotated[int, typer.Option(min=1, max=MOST, help="Comparisons of a prompt, on average; at 1 nearly all texts differ.")] = 20,
+    formats: Annotated[Files, typer.Option("--format", metavar="FORMAT", help="jsonl, csv, parquet; may be given several times.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=MOST, help="Threads that the check may use.")] = 2,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Time `raterhf data check` on many rows: seconds and the most memory, for each format of file.
+
+    The files are made for it in a temporary folder, and removed.
+    """
+    from raterhf.bench import data
+
+    if strangers := [form for form in formats or [] if form not in data.FORMATS]:
+        raise UserError(f"--format {strangers[0]}: files are {', '.join(data.FORMATS)}; name one of these")
+    found = data.bench_data(rows, raters, words, labels, list(formats or data.FORMATS), threads, seed)
+    data.print_data(found)
+    if out:
+        _write(out, found)
+
+
 def _assigned(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):

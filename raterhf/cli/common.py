@@ -40,9 +40,9 @@ def make_app(**settings) -> typer.Typer:
     return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, **settings)
 
 
-def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = ()) -> None:
-    """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe or `models` name something on the
-    hub.
+def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = (), files: Sequence[str] = ()) -> None:
+    """Quiet progress bars and warnings of the Hugging Face libraries, and no network unless the recipe, `models` or data `files` name
+    something on the hub.
 
     Threads that wait sleep: where another run uses the same cores, threads that wait busily make both many times slower. Before the
     libraries are imported, since they read these variables then. What the user has set stays.
@@ -51,7 +51,7 @@ def set_environment(recipe: "Recipe | None" = None, models: Sequence[str] = ()) 
 
     wanted = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     wanted |= {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
-    if not (recipe and names_hub(recipe)) and not any(on_hub(split_name(model)[1]) for model in models):
+    if not (recipe and names_hub(recipe)) and not any(map(is_no_file, files)) and not any(on_hub(split_name(model)[1]) for model in models):
         wanted |= {"HF_HUB_OFFLINE": "1"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
@@ -71,7 +71,11 @@ def load_checked(path: Path, overrides: list[str] | None) -> "Recipe":
 
 
 def names_hub(recipe: "Recipe") -> bool:
-    from raterhf.data.files import SUFFIXES
+    return any(map(is_no_file, recipe.data.files)) or bool(recipe.model.path and not Path(recipe.model.path).exists())
 
-    paths = [path for path in recipe.data.files if not path.endswith(SUFFIXES)]
-    return any(not Path(path).exists() for path in [*paths, *filter(None, [recipe.model.path])])
+
+def is_no_file(path: str) -> bool:
+    """Whether a data file can only be a name on the hub."""
+    from raterhf.data.text_files import SUFFIXES
+
+    return not path.endswith(SUFFIXES) and not Path(path).exists()

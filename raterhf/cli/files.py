@@ -91,7 +91,7 @@ def recipes_check(recipe: RecipePath, overrides: Overrides = None) -> None:
 
     Also says which of its data files are not there.
     """
-    from raterhf.data.files import SUFFIXES
+    from raterhf.data.text_files import SUFFIXES
 
     resolved = load_checked(recipe, overrides)
     say(f"{recipe}: ok; stages {', '.join(resolved.stages) or 'none'}; writes into {resolved.folder}")
@@ -118,7 +118,7 @@ def data_check(
     both sides of a split, IDs that are not what they seem; and a verdict. What a file holds is told by its columns, or by the option it is
     given with; columns of other names are mapped as in data.columns.rater_id=annotator. With a recipe texts are also measured in tokens.
     """
-    from raterhf.data.files import SUFFIXES
+    from raterhf.data.text_files import SUFFIXES
 
     paths, overrides = [], []
     for word in inputs or []:
@@ -159,20 +159,22 @@ def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[
     """Names and figures of files of no recipe: those of `paths` hold what their columns say, those `given` by kind what the user says."""
     from raterhf.data.inspection.kinds import kind_of
     from raterhf.data.labels import labels_of
-    from raterhf.data.show import inspect_recipe
     from raterhf.recipe_reader import make_recipe
 
     raw: dict = {"name": "data", "data": {}}
     source = f"of {', '.join([*paths, *(path for found in given.values() for path in found)])}"
     settings = make_recipe(raw, source, overrides)
-    set_environment(settings)
+    set_environment(settings, files=[*paths, *(path for found in given.values() for path in found)])
     for path in paths:
         given.setdefault(kind_of(path, settings.data), []).append(path)
     if len(given.get("raters", [])) > 1:
         raise UserError(f"{', '.join(given['raters'])}: there is one raters file; put the rows of the others into it")
     raw["data"] |= {kind: found[0] if kind == "raters" else found for kind, found in given.items()}
     resolved = make_recipe(raw, source)
-    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels_of(resolved))
+    labels = labels_of(resolved)
+    from raterhf.data.show import inspect_recipe  # what is wrong with the files is said before a second of imports
+
+    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels)
 
 
 @data_app.command("convert")
@@ -198,6 +200,7 @@ def data_convert(
     if out.exists() and not force:
         raise UserError(f"{out} exists and would be overwritten; name another file, or say --force")
     people = tuple(name.strip() for name in annotators.split(",")) if annotators else ()
+    set_environment(files=[str(path) for path in files])
     for line in convert_files([str(path) for path in files], tool, out, kind, mapped, people, attributes):
         typer.echo(line)
 

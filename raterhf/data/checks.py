@@ -9,13 +9,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from raterhf.data.files import SHOWN, Rows
+from raterhf.data.files import Rows
+from raterhf.data.text_files import SHOWN
 from raterhf.errors import UserError
 
 Rule = Callable[[Any], str]
@@ -94,6 +96,11 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def _is_nothing(value: Any) -> bool:
+    """A key of a message that is there and says nothing, as exports write them."""
+    return is_missing(value) or value in ("", [], {})
+
+
 def text_fault(value: Any) -> str:
     if is_missing(value):
         return "is missing; every row needs its text: write it or remove the row"
@@ -114,7 +121,7 @@ def messages_fault(value: list) -> str:
                 "is a list of texts: several answers, or the turns of a conversation; give one row an answer "
                 '(pandas: frame.explode("COLUMN")), or messages with role and content'
             )
-        if isinstance(message, dict) and not (is_missing(message.get("tool_calls")) and is_missing(message.get("function_call"))):
+        if isinstance(message, dict) and not (_is_nothing(message.get("tool_calls")) and _is_nothing(message.get("function_call"))):
             return "has a message that calls a tool, which is not read; write the call into its content, or remove the row"
         if isinstance(message, dict) and isinstance(message.get("content"), list):
             return "has a content of parts that are not all text (images, files, audio); only text is read: remove them or the row"
@@ -122,8 +129,11 @@ def messages_fault(value: list) -> str:
             return f"has a message whose role is none of {', '.join(ROLES)}; correct the role"
         if text_fault(message.get("content")):
             return "has a message whose content is not text or is empty; write it or remove the row"
-        if any(not is_missing(cell) for key, cell in message.items() if key not in ("role", "content")):
-            return "has a message with more than role and content, all that is read; remove other keys"
+        if more := [str(key) for key, cell in message.items() if key not in ("role", "content") and not _is_nothing(cell)]:
+            return (
+                f"has a message with more than role and content, all that is read ({', '.join(more)}); remove other keys (pandas: "
+                'frame["COLUMN"] = [[{"role": m["role"], "content": m["content"]} for m in cell] for cell in frame["COLUMN"]])'
+            )
     return "" if value else "is a conversation without messages; write one or remove the row"
 
 
@@ -152,6 +162,8 @@ def conversation_fault(value: Any) -> str:
     """A whole conversation: a prompt and the assistant's answer (TRL's implicit prompt)."""
     if not isinstance(value, list):
         return "is not a list of messages; without a prompt it is the whole conversation: add a prompt column"
+    if len(value) == 1 and isinstance(value[0], dict) and value[0].get("role") == "assistant":
+        return "is an answer alone, and no column is the prompt; map the one that is, as in data.columns={prompt: NAME}"
     return messages_fault(value) or (
         "does not end with an assistant's message after others, as a whole conversation does; correct it"
         if len(value) < 2 or value[-1]["role"] != "assistant"
@@ -178,7 +190,7 @@ def rater_fault(value: Any) -> str:
     if is_missing(value) or value == "":
         return "is missing; every label names who gave it: write the ID or remove the row"
     if isinstance(value, float) or (isinstance(value, str) and _FLOAT.fullmatch(value)):
-        return "is a decimal number (often integers with a hole among them); write IDs as text or integers"
+        return 'is a decimal number (often integers with a hole among them); write IDs as text or integers (pandas: astype("Int64"))'
     if isinstance(value, str) and (value in SPEC_WORDS or value.startswith(SPEC_STARTS)):
         return f"is a word of the rater grammar ({', '.join(SPEC_WORDS + SPEC_STARTS)}), and could not be asked for; rename the rater"
     if isinstance(value, str) and value.lower() in NO_NAME:
@@ -194,6 +206,15 @@ def optional_text_fault(value: Any) -> str:
 def optional_name_fault(value: Any) -> str:
     """As `name_fault`; null, or the empty cell of a CSV file, means none."""
     return "" if is_missing(value) or value == "" else name_fault(value)
+
+
+def names_a_sitting(value: Any) -> bool:
+    """Text, a whole number or a date: what tells one sitting of a rater from another."""
+    return isinstance(value, str | int | date) or isinstance(value, float) and value.is_integer()
+
+
+def sitting_fault(value: Any) -> str:
+    return "" if is_missing(value) or names_a_sitting(value) else "is no text, whole number or date; write it as one"
 
 
 def number(value: Any) -> float | None:

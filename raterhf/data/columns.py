@@ -12,16 +12,15 @@ from statistics import median
 
 import pandas as pd
 
-from raterhf.data import convert
 from raterhf.data.checks import Problems, cut, split_fault
 from raterhf.data.ids import prefixes, tidy_ids
 from raterhf.data.opening import FIELD, fill_constant, nearest, open_part, read_implicit
+from raterhf.data.remedies import remedy
 from raterhf.data.schema import DATA_KINDS, EVERYONE, IMPLICIT, NAMES, OPTIONAL, REQUIRED, SOURCES, Part, Request
 from raterhf.data.suggest import NEARLY, are_marks, looks_like_label, pasted, suggest
 from raterhf.errors import UserError
 
 SHORT = 3  # characters of an answer that may be a number or a letter
-LOOKS_SIDED = "It looks like two answers and a label that says which is better, which this reads"
 
 
 def read_parts(kind: str, request: Request, problems: Problems, counts: dict) -> list[Part]:
@@ -59,6 +58,8 @@ def _named(kind: str, part: Part, request: Request, notes: dict) -> Part:
     frame = _rename(kind, part, request)
     if "chosen" in frame:
         _refuse_labels(part, frame, request)
+    if kind == "demonstrations":
+        _refuse_unpaired(part)
     if request.one_rater and kind in DATA_KINDS and "rater_id" not in frame:
         frame["rater_id"] = pd.Series([EVERYONE] * len(frame), dtype=object)
         notes.setdefault(part.rows.name, []).append(f"no column names who judged: all rows are read as those of one rater, {EVERYONE}")
@@ -135,21 +136,7 @@ def _hint(kind: str, part: Part, missing: list[str], request: Request) -> str:
     if missing == ["rater_id"]:
         read = f" ({'; '.join(part.rows.notes)})" if part.rows.notes else ""
         return f". Nothing says who judged{read}; to train without raters on such rows: raters.encoding=none"
-    people = convert.wide.annotators(part.rows.frame, kind)
-    found = suggest(part.rows.frame, request.columns) if kind == "comparisons" else None
-    if found and (len(people) < 2 or "rater_id" in found or "rater_id" in part.rows.frame):
-        return f". {LOOKS_SIDED}: {pasted('data.columns', found)}"
-    if len(people) > 1 and not convert.wide.has_texts(part.rows.frame):
-        return (
-            f". Each row looks like one person's answers to {len(people)} questions, as forms write them; write one row an answer (pandas: "
-            'frame.melt(id_vars=["PERSON"], var_name="prompt", value_name="label")) with the two texts that were shown'
-        )
-    if len(people) > 1:
-        return (
-            f". {', '.join(people[:3])}{' ...' if len(people) > 3 else ''} look like one annotator each: raterhf data convert --from wide "
-            f"{part.rows.name} --out labels.parquet"
-        )
-    return ""
+    return remedy(kind, part.rows.name, part.rows.frame, request.columns)
 
 
 def _refuse_labels(part: Part, frame: pd.DataFrame, request: Request) -> None:
@@ -173,6 +160,19 @@ def _refuse_labels(part: Part, frame: pd.DataFrame, request: Request) -> None:
         raise UserError(
             f"{part.rows.name}: {ours}{'' if theirs == ours else f' ({theirs})'} holds {shown}, which say which answer is better; chosen "
             f"and rejected are the answers' texts. Map {remedy}"
+        )
+
+
+def _refuse_unpaired(part: Part) -> None:
+    """Raise UserError for TRL's unpaired preference: completions beside a label that says which are bad, and not to be imitated."""
+    cells = part.rows.frame.get("label", pd.Series([], dtype=object)).dropna()
+    if len(cells) and {str(cell).strip().lower() for cell in cells} <= {"true", "false", "1", "0"}:
+        mapping = {ours: theirs for ours, theirs in part.names.items() if ours in ("prompt", "rater_id") and theirs != ours}
+        mapping |= {"response": part.names["completion"], "rating": "label"}
+        raise UserError(
+            f"{part.rows.name}: completions beside a label of true and false (TRL's unpaired preference), and imitation would learn the "
+            f"bad ones too. Read them as ratings: --ratings {part.rows.name} {pasted('data.columns', mapping)}; or leave out the rows of "
+            "bad ones and the column label"
         )
 
 

@@ -6,23 +6,29 @@ files its line, so that an error can name it. A file that cannot be read whole i
 what a column means.
 """
 
-import csv
-import io
-import json
 import re
+import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raterhf.data.text_files import SUFFIXES, Texts, read_csv, read_json, suffix_of
 from raterhf.errors import UserError
 from raterhf.io import require_file
 from raterhf.log import log
 
-SUFFIXES = (".jsonl", ".csv", ".parquet", ".json", ".tsv")
-SHOWN = 5
+INSTEAD = {
+    ".xlsx": "save the sheet as CSV UTF-8", ".xls": "save the sheet as CSV UTF-8", ".ods": "save the sheet as CSV in UTF-8",
+    ".txt": "name it after what is in it, .csv, .tsv or .jsonl", ".ndjson": "name it .jsonl", ".zip": "unpack it",
+}  # fmt: skip
+"""What to do with files of other suffixes."""
+BATCH = 2**16  # rows that are turned into Python objects at once
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError)  # what libraries raise of bad files
 
 
@@ -48,20 +54,19 @@ class Rows:
 def read_rows(path: str | Path) -> Rows:
     """All rows of `path`. Raises UserError when it is missing, empty, malformed or of an unknown kind."""
     path = str(path)
-    readers = {".jsonl": _read_jsonl, ".json": _read_jsonl, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
-    suffix = Path(path).suffix.lower()
+    suffix = suffix_of(path)
     if Path(path).exists() and not Path(path).is_dir():
         require_file(Path(path), "data file")
     if suffix in SUFFIXES and not Path(path).is_dir():
         if not Path(path).is_file():
             raise UserError(f"{path}: no such file; check the path, which is taken from {Path.cwd()}")
-        rows = readers[suffix](path)
+        rows = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
     elif Path(path).is_dir():
         rows = _read_folder(path)
     elif Path(path).is_file() or re.search(r"\.[A-Za-z]+\d?$", path):
         raise UserError(
             f"{path}: unknown suffix {suffix!r}; data are {', '.join(SUFFIXES)} files, a folder written by "
-            "datasets.save_to_disk, or a dataset's name on the hub: convert the file or correct the path"
+            f"datasets.save_to_disk, or a dataset's name on the hub: {INSTEAD.get(suffix, 'convert the file or correct the path')}"
         )
     else:
         rows = _read_hub(path)
@@ -70,139 +75,17 @@ def read_rows(path: str | Path) -> Rows:
     return rows
 
 
-def _decode(path: str) -> str:
-    data = Path(path).read_bytes()
-    try:
-        return data.decode("utf-8-sig")  # spreadsheets write a byte-order mark
-    except UnicodeDecodeError as error:
-        line, encoding = data.count(b"\n", 0, error.start) + 1, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
-        raise UserError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{data[error.start]:02x}); data files are UTF-8: "
-            f"save the file again, or convert it (iconv -f {encoding} -t utf-8)"
-        ) from error
-
-
-def _fail(path: str, rule: str, bad: list[str]) -> None:
-    """Raise for the bad lines of a file, of which the first five are shown."""
-    if bad:
-        more = f" ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise UserError(f"{path}: {len(bad)} bad row(s): {'; '.join(bad[:SHOWN])}{more}; {rule}")
-
-
-def _read_jsonl(path: str) -> Rows:
-    text = _decode(path)
-    if (array := _read_array(path, text)) is not None:
-        bad = [f"row {i}: {str(record)[:40]!r} is not an object" for i, record in enumerate(array, start=1) if not isinstance(record, dict)]
-        _fail(path, "a list of rows holds one JSON object for each: correct or remove them", bad)
-        return Rows(path, _records(path, array), notes=("one JSON list of rows, not one object a line",))
-    records, lines, bad = [], [], []
-    decoder = json.JSONDecoder(object_pairs_hook=_object)  # one for all lines: making it costs as much as a line
-    # Not splitlines: JSON strings may hold U+2028, which that takes for the end of a line.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        lines.append(number)
-        try:
-            records.append(decoder.decode(line))
-        except (ValueError, RecursionError) as error:  # not JSON; a number of thousands of digits, or lists nested as deep
-            why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            bad.append(f"row {len(lines)} (line {number}): {why}")
-            records.append({})
-        if not isinstance(records[-1], dict):
-            bad.append(f"row {len(lines)} (line {number}): {line[:40]!r} is not an object")
-    _refuse_other_json(path, text, records, bool(bad))
-    _fail(path, "every line of a .jsonl file is one JSON object: correct or remove them", bad)
-    return Rows(path, _records(path, records), lines)
-
-
-def _refuse_other_json(path: str, text: str, records: list[dict], failed: bool) -> None:
-    """Raise UserError for JSON that is not rows, with what makes rows of it: one object over several lines, or columns as pandas writes
-    them."""
-    if failed and text.lstrip()[:1] == "{":
-        try:
-            keys = list(json.loads(text))
-        except (ValueError, RecursionError):
-            return  # lines, of which some are bad
-        raise UserError(
-            f"{path}: one JSON object with the keys {', '.join(keys[:5])}, not rows; where a list of rows is under one, write that list: "
-            f"python -c \"import json; json.dump(json.load(open({path!r}))[{keys[0]!r}], open('rows.json', 'w'))\""
-        )
-    if len(records) == 1 and len(records[0]) > 1 and all(isinstance(cell, dict) and len(cell) > 1 for cell in records[0].values()):
-        raise UserError(
-            f"{path}: one object of columns, as pandas writes them; rows are one object each: write it again with "
-            'frame.to_json(PATH, orient="records", lines=True)'
-        )
-
-
-def _read_array(path: str, text: str) -> list | None:
-    """The rows of a file that is one JSON list of objects; None where it is not. Raises UserError for a key that comes twice."""
-    if not re.match(r"\s*\[\s*[{\]]", text):
-        return None
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (json.JSONDecodeError, RecursionError):
-        return None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def _records(path: str, records: list[dict]) -> pd.DataFrame:
-    names = dict.fromkeys(name for record in records for name in record)
-    for name in names:
-        if name != name.encode("utf-8", "ignore").decode():
-            raise UserError(f"{path}: key {name!r} holds half of a character (a lone surrogate), which has no UTF-8: write the key again")
-    return _objects({name: [record.get(name) for record in records] for name in names})
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in found if names.count(name) > 1)!r} is twice in one object; keep one of them")
-    return found
-
-
-def _read_csv(path: str) -> Rows:
-    csv.field_size_limit(2**31 - 1)  # the default refuses texts above 128 KiB
-    text = _decode(path)
-    separator = _separator(text)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    rows, lines, end = [], [], 0
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(end + 1)
-            end = reader.line_num
-    except csv.Error as error:
-        raise UserError(
-            f"{path}: row {len(rows)} (line {end + 1}): {error}; a cell with commas, quotes or line breaks "
-            'stands in double quotes, and a quote inside is doubled (""): correct the row'
-        ) from error
-    header, rows, lines = (rows[0], rows[1:], lines[1:]) if rows else ([], [], [])
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: column {twice[0]!r} is twice in the header; names are unique: rename one")
-    bad = [f"row {i} (line {line}): {len(row)} cells" for i, (row, line) in enumerate(zip(rows, lines), start=1) if len(row) != len(header)]
-    _fail(path, f"the header names {len(header)} columns and every row has as many: correct them", bad)
-    notes = () if separator == "," else (f"columns are separated by {separator!r}",)
-    return Rows(path, _objects(dict(zip(header, zip(*rows)))), lines, notes=notes)
-
-
-def _separator(text: str) -> str:
-    """What separates the columns: a semicolon or a tab where the header has more of them than commas."""
-    header = re.sub(r'"(""|[^"])*"', "", text.lstrip("\r\n").partition("\n")[0])
-    return max((",", ";", "\t"), key=header.count)
+def _read_text(path: str) -> Rows:
+    table = read_csv(path) if suffix_of(path).removesuffix(".gz") in (".csv", ".tsv") else read_json(path)
+    return Rows(path, _objects(table.columns), table.lines, notes=table.notes)
 
 
 def _read_parquet(path: str) -> Rows:
     try:
-        # read_table would also take columns from the names of folders, such as split=train.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        with pq.ParquetFile(path) as file:  # read_table would also take columns from the names of folders, such as split=train
+            return Rows(path, _from_arrow(path, file.schema_arrow, file.iter_batches(BATCH)))
     except UNREADABLE as error:  # truncated, corrupt, encrypted
         raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]}); write it again") from error
-    return Rows(path, _from_arrow(path, table))
 
 
 def _read_folder(path: str) -> Rows:
@@ -224,13 +107,28 @@ def _read_hub(path: str) -> Rows:
     name, _, configuration = path.partition(":")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise UserError(f"{path}: no such file or folder; check the path, which is taken from {Path.cwd()}")
+    _look_in_caches_without_network()
     try:
         return _from_datasets(path, datasets.load_dataset(name, configuration or None))
     except UNREADABLE as error:  # not found, not reachable, several configurations, a script
+        why = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({error}); check it, or name one "
-            "configuration as in owner/name:configuration"
+            f"{path}: neither a file nor a folder, and no dataset that loads from the hub ({why}); check it, or name one configuration as "
+            "in owner/name:configuration"
         ) from error
+
+
+def _look_in_caches_without_network() -> None:
+    """Tell the hub's libraries that there is no network, where the hub's name does not resolve: they would try for half a minute."""
+    import datasets
+    import huggingface_hub
+
+    if getproxies():  # which resolve names themselves
+        return
+    try:
+        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, 443)
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 
 def _from_datasets(path: str, loaded) -> Rows:
@@ -238,34 +136,45 @@ def _from_datasets(path: str, loaded) -> Rows:
     parts = loaded.items() if isinstance(loaded, dict) else [(None, loaded)]
     frames = []
     for name, part in parts:
-        frame = _from_arrow(path, part.with_format("arrow")[:])
+        table = part.with_format("arrow")[:]
+        frame = _from_arrow(path, table.schema, table.to_batches(BATCH))
         if name is not None and "split" not in frame:
             frame["split"] = pd.Series([str(name)] * len(frame), dtype=object)
         frames.append(frame)
     return Rows(path, pd.concat(frames, ignore_index=True))
 
 
-def _from_arrow(path: str, table: pa.Table) -> pd.DataFrame:
-    if twice := sorted({name for name in table.column_names if table.column_names.count(name) > 1}):
+def _from_arrow(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
         raise UserError(f"{path}: column {twice[0]!r} is twice in the file; names are unique: rename one")
-    return _objects({name: _cells(path, name, table[name]) for name in table.column_names})
+    columns: dict[str, list] = {name: [] for name in schema.names}
+    texts = Texts()
+    unread: dict[str, Exception] = {}
+    for batch in batches:
+        for name, found in columns.items():
+            cells, why = _cells(path, name, batch.column(name), len(found))
+            found.extend(map(texts.of, cells))
+            if why is not None:
+                unread.setdefault(name, why)
+    for name, why in unread.items():
+        log.warning(f"  {path}: column {name!r} holds dates that cannot be read ({why}); they count as missing")
+    return _objects(columns)
 
 
-def _cells(path: str, name: str, column: pa.ChunkedArray) -> list:
-    """A column's cells. Dates that Python has no place for are no text and no name: they are left empty, which is said."""
+def _cells(path: str, name: str, column: pa.Array, above: int) -> tuple[list, Exception | None]:
+    """Cells of a column below `above` others. Dates that Python has no place for are left empty, with the reason of the first."""
     try:
-        return column.to_pylist()
+        return column.to_pylist(), None
     except (ValueError, OverflowError, KeyError, pa.ArrowException) as error:  # a year 20000, a time zone of no name, text not in UTF-8
-        why, number, cells = error, 0, []
-    for number, cell in enumerate(column, start=1):
+        why, cells = error, []
+    for number, cell in enumerate(column, start=above + 1):
         try:
             cells.append(cell.as_py())
         except (ValueError, OverflowError, KeyError, pa.ArrowException) as error:
             if not pa.types.is_temporal(column.type):
                 raise UserError(f"{path}: column {name!r}, row {number} cannot be read ({error}); write the file again") from error
             cells.append(None)
-    log.warning(f"  {path}: column {name!r} holds dates that cannot be read ({why}); they count as missing")
-    return cells
+    return cells, why
 
 
 def _objects(columns: dict) -> pd.DataFrame:

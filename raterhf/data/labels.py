@@ -23,6 +23,7 @@ from raterhf.data.columns import check_columns, check_mapped, read_parts
 from raterhf.data.meaning import Meanings, read_meaning
 from raterhf.data.normalise import COLUMNS, keys, normalise, objects, optional_names, pair_ratings
 from raterhf.data.numbers import read_numbers
+from raterhf.data.odd_texts import about_texts
 from raterhf.data.schema import DATA_KINDS, NAMES, Part, Request
 from raterhf.errors import UserError
 from raterhf.log import log
@@ -38,7 +39,8 @@ RULES = {
     "prompt": checks.prompt_fault,
     **dict.fromkeys(("chosen", "rejected", "a", "b", "response", "completion"), checks.answer_fault),
     "rater_id": checks.rater_fault,
-    **dict.fromkeys(("group", "persona", "attribute", "within"), checks.optional_name_fault),
+    **dict.fromkeys(("group", "persona", "attribute"), checks.optional_name_fault),
+    "within": checks.sitting_fault,
     **dict.fromkeys(("reason", "source_a", "source_b", "source"), checks.optional_text_fault),
 }
 
@@ -200,6 +202,8 @@ def _read(
     told = [f"{file}: {note}" for kind in NAMES for file, notes in counts[kind]["notes"].items() for note in notes]
     told += notices.about_sittings(parts["ratings"]) + notices.about_ranks(parts["ratings"])
     told += notices.about_unread_labels(parts["comparisons"], request.columns)
+    for kind in DATA_KINDS:
+        told += about_texts(parts[kind]) + notices.about_unread_splits(parts[kind])
     rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
     allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])

@@ -17,9 +17,9 @@ import pandas as pd
 from raterhf.data.checks import Problems, is_missing, number
 from raterhf.data.convert import recognise
 from raterhf.data.schema import Part
-from raterhf.data.sides import NEITHER, read_sides
+from raterhf.data.sides import read_sides
 from raterhf.data.suggest import pasted
-from raterhf.data.words import Said, canonical, read_word
+from raterhf.data.words import Said, bare, canonical, read_word
 from raterhf.errors import UserError
 
 Meanings = dict[Any, Any] | str | None
@@ -28,10 +28,10 @@ WORDS = ("a", "b", "tie", "both good", "both bad", "skip")
 PRESETS: dict[str, dict[str, str]] = {
     "left-right": {"left": "a", "right": "b", "tie": "tie", "equal": "tie", "both": "tie"},
     "first-second": {"first": "a", "second": "b", "tie": "tie", "equal": "tie"},
-    "one-two": {"1": "a", "2": "b", "0": "tie", "1.5": "tie"},
-    "zero-one": {"1": "a", "0": "b", "0.5": "tie"},
-    "one-zero": {"0": "a", "1": "b", "0.5": "tie"},
-    "true-false": {"true": "a", "false": "b"},
+    "one-two": {"1": "a", "2": "b", "0": "tie", "1.5": "tie", "tie": "tie", "equal": "tie"},
+    "zero-one": {"1": "a", "0": "b", "0.5": "tie", "tie": "tie"},
+    "one-zero": {"0": "a", "1": "b", "0.5": "tie", "tie": "tie"},
+    "true-false": {"true": "a", "false": "b", "tie": "tie"},
 }
 GRADED = ("minus-first", "plus-first")
 """Presets for numbers around 0 whose size is the strength: minus prefers a (HelpSteer3), or plus does."""
@@ -39,6 +39,7 @@ GRADED = ("minus-first", "plus-first")
 MOST = 20
 """More values than this are no labels that a person would write a map of."""
 FAULT = "is not 1 (a is better), -1 (b is) or 0 (a tie); correct it"
+MISSING = 'is missing; write it, remove the row, or leave such rows out: data.labels says what every value means, and "": skip'
 _SAID = re.compile(r"(both good|both bad|tie|skip|a|b)(?: +(\d+(?:\.\d+)?))?")
 
 
@@ -89,15 +90,16 @@ def _read_part(part: Part, meanings: dict[str, Said] | str | None, problems: Pro
     given = meanings if isinstance(meanings, dict) else {}
     sided = None if isinstance(meanings, str) else read_sides(part, cells, given)
     if sided is None:
-        known, fault = _known(part, cells, theirs, meanings), _fault(meanings)
+        known = _known(part, cells, theirs, meanings)
+        fault = _fault(meanings, cells, known)
     else:
         repeated = cells
-        cells, faults = sided
+        cells, faults, repeated_what = sided
         words = {value: said for value in set(map(canonical, cells)) if (said := read_word(value)) is not None}
-        known, fault = words | given, NEITHER
+        known, fault = words | given, FAULT
         part = replace(part, frame=part.frame.assign(label=cells.loc[part.frame.index]))
         rows = sum(cells[i] is not repeated[i] for i in part.frame.index)
-        told.append(f"{theirs} repeats the text of the preferred answer in {rows} of {len(part.frame)} rows: it is read as a or b by that")
+        told.append(f"{theirs} {repeated_what} in {rows} of {len(part.frame)} rows: it is read as a or b by that")
     read = _label(part, known, fault, faults, problems, counts)
     ties = [(value, one["rows"]) for value, one in counts["labels_read"][part.rows.name].items() if one["means"].startswith("both ")]
     if ties:
@@ -113,11 +115,11 @@ def _label(part: Part, known: dict[str, Said], fault: str, faults: dict[int, str
     """The part with its labels read, without the rows that are to be skipped. `faults` are those of single rows, `fault` of all others."""
     codes, values = pd.factorize(pd.Series([_hashable(cell) for cell in part.frame["label"]], dtype=object))
     spelled = [canonical(value) for value in values]
-    said = np.array([*(known.get(value) for value in spelled), None], dtype=object)[codes]  # the last is what is missing, code -1
+    said = np.array([*(known.get(value) for value in spelled), known.get("")], dtype=object)[codes]  # the last: what is missing, code -1
     said[part.frame.index.isin(list(faults))] = None
     unread = np.array([one is None for one in said], bool)
     for index, value in part.frame.loc[unread, "label"].items():
-        problems.add(part.rows, index, f"label {faults.get(index, fault)}", value)
+        problems.add(part.rows, index, f"label {faults.get(index, MISSING if is_missing(value) or value == '' else fault)}", value)
     label = pd.Series([0 if one is None else one.label for one in said], dtype=object, index=part.frame.index)
     strength = np.array([np.nan if one is None else one.strength for one in said], float)
     both = pd.Series([None if one is None else one.both for one in said], dtype=object, index=part.frame.index)
@@ -129,7 +131,7 @@ def _label(part: Part, known: dict[str, Said], fault: str, faults: dict[int, str
     if both.notna().any():
         frame["both"] = both
     skipped = label.isna().to_numpy()
-    sizes = Counter(spelled[code] for code in codes if code >= 0)
+    sizes = Counter("" if code < 0 else spelled[code] for code in codes)
     counts.setdefault("labels_read", {})[part.rows.name] = _told(sizes, known)
     counts["skipped"] = counts.get("skipped", 0) + int(skipped.sum())
     return replace(part, frame=frame[~skipped])
@@ -142,10 +144,14 @@ def _hashable(cell: Any) -> Any:
     return canonical(cell) if isinstance(cell, bool) else repr(cell) if isinstance(cell, list | dict) else cell
 
 
-def _fault(meanings: dict | str | None) -> str:
+def _fault(meanings: dict | str | None, cells: pd.Series, known: dict[str, Said]) -> str:
     if isinstance(meanings, dict):
         return "is none of the values in data.labels; add it there (as skip, if it is no label) or correct it"
-    return "is not a number around 0, as data.labels says; correct it" if meanings else FAULT
+    if meanings:
+        return "is not a number around 0, as data.labels says; correct it"
+    values = list(dict.fromkeys(canonical(cell) for cell in cells if not is_missing(cell) and cell != ""))
+    odd = [value for value in values if value not in known]
+    return f"{FAULT}, or say what every value means: {_to_fill(values, known)}" if odd and len(values) <= MOST else FAULT
 
 
 def _told(sizes: Counter, known: dict[str, Said]) -> dict[str, dict]:
@@ -165,13 +171,13 @@ def _known(part: Part, cells: pd.Series, theirs: str, meanings: dict | str | Non
     for cell, rows in Counter(map(_hashable, cells)).items():
         if not is_missing(cell):
             sizes[canonical(cell)] += rows
-    if isinstance(meanings, dict):
-        return meanings
+    if isinstance(meanings, dict):  # response_1 is what the map says of 1, where it says nothing of response_1
+        return {value: meanings[bare(value)] for value in sizes if bare(value) in meanings} | meanings
     if isinstance(meanings, str):
         return _graded(sizes, meanings)
     numbers = {value for value in sizes if number(value) is not None}
     plain = {value: Said(int(value)) for value in numbers & {"1", "-1", "0"}}
-    if plain.keys() == {"0", "1"} and sum(sizes[value] for value in plain) > sum(sizes.values()) / 2:
+    if plain.keys() == {"0", "1"} == numbers and sum(sizes[value] for value in plain) > sum(sizes.values()) / 2:
         raise UserError(_two_readings(part, theirs, sizes))
     if numbers - plain.keys():
         raise UserError(_other_numbers(part, cells, theirs, sizes, numbers))
@@ -211,7 +217,14 @@ def _other_numbers(part: Part, cells: pd.Series, theirs: str, sizes: Counter, nu
     odd = [i for i, cell in enumerate(cells) if not is_missing(cell) and canonical(cell) in numbers - {"1", "-1", "0"}]
     rows = ", ".join(f"{part.rows.where(i)} {cells.iloc[i]!r}" for i in odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
     found = [float(value) for value in numbers]
-    if {float(value) for value in numbers} <= {0, 1, 1.5, 2}:
+    if set(found) == {0, 1, 2}:
+        remedy = (
+            "If 1 is the first answer, 2 the second and 0 a tie: data.labels=one-two. If 0 is the first, 1 the second and 2 a tie: "
+            "data.labels={0: a, 1: b, 2: tie}."
+        )
+    elif set(found) == {0, 0.5, 1}:
+        remedy = "If 1 is the first answer and 0 the second: data.labels=zero-one. If 0 is the first: data.labels=one-zero."
+    elif set(found) <= {0, 1, 1.5, 2}:
         remedy = "If 1 is the first answer and 2 the second: data.labels=one-two."
     elif min(found) < 0:
         remedy = (
@@ -219,14 +232,14 @@ def _other_numbers(part: Part, cells: pd.Series, theirs: str, sizes: Counter, nu
             "or plus-first."
         )
     else:
-        remedy = f"Say what each value means: {_to_fill(sorted(sizes))}."
+        remedy = f"Say what each value means: {_to_fill(sorted(sizes), {})}."
     return f"{part.rows.name}: label {FAULT}: {rows}. The values of {theirs} are {_shown(sizes)}. {remedy}"
 
 
 def _unknown(part: Part, theirs: str, sizes: Counter) -> str:
     for name, preset in PRESETS.items():
-        if sizes.keys() <= preset.keys():
-            pairs = ", ".join(f"{value}: {preset[value]}" for value in preset if value in sizes)
+        if all(bare(value) in preset for value in sizes):
+            pairs = ", ".join(f"{value}: {preset[bare(value)]}" for value in sizes)
             return (
                 f"{part.rows.name}: label {FAULT}: the values of {theirs} are {_shown(sizes)}, which do not say which answer is a. "
                 "If it is "
@@ -239,10 +252,14 @@ def _unknown(part: Part, theirs: str, sizes: Counter) -> str:
         )
     return (
         f"{part.rows.name}: label {FAULT}: the values of {theirs} are {_shown(sizes)}. Say what each means, one of {', '.join(WORDS)}: "
-        f"{_to_fill([value for value, _ in sizes.most_common()])}"
+        f"{_to_fill([value for value, _ in sizes.most_common()], {value: said for value in sizes if (said := read_word(value))})}"
     )
 
 
-def _to_fill(values: list[str]) -> str:
-    """`data.labels` for all of a column's values, to be pasted with the meanings in the place of the question marks."""
-    return pasted("data.labels", dict.fromkeys(values, "?"))
+def _to_fill(values: list[str], known: dict[str, Said]) -> str:
+    """`data.labels` for all of a column's values, to be pasted with meanings in the place of question marks."""
+    return pasted("data.labels", {value: _in_a_map(known[value]) if value in known else "?" for value in values})
+
+
+def _in_a_map(said: Said) -> str:
+    return f"both {said.both}" if said.both else {1: "a", -1: "b", 0: "tie"}[said.label or 0]

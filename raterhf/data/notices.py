@@ -10,13 +10,18 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from raterhf.data.checks import rater_fault
+from raterhf.data.checks import names_a_sitting, rater_fault
 from raterhf.data.normalise import keys
 from raterhf.data.opening import FIELD
 from raterhf.data.schema import DATA_KINDS, Part
-from raterhf.data.suggest import LOOKED_AT, looks_like_label, pasted
+from raterhf.data.suggest import LOOKED_AT, looks_like_label, pasted, spaced
 
 SHOWN = 5
+FEW_PROMPTS = 0.1
+"""Below this share of the prompts of the smaller of two files they have few in common, such as checks of attention."""
+SPLITS = set("train training test testing val valid validate validation dev eval evaluation holdout heldout".split())
+_NUMBER = re.compile(r"[^\W\d]*[ _-]?\d{1,4}")
+_SITTING = re.compile(r"\b(session|sitting|round|visit|interaction|conversation|wave|turn|day|date|block|batch)s?\b")
 FEW = 5
 """Fewer validation raters than this choose a population by chance."""
 
@@ -99,27 +104,53 @@ def about_attributes(frame: pd.DataFrame) -> list[str]:
 
 
 def about_files(frame: pd.DataFrame) -> list[str]:
-    """IDs that stand in two files without a prompt in common: files that number their own people."""
+    """IDs that stand in several files without a prompt in common, or with few where IDs are numbers: files that number their own people."""
     raters = frame.groupby("file")["rater_id"].agg(set)
     prompts = keys(frame["prompt"]).groupby(frame["file"]).agg(set)
-    told = []
+    found = []
     for one, two in combinations(raters.index, 2):
-        both = raters[one] & raters[two]
-        if both and not prompts[one] & prompts[two]:
-            told.append(
-                f"{len(both)} rater ID(s) stand in {one} and in {two}, which have no prompt in common ({named(sorted(both))}): they "
-                "are taken "
-                "as the same people. If each file numbers its own, set data.prefix_raters=file"
-            )
+        both, common = raters[one] & raters[two], len(prompts[one] & prompts[two])
+        few = common < FEW_PROMPTS * min(len(prompts[one]), len(prompts[two])) and all(_NUMBER.fullmatch(name) for name in both)
+        if both and (not common or few):
+            found.append((one, two, both, common))
+    remedy = "they are taken as the same people. If each file numbers its own, set data.prefix_raters=file"
+    if len(found) == 1:
+        one, two, both, common = found[0]
+        prompt = f"have {common} prompt(s) in common" if common else "have no prompt in common"
+        return [f"{len(both)} rater ID(s) stand in {one} and in {two}, which {prompt} ({named(sorted(both))}): {remedy}"]
+    if found:
+        files = sorted({file for one, two, *_ in found for file in (one, two)})
+        ids = sorted(set().union(*(both for *_, both, _ in found)))
+        shared = "no prompt in common" if not any(common for *_, common in found) else "no prompt, or few, in common"
+        return [
+            f"{len(ids)} rater ID(s) ({named(ids)}) stand in several of {len(files)} files that have {shared} ({named(files)}): {remedy}"
+        ]
+    return []
+
+
+def about_unread_splits(parts: list[Part]) -> list[str]:
+    """A column that nobody reads and that says train or test."""
+    told = []
+    for part in parts:
+        used = set(part.names.values())
+        for name in [str(name) for name in part.rows.frame if str(name) not in used and "split" not in part.frame]:
+            values = {str(cell).strip().lower() for cell in part.rows.frame[name].head(LOOKED_AT) if isinstance(cell, str)}
+            if 1 < len(values) and values <= SPLITS:
+                told.append(
+                    f"{part.rows.name}: {name} looks like a split ({', '.join(sorted(values))}) and is not read, so that pairs on both "
+                    f"sides are not counted: {pasted('data.columns', {'split': name})}"
+                )
     return told
 
 
 def about_ranks(parts: list[Part]) -> list[str]:
-    """Ratings whose column is called a rank: of these the lowest is usually the best."""
+    """Ratings whose column is called a rank, an error or the like: of these the lowest is usually the best."""
     return [
-        f"{part.rows.name}: ratings are read from {part.names['rating']}, and the higher is the better; if 1 is the best, turn it round"
+        f"{part.rows.name}: ratings are read from {part.names['rating']}, and the higher is the better; where the lowest is, turn it round"
         for part in parts
-        if re.search(r"(^|[^a-z])(rank|ranking|place|position)([^a-z]|$)", part.names.get("rating", "").lower())
+        if re.search(
+            r"\b(rank|ranking|place|position|errors?|mistakes|toxicity|harmful|harmfulness)\b", spaced(part.names.get("rating", ""))
+        )
     ]
 
 
@@ -151,7 +182,8 @@ def about_sittings(parts: list[Part]) -> list[str]:
         pairs = pd.DataFrame({"rater": _codes(part.frame["rater_id"]), "prompt": _codes(part.frame["prompt"])})
         asked = pairs.groupby(["rater", "prompt"], sort=False).ngroup().to_numpy()
         used = set(part.names.values())
-        found = [(name, *_sittings(part.rows.frame[name].loc[part.frame.index], asked)) for name in part.rows.frame if name not in used]
+        there = {str(name): part.rows.frame[name].loc[part.frame.index] for name in part.rows.frame if name not in used}
+        found = [(name, *_sittings(name, cells, asked)) for name, cells in there.items()]
         best = max(found, key=lambda one: one[1], default=("", 0, 0))
         if best[1]:
             told.append(
@@ -167,18 +199,19 @@ def _codes(cells: pd.Series) -> np.ndarray:
     return pd.factorize(np.array([ascii(str(cell)) for cell in cells], dtype=object))[0]
 
 
-def _sittings(cells: pd.Series, asked: np.ndarray) -> tuple[int, int]:
+def _sittings(name: str, cells: pd.Series, asked: np.ndarray) -> tuple[int, int]:
     """How many (rater, prompt) have several values of a column whose every value lies in one of them, and the pairs that cross values.
 
-    A column that numbers the rows, or whose values lie in several, names no sitting: 0.
+    A column that numbers the rows, or whose values lie in several, names no sitting: 0. Under such a name as session or round values may
+    lie in several, as each rater's rounds are numbered.
     """
-    if not cells.map(lambda cell: isinstance(cell, str | int)).all():
+    if not cells.map(names_a_sitting).all():
         return 0, 0
     value = _codes(cells)
     if value.max() + 1 == len(value):
         return 0, 0
     together = pd.DataFrame({"asked": asked, "value": value}).value_counts().reset_index(name="rows")
-    if together["value"].duplicated().any():
+    if together["value"].duplicated().any() and not (_SITTING.search(spaced(name)) and together["rows"].mean() > 1.5):
         return 0, 0
     sizes = together.groupby("asked")["rows"].agg(["size", "sum"])
     several = sizes.index[sizes["size"] > 1]

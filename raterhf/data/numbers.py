@@ -1,7 +1,7 @@
 """Numbers as people write them: 4, "4", "4,5", "4/5", "80 %", and decimals of databases.
 
-One column is read in one way. "4/5" and "80 %" are shares. A number with a comma is a decimal one unless it can be thousands (1,250); what
-can be read in two ways is a fault of its row.
+One column is read in one way. "4/5" and "80 %" are shares; a column of true and false alone is 1 and 0. A number with a comma is a decimal
+one unless it can be thousands (1,250); what can be read in two ways is a fault of its row.
 """
 
 import math
@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raterhf.data.checks import is_missing
+
 NOT_FINITE = "is not a finite number; correct it or remove the row"
+MISSING = "is missing; write a number or remove the row"
+_TRUTH = {True: 1.0, False: 0.0, "true": 1.0, "false": 0.0}
 THOUSANDS = "can be read as thousands or as a decimal number; write it with a point and without separators"
 MIXED = "is a share (4/5, 80 %) among plain numbers or a plain number among shares; write all of the column in one way"
 ABOVE = "is a fraction above 1, or of nothing; correct it"
@@ -29,6 +33,9 @@ def read_numbers(cells: pd.Series) -> tuple[np.ndarray, dict[int, str]]:
     if all(plain):
         values = np.array([_finite(cell) for cell in cells], float)
         return values, dict.fromkeys(np.flatnonzero(np.isnan(values)).tolist(), NOT_FINITE)
+    spelled = [cell.strip().lower() if isinstance(cell, str) else cell for cell in cells]
+    if all(isinstance(cell, bool | str) and cell in _TRUTH for cell in spelled):
+        return np.array([_TRUTH[cell] for cell in spelled], float), {}
     forms = {text: _read(text) for text in {cell for cell in cells if isinstance(cell, str)}}
     found = [forms[cell] if isinstance(cell, str) else _of(cell) for cell in cells]
     sizes = Counter(form for form, _ in found)
@@ -44,6 +51,8 @@ def read_numbers(cells: pd.Series) -> tuple[np.ndarray, dict[int, str]]:
 
 
 def _of(cell: Any) -> tuple[str, float]:
+    if is_missing(cell):
+        return MISSING, math.nan
     if isinstance(cell, int | float | Decimal) and not isinstance(cell, bool):
         return (NOT_FINITE, value) if math.isnan(value := _finite(cell)) else ("plain", value)
     return NOT_FINITE, math.nan
@@ -60,6 +69,8 @@ def _finite(value: Any) -> float:
 def _read(text: str) -> tuple[str, float]:
     """Form and value of a text: plain, comma, share; or what is wrong with it and NaN."""
     text = text.strip()
+    if not text:
+        return MISSING, math.nan
     if not math.isnan(value := _finite(text)):
         return "plain", value
     if _COMMA.fullmatch(text) or _GROUPED.fullmatch(text):

@@ -14,6 +14,7 @@ from raterhf.data import convert, structure
 from raterhf.data.checks import is_missing
 from raterhf.data.files import Rows, read_rows
 from raterhf.data.schema import DATA_KINDS, IMPLICIT, REQUIRED, Part, Request
+from raterhf.data.structure import parse_lists
 from raterhf.errors import UserError
 
 FIELD = re.compile(r"\{([^{}]+)\}")
@@ -33,7 +34,7 @@ def open_part(kind: str, path: str, request: Request, notes: dict) -> Part:
         rows = replace(rows, notes=(*rows.notes, f"the columns are those of {tool}; they are read as data.columns says, not as {tool}'s"))
     rows = fill_templates(rows, names.values())
     if kind in DATA_KINDS:
-        rows = _explode(rows, names) if kind == "ratings" else rows
+        rows = _explode(kind, rows, names)
         rows, said = structure.read_structure(rows, names)
         rows = replace(rows, notes=(*rows.notes, *said))
     if rows.notes:
@@ -49,21 +50,28 @@ def _complete(kind: str, rows: Rows, names: dict[str, str]) -> bool:
     return set(REQUIRED[kind]) - {"prompt", "rater_id"} <= has
 
 
-def _explode(rows: Rows, names: dict[str, str]) -> Rows:
-    """Rows whose responses and ratings are lists of one length, as one row a response."""
-    lists = [names[n] for n in ("response", "rating", "rater_id", "reason", "source", "attribute") if _is_list(rows, names[n])]
-    if not {names["response"], names["rating"]} <= set(lists):
+def _explode(kind: str, rows: Rows, names: dict[str, str]) -> Rows:
+    """Rows whose responses and ratings, or raters and what they said, are lists of one length, as one row a response or a rater."""
+    said = {"ratings": "rating", "comparisons": "label"}.get(kind)
+    if said is None:
         return rows
+    columns = [names[n] for n in ("response", said, "rater_id", "reason", "source", "attribute", "strength") if n in names]
+    parsed = parse_lists(rows, columns)
+    lists = [name for name in columns if _is_list(parsed, name)]
+    if names[said] not in lists or not {names.get("response"), names["rater_id"]} & set(lists):
+        return rows
+    rows = parsed
     lengths = rows.frame[lists].map(lambda cell: len(cell) if isinstance(cell, list) else -1)
     if len(odd := lengths.index[(lengths.nunique(axis=1) > 1) | (lengths.min(axis=1) < 1)]):
         sizes = ", ".join(f"{name} {size}" for name, size in lengths.loc[odd[0]].items())
         raise UserError(
             f"{rows.name}: {rows.where(odd[0])}: the lists of one row have different lengths, or none ({sizes}); correct it, or give one "
-            "row a response"
+            "row a response or a rater"
         )
     frame = rows.frame.explode(lists)
     origin = frame.index.tolist() if rows.origin is None else [rows.origin[i] for i in frame.index]
-    note = f"{', '.join(lists)} are lists: one row a response, {len(frame)} of {len(rows.frame)} rows"
+    each = "response" if names.get("response") in lists else "rater"
+    note = f"{', '.join(lists)} are lists: one row a {each}, {len(frame)} of {len(rows.frame)} rows"
     return replace(rows, frame=frame.reset_index(drop=True).astype(object), origin=origin, notes=(*rows.notes, note))
 
 
@@ -104,9 +112,10 @@ def read_implicit(part: Part, notes: dict) -> Part:
         whole = any(isinstance(cell, list) for cell in answers)
     else:
         whole = all(isinstance(cell, list) and len(cell) > 1 for cell in answers)
-    if whole and not isinstance(first, list):
-        if isinstance(first, str):
-            notes.setdefault(rows.name, []).append(f"{names['prompt']} is not read: {pair[0]} and {pair[1]} are whole conversations")
+    if whole and (not isinstance(first, list) or _begin_with(rows.frame[names["prompt"]], cells)):
+        if first is not None:
+            why = " that begin with it" if isinstance(first, list) else ""
+            notes.setdefault(rows.name, []).append(f"{names['prompt']} is not read: {pair[0]} and {pair[1]} are whole conversations{why}")
         return replace(part, names=names | {"prompt": IMPLICIT})
     if first is not None:
         return replace(part, names=names)
@@ -121,6 +130,11 @@ def read_implicit(part: Part, notes: dict) -> Part:
         notes.setdefault(rows.name, []).append(f"no prompt: it is what {pair[0]} and {pair[1]} have in common at their beginning")
         return replace(part, names=names | {"prompt": IMPLICIT})
     return replace(part, names=names)
+
+
+def _begin_with(prompts: pd.Series, answers: list[pd.Series]) -> bool:
+    """Whether all conversations are the messages of their row's prompt and one more."""
+    return all(isinstance(prompt, list) and answer[:-1] == prompt for side in answers for prompt, answer in zip(prompts, side))
 
 
 def fill_templates(rows: Rows, names: Iterable[str]) -> Rows:

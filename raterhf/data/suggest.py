@@ -1,4 +1,4 @@
-"""Two answers and a label under names that are not ours: the mapping that reads them, as a line to paste.
+"""Two answers and a label, or answers and ratings, under names that are not ours: the mapping that reads them, as a line to paste.
 
 What stands here is a guess by names and cells. It is put into messages for a person to judge, and never taken by itself.
 """
@@ -15,9 +15,11 @@ from raterhf.data.checks import is_missing, number
 from raterhf.data.words import is_mark
 from raterhf.yaml_reader import parse_yaml
 
-SIDES = (("a", "b"), ("1", "2"), ("left", "right"), ("first", "second"), ("one", "two"))
+SIDES = (("a", "b"), ("1", "2"), ("left", "right"), ("first", "second"), ("one", "two"), ("0", "1"))
 LOOKED_AT = 2000
 """Rows of a file that are looked at: a guess needs no more."""
+MOST_STEPS = 5
+"""How far from 0 graded labels go, at the most."""
 NEARLY = 0.9
 """The share of cells that is nearly all of them: some are slips."""
 
@@ -27,6 +29,8 @@ _LABEL = re.compile(r"\b(prefer|label(?!l?er)|winner|choice|chose|better|best|vo
 _RATER = re.compile(
     r"\b(rater|annotator|judge\b|worker|labell?er|evaluator|reviewer|participant|respondent|user|person|coder|e ?mail|who\b)"
 )
+_RESPONSE = re.compile(r"\b(responses?|completions?|answers?|outputs?|generations?|reply|replies|text|joke|item)\b")
+_RATING = re.compile(r"\b(ratings?|scores?|stars?|grades?|points|likert|quality)\b")
 _PROMPT = re.compile(r"\b(prompt|question|instruction|query|input|context|task|request|scenario|situation)")
 
 
@@ -43,7 +47,7 @@ def suggest(frame: pd.DataFrame, columns: Mapping[str, str], label: str | None =
         mapped |= {"label": label}
     taken = {name: mapped.get(name, name) for name in ("prompt", "a", "b", "label", "rater_id") if name in mapped or name in frame}
     if not {"a", "b"} <= taken.keys():
-        if (answers := _answers(frame, set(taken.values()))) is None:
+        if (answers := two_answers(frame, set(taken.values()))) is None:
             return None
         taken |= dict(zip("ab", answers))
     left = [name for name in map(str, frame) if name not in taken.values()]
@@ -60,14 +64,52 @@ def suggest(frame: pd.DataFrame, columns: Mapping[str, str], label: str | None =
     return result | {name: theirs for name, theirs in mapped.items() if name not in taken and theirs != name}
 
 
+def suggest_ratings(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, str] | None:
+    """The mapping that reads a file as prompt, response, rating and rater_id, by the names of columns; None where one of the first three
+    is not seen."""
+    mapped = {name.removeprefix("ratings."): theirs for name, theirs in columns.items() if theirs in frame}
+    taken = {name: mapped.get(name, name) for name in ("prompt", "response", "rating", "rater_id") if name in mapped or name in frame}
+    for ours, pattern in (("rating", _RATING), ("response", _RESPONSE), ("rater_id", _RATER), ("prompt", _PROMPT)):
+        left = [name for name in map(str, frame) if name not in taken.values()]
+        if ours not in taken and (seen := [name for name in left if pattern.search(spaced(name))]):
+            taken[ours] = seen[0]
+    if not {"prompt", "response", "rating"} <= taken.keys():
+        return None
+    return {name: theirs for name, theirs in (mapped | taken).items() if theirs != name}
+
+
+def is_rater_name(name: str) -> bool:
+    return _RATER.search(spaced(name)) is not None
+
+
+def names_a_rater(name: str) -> bool:
+    """Whether a column is called as those that hold who judged, and not after one of them, as "Annotator 1" is."""
+    return is_rater_name(name) and all(_RATER.fullmatch(word) or word in ("id", "name", "hash", "index") for word in spaced(name).split())
+
+
+def is_label_name(name: str) -> bool:
+    return _LABEL.search(spaced(name)) is not None
+
+
+def is_response_name(name: str) -> bool:
+    return _RESPONSE.search(spaced(name)) is not None
+
+
+def is_rating_name(name: str) -> bool:
+    return _RATING.search(spaced(name)) is not None
+
+
 def looks_like_label(name: str, cells: pd.Series, answers: list[pd.Series]) -> bool:
     """Whether nearly all cells that are there name a side or a tie, or are the text of one of the answers beside them.
 
-    Numbers alone are a label only under such a name as "winner".
+    Numbers alone are a label only under such a name as "winner": then also small ones around 0.
     """
     rows = [row for row in zip(cells, *answers) if is_said(row[0])]
-    if not rows or all(number(row[0]) is not None for row in rows) and not _LABEL.search(spaced(name)):
+    numbers = [value for row in rows if (value := number(row[0])) is not None]
+    if not rows or len(numbers) == len(rows) and not is_label_name(name):
         return False
+    if len(numbers) == len(rows) and min(numbers) < 0 and max(map(abs, numbers)) <= MOST_STEPS:
+        return True
     return sum(is_mark(row[0]) or said_text(row[0]) in map(said_text, row[1:]) for row in rows) >= NEARLY * len(rows)
 
 
@@ -105,7 +147,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _answers(frame: pd.DataFrame, taken: set[str]) -> tuple[str, str] | None:
+def two_answers(frame: pd.DataFrame, taken: set[str]) -> tuple[str, str] | None:
     """The two columns of texts whose names differ in the side alone; of several pairs the one with the longest texts."""
     words = {name: spaced(name).split() for name in map(str, frame) if name not in taken}
     found = [(one, two) for one, two in permutations(words, 2) if _opposite(words[one], words[two])]

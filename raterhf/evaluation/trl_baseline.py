@@ -51,8 +51,13 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
         "prompt": decided.prompt, "chosen": decided.a.where(decided.label == 1, decided.b),
         "rejected": decided.b.where(decided.label == 1, decided.a),
     })  # fmt: skip
+    graded = ["margin"] if "strength" in decided and decided.strength.notna().any() else []
+    if graded:
+        pairs["margin"] = margins(decided.strength)
     reward = _once(
-        home / "reward", [key, settings.reward], lambda out: trl_trainers.train_reward(base, out, pairs, settings.reward, recipe.seed)
+        home / "reward",
+        [key, settings.reward, *graded],
+        lambda out: trl_trainers.train_reward(base, out, pairs, settings.reward, recipe.seed),
     )
     score = trl_trainers.load_scorer(reward)
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
@@ -66,6 +71,16 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
             write_training_curve(out / TRAINING_CURVE, rows)
 
     return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
+
+
+def margins(strength: pd.Series) -> np.ndarray:
+    """TRL's margins [N], in logits, of how much better the chosen answers are [N]: the grade's place from 0 (the least) to 1 (the most).
+
+    As the small margins of Llama 2 (Touvron et al. 2023, section 3.2.2). No more than the order is taken from the numbers, as our reward
+    model takes it; 0 where nothing is said.
+    """
+    grade = prepare.grades(strength)
+    return np.maximum(grade, 0) / max(grade.max(), 1)
 
 
 @dataclass

@@ -88,10 +88,11 @@ def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dic
 
 
 def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, seed: int) -> Path:
-    """Fit one score to everybody's pairs (`prompt, chosen, rejected`) by -log sigmoid(s_chosen - s_rejected).
+    """Fit one score to everybody's pairs (`prompt, chosen, rejected`) by -log sigmoid(s_chosen - s_rejected - margin).
 
-    The base checkpoint gets a new linear head, read at the EOS. `args` go to `RewardConfig`. Returns `out`, a
-    sequence classifier with one label. Raises `UserError` as `train_sft` does.
+    A column `margin` of the pairs is TRL's, in logits; without one margins are 0. The base checkpoint gets a new linear
+    head, read at the EOS. `args` go to `RewardConfig`. Returns `out`, a sequence classifier with one label. Raises `UserError` as
+    `train_sft` does.
     """
     config = _config(RewardConfig, args, out, seed)
     check_model(base_dir)
@@ -103,6 +104,8 @@ def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, see
         ]
         for side in ("chosen", "rejected")
     }
+    if "margin" in pairs:
+        columns["margin"] = list(pairs["margin"])
     data = Dataset.from_dict(columns)
     trainer = _RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
     return _run(trainer, tokenizer, out)
@@ -200,16 +203,21 @@ def rloo_trainer(
 
 
 class _RewardTrainer(RewardTrainer):
-    """TRL's, whose model reads the texts of a batch once each."""
+    """TRL's, whose model reads the texts of a batch once each, and is not given their margins, which TRL hands on to it."""
 
     def compute_loss(self, model: torch.nn.Module, inputs: dict, *args: Any, **kwargs: Any) -> Any:
-        def once(input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool) -> SequenceClassifierOutput:
+        def once(
+            input_ids: torch.Tensor, attention_mask: torch.Tensor, use_cache: bool, margin: torch.Tensor | None = None
+        ) -> SequenceClassifierOutput:
             def read(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
                 return model(input_ids=ids, attention_mask=mask, use_cache=use_cache).logits
 
             return SequenceClassifierOutput(logits=score_once(read, input_ids, attention_mask))
 
-        return super().compute_loss(once if self.args.disable_dropout else model, inputs, *args, **kwargs)
+        def whole(margin: torch.Tensor | None = None, **given: Any) -> Any:
+            return model(**given)
+
+        return super().compute_loss(once if self.args.disable_dropout else whole, inputs, *args, **kwargs)
 
 
 class _RLOOTrainer(RLOOTrainer):

@@ -67,6 +67,8 @@ def convert(rows: Rows, tool: str, ask: Ask) -> Converted:
         )
     try:
         made = TOOLS[tool].convert(parse_cells(rows), ask)
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(rows.name) else f"{rows.name}: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:  # nested lists and objects of another shape
         raise UserError(
             f"{rows.name}: has the columns of {tool} but other things in them ({type(error).__name__}: {error}); export it again, or write "

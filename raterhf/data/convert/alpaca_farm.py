@@ -1,4 +1,8 @@
-"""AlpacaFarm and AlpacaEval: an instruction with or without an input, two outputs, and a preference of 1 (the first) or 2 (the second)."""
+"""AlpacaFarm and AlpacaEval: an instruction with or without an input, two outputs, and a preference of 1 (the first) or 2 (the second).
+
+0 and 1.5 are ties. A number between 1 and 2 is AlpacaEval 2's, 1 and the probability of the second: its side is read, and how far it is
+from 1.5 is the strength.
+"""
 
 import pandas as pd
 
@@ -24,8 +28,13 @@ def convert(rows: Rows, ask: Ask) -> Converted:
         ],
         "a": frame["output_1"],
         "b": frame["output_2"],
-        "label": [WORDS.get(value, cell) if (value := number(cell)) is not None else cell for cell in frame["preference"]],
+        "label": [_label(cell) for cell in frame["preference"]],
     }
+    if weighted := sum(_between(cell) for cell in frame["preference"]):
+        columns["strength"] = [abs(float(cell) - 1.5) if _between(cell) else None for cell in frame["preference"]]
+        made.notes.append(
+            f"{weighted} of {len(frame)} preferences lie between 1 and 2: the nearer side, and the distance to 1.5 as strength"
+        )
     columns |= {ours: frame[theirs] for ours, theirs in (("source_a", "generator_1"), ("source_b", "generator_2")) if theirs in frame}
     judge = column(rows, ask, "rater_id", "annotator", "annotator_index", "annotator_id", "worker_id", "rater_id")
     if judge:
@@ -36,3 +45,15 @@ def convert(rows: Rows, ask: Ask) -> Converted:
         made.notes.append("raw_preference is not kept: its steps differ between files")
     made.parts["comparisons"] = table(columns, frame.index)
     return made
+
+
+def _label(cell: object) -> object:
+    value = number(cell)
+    if value is None:
+        return cell
+    return ("a" if value < 1.5 else "b") if _between(cell) else WORDS.get(value, cell)
+
+
+def _between(cell: object) -> bool:
+    value = number(cell)
+    return value is not None and 1 < value < 2 and value != 1.5

@@ -40,7 +40,9 @@ def convert(rows: Rows, ask: Ask) -> Converted:
     if judge:
         columns["rater_id"] = frame[judge]
     else:
-        made.notes.append("no column names the judge: map the one that does, as in data.columns={rater_id: NAME}")
+        session = "evaluation_session_id" if "evaluation_session_id" in frame else ""
+        about = f"; {session} is one person's session: data.columns={{rater_id: {session}}}" if session else ""
+        made.notes.append(f"no column names the judge: map the one that does, as in data.columns={{rater_id: NAME}}{about}")
     several = sum(s[3] for s in split)
     if several:
         made.notes.append(

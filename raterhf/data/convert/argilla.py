@@ -1,9 +1,10 @@
 """Argilla's records as a dataset: fields beside, for each question, parallel lists of responses, users and statuses.
 
 Read are both shapes: version 2 (`QUESTION.responses`, `.responses.users`, `.responses.status`) and version 1 (`QUESTION` as a list of
-`user_id`, `value`, `status`). Only submitted responses are labels; drafts, discarded and suggested ones are counted and left out.
+`user_id`, `value`, `status`; so does version 2's JSON, without the status). Only submitted responses are labels; drafts, discarded and
+suggested ones are counted and left out.
 Numbers are ratings of the one response; names of fields, or words such as a and tie, compare two; a ranking compares
-every two that it ranks.
+every two that it ranks: names in their order, or with a `rank`.
 """
 
 from dataclasses import replace
@@ -32,6 +33,12 @@ def convert(rows: Rows, ask: Ask) -> Converted:
     made = Converted({})
     if {"fields", "responses"} <= set(rows.frame):
         rows = _flat(rows)
+        said = [one for name in _questions(rows) for cell in rows.frame[name] for one in cell or []]
+        if not any("status" in one for one in said):
+            made.notes.append(
+                "these records do not say which responses are drafts or discarded, as to_json writes them: all are taken; to leave those "
+                "out export with to_datasets()"
+            )
     questions = _questions(rows)
     records: dict[str, list[tuple[int, dict]]] = {"comparisons": [], "ratings": []}
     fields = [n for n in map(str, rows.frame) if n not in _AROUND and not any(n == q or n.startswith(f"{q}.") for q in questions)]
@@ -49,7 +56,7 @@ def convert(rows: Rows, ask: Ask) -> Converted:
                 about = extra | {"rater_id": user, "reason": reasons.get(user)}
                 if isinstance(value, list):
                     prompt = next((n for n in [ask.columns.get("prompt"), *PROMPTS] if n in fields), None)
-                    ranked = [(row.get(one["value"]), one.get("rank")) for one in value if one.get("rank") is not None]
+                    ranked = _ranked(value, row)
                     pairs = [{"a": x, "b": y, "label": _ahead(i, j)} for (x, i), (y, j) in combinations(ranked, 2)]
                     records["comparisons"] += [(place, pair | about | {"prompt": row.get(prompt or "")}) for pair in pairs]
                     continue
@@ -102,6 +109,12 @@ def _submitted(question: str, row: dict, made: Converted) -> list[tuple[Any, Any
         else:
             made.left_out[f"responses that are {status if status not in (None, 'submitted') else 'empty'}"] += 1
     return kept
+
+
+def _ranked(value: list, row: dict) -> list[tuple[Any, Any]]:
+    """The texts of a ranking's fields with their ranks, of which the lower is better."""
+    ranks = [(one, place) if isinstance(one, str) else (one["value"], one.get("rank")) for place, one in enumerate(value, start=1)]
+    return [(row.get(name), rank) for name, rank in ranks if rank is not None]
 
 
 def _ahead(one: Any, two: Any) -> str:

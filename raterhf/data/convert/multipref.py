@@ -1,5 +1,7 @@
 """MultiPref: two completions, and what ordinary workers and experts said of them, overall and of single attributes."""
 
+from typing import Any
+
 import pandas as pd
 
 from raterhf.data.convert.base import Ask, Converted, stack
@@ -43,6 +45,11 @@ def convert(rows: Rows, ask: Ask) -> Converted:
                     record = pair | {"label": label, "strength": strength, "rater_id": one.get("evaluator"), "group": group}
                     record |= {"attribute": attribute} if ask.attributes else {}
                     records.append((place, record | {"reason": "; ".join(filter(None, reasons)) or None}))
+    groups: dict[Any, set[str]] = {}
+    for _, record in records:
+        groups.setdefault(record["rater_id"], set()).add(record["group"])
+    if both := [name for name, found in groups.items() if len(found) > 1]:
+        made.notes.append(f"{len(both)} evaluators are both ordinary workers and experts ({both[0]} and others): they are one rater each")
     made.parts["comparisons"] = stack(records)
     made.notes.append("slightly better is strength 1, clearly better 2; `group` is normal or expert (data.group_column=group)")
     if not ask.attributes:

@@ -1,18 +1,22 @@
-"""A table with a column for each annotator: their labels of a, b or their ratings of a response. An empty cell is no label."""
+"""A table with a column for each annotator: their labels of a, b or their ratings of a response. A cell that is empty, or says n/a, is no
+label."""
 
 import pandas as pd
 
 from raterhf.data.checks import is_missing, number
 from raterhf.data.convert.base import Ask, Converted, column, need
 from raterhf.data.files import Rows
+from raterhf.data.suggest import names_a_rater, said_text, two_answers
 from raterhf.data.words import canonical, is_mark
 from raterhf.errors import UserError
 
 ABOUT = "a table with a column for each annotator; blanks are no labels"
 PROMPT, RESPONSE = ("prompt", "question", "instruction"), ("response", "answer")
 A, B = ("a", "response_a", "answer_a"), ("b", "response_b", "answer_b")
+NOTHING = ("", "n/a", "na", "nan", "null", "-")
 OURS = {"prompt", "chosen", "rejected", "a", "b", "response", "completion", "label", "rating", "rater_id", "split", "reason", "attribute",
-        "strength", "model", "model_a", "model_b", "source", "source_a", "source_b", "id", "index"}  # fmt: skip
+        "strength", "lead_time", "annotation_id", "turn", "timestamp", "model", "model_a", "model_b", "source", "source_a", "source_b",
+        "id", "index"}  # fmt: skip
 
 
 def matches(frame: pd.DataFrame) -> bool:
@@ -24,30 +28,54 @@ def annotators(frame: pd.DataFrame, kind: str) -> list[str]:
     """The columns that look like one annotator's labels (comparisons) or ratings each: few values, all of them labels or numbers."""
     if kind not in ("comparisons", "ratings"):
         return []
-    return [str(name) for name in frame if str(name).lower() not in OURS and _looks_judged(frame[name], kind)]
+    pair = _pair(frame) if kind == "comparisons" else None
+    sides = [list(map(said_text, frame[name])) for name in pair or ()]
+    names = [name for name in map(str, frame) if name.lower() not in OURS and name not in (pair or ()) and not names_a_rater(name)]
+    return [name for name in names if _looks_judged(frame[name], kind, sides)]
 
 
-def has_texts(frame: pd.DataFrame) -> bool:
-    """Whether there are columns of the texts that were judged, by the names that conversion looks for."""
-    there = set(map(str, frame))
-    return bool(there & {*A, *RESPONSE}) and bool(there & {*PROMPT})
+def has_pair(frame: pd.DataFrame) -> bool:
+    """Whether there are columns of a prompt and two answers, as conversion finds them."""
+    return _pair(frame) is not None and _named(frame, PROMPT) is not None
 
 
-def _looks_judged(cells: pd.Series, kind: str) -> bool:
-    said = [cell for cell in cells if not is_missing(cell) and cell != ""]
+def has_response(frame: pd.DataFrame) -> bool:
+    return _named(frame, RESPONSE) is not None
+
+
+def _named(frame: pd.DataFrame, names: tuple[str, ...]) -> str | None:
+    """The first column of one of the names, whatever its capitals."""
+    return next((there for name in names for there in map(str, frame) if there.strip().lower() == name), None)
+
+
+def _pair(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """The columns of the two answers."""
+    a, b = _named(frame, A), _named(frame, B)
+    return (a, b) if a and b else two_answers(frame, set())
+
+
+def _is_blank(cell: object) -> bool:
+    return is_missing(cell) or (isinstance(cell, str) and cell.strip().lower() in NOTHING)
+
+
+def _looks_judged(cells: pd.Series, kind: str, sides: list[list[str | None]]) -> bool:
+    said = [cell for cell in cells if not _is_blank(cell)]
     if not said or any(isinstance(cell, list | dict) for cell in said):
         return False
     values = {number(cell) if number(cell) is not None else canonical(cell) for cell in said}
     if kind == "ratings":
         return all(isinstance(value, float) for value in values) and len(values) <= max(10, len(said) // 2)
-    return all(map(is_mark, values))
+    texts = zip(cells, *sides)
+    return all(map(is_mark, values)) or all(is_mark(row[0]) or said_text(row[0]) in row[1:] for row in texts if not _is_blank(row[0]))
 
 
 def convert(rows: Rows, ask: Ask) -> Converted:
     frame, made = rows.frame, Converted({})
-    prompt = need(rows, ask, "prompt", *PROMPT)
-    a, b = column(rows, ask, "a", *A), column(rows, ask, "b", *B)
-    texts = {"prompt": prompt, "a": a, "b": b} if a and b else {"prompt": prompt, "response": need(rows, ask, "response", *RESPONSE)}
+    prompt = need(rows, ask, "prompt", *filter(None, [_named(frame, PROMPT)]))
+    pair = _pair(frame) or ("", "")
+    a, b = (column(rows, ask, side, *filter(None, [name])) for side, name in zip("ab", pair))
+    response = _named(frame, RESPONSE) or ""
+    texts = {"prompt": prompt, "a": a, "b": b} if a and b else {"prompt": prompt, "response": need(rows, ask, "response", response)}
     kind, value = ("comparisons", "label") if "a" in texts else ("ratings", "rating")
     people = list(ask.annotators) or [name for name in annotators(frame, kind) if name not in texts.values()]
     missing = [name for name in people if name not in frame]
@@ -58,8 +86,8 @@ def convert(rows: Rows, ask: Ask) -> Converted:
         )
     long = frame[[*dict.fromkeys(texts.values()), *people]].reset_index(names="place")
     long = long.melt(id_vars=["place", *dict.fromkeys(texts.values())], value_vars=people, var_name="rater_id", value_name=value)
-    blank = long[value].map(lambda cell: is_missing(cell) or cell == "")
-    made.left_out["cells that are blank, and so no labels"] = int(blank.sum())
+    blank = long[value].map(_is_blank)
+    made.left_out["cells that are blank or say n/a, and so no labels"] = int(blank.sum())
     long = long[~blank].sort_values("place", kind="stable").set_index("place")
     made.parts[kind] = pd.DataFrame(
         {name: long[theirs] for name, theirs in texts.items()} | {n: long[n] for n in ("rater_id", value)}

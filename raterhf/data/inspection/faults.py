@@ -1,18 +1,27 @@
 """What is wrong with pairs, IDs, texts and single raters, in sentences with numbers: the second half of the verdict."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from raterhf.data.inspection.words import Sentence, are, copies, good, note, people, percent, plural, some, stop, warn
 from raterhf.data.schema import DATA_KINDS
 
 GIVES_AWAY, TELLS = 0.9, 0.65  # accuracy of a rule that reads nothing
 SHOWN = 5
+TESTS = re.compile(r"(?:^|[^a-z])(?:test|val|valid|validation|dev|eval|evaluation|holdout|heldout)(?:[^a-z]|$)")
 SIDES = {"always": "the answer that stood first", "never": "the answer that stood second"}
 LENGTHS = {"always": "the longer answer", "never": "the shorter answer"}
 ODD = {
     "random": "with no more agreement with others than a coin's, from another taste or without reading",
     "reversed": "whose choices are mostly those that others reject; were labels turned round?",
 }
+
+
+def nothing_decided(figures: dict) -> Iterator[Sentence]:
+    n, ties = figures["what"]["comparisons"], figures["what"]["ties"]
+    if n and ties == n:
+        yield stop(f"All {plural(n, 'comparison')} are ties: nothing says which answer is better. Is the label read as it was meant?")
 
 
 def shortcuts(figures: dict) -> Iterator[Sentence]:
@@ -58,7 +67,8 @@ def repeated_pairs(figures: dict) -> Iterator[Sentence]:
         for name, found in parts.items():
             n, own, others, reference = found["comparisons"], found["same_rater"], found["another_rater"], found["reference"]
             if own and where == "files":
-                yield note(
+                level = warn if TESTS.search(Path(name).stem.lower()) else note
+                yield level(
                     f"{own} of the {n} comparisons in {name} are pairs that the same rater judged in {reference} too: if one of the two "
                     "files is to test what was learned from the other, accuracy there is memory."
                 )
@@ -118,4 +128,4 @@ def behaviour(figures: dict) -> Iterator[Sentence]:
         )
 
 
-PARTS = (shortcuts, repeated_pairs, identity, lengths, behaviour)
+PARTS = (nothing_decided, shortcuts, repeated_pairs, identity, lengths, behaviour)

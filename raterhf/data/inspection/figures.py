@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raterhf.data.renderer import Renderer
 
 VALUES = 3  # of a comparison: worse, equal, better
+REASONS = 3  # of raters, that are shown
 
 
 def inspect_labels(
@@ -34,7 +35,7 @@ def inspect_labels(
     coded = encode(labels)
     figures = {
         "who": who(labels),
-        "what": what(labels, coded) | {"tokens": texts.tokens(labels, coded, renderer, rater_text, seed) if renderer else None},
+        "what": what(labels, coded, seed) | {"tokens": texts.tokens(labels, coded, renderer, rater_text, seed) if renderer else None},
         "agreement": agreed(coded, seed),
         "habits": named_habits(coded),
         "shortcuts": shortcuts.find_shortcuts(coded, _sources(labels.comparisons), seed),
@@ -47,7 +48,7 @@ def inspect_labels(
     return figures | {"verdict": verdict(figures)}
 
 
-def what(labels: Labels, coded: Coded) -> dict:
+def what(labels: Labels, coded: Coded, seed: int) -> dict:
     compared, told = labels.comparisons, labels.demonstrations
     counts = labels.counts
     conversations = sum(type(prompt) is list for frame in (compared, told) for prompt in frame["prompt"])
@@ -58,6 +59,27 @@ def what(labels: Labels, coded: Coded) -> dict:
         "prompts": len(coded.prompts), "answers": len(coded.texts), "conversations": conversations,
         "questions": int(coded.choices.question.max(initial=-1)) + 1,
         "prompt_words": texts.words(coded.prompts) if not conversations else None, "answer_words": texts.words(coded.texts),
+        **beside(compared, seed),
+    }  # fmt: skip
+
+
+def beside(compared: pd.DataFrame, seed: int) -> dict:
+    """What comparisons say beside the side: ties that are both good or both bad, grades, attributes, and raters' own words."""
+
+    def counted(name: str) -> dict[str, int]:
+        return (
+            {value if isinstance(value, str) else f"{value:g}": int(n) for value, n in compared[name].value_counts().items()}
+            if name in compared
+            else {}
+        )
+
+    said = compared["reason"].dropna() if "reason" in compared else pd.Series([], dtype=object)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x726561]))
+    drawn = said.index[np.sort(rng.permutation(len(said))[:REASONS])]
+    examples = [{"rater": compared["rater_id"][i], "reason": str(said[i])} for i in drawn]
+    return {
+        "both": counted("both"), "grades": counted("strength"), "attributes": counted("attribute"),
+        "reasons": {"labels": len(said), "different": said.nunique(), "examples": examples},
     }  # fmt: skip
 
 
@@ -125,13 +147,9 @@ def leaked(labels: Labels, coded: Coded) -> dict:
     compared = labels.comparisons
     if compared.empty:
         return {}
-    choices = coded.choices
-    found: dict = {"splits": {}, "files": {}}
-    if compared["split"].notna().any():
-        found["splits"] = leaks.same_pairs(choices, compared["split"])
-    else:
-        found["files"] = leaks.same_pairs(choices, compared["file"])
-    return found
+    where = "splits" if compared["split"].notna().any() else "files"
+    part = compared["split" if where == "splits" else "file"]
+    return {"splits": {}, "files": {}} | ({where: leaks.same_pairs(leaks.folded(coded), part)} if part.nunique() > 1 else {})
 
 
 def _sources(compared: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:

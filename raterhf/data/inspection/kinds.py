@@ -1,5 +1,6 @@
 """What a data file holds, by the columns it has: for files that nobody said it of."""
 
+import csv
 import json
 from itertools import islice
 from pathlib import Path
@@ -8,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raterhf.data import convert
-from raterhf.data.columns import LOOKS_SIDED
 from raterhf.data.files import read_rows
 from raterhf.data.opening import FIELD
-from raterhf.data.suggest import pasted, suggest
+from raterhf.data.remedies import remedy
+from raterhf.data.text_files import csv_names, read_lines, suffix_of
 from raterhf.errors import UserError
 from raterhf.recipe import DataSettings
 
@@ -43,28 +44,33 @@ def kind_of(path: str, settings: DataSettings) -> str:
     if settings.preset:
         return "comparisons"
     unknown = f"{path}: what it holds cannot be told from its columns ({', '.join(there)})"
-    if found := suggest(read_rows(path).frame, columns):
-        raise UserError(f"{unknown}. {LOOKS_SIDED}: {pasted('data.columns', found)}")
+    if more := remedy("", path, read_rows(path).frame, columns):
+        raise UserError(f"{unknown}{more}")
     raise UserError(
         f"{unknown}. Comparisons have chosen, rejected (the texts of two answers) or a, b, label (label says which is better); "
-        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id: map all of them as in "
+        "ratings response, rating; demonstrations completion; and all of them prompt and rater_id; a raters file has rater_id and persona, "
+        "group or split. Map all of them as in "
         "data.columns={prompt: NAME, a: NAME, b: NAME, label: NAME, rater_id: NAME}, or say what the file holds as in --comparisons FILE"
     )
 
 
 def column_names(path: str) -> list[str]:
     """The columns of a file, without reading the whole of one that can be long. Raises UserError as `read_rows` does."""
-    suffix, found = Path(path).suffix.lower(), Path(path).is_file()
+    suffix, found = suffix_of(path), Path(path).is_file()
     if found and suffix == ".parquet":
         try:
             return list(pq.read_schema(path).names)
         except pa.ArrowInvalid:
             pass  # `read_rows` says what is wrong
-    if found and suffix == ".jsonl":
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            try:
-                records = [json.loads(line) for line in islice(filter(str.strip, file), PEEKED)]
-                return list(dict.fromkeys(name for record in records for name in record))
-            except (ValueError, TypeError, RecursionError):
-                pass
+    if found and suffix in (".jsonl", ".jsonl.gz"):
+        try:
+            records = [json.loads(line) for line in islice(filter(str.strip, read_lines(path)), PEEKED)]
+            return list(dict.fromkeys(name for record in records for name in record))
+        except (ValueError, TypeError, RecursionError):
+            pass
+    if found and suffix.removesuffix(".gz") in (".csv", ".tsv"):
+        try:
+            return csv_names(path)
+        except csv.Error:
+            pass
     return list(map(str, read_rows(path).frame.columns))

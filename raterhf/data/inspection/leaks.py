@@ -1,16 +1,33 @@
 """The same pair on both sides of a split, or in several files; and IDs that are not what they seem.
 
-Pure functions of arrays and lists of IDs.
+Pure functions of arrays and lists of IDs. Pairs are the same whose texts are, but for capitals and white space.
 """
 
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from raterhf.data.inspection.choices import Choices
+from raterhf.data.inspection.choices import Choices, Coded, numbered
 
 TRAIN = "train"
+
+
+def folded(coded: Coded) -> Choices:
+    """The comparisons with one code for prompts, and for answers, that differ in capitals and white space alone."""
+    choices = coded.choices
+    prompts, texts = (pd.factorize(np.array([_fold(text) for text in side], object))[0] for side in (coded.prompts, coded.texts))
+    size = int(texts.max(initial=-1)) + 1
+    a, b = (prompts[choices.prompt] * size + texts[choices.text[side]] for side in (choices.a, choices.b))
+    low = np.minimum(a, b)
+    ids = numbered(np.concatenate([low, np.maximum(a, b)]))
+    question = numbered(ids[: len(low)] * (int(ids.max(initial=0)) + 1) + ids[len(low) :])
+    return replace(choices, a=a, b=b, question=question, answer=np.where(a == low, choices.label, -choices.label))
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def same_pairs(choices: Choices, part: pd.Series) -> dict[str, dict]:
@@ -47,7 +64,7 @@ def same_pairs(choices: Choices, part: pd.Series) -> dict[str, dict]:
 
 
 def lookalikes(ids: list[str]) -> list[dict]:
-    """Groups of IDs that differ by Unicode form, case, white space or leading zeros alone, with what it is."""
+    """Groups of IDs that differ by Unicode form, case, white space, unseen characters or leading zeros alone, with what it is."""
     groups: dict[str, list[str]] = {}
     for name in ids:
         groups.setdefault(_core(name), []).append(name)
@@ -56,7 +73,7 @@ def lookalikes(ids: list[str]) -> list[dict]:
 
 def _core(name: str) -> str:
     """What is left of an ID when all that may be an accident is taken away."""
-    plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+    plain = "".join(_seen(unicodedata.normalize("NFKC", name)).casefold().split())
     head = plain.rstrip("0123456789")
     return head + (plain[len(head) :].lstrip("0") or plain[len(head) :][:1])
 
@@ -67,10 +84,16 @@ def _difference(names: list[str]) -> list[str]:
         "Unicode form": lambda name: unicodedata.normalize("NFKC", name),
         "case": str.casefold,
         "white space": lambda name: "".join(name.split()),
+        "characters that are not seen": _seen,
         "leading zeros": lambda name: _zeros(name),
     }
     found = [what for what, step in steps.items() if len({step(name) for name in names}) < len(set(names))]
     return found or ["several of Unicode form, case, white space, leading zeros"]
+
+
+def _seen(name: str) -> str:
+    """The name without characters that have no width."""
+    return "".join(character for character in name if unicodedata.category(character) != "Cf")
 
 
 def _zeros(name: str) -> str:

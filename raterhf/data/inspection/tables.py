@@ -11,6 +11,7 @@ LOST = {
     "listed": "in the raters file alone",
 }
 RULES_SHOWN = 5
+LONGEST = 200  # characters of a reason that are shown
 
 Rows = list[tuple[str, str]]
 
@@ -58,6 +59,7 @@ def what(figures: dict) -> Rows:
         )
     if found["demonstrations"]:
         rows.append(("own answers", f"{found['demonstrations']} ({found['duplicates']['demonstrations']} duplicates)"))
+    rows += _beside(found)
     rows += [("prompts", str(found["prompts"])), ("different answers", str(found["answers"]))]
     if found["conversations"]:
         rows.append(("rows with a conversation", str(found["conversations"])))
@@ -76,6 +78,19 @@ def what(figures: dict) -> Rows:
         )
     if "base" in found:
         rows.append(("base corpus", f"{found['base']} rows"))
+    return rows
+
+
+def _beside(found: dict) -> Rows:
+    """What is said beside which answer is better."""
+    rows: Rows = []
+    for kind, name in (("both", "ties"), ("grades", "how much better"), ("attributes", "attributes")):
+        words = [f"both {value} {n}" if kind == "both" else f"{value} {n}" for value, n in found[kind].items()]
+        rows += [(name, some(words))] if words else []
+    if (reasons := found["reasons"])["labels"]:
+        rows.append(("labels with a reason", f"{reasons['labels']}, {reasons['different']} different"))
+        shown = [(one["rater"], " ".join(one["reason"].split())) for one in reasons["examples"]]
+        rows += [(f"... by {rater}", text if len(text) <= LONGEST else f"{text[:LONGEST]} ...") for rater, text in shown]
     return rows
 
 
