@@ -6,7 +6,6 @@ the chat template (`template.py`). What the folder says is compared with the pol
 Notation: K raters, m soft tokens of each, V tokens of the vocabulary.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data.example import Example, collate
-from raterhf.data.renderer import SAVED
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
-from raterhf.export.template import PROBES, prompt_ids, set_template
+from raterhf.export.template import PROBES, plain_tokenizer, prompt_ids, set_template
 from raterhf.export.vocabulary import Unsaid, add_words, language_model, rater_words, unsaid
 from raterhf.models.backbone import next_logits, with_prefix
 from raterhf.raters.pool import Rater
@@ -41,16 +39,9 @@ class ExportedPolicy:
         self.tokenizer.save_pretrained(folder)
 
 
-def plain_tokenizer(asked: RaterPolicy) -> PreTrainedTokenizerBase:
-    """The policy's tokenizer without what only raterhf reads."""
-    tokenizer = copy.deepcopy(asked.renderer.tokenizer)
-    tokenizer.init_kwargs.pop(SAVED, None)
-    return tokenizer
-
-
 def export_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int) -> ExportedPolicy:
     """The policy under these raters. Raises UserError where transformers would not read it as this program does."""
-    policy, tokenizer = asked.policy, plain_tokenizer(asked)
+    policy, tokenizer = asked.policy, plain_tokenizer(asked.renderer)
     vocabulary = len(tokenizer)
     raters, words, ids, soft, kept_out = asked.batch(people), {}, [], None, None
     if policy.reader is not None:
@@ -61,12 +52,12 @@ def export_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int) -> Exp
         kept_out = unsaid(policy, raters, vocabulary, seed)
     set_template(tokenizer, asked.renderer, {} if words else {person.id: person.text for person in people}, words)
     model = language_model(policy, ids, soft, vocabulary, kept_out)
-    model.generation_config = _generation(asked, vocabulary, model)
+    model.generation_config = generation_config(asked, vocabulary, model)
     _compare(asked, people[:COMPARED], model, tokenizer, vocabulary)
     return ExportedPolicy(model, tokenizer, words, kept_out)
 
 
-def _generation(asked: RaterPolicy, vocabulary: int, model: PreTrainedModel) -> GenerationConfig:
+def generation_config(asked: RaterPolicy, vocabulary: int, model: PreTrainedModel) -> GenerationConfig:
     """Sampling as `raterhf sample` does it. Tokens that the policy does not know, and those of raters, are never said."""
     tokenizer, size = asked.renderer.tokenizer, model.get_input_embeddings().weight.shape[0]
     return GenerationConfig(

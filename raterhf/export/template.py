@@ -6,6 +6,7 @@ What the template prints is checked against the renderer, token by token, before
 that takes one message of the user, so that every model is asked in the same way.
 """
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -14,7 +15,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from raterhf.data.chat_template import SECONDS, limited_to
-from raterhf.data.renderer import Renderer
+from raterhf.data.renderer import SAVED, Renderer
 from raterhf.data.requests import Prompt
 from raterhf.errors import UserError
 
@@ -62,6 +63,13 @@ ALONE = """\
 """
 QUIET = "{%- if enable_thinking is not defined -%}{%- set enable_thinking = false -%}{%- endif -%}\n"
 CLOSED = "<think>\n\n</think>\n\n"  # as the renderer closes a block for reasoning that the template opens
+
+
+def plain_tokenizer(renderer: Renderer) -> PreTrainedTokenizerBase:
+    """A tokenizer of its own for a folder, without what only raterhf reads."""
+    tokenizer = copy.deepcopy(renderer.tokenizer)
+    tokenizer.init_kwargs.pop(SAVED, None)
+    return tokenizer
 
 
 def set_template(

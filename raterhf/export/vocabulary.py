@@ -39,7 +39,7 @@ def rater_words(rater_id: str, count: int) -> list[str]:
 
 
 def add_words(tokenizer: PreTrainedTokenizerBase, words: Mapping[str, Sequence[str]]) -> list[int]:
-    """Make raters' words special tokens of a tokenizer; their ids, one rater after the other. Raises UserError where one is there already."""
+    """Make raters' words special tokens of a tokenizer; their ids, one rater after the other. Raises UserError for one that is there."""
     every = [word for said in words.values() for word in said]
     if known := sorted(set(every) & tokenizer.get_vocab().keys()):
         raise UserError(f"the model's tokenizer has the token {known[0]!r} already; export from the run that was trained first")

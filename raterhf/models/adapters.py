@@ -66,7 +66,7 @@ def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     for path, module in model.named_modules():
         if isinstance(module, LoraLayer):
             weight = merged[f"{path}.weight"]
-            merged[f"{path}.weight"] = (weight.float() + module.get_delta_weight(NAME).float()).to(weight.dtype)  # type: ignore[operator]
+            merged[f"{path}.weight"] = (weight.float() + module.get_delta_weight(NAME).float()).to(weight.dtype)  # type: ignore[attr-defined]
     return merged
 
 
