@@ -1,21 +1,29 @@
 """Exported folders: what transformers alone reads in them is what the run says. Tiny random weights."""
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_run import invoke, one_gaussian
-from test_architectures import CASES, made, teacher_forced  # noqa: F401  # `made` is a fixture
+from adapted import PROMPTS, make_recipe, write_labels, write_pretrained
+from small_run import fails, invoke, one_gaussian, succeeds
+from test_architectures import CASES, made, save_case  # noqa: F401  # `made` is a fixture
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES as TOKEN_CLASSIFIERS
 
 import raterhf
 from raterhf.data.renderer import Renderer, set_chat
 from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.errors import UserError
 from raterhf.export.policy import export_policy
+from raterhf.export.template import prompt_ids
+from raterhf.models.checkpoint import save_reward
 from raterhf.models.load import load_pretrained
 from raterhf.models.policy import make_policy
+from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,7 +63,61 @@ def test_log_probabilities_of_an_export_are_the_runs(made, encoding, tmp_path): 
             + probability[-1, model.generation_config.eos_token_id].sum().log()
         )
         assert float(found) == pytest.approx(expected, abs=1e-4)
-        print(exported.unsaid and exported.unsaid.logit, logits[:, known:].max().item() if logits.shape[1] > known else None)
+
+
+@pytest.mark.parametrize("model", ["gpt-2", "smollm 2", "gemma 2"])
+@torch.no_grad()
+def test_raters_tokens_are_read_and_never_said(model, tmp_path):
+    """Where hidden states have something in common, as in trained models, the probabilities of all other tokens are what they were."""
+    case = CASES[model]
+    caps = {"final_logit_softcapping": 30.0} if "final_logit_softcapping" in case.shape else {}
+    asked = asked_of(save_case(replace(case, shape=case.shape | caps), tmp_path / "lm"))
+    lm = asked.policy.lm
+    lm.get_input_embeddings().weight[:, 0] += 20  # in common to all states of models without biases
+    if model == "gpt-2":
+        lm.get_decoder().ln_f.bias.fill_(0.5)
+    people, known = [asked.pool.null(), asked.pool.by_id("ann")], len(asked.renderer.tokenizer)
+    exported = export_policy(asked, people, 0)
+    for rater in ("none", "ann"):
+        ids = torch.tensor([prompt_ids(exported.tokenizer, "Pick a colour.", rater)])
+        logits = exported.model(ids).logits[0, 3:]  # of the tokens of the text
+        torch.testing.assert_close(logits.log_softmax(-1)[:, :known], logits[:, :known].log_softmax(-1), rtol=0, atol=1e-6)
+        said = exported.model.generate(ids, max_new_tokens=20, num_return_sequences=20)
+        assert said[:, ids.shape[1] :].max() < known
+        assert float(logits[:, known:].max()) < -29
+    assert exported.unsaid.share < 1e-12
+
+
+@torch.no_grad()
+def test_where_nothing_keeps_them_low_they_are_suppressed(tmp_path):
+    asked = asked_of(save_case(CASES["smollm 2"], tmp_path / "lm"))
+    exported, known = export_policy(asked, [asked.pool.null(), asked.pool.by_id("ann")], 0), len(asked.renderer.tokenizer)
+    assert exported.unsaid.share is None
+    ids = torch.tensor([prompt_ids(exported.tokenizer, "Pick a colour.", "ann")])
+    out = exported.model.generate(ids, max_new_tokens=1, output_scores=True, return_dict_in_generate=True)
+    expected = exported.model(ids).logits[0, -1, :known].log_softmax(-1)
+    torch.testing.assert_close(out.scores[0][0, :known].log_softmax(-1), expected, rtol=0, atol=1e-5)
+    assert out.scores[0][0, known:].max() == -torch.inf
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_real_chat_model(smollm2, tmp_path):
+    """134.5 million weights, tied: eight raters' tokens have none of the probability after a conversation."""
+    asked = asked_of(smollm2)
+    people = [asked.pool.null(), *asked.pool.resolve("new:7x", 1, 0, counted=True)]
+    exported = export_policy(asked, people, 0)
+    exported.save(tmp_path / "out")
+    tokenizer, model = AutoTokenizer.from_pretrained(tmp_path / "out"), AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    known, prompt, text = len(asked.renderer.tokenizer), "Name three trees.", "Oak, elm and ash. I like the oak best, for its shade."
+    for person in people[::4]:
+        begun, answer = prompt_ids(tokenizer, prompt, person.id), tokenizer(text, add_special_tokens=False)["input_ids"]
+        logits = model(torch.tensor([[*begun, *answer]])).logits[0, len(begun) - 1 :].log_softmax(-1)
+        found = log_prob(logits, [*answer, tokenizer.eos_token_id], len(tokenizer))
+        expected = asked.log_probs([asked.renderer.example(prompt, text)], [person])[0]
+        assert found == pytest.approx(float(expected), abs=1e-4)
+        assert logits[:, known:].max() < -100
+    assert exported.unsaid.share < 1e-12
 
 
 # The verb
@@ -94,3 +156,195 @@ def test_what_persists_is_drawn_as_the_run_draws_it(run, tmp_path):
         taste = space["RaterTaste"](model, out, seed=5)
         answers = model.generate(**inputs, logits_processor=[taste], num_return_sequences=3)[:, inputs["input_ids"].shape[1] :]
         assert tokenizer.batch_decode(answers, skip_special_tokens=True) == expected
+
+
+# Reward models
+
+
+def reward_run(folder: Path, root: Path, conditioning: str, encoding: str = "embedding", tokens: int = 3) -> Path:
+    """A run folder of an untrained reward model on the model in `folder`."""
+    lm, tokenizer = load_pretrained(folder)
+    set_chat(tokenizer, "auto", None)
+    torch.manual_seed(2)
+    soft = encoding == "embedding"
+    model = RewardModel(lm.get_decoder(), 2 * soft, tokens, conditioning).eval()
+    model.scale.fill_(0.7)
+    pool = RaterPool(["ann", "bob"], np.ones((2, 2 * soft), np.float32), 0, encoding, populations={"": one_gaussian(0.0)} if soft else {})
+    save_reward(root / "reward", model, lm, tokenizer, pool, 128, {})
+    return root
+
+
+PAIRS = [("Pick a colour.", "red"), ("Pick a colour.", "blue red"), ("Say red.", "red")]
+
+
+def test_an_exported_head_has_a_label_for_each_rater(made, tmp_path):  # noqa: F811
+    case, folder = made
+    root = reward_run(folder, tmp_path, "head")
+    if case.model_type not in TOKEN_CLASSIFIERS:
+        fails("export", root, "--rater", "ann", "--stage", "reward", says="transformers has no AutoModelForTokenClassification of type")
+        assert not (root / "export").exists()
+        return
+    table = raterhf.open(root).score(PAIRS, ["ann", "new:7", "none"])
+    succeeds("export", root, "--rater", "ann", "--rater", "new:7", "--rater", "none", "--stage", "reward")
+    space = run_code(root / "export" / "transformers-reward")
+    assert list(space["model"].config.id2label.values()) == ["none", "ann", "new:7"]
+    found = np.array([space["score"](*pair) for pair in PAIRS])
+    np.testing.assert_allclose(found.T, table.loc[["none", "ann", "new:7"]].to_numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["smollm 2", "gemma 2", "gpt-2"])
+@pytest.mark.parametrize(
+    ("conditioning", "encoding", "tokens"),
+    [("prefix", "embedding", 3), ("suffix", "embedding", 3), ("suffix", "embedding", 1), ("head", "text", 1)],
+)
+def test_scores_of_raters_that_are_vocabulary(model, conditioning, encoding, tokens, tmp_path):
+    folder = save_case(CASES[model], tmp_path / "lm")
+    root = reward_run(folder, tmp_path / "run", conditioning, encoding, tokens)
+    table = raterhf.open(root).score(PAIRS, ["ann", "new:7", "none"])
+    succeeds("export", root, "--rater", "ann", "--rater", "new:7", "--stage", "reward", "--out", tmp_path / "out")
+    space = run_code(tmp_path / "out")
+    for rater in table.index:
+        found = [float(np.squeeze(space["score"](*pair, rater))) for pair in PAIRS]
+        np.testing.assert_allclose(found, table.loc[rater].to_numpy(), atol=1e-4)
+    kind = "Sequence" if conditioning == "suffix" and tokens == 1 else "Token"
+    assert type(space["model"]).__name__.endswith(f"For{kind}Classification")
+
+
+def test_a_sequence_classifier_scores_padded_texts(tmp_path):
+    """transformers reads the last token that is no padding, which is the rater's."""
+    folder = save_case(CASES["smollm 2"], tmp_path / "lm")
+    root = reward_run(folder, tmp_path / "run", "suffix", tokens=1)
+    succeeds("export", root, "--rater", "ann", "--stage", "reward", "--out", tmp_path / "out")
+    space = run_code(tmp_path / "out")
+    rows = [raterhf.open(root)._jury.renderer.example(*pair).ids for pair in PAIRS]
+    rater = space["tokenizer"].convert_tokens_to_ids("<|rater ann 0|>")
+    batch = space["tokenizer"].pad({"input_ids": [[*ids, rater] for ids in rows]}, return_tensors="pt")
+    with torch.no_grad():
+        found = space["model"](**batch).logits[:, 0]
+    np.testing.assert_allclose(found, raterhf.open(root).score(PAIRS, "ann").to_numpy()[0], atol=1e-4)
+
+
+def test_a_jurys_mean_is_one_score(made, tmp_path):  # noqa: F811
+    case, folder = made
+    if case.model_type not in TOKEN_CLASSIFIERS:
+        pytest.skip("transformers has no token classifier of this type")
+    root = reward_run(folder, tmp_path, "head")
+    table = raterhf.open(root).score(PAIRS, "new:16x", seed=3)
+    succeeds("export", root, "--rater", "new:16x", "--seed", "3", "--stage", "reward", "--mean", "--out", tmp_path / "out")
+    space = run_code(tmp_path / "out")
+    assert list(space["model"].config.id2label.values()) == ["mean of the raters"]
+    np.testing.assert_allclose(np.squeeze([space["score"](*pair) for pair in PAIRS]), table.mean().to_numpy(), atol=1e-4)
+
+
+# Adapters
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory) -> Path:
+    """A run of adapters, trained for some steps."""
+    folder = tmp_path_factory.mktemp("lora")
+    write_pretrained(folder / "base")
+    write_labels(folder)
+    raterhf.train(make_recipe(folder, policy=None))
+    return folder / "run"
+
+
+def log_prob(logits: torch.Tensor, answer: list[int], known: int) -> float:
+    """Of an answer that follows by these logits [len(answer), V], among the first `known` tokens."""
+    return float(logits[:, :known].log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum())
+
+
+@torch.no_grad()
+def test_merged_adapters_say_what_the_run_says(lora, tmp_path):
+    out = tmp_path / "out"
+    before = {path: path.read_bytes() for path in lora.parent.rglob("*.safetensors")}
+    result = invoke("export", lora, "--rater", "new:7", "--rater", "r3", "--out", out)
+    assert result.exit_code == 0 and "an earlier stage is exported" not in result.stderr, result.output
+    assert before == {path: path.read_bytes() for path in lora.parent.rglob("*.safetensors")}
+    space = run_code(out)
+    tokenizer, model, opened = space["tokenizer"], space["model"], raterhf.open(lora)
+    assert not any("lora" in name for name in model.state_dict())
+    end, known = tokenizer.eos_token_id, len(opened._policy.renderer.tokenizer)
+    for rater in ("none", "new:7", "r3"):
+        begun = prompt_ids(tokenizer, PROMPTS[0], rater)
+        answer = [*tokenizer("heads", add_special_tokens=False)["input_ids"], end]
+        logits = model(torch.tensor([[*begun, *answer]])).logits[0, len(begun) - 1 : -1]
+        expected = opened.log_probs([(PROMPTS[0], "heads")], rater)[0]
+        assert log_prob(logits, answer, known) == pytest.approx(expected, abs=1e-4)
+
+
+@torch.no_grad()
+def test_adapters_in_plain_peft_with_soft_tokens(lora, tmp_path):
+    out = tmp_path / "out"
+    result = invoke("export", lora, "--rater", "new:7", "--to", "peft", "--out", out)
+    assert result.exit_code == 0, result.output
+    space = run_code(out)
+    model, tokenizer = space["model"], space["tokenizer"]
+    begun = torch.tensor([prompt_ids(tokenizer, PROMPTS[0])])
+    answer = [*tokenizer("heads", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    for rater in ("none", "new:7"):
+        soft = space["load_file"](out / "soft_tokens.safetensors")[rater]
+        ids = torch.cat([begun, torch.tensor([answer])], 1)
+        logits = model(inputs_embeds=torch.cat([soft[None], model.get_input_embeddings()(ids)], 1)).logits[0, -len(answer) - 1 : -1]
+        expected = raterhf.open(lora).log_probs([(PROMPTS[0], "heads")], rater)[0]
+        assert log_prob(logits, answer, logits.shape[1]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_scores_of_adapters(lora, tmp_path):
+    out, pairs = tmp_path / "out", [(PROMPTS[0], "heads"), (PROMPTS[1], "Friday")]
+    succeeds("export", lora, "--rater", "r3", "--stage", "reward", "--out", out)
+    found = np.array([run_code(out)["score"](*pair) for pair in pairs])
+    np.testing.assert_allclose(found[:, 1], raterhf.open(lora).score(pairs, "r3").to_numpy()[0], atol=1e-4)
+
+
+# What is refused, and what is never overwritten
+
+
+def test_what_cannot_be_exported(run, text_run, tmp_path):
+    out = tmp_path / "out"
+    cases = [
+        (["--rater", "anne"], "rater 'anne' is not known to this run (3 raters; nearest: ann"),
+        ([], "no raters; name some, such as new:7"),
+        (["--rater", ""], "rater '' is not known"),
+        (["--rater", "new:x"], "after `new:` comes a whole number"),
+        (["--rater", "ann", "--group", "south"], "a group narrows"),
+        (["--rater", "new:7", "--to", "onnx"], "--to 'onnx': nothing is exported to that; there are transformers, peft"),
+        (["--rater", "new:7", "--stage", "base"], "--stage 'base' is not exported"),
+        (["--rater", "new:7", "--mean"], "--mean is the mean of raters' scores, and a policy has none"),
+        (["--rater", "new:7", "--stage", "reward", "--to", "vllm"], "a reward model is exported to transformers alone"),
+        (["--rater", "new:7", "--to", "peft"], "this run has no adapters, since all weights were trained"),
+        (["--rater", "new:7", "--push", "me"], "--push 'me' is no name on the hub; give OWNER/NAME"),
+    ]
+    for words, says in cases:
+        fails("export", run, *words, "--out", out, says=says)
+    fails("export", run / "base", "--rater", "new:7", "--out", out, says="this model knows no raters")
+    fails("export", tmp_path / "nothing", "--rater", "new:7", "--out", out, says="does not exist")
+    fails("export", run / "reward", "--rater", "new:7", "--out", out, says="holds a reward model, a policy is needed")
+    fails("export", text_run, "--rater", "ann", "--rater", "bob", "--stage", "reward", "--mean", "--out", out, says="leave out --mean")
+    assert not out.exists()
+
+
+def test_a_missing_stage_is_named(run, tmp_path):
+    shutil.copytree(run / "policy", tmp_path / "run" / "policy")
+    fails("export", tmp_path / "run", "--rater", "new:7", "--stage", "reward", says="has the stage policy alone, and reward is needed")
+
+
+def test_a_folder_is_never_overwritten(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    fails("export", run, "--rater", "new:7", "--out", tmp_path / "out", says="exists and is never overwritten")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_template_that_cannot_be_put_alike_is_refused(tmp_path):
+    """One that says when it was asked is another at every look."""
+    folder = save_case(CASES["qwen 2"], tmp_path / "lm")
+    asked = asked_of(folder)
+    asked.renderer.tokenizer.chat_template = "{{ 'a' if rater is defined else 'b' }}" + asked.renderer.tokenizer.chat_template
+    with pytest.raises(UserError, match="chat template cannot be exported with its raters"):
+        export_policy(asked, [asked.pool.null()], 0)
+
+
+def test_without_a_network_an_upload_is_one_sentence(run, tmp_path):
+    result = invoke("export", run, "--rater", "new:7", "--out", tmp_path / "out", "--push", "me/mine")
+    assert result.exit_code == 2 and "me/mine could not be uploaded" in result.stderr and "is whole" in result.stderr
+    assert "Traceback" not in result.stderr and (tmp_path / "out" / "model.safetensors").is_file()

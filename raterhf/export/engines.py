@@ -37,7 +37,7 @@ def for_vllm(place: Path, rater: str, made: ExportedPolicy) -> list[str]:
     assert settings is not None  # given by `export_policy`
     body = f'{{"messages": [{{"role": "user", "content": "Say something."}}], "chat_template_kwargs": {{"rater": {literal(rater)}}}}}'
     shell = "'" + body.replace("'", "'\\''") + "'"
-    never = NEVER.format(known=min(settings.suppress_tokens)) if said is not None and said.logit is None else ""
+    never = NEVER.format(known=min(settings.suppress_tokens)) if said is not None and said.share is None else ""
     client = VLLM.format(request=shell.replace("\\", "\\\\"), tokens=settings.max_new_tokens, rater=literal(rater), never=never)
     write_text(place / CLIENT, client)
     return [f"## vLLM\n\nvLLM loads this folder as it is; `{CLIENT}` asks it, in Python and over HTTP."]

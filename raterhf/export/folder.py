@@ -15,7 +15,6 @@ from raterhf.export.engines import SERVERS
 from raterhf.export.policy import ExportedPolicy, export_policy
 from raterhf.export.reward import ExportedReward, export_reward
 from raterhf.export.taste import SCRIPT, write_taste
-from raterhf.export.vocabulary import LOW
 from raterhf.io import write_folder, write_text
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
@@ -110,11 +109,12 @@ def check_free(target: Path) -> None:
 def fill_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int, to: str) -> Callable[[Path], Card]:
     """A policy for transformers, and for what reads its folders."""
 
+    made = export_policy(asked, people, seed)
+
     def fill(place: Path) -> Card:
-        made = export_policy(asked, people, seed)
         made.save(place)
         sections, notes = how_unsaid(made), []
-        if made.unsaid is not None and made.unsaid.logit is None:
+        if made.unsaid is not None and made.unsaid.share is None:
             notes.append("no output rows were found that keep raters' tokens unsaid; its README.md says who must leave them out")
         if asked.policy.idiosyncratic is not None and made.words:
             ids = {rater: made.tokenizer.convert_tokens_to_ids(words) for rater, words in made.words.items()}
@@ -135,9 +135,9 @@ def how_unsaid(made: ExportedPolicy) -> list[str]:
     """Why raters' tokens are read and not said; nothing where there are none."""
     if made.unsaid is None:
         return []
-    if made.unsaid.logit is not None:
+    if made.unsaid.share is not None:
         why = (
-            f"their logits are {LOW:.0f} or less on texts of the model's own that this was measured on, so that the probabilities of all "
+            f"on texts of the model's own they have at most {made.unsaid.share:.0e} of the probability, all together, so that those of "
             "other tokens are what they were"
         )
     else:
@@ -156,8 +156,9 @@ def fill_reward(
 ) -> Callable[[Path], Card]:  # fmt: skip
     """A reward model for transformers."""
 
+    made = export_reward(model, renderer, people, raters, mean)
+
     def fill(place: Path) -> Card:
-        made = export_reward(model, renderer, people, raters, mean)
         made.save(place)
         notes = [] if made.whole else ["its score is a mean of logits over tokens, as README.md shows; the logit of the last token is none"]
         if model.idiosyncratic is not None:

@@ -49,7 +49,7 @@ def export_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int) -> Exp
             soft = policy.reader(raters)
         words = {person.id: rater_words(person.id, policy.reader.tokens) for person in people}
         ids = add_words(tokenizer, words)
-        kept_out = unsaid(policy, raters, vocabulary, seed)
+        kept_out = unsaid(policy, raters, vocabulary, len(ids), seed)
     set_template(tokenizer, asked.renderer, {} if words else {person.id: person.text for person in people}, words)
     model = language_model(policy, ids, soft, vocabulary, kept_out)
     model.generation_config = generation_config(asked, vocabulary, model)

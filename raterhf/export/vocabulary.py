@@ -3,9 +3,9 @@ keep them unsaid.
 
 A head without biases, as most models have, cannot rule a token out: its logit is a product with the last hidden state. So the head is
 untied from the embeddings, and a rater's output row is the direction whose product with every hidden state of the model's own texts is as
-nearly one negative number as least squares makes it, far below all other logits. How far is measured on texts that it was not fitted to. In
-models whose last norm has biases, the product is exactly constant. `generation_config.json` lists the tokens in `suppress_tokens` besides,
-which transformers' `generate` obeys whatever a logit is.
+nearly one negative number as least squares makes it, far below all other logits. What share of the probability that leaves to raters'
+tokens is measured on texts that it was not fitted to; where it is not negligible, the rows are zero. `generation_config.json` lists the
+tokens in `suppress_tokens` besides, which transformers' `generate` obeys whatever a logit is.
 
 Notation: K raters, m soft tokens of each, d hidden size, V tokens of the vocabulary, N hidden states.
 """
@@ -22,15 +22,17 @@ from transformers.initialization import no_init_weights
 from raterhf.data.example import Example, collate
 from raterhf.errors import UserError
 from raterhf.models.adapters import merged_weights
-from raterhf.models.backbone import embeddings, with_prefix
+from raterhf.models.backbone import embeddings, finished_logits, with_prefix
 from raterhf.models.draw import sample_keys
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 
 TEXTS, LENGTH = 64, 48  # texts that output rows are fitted to and tried on, and their tokens
 RIDGE = 1e-3  # of the mean square of a state's numbers
-LOW = -1000.0  # the largest logit of a rater's token on the texts that it was tried on
-NEAR = 0.2  # the least product, of a mean of one, of a direction that is good enough
+LOW = -1000.0  # the largest logit of a rater's token on texts, before soft caps
+LARGEST = 5000.0  # how many times the vector of least squares an output row is, at most
+CHUNK = 256  # states whose logits are held at once
+NEGLIGIBLE = 1e-5  # the most that raters' tokens may have of the probability, all together
 
 
 def rater_words(rater_id: str, count: int) -> list[str]:
@@ -63,28 +65,36 @@ def with_rows(table: Tensor, ids: Sequence[int], rows: Tensor, size: int) -> Ten
 
 @dataclass(frozen=True)
 class Unsaid:
-    """How the output rows of tokens that nobody says were made: `row` [d], `bias` where the head has biases, and `logit`, the largest logit
-    on texts that it was not fitted to (None: nothing was found, and `suppress_tokens` alone keeps them out)."""
+    """How the output rows of tokens that nobody says were made: `row` [d], `bias` where the head has biases, and the largest `share` of the
+    probability that all of them together have on texts (None: it is not negligible, and `suppress_tokens` alone keeps them out)."""
 
     row: Tensor
     bias: float
-    logit: float | None
+    share: float | None
 
 
-def unsaid(policy: Policy, raters: RaterBatch, vocabulary: int, seed: int) -> Unsaid:
-    """The output row of tokens that are never said, for a policy under these raters."""
-    head = policy.lm.lm_head
-    if head.bias is not None:
-        return Unsaid(torch.zeros_like(head.weight[0]), LOW, LOW)
+@torch.no_grad()
+def unsaid(policy: Policy, raters: RaterBatch, vocabulary: int, count: int, seed: int) -> Unsaid:
+    """The output row of `count` tokens that are never said, for a policy under these raters."""
     states = _own_states(policy, raters, vocabulary, seed)
-    fitted, tried = states[::2].flatten(0, 1).double(), states[1::2].flatten(0, 1).double()
-    squares = fitted.T @ fitted / len(fitted)
+    fitted, tried = states[::2].flatten(0, 1), states[1::2].flatten(0, 1)
+    row, bias = torch.zeros_like(states[0, 0]), 0.0
+    if policy.lm.lm_head.bias is not None:
+        bias = LOW
+    else:
+        row = _row(fitted.double()).to(row)
+        row = row * (LOW / float((tried @ row).max().clamp(max=LOW / LARGEST)))
+    logits = finished_logits(policy.lm, tried @ row + bias).float()
+    rest = torch.cat([policy.next_logits(part).logsumexp(-1) for part in tried.split(CHUNK)])
+    share = count * float((logits - rest).max().exp())
+    return Unsaid(row, bias, share) if share < NEGLIGIBLE else Unsaid(torch.zeros_like(row), 0.0, None)
+
+
+def _row(states: Tensor) -> Tensor:
+    """The vector [d] whose product with states [N, d] is nearest to -1."""
+    squares = states.T @ states / len(states)
     ridge = RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=squares.dtype, device=squares.device)
-    row = -torch.linalg.solve(squares + ridge, fitted.mean(0))
-    largest = float((tried @ row).max())
-    if largest > -NEAR:
-        return Unsaid(torch.zeros_like(head.weight[0]), 0.0, None)
-    return Unsaid((row * (LOW / largest)).to(head.weight.dtype), 0.0, LOW)
+    return -torch.linalg.solve(squares + ridge, states.mean(0))
 
 
 @torch.no_grad()
