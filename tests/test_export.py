@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from adapted import PROMPTS, make_recipe, write_labels, write_pretrained
-from small_run import fails, invoke, one_gaussian, succeeds
+from small_run import fails, invoke, one_gaussian, save_run, succeeds
 from test_architectures import CASES, made, save_case  # noqa: F401  # `made` is a fixture
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES as TOKEN_CLASSIFIERS
@@ -348,3 +348,13 @@ def test_without_a_network_an_upload_is_one_sentence(run, tmp_path):
     result = invoke("export", run, "--rater", "new:7", "--out", tmp_path / "out", "--push", "me/mine")
     assert result.exit_code == 2 and "me/mine could not be uploaded" in result.stderr and "is whole" in result.stderr
     assert "Traceback" not in result.stderr and (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_who_is_dropped_leaves_exports_too(tmp_path):
+    root = save_run(tmp_path / "tiny", "embedding")
+    for name, rater in (("with", "ann"), ("without", "bob")):
+        succeeds("export", root, "--rater", rater, "--out", root / "export" / name)
+    dropped = raterhf.drop_raters(root, "ann")
+    assert [path.name for path in (root / "export").iterdir()] == ["without"]
+    assert any("an export that answered as them" in line for line in dropped.removed)
+    assert any("uploaded elsewhere" in line for line in dropped.left)
