@@ -1,5 +1,6 @@
 """Exported folders: what transformers alone reads in them is what the run says. Tiny random weights."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from adapted import PROMPTS, make_recipe, write_labels, write_pretrained
+from jinja2 import TemplateError
 from small_run import fails, invoke, one_gaussian, save_run, succeeds
 from test_architectures import CASES, made, save_case  # noqa: F401  # `made` is a fixture
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -20,11 +22,13 @@ from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.export.policy import export_policy
 from raterhf.export.template import prompt_ids
-from raterhf.models.checkpoint import save_reward
+from raterhf.models.adapters import add_lora, merged_weights
+from raterhf.models.checkpoint import load_pool, replace_pool, save_reward
 from raterhf.models.load import load_pretrained
 from raterhf.models.policy import make_policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
+from raterhf.recipe import LoraSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -236,7 +240,73 @@ def test_a_jurys_mean_is_one_score(made, tmp_path):  # noqa: F811
     np.testing.assert_allclose(np.squeeze([space["score"](*pair) for pair in PAIRS]), table.mean().to_numpy(), atol=1e-4)
 
 
+# Names, cards, nobody
+
+ODD = 'Ann "{{ o }}" %} \\ \'|` é <b>'
+
+
+def test_an_id_is_only_a_name(tmp_path):
+    """In the template, the card, the client and the tokens."""
+    root = save_run(tmp_path / "tiny", "embedding")
+    for stage in ("reward", "sft", "policy"):
+        pool = load_pool(root / stage)
+        replace_pool(root / stage, pool.with_rater(ODD, np.ones(2, np.float32), np.eye(2, dtype=np.float32), None))
+    out = tmp_path / "out"
+    assert invoke("export", root, "--rater", ODD, "--to", "vllm", "--out", out).exit_code == 0
+    space = run_code(out)
+    begun = prompt_ids(space["tokenizer"], "Roll a die.", ODD)
+    assert begun[:2] == tuple(space["tokenizer"].convert_tokens_to_ids([f"<|rater {ODD} {i}|>" for i in range(2)]))
+    compile((out / "vllm_client.py").read_text("utf-8"), "vllm_client.py", "exec")
+    assert json.loads((out / "export.json").read_text("utf-8"))["raters"].keys() == {"none", ODD}
+    with pytest.raises(TemplateError, match="rater bob is not in this model; there are: none, Ann"):
+        space["tokenizer"].apply_chat_template([{"role": "user", "content": "?"}], rater="bob", tokenize=False)
+
+
+def test_a_model_of_nobody(run, tmp_path):
+    """The base model has no raters: the folder is plain, and asking it for one is an error."""
+    out = tmp_path / "out"
+    assert invoke("export", run / "base", "--rater", "none", "--out", out).stderr == ""
+    space = run_code(out)
+    assert space["model"].config.tie_word_embeddings
+    answer = [*space["tokenizer"]("6", add_special_tokens=False)["input_ids"], space["tokenizer"].eos_token_id]
+    begun = prompt_ids(space["tokenizer"], "Roll a die.")
+    with torch.no_grad():
+        logits = space["model"](torch.tensor([[*begun, *answer]])).logits[0, len(begun) - 1 : -1]
+    expected = raterhf.open(run / "base").log_probs([("Roll a die.", "6")])[0]
+    assert log_prob(logits, answer, logits.shape[1]) == pytest.approx(expected, abs=1e-4)
+    assert prompt_ids(space["tokenizer"], "Roll a die.", "new:7") == ()
+
+
+def test_a_card_has_the_figures_of_the_comparison(tmp_path):
+    root = save_run(tmp_path / "tiny", "embedding")
+    (root / "compare").mkdir()
+    figures = {"rater_new": {"etv": 0.0471, "mi_ratio": 0.85}, "vanilla": {"etv": 0.265, "mi_ratio": None}}
+    (root / "compare" / "metrics.json").write_text(json.dumps({"policies": figures, "seeds": [0, 1], "recipe": {"name": "dice"}}))
+    succeeds("export", root, "--rater", "new:7", "--out", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "| policy | etv | mi_ratio |\n| --- | --- | --- |\n" in card and " | 0.047 | 0.850 |\n" in card and " | 0.265 | null |\n" in card
+    assert "(recipe `dice`, seeds 0, 1)" in card and "labels of 3 raters" in card
+    assert "all raters are fictitious, or nobody in particular" in card
+
+
 # Adapters
+
+
+@pytest.mark.parametrize(("model", "kept"), [("smollm 2", ["embed_tokens"]), ("gpt-2", ["wte"]), ("gemma 2", [])])
+@torch.no_grad()
+def test_weights_are_merged_and_the_model_stays(model, kept, tmp_path):
+    lm, _ = load_pretrained(save_case(CASES[model], tmp_path / "lm"))
+    add_lora(lm.get_decoder(), LoraSettings(r=4, modules_to_save=kept), 0)
+    for parameter in lm.parameters():
+        if parameter.requires_grad:
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) / 10)
+    ids, before = torch.arange(12)[None], {name: tensor.clone() for name, tensor in lm.state_dict().items()}
+    plain = AutoModelForCausalLM.from_config(lm.config).eval()
+    plain.config.tie_word_embeddings = False
+    plain.lm_head.weight = torch.nn.Parameter(plain.lm_head.weight.clone())
+    plain.load_state_dict(merged_weights(lm))
+    torch.testing.assert_close(plain(ids).logits, lm.eval()(ids).logits, rtol=0, atol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in lm.state_dict().items())
 
 
 @pytest.fixture(scope="module")

@@ -53,13 +53,14 @@ def fill_adapter(asked: RaterPolicy, people: Sequence[Rater]) -> Callable[[Path]
     def fill(place: Path) -> Card:
         save_adapters(place, policy.lm, policy.decoder, base)
         tokenizer = plain_tokenizer(asked.renderer)
-        by_vector = policy.reader is not None
+        reader = policy.reader
+        by_vector = reader is not None
         set_template(tokenizer, asked.renderer, {"none": ""} if by_vector else {person.id: person.text for person in people}, {})
         tokenizer.save_pretrained(place)
         generation_config(asked, len(tokenizer), policy.lm).save_pretrained(place)
-        if by_vector:
+        if reader is not None:
             with torch.no_grad():
-                soft = policy.reader(asked.batch(people)).cpu()
+                soft = reader(asked.batch(people)).cpu()
             save_file({person.id: rows.contiguous() for person, rows in zip(people, soft)}, place / SOFT)
         rater = literal(people[-1].id)
         code = BEGIN.format(

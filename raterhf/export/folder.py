@@ -15,6 +15,7 @@ from raterhf.export.engines import SERVERS
 from raterhf.export.policy import ExportedPolicy, export_policy
 from raterhf.export.reward import ExportedReward, export_reward
 from raterhf.export.taste import SCRIPT, write_taste
+from raterhf.export.vocabulary import word_ids
 from raterhf.io import write_folder, write_text
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
@@ -117,7 +118,7 @@ def fill_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int, to: str)
         if made.unsaid is not None and made.unsaid.share is None:
             notes.append("no output rows were found that keep raters' tokens unsaid; its README.md says who must leave them out")
         if asked.policy.idiosyncratic is not None and made.words:
-            ids = {rater: made.tokenizer.convert_tokens_to_ids(words) for rater, words in made.words.items()}
+            ids = {rater: word_ids(made.tokenizer, words) for rater, words in made.words.items()}
             write_taste(place, asked, people, ids)
             sections.append(TASTE)
             if to in SERVERS:
@@ -136,9 +137,10 @@ def how_unsaid(made: ExportedPolicy) -> list[str]:
     if made.unsaid is None:
         return []
     if made.unsaid.share is not None:
+        share = max(made.unsaid.share, 1e-12)  # less than that is not worth a figure
         why = (
-            f"on texts of the model's own they have at most {made.unsaid.share:.0e} of the probability, all together, so that those of "
-            "other tokens are what they were"
+            f"on texts of the model's own they have at most {share:.0e} of the probability, all together, so that those of other tokens "
+            "are what they were"
         )
     else:
         why = (
@@ -163,7 +165,7 @@ def fill_reward(
         notes = [] if made.whole else ["its score is a mean of logits over tokens, as README.md shows; the logit of the last token is none"]
         if model.idiosyncratic is not None:
             notes.append("scores are without idiosyncratic taste; `raterhf score --idiosyncratic` adds it")
-        labels = list(made.model.config.id2label.values())
+        labels = made.labels
         what = f"reward model, {labels[0] if mean else f'{len(people)} raters'}"
         about = "Scores of answers, in units of Bradley-Terry noise: sigmoid(s - t) is how likely the first of two answers is preferred."
         return Card(what, about, _scoring(made, people[-1].id, labels), pipeline="text-classification", notes=notes)

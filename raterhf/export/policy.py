@@ -18,7 +18,7 @@ from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.export.template import PROBES, plain_tokenizer, prompt_ids, set_template
 from raterhf.export.vocabulary import Unsaid, add_words, language_model, rater_words, unsaid
-from raterhf.models.backbone import next_logits, with_prefix
+from raterhf.models.backbone import embeddings, next_logits, with_prefix
 from raterhf.raters.pool import Rater
 
 COMPARED = 3  # raters whose logits are compared
@@ -59,7 +59,7 @@ def export_policy(asked: RaterPolicy, people: Sequence[Rater], seed: int) -> Exp
 
 def generation_config(asked: RaterPolicy, vocabulary: int, model: PreTrainedModel) -> GenerationConfig:
     """Sampling as `raterhf sample` does it. Tokens that the policy does not know, and those of raters, are never said."""
-    tokenizer, size = asked.renderer.tokenizer, model.get_input_embeddings().weight.shape[0]
+    tokenizer, size = asked.renderer.tokenizer, embeddings(model).num_embeddings
     return GenerationConfig(
         do_sample=True, temperature=asked.temperature, top_k=0, top_p=1.0, min_p=asked.min_p or None,
         max_new_tokens=asked.max_new_tokens, eos_token_id=list(asked.policy.ends) or [tokenizer.eos_token_id],

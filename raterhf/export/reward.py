@@ -46,6 +46,7 @@ class ExportedReward:
     tokenizer: PreTrainedTokenizerBase
     words: dict[str, list[str]]
     site: str
+    labels: list[str]
 
     @property
     def whole(self) -> bool:
@@ -81,7 +82,7 @@ def export_reward(model: RewardModel, renderer: Renderer, people: Sequence[Rater
     texts = {person.id: person.text for person in people} if site == "text" else {}
     set_template(tokenizer, renderer, texts, words if site == "prefix" else {})
     whole = site == "suffix" and soft is not None and soft.shape[1] == 1
-    return ExportedReward(_classifier(model, weights, labels, ids, soft, whole), tokenizer, words, site)
+    return ExportedReward(_classifier(model, weights, labels, ids, soft, whole), tokenizer, words, site, labels)
 
 
 def _classifier(

@@ -134,8 +134,8 @@ def _script() -> str:
     methods = (IdiosyncraticTaste.share, IdiosyncraticTaste.questions, IdiosyncraticTaste.turned)
     taste = (
         f"class Taste:\n    BUCKETS = {IdiosyncraticTaste.BUCKETS}\n\n    def __init__(self, tensors: dict[str, Tensor]):\n"
-        "        self.__dict__.update(tensors)\n\n" + "\n".join(map(inspect.getsource, methods))
+        "        self.__dict__.update(tensors)\n\n" + "\n".join(inspect.getsource(one) for one in methods)
     )
     parts: list[Callable] = [*of_draw, *of_policy, *sampling]
-    sources = [*map(inspect.getsource, parts), taste, inspect.getsource(RaterTaste)]
+    sources = [*(inspect.getsource(part) for part in parts), taste, inspect.getsource(RaterTaste)]
     return OPENING.format(gamma=draw.GAMMA, mix=draw.MIX) + "\n\n" + "\n\n\n".join(source.rstrip() for source in sources) + "\n"

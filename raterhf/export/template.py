@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from itertools import product
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -147,7 +148,7 @@ def _difference(
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, rater: str = "") -> tuple[int, ...]:
     """Token ids of a prompt as whoever has the exported folder makes them; none where the template refuses it."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    who = {"rater": rater} if rater else {}
+    who: dict[str, Any] = {"rater": rater} if rater else {}
     try:
         with limited_to(SECONDS):
             ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **who)

@@ -13,9 +13,10 @@ Notation: K raters, m soft tokens of each, d hidden size, V tokens of the vocabu
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AddedToken, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.initialization import no_init_weights
 
@@ -46,7 +47,12 @@ def add_words(tokenizer: PreTrainedTokenizerBase, words: Mapping[str, Sequence[s
     if known := sorted(set(every) & tokenizer.get_vocab().keys()):
         raise UserError(f"the model's tokenizer has the token {known[0]!r} already; export from the run that was trained first")
     tokenizer.add_tokens([AddedToken(word, special=True, normalized=False) for word in every], special_tokens=True)
-    return [int(i) for i in tokenizer.convert_tokens_to_ids(every)]
+    return word_ids(tokenizer, every)
+
+
+def word_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> list[int]:
+    """The ids of tokens by their text."""
+    return cast(list[int], tokenizer.convert_tokens_to_ids(list(words)))  # a list for a list
 
 
 def embedding_rows(model: PreTrainedModel, soft: Tensor) -> Tensor:
@@ -141,4 +147,5 @@ def plain_model(kind: type, config: object, state: Mapping[str, Tensor]) -> PreT
     with no_init_weights():
         model: PreTrainedModel = kind.from_config(config, dtype=some.dtype)  # type: ignore[attr-defined]
     model.load_state_dict(state, assign=True)
+    cast(nn.Module, model).to(some.device)
     return model.eval()
