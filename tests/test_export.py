@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 import torch
 from adapted import PROMPTS, make_recipe, write_labels, write_pretrained
 from jinja2 import TemplateError
-from small_run import fails, invoke, one_gaussian, save_run, succeeds
-from test_architectures import CASES, made, save_case  # noqa: F401  # `made` is a fixture
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from small_run import CONFIG, fails, invoke, one_gaussian, save_run, succeeds
+from test_architectures import CASES, CHATML, made, save_case  # noqa: F401  # `made` is a fixture
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES as TOKEN_CLASSIFIERS
 
 import raterhf
@@ -23,8 +27,8 @@ from raterhf.errors import UserError
 from raterhf.export.policy import export_policy
 from raterhf.export.template import prompt_ids
 from raterhf.models.adapters import add_lora, merged_weights
-from raterhf.models.checkpoint import load_pool, replace_pool, save_reward
-from raterhf.models.load import load_pretrained
+from raterhf.models.checkpoint import load_policy, load_pool, replace_pool, save_policy, save_reward
+from raterhf.models.load import build_model, load_pretrained
 from raterhf.models.policy import make_policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
@@ -146,20 +150,56 @@ def test_the_verb_writes_a_folder_that_its_card_explains(run, tmp_path):
     assert list(space["AutoTokenizer"].from_pretrained(out).get_added_vocab())[-1] == "<|rater ann 1|>"
 
 
-def test_what_persists_is_drawn_as_the_run_draws_it(run, tmp_path):
-    out = tmp_path / "out"
-    invoke("export", run, "--rater", "new:7", "--rater", "ann", "--out", out)
-    space = run_code(out)
-    opened = raterhf.open(run)
-    for rater in ("none", "new:7", "ann"):
-        expected = [answer.completion for answer in opened.sample("Roll a die.", rater, n=3, seed=5)]
+@torch.no_grad()
+def test_what_persists_is_drawn_as_the_run_draws_it(tmp_path):
+    """The same answers from the same seeds, where some of it persists and every prompt is a question of its own."""
+    root, out = save_run(tmp_path / "tiny", "embedding"), tmp_path / "out"
+    policy, tokenizer, header = load_policy(root / "policy")
+    policy.idiosyncratic.persistence.normal_(generator=torch.Generator().manual_seed(0))
+    policy.idiosyncratic.question.normal_(generator=torch.Generator().manual_seed(1))
+    save_policy(root / "policy", policy, tokenizer, load_pool(root / "policy"), header["max_length"], {})
+    succeeds("export", root, "--rater", "new:7", "--rater", "ann", "--out", out)
+    space, opened = run_code(out), raterhf.open(root)
+    assert "import raterhf" not in (out / "rater_taste.py").read_text("utf-8")
+    for rater, prompt in product(("none", "new:7", "ann"), ("Roll a die.", "Roll it again.")):
+        expected = [answer.completion for answer in opened.sample(prompt, rater, n=3, seed=5)]
         tokenizer, model = space["tokenizer"], space["model"]
         inputs = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "Roll a die."}], rater=rater, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            [{"role": "user", "content": prompt}], rater=rater, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         taste = space["RaterTaste"](model, out, seed=5)
         answers = model.generate(**inputs, logits_processor=[taste], num_return_sequences=3)[:, inputs["input_ids"].shape[1] :]
         assert tokenizer.batch_decode(answers, skip_special_tokens=True) == expected
+    with pytest.raises(ValueError, match="begins with no rater's tokens"):
+        model.generate(torch.tensor([[5, 6, 7]]), logits_processor=[taste])
+    with pytest.raises(ValueError, match="the rows are different prompts"):
+        model.generate(torch.tensor([[5, 6, 7], [5, 6, 8]]), logits_processor=[taste])
+
+
+# Templates
+
+
+def test_a_tokenizer_that_marks_the_first_word(tmp_path):
+    """SentencePiece writes a blank before a text, and none before what goes on after a special token."""
+    pieces = Tokenizer(BPE())
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    pieces.train_from_iterator(["Say something. red blue"] * 5, BpeTrainer(vocab_size=100, special_tokens=["<pad>", "<eos>", "<s>"]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="<pad>", eos_token="<eos>", bos_token="<s>")
+    build_model(CONFIG, tokenizer, 64, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    asked = asked_of(tmp_path / "lm")
+    exported = export_policy(asked, [asked.pool.null(), asked.pool.by_id("ann")], 0)
+    begun = prompt_ids(exported.tokenizer, "Say something.", "ann")
+    assert begun[3:] == asked.renderer.prompt("Say something.") and '~ " " ~' in exported.tokenizer.chat_template
+
+
+def test_a_system_message_and_reasoning_that_is_not_wanted(tmp_path):
+    """Of the run's settings, and of a template that opens a block for reasoning whatever it is told."""
+    template = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    asked = asked_of(save_case(replace(CASES["qwen 3"], template=template), tmp_path / "lm"), "text", "You are terse.")
+    exported = export_policy(asked, [asked.pool.null(), asked.pool.by_id("ann")], 0)
+    begun = exported.tokenizer.decode(prompt_ids(exported.tokenizer, "Hello.", "ann"))
+    assert "system\nRater ann: You are terse." in begun and begun.endswith("assistant\n<think>\n\n</think>\n\n")
 
 
 # Reward models
@@ -228,11 +268,8 @@ def test_a_sequence_classifier_scores_padded_texts(tmp_path):
     np.testing.assert_allclose(found, raterhf.open(root).score(PAIRS, "ann").to_numpy()[0], atol=1e-4)
 
 
-def test_a_jurys_mean_is_one_score(made, tmp_path):  # noqa: F811
-    case, folder = made
-    if case.model_type not in TOKEN_CLASSIFIERS:
-        pytest.skip("transformers has no token classifier of this type")
-    root = reward_run(folder, tmp_path, "head")
+def test_a_jurys_mean_is_one_score(tmp_path):
+    root = reward_run(save_case(CASES["llama 3"], tmp_path / "lm"), tmp_path / "run", "head")
     table = raterhf.open(root).score(PAIRS, "new:16x", seed=3)
     succeeds("export", root, "--rater", "new:16x", "--seed", "3", "--stage", "reward", "--mean", "--out", tmp_path / "out")
     space = run_code(tmp_path / "out")
