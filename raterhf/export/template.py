@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from raterhf.data.chat_template import SECONDS, limited_to
+from raterhf.data.chat_template import SECONDS, limited_to, render_chat
 from raterhf.data.renderer import SAVED, Renderer
 from raterhf.data.requests import Prompt
 from raterhf.errors import UserError
@@ -81,6 +81,7 @@ def set_template(
     `texts` are the raters' texts by ID, `words` their tokens, which stand before everything; either may be empty. Raises UserError where
     no template here prints the same tokens.
     """
+    renderer.prompt(PROBES[0])  # raises where the template refuses even that, and nothing could be compared
     different: object = None
     for template in _candidates(renderer, texts, words):
         tokenizer.chat_template = template
@@ -112,10 +113,7 @@ def _candidates(renderer: Renderer, texts: Mapping[str, str], words: Mapping[str
 
 def _closing(renderer: Renderer) -> str:
     """What ends a block for reasoning that the template leaves open."""
-    text = renderer.tokenizer.apply_chat_template(
-        [{"role": "user", "content": "?"}], tokenize=False, add_generation_prompt=True, enable_thinking=False
-    )
-    assert isinstance(text, str)  # with tokenize=False
+    text = render_chat(renderer.tokenizer, [{"role": "user", "content": str(PROBES[0])}])
     begun = text[text.rfind("<think>") :] if text.rstrip().endswith("<think>") else CLOSED
     left = CLOSED.removeprefix(begun)
     return f"{{% if add_generation_prompt %}}{{{{ {_literal(left)} }}}}{{% endif %}}" if left else ""
