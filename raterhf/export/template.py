@@ -32,7 +32,7 @@ WHO = """\
 {{%- set raters = {raters} -%}}
 {{%- if rater is not defined or rater is none -%}}{{%- set rater = "none" -%}}{{%- endif -%}}
 {{%- if rater not in raters -%}}
-{{{{- raise_exception("rater " ~ rater ~ " is not in this model; there are: " ~ raters | list | join(", ")) -}}}}
+{{{{- raise_exception("rater " ~ rater ~ {known}) -}}}}
 {{%- endif -%}}
 """
 PLAIN = """\
@@ -97,7 +97,8 @@ def set_template(
 def _candidates(renderer: Renderer, texts: Mapping[str, str], words: Mapping[str, list[str]]) -> Iterator[str]:
     """Templates that may do: tokenizers differ in whether a text goes on after a special token, models in where a rater is told."""
     said = {rater: "".join(words[rater]) for rater in words} or dict(texts)
-    who = WHO.format(raters=_literal(said)) if said else ""
+    known = f" is not in this model; there are: {', '.join(said)}"
+    who = WHO.format(raters=_literal(said), known=_literal(known)) if said else ""
     soft = "{{- raters[rater] -}}" if words else ""
     for lead, role in product(("", " "), ("system", "user")):
         if not renderer.chats:
