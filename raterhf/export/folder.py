@@ -9,7 +9,6 @@ import raterhf
 from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
-from raterhf.export.adapter import fill_adapter as fill_adapter  # one place to take what fills a folder from
 from raterhf.export.card import Card, Origin, literal, write_card
 from raterhf.export.engines import SERVERS
 from raterhf.export.policy import ExportedPolicy, export_policy
@@ -165,15 +164,15 @@ def fill_reward(
         notes = [] if made.whole else ["its score is a mean of logits over tokens, as README.md shows; the logit of the last token is none"]
         if model.idiosyncratic is not None:
             notes.append("scores are without idiosyncratic taste; `raterhf score --idiosyncratic` adds it")
-        labels = made.labels
-        what = f"reward model, {labels[0] if mean else f'{len(people)} raters'}"
+        what = f"reward model, {made.labels[0] if mean else f'{len(people)} raters'}"
+        pipeline = "text-classification" if made.whole else "token-classification"
         about = "Scores of answers, in units of Bradley-Terry noise: sigmoid(s - t) is how likely the first of two answers is preferred."
-        return Card(what, about, _scoring(made, people[-1].id, labels), pipeline="text-classification", notes=notes)
+        return Card(what, about, _scoring(made, people[-1].id), pipeline=pipeline, notes=notes)
 
     return fill
 
 
-def _scoring(made: ExportedReward, rater: str, labels: list[str]) -> str:
+def _scoring(made: ExportedReward, rater: str) -> str:
     """The code that scores with a folder."""
     named = made.site != "label"
     words, read = "", "logits[len(begun) :].mean(0)"
@@ -181,7 +180,7 @@ def _scoring(made: ExportedReward, rater: str, labels: list[str]) -> str:
         count = len(next(iter(made.words.values())))
         words = f'said += tokenizer.convert_tokens_to_ids([f"<|rater {{rater}} {{i}}|>" for i in range({count})])\n    '
         read = "logits" if made.whole else f"logits[-{count}:].mean(0)"
-    result = "The score for this rater." if named else f"The scores {labels}." if len(labels) < 9 else "A score for each label."
+    result = "The score for this rater." if named else "The scores for the raters of model.config.id2label."
     return SCORE.format(
         kind=f"AutoModelFor{'Sequence' if made.whole else 'Token'}Classification", parameter=", rater: str" if named else "", result=result,
         template=", rater=rater" if made.site in ("prefix", "text") else "", suffix=words, read=read,

@@ -79,8 +79,8 @@ def export_reward(model: RewardModel, renderer: Renderer, people: Sequence[Rater
     if soft is not None:
         words = {person.id: rater_words(person.id, soft.shape[1]) for person in people}
         ids = add_words(tokenizer, words)
-    texts = {person.id: person.text for person in people} if site == "text" else {}
-    set_template(tokenizer, renderer, texts, words if site == "prefix" else {})
+    texts = {person.id: person.text for person in people} if site == "text" else {"none": ""}  # a template that takes nobody's name
+    set_template(tokenizer, renderer, {} if site == "prefix" else texts, words if site == "prefix" else {})
     whole = site == "suffix" and soft is not None and soft.shape[1] == 1
     return ExportedReward(_classifier(model, weights, labels, ids, soft, whole), tokenizer, words, site, labels)
 
