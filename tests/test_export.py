@@ -96,6 +96,11 @@ def test_raters_tokens_are_read_and_never_said(model, tmp_path):
     assert exported.unsaid.share < 1e-12
 
 
+def test_a_window_of_few_tokens_is_enough(tmp_path):
+    asked = asked_of(save_case(replace(CASES["gpt-2"], shape=CASES["gpt-2"].shape | {"n_positions": 24}), tmp_path / "lm"))
+    assert export_policy(asked, [asked.pool.null(), asked.pool.by_id("ann")], 0).words["ann"]
+
+
 @torch.no_grad()
 def test_where_nothing_keeps_them_low_they_are_suppressed(tmp_path):
     asked = asked_of(save_case(CASES["smollm 2"], tmp_path / "lm"))

@@ -23,7 +23,7 @@ from transformers.initialization import no_init_weights
 from raterhf.data.example import Example, collate
 from raterhf.errors import UserError
 from raterhf.models.adapters import merged_weights
-from raterhf.models.backbone import embeddings, finished_logits, with_prefix
+from raterhf.models.backbone import embeddings, finished_logits, window_of, with_prefix
 from raterhf.models.draw import sample_keys
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
@@ -105,13 +105,17 @@ def _row(states: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _own_states(policy: Policy, raters: RaterBatch, vocabulary: int, seed: int) -> Tensor:
-    """Hidden states [TEXTS, LENGTH, d] of texts under raters in turn, by turns random tokens and what the model says after one of them."""
-    device = policy.lm.device
-    random = torch.randint(vocabulary, (TEXTS, LENGTH), generator=torch.Generator().manual_seed(seed))
+    """Hidden states [TEXTS, T, d] of texts of T tokens, LENGTH where the window has room, under raters in turn.
+
+    By turns random tokens and what the model says after one of them.
+    """
+    device, room = policy.lm.device, window_of(policy.decoder) - (0 if policy.reader is None else policy.reader.tokens)
+    length = int(min(LENGTH, room))
+    random = torch.randint(vocabulary, (TEXTS, length), generator=torch.Generator().manual_seed(seed))
     begun = [Example((int(first),), 1) for first in random[:, 0]]
     who = raters.to(device)[torch.arange(TEXTS) % len(raters)]
     key = sample_keys(seed, [one.ids for one in begun], [str(i) for i in range(TEXTS)]).to(device)
-    said = policy.generate(collate(begun, 0).to(device), who, LENGTH - 1, -1, 0, key).cpu()
+    said = policy.generate(collate(begun, 0).to(device), who, length - 1, -1, 0, key).cpu()
     own = torch.cat([random[:, :1], said], 1)
     ids = torch.where((torch.arange(TEXTS) // 2 % 2 == 0)[:, None], random, own)
     batch = collate([Example(tuple(row), 1) for row in ids.tolist()], 0).to(device)
