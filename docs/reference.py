@@ -29,7 +29,20 @@ from raterhf.training.algorithms.base import options_of
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/reference.py from the code. Change the code, then run it again. -->\n"
 # Of the public names those that this page explains, in the order in which they are met.
-PUBLIC = ("open", "Run", "Answer", "FittedRater", "load_recipe", "train", "compare", "check_data", "drop_raters", "load_world", "UserError")
+PUBLIC = (
+    "open",
+    "Run",
+    "Answer",
+    "FittedRater",
+    "Exported",
+    "load_recipe",
+    "train",
+    "compare",
+    "check_data",
+    "drop_raters",
+    "load_world",
+    "UserError",
+)
 KEY_TABLE = ["key", "default", "what it is"]
 METRICS = (
     "marginal",

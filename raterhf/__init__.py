@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from raterhf.engine.newcomers import FittedRater as FittedRater
     from raterhf.errors import UserError as UserError
     from raterhf.evaluation import metrics as metrics
+    from raterhf.export.folder import Exported as Exported
     from raterhf.recipe import Recipe as Recipe
     from raterhf.recipe_reader import load_recipe as load_recipe
     from raterhf.run import Answer as Answer
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 # Imported when they are first used.
 __all__ = [
     "Answer",
+    "Exported",
     "FittedRater",
     "Recipe",
     "Run",
@@ -43,6 +45,7 @@ __all__ = [
 
 _HOMES = {
     "Answer": "raterhf.run:Answer",
+    "Exported": "raterhf.export.folder:Exported",
     "FittedRater": "raterhf.engine.newcomers:FittedRater",
     "Recipe": "raterhf.recipe:Recipe",
     "Run": "raterhf.run:Run",

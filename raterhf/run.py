@@ -28,6 +28,9 @@ from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
+from raterhf.export.adapter import fill_adapter
+from raterhf.export.card import Origin
+from raterhf.export.folder import Exported, check_export, check_free, fill_policy, fill_reward, write_export
 from raterhf.io import check_whole
 from raterhf.lock import hold_run
 from raterhf.models.checkpoint import FINISHED, STARTED, load_policy, load_pool, load_reward, read_header
@@ -204,6 +207,40 @@ class Run:
         for cached in ("raters", "_policy_pool", "_policy", "_jury"):  # what was read before
             self.__dict__.pop(cached, None)
         return done
+
+    def export(
+        self, raters: str | Sequence[str], folder: str | Path | None = None, to: str = "transformers", stage: str = "policy", seed: int = 0,
+        group: str | None = None, mean: bool = False,
+    ) -> Exported:  # fmt: skip
+        """Write a folder that other programs load without raterhf, in which these raters, and nobody, are asked by name.
+
+        `raters` are SPECs, of which `new` is one fresh rater and `new:16x` are 16. `to` is transformers, vllm, llamacpp or peft; `stage` is
+        policy (the last stage that answers) or reward. `mean` makes a reward model of the raters' mean. The folder is RUN/export/TO where
+        not given, is written whole or not at all, and holds a README.md that says how it is used. Raises UserError where it exists, where a
+        rater is not known, and where what is asked for would not give the run's own log-probabilities or scores.
+        """
+        check_export(to, stage, mean)
+        target = Path(folder) if folder is not None else _home(self.folder) / "export" / (to if stage == "policy" else f"{to}-{stage}")
+        check_free(target)
+        pool = self._policy_pool if stage == "policy" else self._jury.pool
+        people: dict[str, Rater] = {} if mean else {"none": pool.null()}
+        specs = [raters] if isinstance(raters, str) else list(raters)
+        for spec in specs:
+            _check_group(pool, spec, group)
+            people |= {person.id: person for person in pool.resolve(spec, 1, seed, group, counted=True)}
+        if not specs:
+            raise UserError("no raters; name some, such as new:7, an ID, or none for nobody in particular")
+        chosen, about = list(people.values()), {"to": to, "stage": stage}
+        trained_in = find_stage(self.folder, SAMPLED_FROM if stage == "policy" else SCORED_BY)
+        origin = Origin(_home(self.folder), _recipe_of(trained_in), pool)
+        if stage == "reward":
+            jury = self._jury
+            fill = fill_reward(jury.model, jury.renderer, chosen, _batch(jury, chosen, self.device), mean)
+        elif to == "peft":
+            fill = fill_adapter(self._policy, chosen)
+        else:
+            fill = fill_policy(self._policy, chosen, seed, to)
+        return write_export(target, fill, origin, chosen, about)
 
     def reward_function(self, rater: str = "new", seed: int = 0, group: str | None = None, idiosyncratic: bool = False) -> Callable:
         """A reward function as TRL's trainers take them: `GRPOTrainer(reward_funcs=run.reward_function())`.

@@ -1,6 +1,7 @@
 """Other people's architectures and tokenizers, from text to a sampled answer and a saved folder that says the same. Tiny random weights."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,7 +113,11 @@ def tokenizer_of(case: Case):
 @pytest.fixture(params=CASES, scope="module")
 def made(request, tmp_path_factory):
     """A case, and the folder in which somebody saved such a model."""
-    case, folder = CASES[request.param], tmp_path_factory.mktemp("lm")
+    case = CASES[request.param]
+    return case, save_case(case, tmp_path_factory.mktemp("lm"))
+
+
+def save_case(case: Case, folder: Path) -> Path:
     tokenizer = tokenizer_of(case)
     torch.manual_seed(0)
     # Padded vocabularies are common: rows that no token has.
@@ -124,7 +129,7 @@ def made(request, tmp_path_factory):
     lm.generation_config.eos_token_id = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(case.ends))]
     lm.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return case, folder
+    return folder
 
 
 def test_from_text_to_a_sampled_answer_and_a_saved_folder(made, tmp_path):

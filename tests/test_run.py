@@ -21,11 +21,12 @@ def opened(run) -> raterhf.Run:
 
 
 def test_the_public_names_are_these():
-    public = "Answer FittedRater Recipe Run UserError check_data compare drop_raters load_recipe load_world metrics open train"
+    public = "Answer Exported FittedRater Recipe Run UserError check_data compare drop_raters load_recipe load_world metrics open train"
     assert raterhf.__all__ == public.split()
     assert all(inspect.getdoc(getattr(raterhf, name)) for name in raterhf.__all__)
     methods = [name for name, value in vars(raterhf.Run).items() if not name.startswith("_")]
-    assert methods == ["raters", "sample", "log_probs", "score", "score_where_possible", "fit_rater", "add_raters", "reward_function"]
+    asked = ["raters", "sample", "log_probs", "score", "score_where_possible", "fit_rater", "add_raters", "export", "reward_function"]
+    assert methods == asked
     with pytest.raises(AttributeError, match="no attribute 'opne'; public names: Answer, "):
         raterhf.opne  # noqa: B018
 

@@ -283,6 +283,43 @@ def adapt(
 
 
 @app.command()
+def export(
+    run: Run,
+    rater: Annotated[
+        Files, typer.Option("--rater", metavar="SPEC", help="As for sample, and new:16x; may be given several times. Nobody is always in.")
+    ] = None,
+    to: Annotated[str, typer.Option(metavar="ENGINE", help="transformers, vllm, llamacpp or peft.")] = "transformers",
+    stage: Annotated[str, typer.Option(help="policy (the last stage that answers) or reward.")] = "policy",
+    mean: Annotated[bool, typer.Option("--mean", help="With --stage reward: one score, the mean of the raters'.")] = False,
+    group: Group = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to; RUN/export/ENGINE where not given.")] = None,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Also upload it to the hub, as a private repository.")] = None,
+) -> None:
+    """Write a folder that other programs load without raterhf, raters included.
+
+    A policy becomes a plain language model that takes raters by name in its chat template; a reward model becomes a classifier. Its
+    README.md shows how it is used, and says who is in it. What else there is to know goes to stderr.
+    """
+    set_environment(models=[push] if push else [])
+    from raterhf.export.push import check_name, push_folder
+    from raterhf.raters.files import check_specs
+    from raterhf.run import untrained_stages
+
+    if push is not None:
+        check_name(push)
+    check_specs(run, rater or [], ("policy", "sft", "base") if stage == "policy" else ("reward",))
+    done = raterhf.open(run).export(rater or [], out, to, stage, seed, group, mean)
+    if stage == "policy" and (untrained := untrained_stages(run)):
+        say(f"{run}: an earlier stage is exported, since {' and '.join(untrained)} of its recipe is not trained", err=True)
+    for note in done.notes:
+        say(f"{done.folder}: {note}", err=True)
+    say(done.folder)
+    if push is not None:
+        say(push_folder(done.folder, push))
+
+
+@app.command()
 def probe(
     models: Annotated[
         list[str],

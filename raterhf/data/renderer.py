@@ -63,6 +63,11 @@ class Renderer:
         self._cache: dict[str, tuple[int, ...]] = {}
         self._heads: dict[tuple[str, str, bool], tuple[int, ...]] = {}
 
+    @property
+    def begins(self) -> bool:
+        """Whether a prompt that is text begins with the tokenizer's BOS."""
+        return bool(self._begin)
+
     def _tokens(self, text: str) -> tuple[int, ...]:
         if text not in self._cache:
             self._cache[text] = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -55,6 +56,18 @@ def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
 
 def has_adapters(decoder: nn.Module) -> bool:
     return hasattr(decoder, "peft_config")
+
+
+def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's weights as it computes with them, by the names that they have without adapters; the model stays as it is."""
+    own = f".modules_to_save.{NAME}."  # what peft trains in a module's place
+    kept = {name: tensor for name, tensor in model.state_dict().items() if ".lora_" not in name and ".original_module." not in name}
+    merged = {name.replace(".base_layer.", ".").replace(own, "."): tensor for name, tensor in kept.items()}
+    for path, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            weight = merged[f"{path}.weight"]
+            merged[f"{path}.weight"] = (weight.float() + module.get_delta_weight(NAME).float()).to(weight.dtype)  # type: ignore[attr-defined]
+    return merged
 
 
 def save_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel, base: Base) -> None:

@@ -24,7 +24,12 @@ def embeddings(lm: PreTrainedModel) -> nn.Embedding:
 
 def next_logits(lm: PreTrainedModel, states: Tensor) -> Tensor:
     """Logits of the next token after last hidden states, as the model itself makes them: scaled (Cohere, Granite) or capped (Gemma)."""
-    logits, config = lm.lm_head(states), lm.config.get_text_config()
+    return finished_logits(lm, lm.lm_head(states))
+
+
+def finished_logits(lm: PreTrainedModel, logits: Tensor) -> Tensor:
+    """What a model makes of what its head gives, element by element."""
+    config = lm.config.get_text_config()
     if getattr(config, "logit_scale", None):
         logits = logits * config.logit_scale
     if getattr(config, "logits_scaling", None):

@@ -6,6 +6,7 @@ person.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,15 +56,7 @@ class Policy(nn.Module):
 
     def next_logits(self, states: Tensor) -> Tensor:
         """Logits [N, V] in fp32 of the token after last hidden states [N, d]."""
-        logits = next_logits(self.lm, states).float()
-        if len(self.ends) > 1:
-            ends = torch.tensor(self.ends, device=logits.device)
-            whole = logits[..., ends].logsumexp(-1, keepdim=True)
-            logits = logits.index_fill(-1, ends, -torch.inf)
-            logits = torch.where(torch.arange(logits.shape[-1], device=logits.device) == ends[0], whole, logits)
-        if self.vocabulary is not None and self.vocabulary < logits.shape[-1]:
-            logits = logits.masked_fill(torch.arange(logits.shape[-1], device=logits.device) >= self.vocabulary, -torch.inf)
-        return logits
+        return sayable_logits(next_logits(self.lm, states).float(), self.ends, self.vocabulary)
 
     @torch.no_grad()
     def generate(
@@ -118,6 +111,18 @@ def ends_of(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[in
     named = [named] if isinstance(named, int) else list(named or [])
     ends = dict.fromkeys([tokenizer.eos_token_id, *named])
     return tuple(end for end in ends if end is not None and 0 <= end < embeddings(lm).num_embeddings)
+
+
+def sayable_logits(logits: Tensor, ends: Sequence[int], vocabulary: int | None) -> Tensor:
+    """Logits [N, V] of what is said: all `ends` count as the first, and no token from `vocabulary` on."""
+    if len(ends) > 1:
+        every = torch.tensor(ends, device=logits.device)
+        whole = logits[..., every].logsumexp(-1, keepdim=True)
+        logits = logits.index_fill(-1, every, -torch.inf)
+        logits = torch.where(torch.arange(logits.shape[-1], device=logits.device) == every[0], whole, logits)
+    if vocabulary is not None and vocabulary < logits.shape[-1]:
+        logits = logits.masked_fill(torch.arange(logits.shape[-1], device=logits.device) >= vocabulary, -torch.inf)
+    return logits
 
 
 def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: float = 1.0) -> Tensor:

@@ -5,6 +5,7 @@ stages stay finished; a training that would read the person's labels again is re
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from markupsafe import escape
 
 from raterhf.data.dropped import DROPPED, record_dropped
 from raterhf.errors import UserError
+from raterhf.export.folder import RECORD
+from raterhf.io import read_json
 from raterhf.lock import hold_run
 from raterhf.models.checkpoint import load_pool
 from raterhf.models.pools import RECORDS, replace_pools
@@ -60,6 +63,10 @@ def _drop(run: Path, ids: list[str]) -> Dropped:
             changed[folder] = pool.without(ids)
             done.removed.append(f"{folder}: {_named(present)}: vector, ID, personas and group")
     replace_pools(run, changed)
+    for record in sorted(run.rglob(RECORD)):
+        if read_json(record)["raters"].keys() & set(ids):
+            shutil.rmtree(record.parent)
+            done.removed.append(f"{record.parent}, an export that answered as them; `raterhf export` writes it again without them")
     for path in _naming(run, ids):
         if path.parent.name in REPORTS:
             path.unlink()
@@ -119,6 +126,7 @@ def _remaining(run: Path, pools: dict[Path, RaterPool]) -> list[str]:
         left.append("what the weights know of the text of their IDs (raters.encoding is text)")
     if reports := sorted(str(path) for path in run.rglob("*.html")):
         left.append(f"answers of theirs that {', '.join(reports)} may show without a name")
+    left.append("exports (`raterhf export`) that were copied or uploaded elsewhere")
     left.append(
         "the data files, which are yours: remove their rows there, and `raterhf train` trains every stage again without them; until then "
         "it refuses the data"
