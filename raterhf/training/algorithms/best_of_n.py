@@ -3,14 +3,12 @@
 Nothing but the number of samples keeps the distribution of answers. The option is `choices`.
 """
 
-from functools import lru_cache
-
 import torch
 from pydantic import Field
 
 from raterhf.recipe import Section
 from raterhf.training.algorithms.base import Start
-from raterhf.training.algorithms.imitation import Demonstrations, Imitation
+from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 
 
 class Settings(Section):
@@ -19,15 +17,7 @@ class Settings(Section):
 
 
 def make(start: Start, options: Settings) -> Imitation:
-    settings = start.settings
-    start.check_room(start.of_reference)
-    parts = max(1, settings.prompts * settings.raters * options.choices // settings.batch_size)
-
-    @lru_cache(maxsize=1)
-    def targets(round_: int) -> list[Demonstrations]:
-        return best(start, options, round_).split(parts)
-
-    return Imitation(start.policy, lambda step: targets(step // parts)[step % parts])
+    return imitate_rounds(start, options.choices, lambda round_: best(start, options, round_))
 
 
 def best(start: Start, options: Settings, step: int) -> Demonstrations:

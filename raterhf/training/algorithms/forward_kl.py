@@ -5,7 +5,6 @@ sampling and scoring is cut into batches. The options are `choices` and `idiosyn
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from pydantic import Field
@@ -18,7 +17,7 @@ from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Section
 from raterhf.training import losses
 from raterhf.training.algorithms.base import Round, Start
-from raterhf.training.algorithms.imitation import Demonstrations, Imitation
+from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 
 
 class Settings(Section):
@@ -30,15 +29,7 @@ class Settings(Section):
 
 
 def make(start: Start, options: Settings) -> Imitation:
-    settings = start.settings
-    parts = max(1, settings.prompts * settings.raters * options.choices // settings.batch_size)
-
-    @lru_cache(maxsize=1)
-    def targets(round_: int) -> list[Demonstrations]:
-        return chosen_by_raters(start, options, round_).split(parts)
-
-    start.check_room(start.of_reference)
-    return Imitation(start.policy, lambda step: targets(step // parts)[step % parts])
+    return imitate_rounds(start, options.choices, lambda round_: chosen_by_raters(start, options, round_))
 
 
 def chosen_by_raters(start: Start, options: Settings, step: int) -> Demonstrations:

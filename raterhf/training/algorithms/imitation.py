@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
 from raterhf.training import losses
-from raterhf.training.algorithms.base import Log
+from raterhf.training.algorithms.base import Log, Start
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ class Demonstrations:
         return [
             Demonstrations(self.examples[i::parts], self.raters[i::parts], self.weight[i::parts], self.log) for i in range(parts)
         ]  # fmt: skip
+
+
+def imitate_rounds(start: Start, choices: int, targets: Callable[[int], Demonstrations]) -> "Imitation":
+    """Imitation of `targets(round)`, rounds in which each rater says `choices` things to each prompt, cut into batches."""
+    start.check_room(start.of_reference)
+    settings = start.settings
+    parts = max(1, settings.prompts * settings.raters * choices // settings.batch_size)
+
+    @lru_cache(maxsize=1)
+    def batches(round_: int) -> list[Demonstrations]:
+        return targets(round_).split(parts)
+
+    return Imitation(start.policy, lambda step: batches(step // parts)[step % parts])
 
 
 class Imitation:

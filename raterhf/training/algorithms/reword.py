@@ -15,7 +15,6 @@ Completions come from the reference alone, so that a step is a function of seed 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -31,7 +30,7 @@ from raterhf.recipe import Section
 from raterhf.training import losses
 from raterhf.training.algorithms.base import Round, Start
 from raterhf.training.algorithms.forward_kl import choose
-from raterhf.training.algorithms.imitation import Demonstrations, Imitation
+from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 
 ENOUGH = 50  # held-out comparisons that the trust is fitted to at least
 DIM = 64  # of the features where the reward model has none
@@ -47,16 +46,7 @@ class Settings(Section):
 
 
 def make(start: Start, options: Settings) -> Imitation:
-    settings = start.settings
-    start.check_room(start.of_reference)
-    parts = max(1, settings.prompts * settings.raters * options.choices // settings.batch_size)
-    rewording = Rewording(start, options)
-
-    @lru_cache(maxsize=1)
-    def targets(round_: int) -> list[Demonstrations]:
-        return rewording(round_).split(parts)
-
-    return Imitation(start.policy, lambda step: targets(step // parts)[step % parts])
+    return imitate_rounds(start, options.choices, Rewording(start, options))
 
 
 @dataclass(frozen=True)
