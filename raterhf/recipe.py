@@ -16,7 +16,7 @@ STAGES = ("base", "reward", "sft", "policy")
 VANILLA_FIXED = (
     dict.fromkeys(
         (
-            *("output_dir", "use_cpu", "gradient_checkpointing", "activation_checkpointing", "dataloader_pin_memory"),
+            *("output_dir", "use_cpu", "dataloader_pin_memory"),
             *("save_strategy", "enable_jit_checkpoint", "load_best_model_at_end", "eval_strategy", "disable_tqdm"),
             *("completion_only_loss", "remove_unused_columns", "accelerator_config", "parallelism_config", "deepspeed"),
             *("fsdp", "fsdp_config"),
@@ -24,6 +24,7 @@ VANILLA_FIXED = (
         "runs each stage in one process and writes its folder itself",
     )
     | dict.fromkeys(("seed", "data_seed"), "takes the recipe's `seed`")
+    | dict.fromkeys(("gradient_checkpointing", "activation_checkpointing"), "takes the recipe's `model.gradient_checkpointing`")
     | dict.fromkeys(
         ("model_init_kwargs", "trust_remote_code", "chat_template_path", "resume_from_checkpoint"),
         "starts from the recipe's own model and runs no code that comes with a model",
@@ -361,8 +362,8 @@ class Recipe(Section):
     """Seed of everything that is drawn."""
     runs: str = "runs"
     """Folder of the runs."""
-    tensorboard: bool = False
-    """Also log for TensorBoard."""
+    logger: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Also log every stage there, beside its metrics.csv; pip install 'raterhf[NAME]' brings the package."""
     data: DataSettings
     model: ModelSettings = ModelSettings()
     raters: RatersSettings = RatersSettings()

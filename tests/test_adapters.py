@@ -19,6 +19,8 @@ from raterhf.data.prepare import read_data
 from raterhf.engine.kept import KeptStates
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.errors import UserError
+from raterhf.evaluation.compare.needs import check_vanilla
+from raterhf.evaluation.probes.load import policies_of
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import find_base
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy
@@ -26,8 +28,8 @@ from raterhf.models.load import load_tokenizer
 from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import LoraSettings, Recipe
+from raterhf.training import drop, pipeline
 from raterhf.training import fit as fitting
-from raterhf.training import pipeline
 from raterhf.training.reward_module import RewardModule
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
@@ -383,3 +385,39 @@ def test_a_stage_of_a_real_chat_model_fits_in_40_mb(smollm2, tmp_path):
     policy = make_policy(lm, load_tokenizer(smollm2), 8, 8, 64, base)
     save_policy(tmp_path / "sft", policy, load_tokenizer(smollm2), None, 384, {})
     assert sum(path.stat().st_size for path in (tmp_path / "sft").iterdir()) < 40e6
+
+
+def test_a_run_of_adapters_is_a_run_of_models(done):
+    """To those who look for models in it by their files, too."""
+    assert set(policies_of(done, done.folder)) == {"sft", "none", "rater_new"}
+    left = drop._remaining(done.folder, {})[0]
+    assert left.startswith(f"the weights in {', '.join(str(done.folder / stage) for stage in ('policy', 'reward', 'sft'))}: trained")
+
+
+def test_controls_that_would_begin_without_the_adapters_of_a_stage_base_are_refused(made):
+    recipe = make_recipe(made, base={"steps": 1, "lr": 1e-3}, data={"base": "corpus.csv"})
+    check_vanilla(recipe, ["base", "rater_new"], "base")
+    with pytest.raises(UserError, match="shuffled, none would not; set model.train to all, or leave them out: --controls base"):
+        check_vanilla(recipe, ["base", "shuffled", "none"], "base")
+
+
+def test_what_a_stage_took_is_known_unless_it_resumed(made, monkeypatch):
+    recipe = make_recipe(made, name="costs", policy=None, sft=None)
+    record = recipe.folder / "reward" / "stage.json"
+    pipeline.train(recipe)
+    cost = json.loads(record.read_text())["cost"]
+    assert cost["seconds"] > 0 and (cost["peak_mib"] is None or cost["peak_mib"] > 100)
+    record.unlink()
+    stopping = fitting._Resumable.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        stopping(self, trainer, module, outputs, batch, batch_idx)
+        if batch_idx == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting._Resumable, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(recipe)
+    pipeline.train(recipe)
+    assert "cost" not in json.loads(record.read_text())

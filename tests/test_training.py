@@ -244,13 +244,6 @@ def test_state_left_in_a_finished_stage_is_removed(done, tmp_path):
     assert not (recipe.folder / "base" / "state").exists()
 
 
-def test_tensorboard_without_its_package_is_refused_before_training(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="tensorboard: true needs the package tensorboard, which is not installed: pip install"):
-        pipeline.train(make_recipe(data, tmp_path, tensorboard=True))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):
     copy_before(done, "policy", tmp_path)
     recipe = make_recipe(data, tmp_path, reward={"lr": 2e-3}, policy=None)

@@ -36,13 +36,18 @@ def add_lora(decoder: PreTrainedModel, settings: LoraSettings, seed: int) -> Non
             "whose layers cannot read them; set model.dtype to float32, or leave them out"
         )
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=settings.target_modules,
-        modules_to_save=settings.modules_to_save or None,
-    )  # fmt: skip
+    config = lora_config(settings)
     _inject(decoder, config)
     if settings.target_modules == "all-linear":  # which peft writes out, each by its whole name
         config.target_modules = sorted({name.rpartition(".")[2] for name in config.target_modules or ()})
+
+
+def lora_config(settings: LoraSettings, task: str | None = None) -> LoraConfig:
+    """The recipe's settings as peft's, for a model of this task, where peft shall wrap it."""
+    return LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=settings.target_modules,
+        modules_to_save=settings.modules_to_save or None, task_type=task,
+    )  # fmt: skip
 
 
 def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
@@ -56,6 +61,11 @@ def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
 
 def has_adapters(decoder: nn.Module) -> bool:
     return hasattr(decoder, "peft_config")
+
+
+def has_adapters_in(folder: Path) -> bool:
+    """Whether a model folder holds adapters."""
+    return (folder / CONFIG).is_file()
 
 
 def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -90,7 +100,10 @@ def load_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel) -> None
     try:
         config = LoraConfig.from_peft_type(**read_json(folder / CONFIG))
         weights = load_file(folder / ADAPTER)
-        _inject(decoder, LoraConfig(**config.to_dict() | {"inference_mode": False}))
+        settings = config.to_dict() | {"inference_mode": False}
+        if inner and isinstance(config.target_modules, set):  # peft may name modules from the model around the decoder
+            settings["target_modules"] = {name.removeprefix(f"{inner}.") for name in config.target_modules}
+        _inject(decoder, LoraConfig(**settings))
     except Exception as error:  # peft, safetensors and json raise many kinds; all of them mean "these do not load"
         raise UserError(
             f"the adapters in {folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}); delete the folder and train that "

@@ -24,6 +24,7 @@ Job = tuple[Callable[..., Any], tuple]
 
 LIBRARIES = 2**30  # bytes of a process that has imported torch, transformers and trl, and of its data
 COPIES = 10  # of a model's weights in a training: itself, gradients, two moments, a reference, a reward model, and what passes keep
+COPIES_STAYING = 5  # of weights that stay, which policy, reference and reward model share
 
 
 def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None = None) -> list[Any]:
@@ -87,7 +88,11 @@ def count_cores() -> int:
 
 def fitting(workers: int, model: Path) -> int:
     """How many of so many processes the memory holds, one at least; says so where it holds fewer."""
-    need = LIBRARIES + COPIES * sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    from raterhf.models.checkpoint import weights_of  # slow to import, and each process imports this file
+
+    weights = Path(weights_of(model))
+    copies = COPIES if weights == model else COPIES_STAYING
+    need = LIBRARIES + copies * sum(file.stat().st_size for file in weights.glob("*.safetensors"))
     available = available_memory()
     if available is None or workers * need <= available:
         return workers

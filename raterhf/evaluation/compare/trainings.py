@@ -6,7 +6,9 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import Job, side_by_side
-from raterhf.recipe import PolicySettings, Recipe
+from raterhf.evaluation.trl_means import INPUTS
+from raterhf.models.checkpoint import FINISHED
+from raterhf.recipe import PolicySettings, Recipe, VanillaSettings
 from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
 from raterhf.training.start import save_start
@@ -85,6 +87,20 @@ def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
     return recipe.model_copy(update={"policy": policy}), recipe.folder / f"policy-{name}"
 
 
+def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
+    """What each stage of ours, and of vanilla, took where it was trained: `updates`, `seconds`, `peak_mib`; without those that are not
+    known, since the training resumed, or there was none."""
+    asked = recipe.vanilla or VanillaSettings()
+    vanilla, rows = recipe.folder / "vanilla", {}
+    for stage, folder, arguments in (
+        ("reward", vanilla / "reward", asked.reward), ("sft", vanilla / "sft", asked.sft), ("policy", _vanilla_folder(recipe, 0), asked.rl)
+    ):  # fmt: skip
+        rows[stage] = (getattr(recipe, stage).steps, recipe.folder / stage / FINISHED)
+        rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
+    taken = {name: (updates, io.read_json(record).get("cost")) for name, (updates, record) in rows.items() if record.is_file()}
+    return {name: {"updates": updates} | cost for name, (updates, cost) in taken.items() if cost}
+
+
 def labels_of(changed: Recipe, recipe: Recipe, labels: Labels) -> Labels:
     """The labels of a control: the recipe's own, read once, or others where it reads its data differently."""
     return labels if changed.data == recipe.data else prepare.read_data(changed)
@@ -140,7 +156,9 @@ def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
 def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
     """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
     sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
-    model = recipe.model.model_copy(update={"path": str(recipe.start)})
+    # Weights that stay lie where they are; `start` holds none.
+    path = recipe.model.path if recipe.model.train != "all" else str(recipe.start)
+    model = recipe.model.model_copy(update={"path": path})
     return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
 
 
