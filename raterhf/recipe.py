@@ -120,7 +120,8 @@ class ModelSettings(Section):
     lora: LoraSettings | None = None
     """Adapters, by peft. Defaults where `train` is lora."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is float32 always."""
+    """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is held in float32 always. Where
+    all weights do, bfloat16 is what products are computed in while training (autocast), and auto is float32."""
     micro_batch_tokens: int | None = Field(None, ge=1)
     """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
     not grow with batch_size and gradients are the same. Default: 1024 for a pretrained model, 65536 for one from scratch."""
@@ -146,6 +147,11 @@ class ModelSettings(Section):
             raise ValueError("`model.system` opens conversations, and `model.chat` never makes a text one; leave out one of them")
         return self
 
+    @property
+    def precision(self) -> Literal["bf16-mixed", "32-true"]:
+        """Lightning's name of what training computes in."""
+        return "bf16-mixed" if self.train == "all" and self.dtype == "bfloat16" else "32-true"
+
     @model_validator(mode="after")
     def check_train(self) -> "ModelSettings":
         self.micro_batch_tokens = self.micro_batch_tokens or (1024 if self.path else 65536)
@@ -155,8 +161,6 @@ class ModelSettings(Section):
             raise ValueError(f"`model.lora` is given, and `model.train` is {self.train}; set model.train to lora, or drop model.lora")
         if self.train != "all" and self.path is None:
             raise ValueError(f"`model.train` is {self.train}, which needs weights that stay; give a pretrained model as model.path")
-        if self.train == "all" and self.dtype == "bfloat16":
-            raise ValueError("`model.dtype` is bfloat16, and all weights learn, in float32; set model.train to lora or none, or drop it")
         return self
 
 

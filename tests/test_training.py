@@ -122,13 +122,13 @@ def copy_before(done: Recipe, stage: str, runs: Path, **changes) -> Recipe:
 def interrupt(monkeypatch, at: int) -> None:
     """Let `fit` run up to a step and then press Ctrl-C."""
 
-    def fit(module, make_batch, *settings):
+    def fit(module, make_batch, *settings, **named):
         def interrupted(step: int):
             if step == at:
                 raise KeyboardInterrupt
             return make_batch(step)
 
-        fitting.fit(module, interrupted, *settings)
+        fitting.fit(module, interrupted, *settings, **named)
 
     for place in (base_stage, reward_stage, sft_stage, policy_stage):
         monkeypatch.setattr(place, "fit", fit)

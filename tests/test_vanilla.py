@@ -28,7 +28,7 @@ from raterhf.io import file_digest
 from raterhf.models.adapters import add_lora
 from raterhf.models.load import load_model, load_tokenizer
 from raterhf.raters.pool import Rater
-from raterhf.recipe import LoraSettings
+from raterhf.recipe import LoraSettings, ModelSettings
 
 PROMPTS = ["Name a colour.", "Pick a colour, please.\n"]
 COLOURS = ["red", "green", "blue", "purple"]
@@ -338,3 +338,11 @@ def test_a_reward_of_adapters_is_read_at_the_eos_by_the_head_that_was_trained(ba
         by_hand = getattr(inner, HEAD)(inner.model(torch.tensor([ids])).last_hidden_state[0, -1]).item()
     assert score([PROMPTS[0]] * 2, ["red", "a much longer purple"])[0] == pytest.approx(by_hand, abs=1e-5)
     assert np.all(np.diff(score([PROMPTS[0]] * 4, COLOURS)) < 0)
+
+
+def test_products_are_in_bfloat16_where_ours_are(base, tmp_path):
+    settings = ModelSettings(path=str(base), dtype="bfloat16", gradient_checkpointing=True)
+    config = trl_trainers._config(trl_trainers.SFTConfig, SFT, tmp_path / "sft", 0, Means.of(settings))
+    assert config.bf16 and config.activation_checkpointing and config.model_init_kwargs["dtype"] == "float32"
+    trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, 0, Means.of(settings))
+    assert load_model(tmp_path / "sft").dtype == torch.float32

@@ -3,6 +3,7 @@
 from rich.box import SIMPLE_HEAD
 
 from raterhf.log import log
+from raterhf.reports.style import policy_name
 from raterhf.terminal import show_table
 
 COLUMNS = {
@@ -65,3 +66,13 @@ def print_lm(found: dict) -> None:
                 values[0] += f" [{row['low']:.3g}, {row['high']:.3g}]"
             cells.append([row["what"], row["run"], *values])
         show_table(["what", "run", *(heads.get(name, name) for name in there)], cells, ["what", "run"], part)
+
+
+def print_perplexity(found: dict) -> None:
+    """A row for each model."""
+    rows = [
+        [policy_name(name), f"{row['perplexity']:.3f}", f"{row['ratio']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"]
+        for name, row in found["rows"].items()
+    ]
+    title = f"{found['run']}: {found['windows']} windows of {found['tokens']} tokens, seed {found['seed']}"
+    show_table(["model", "perplexity", "of the base model's"], rows, ["model"], title)

