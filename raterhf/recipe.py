@@ -73,6 +73,9 @@ class DataSettings(Section):
     one-two, zero-one, one-zero, true-false, minus-first, plus-first (the last two: graded numbers; minus prefers a, or plus does)."""
     within: str | None = None
     """Column of the ratings that says what was rated together (an interaction, a sitting): only ratings within one are paired."""
+    pairs_per_rater: int | None = Field(None, ge=1)
+    """Pairs at most that a rater's ratings become, drawn by the seed, the others counted. n ratings of one prompt are n (n - 1) / 2 pairs,
+    of which a part teaches as much; without it all are made, five million at most."""
     preset: str | None = None
     """The tool or data set whose export the files are, where their columns do not show it: a name that `raterhf data convert` takes."""
     prefix_raters: Literal["file"] | None = None

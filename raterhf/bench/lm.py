@@ -5,6 +5,7 @@ Parts: `updates` of the stages in seconds, `memory` of the same, `sampling` of m
 that a machine that slows down slows all of them. Memory is of a process of its own for each, libraries and all; of a GPU what is allocated.
 """
 
+import gc
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ def update_rows(work: Workload, repeats: int) -> Iterator[dict]:
             for row in timed(runs, work, repeats, stage):
                 yield row | {"seconds": row["seconds"] / work.updates, "low": row["low"] / work.updates, "high": row["high"] / work.updates,
                              "tokens": tokens_of(work, stage)}  # fmt: skip
+        del runs
+        gc.collect()  # trainers and their models refer to each other
 
 
 def timed(runs: dict[str, Callable[[], object]], work: Workload, repeats: int, what: str) -> Iterator[dict]:

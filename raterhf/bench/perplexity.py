@@ -29,9 +29,9 @@ def bench_perplexity(run: Path, files: Sequence[Path], tokens: int, most: int, s
     """Rows {model: `perplexity`, `ratio` to the model that training began with, `low`, `high`}. At most `most` windows, by
     the seed."""
     recipe = recipe_of(run)
-    if recipe is None or recipe.policy is None:
-        raise UserError(f"{run} is no run with a stage policy; give a run folder that `raterhf train` wrote, such as runs/NAME")
-    policies = policies_of(recipe, run)
+    policies = {} if recipe is None else policies_of(recipe, run)
+    if recipe is None or not policies:
+        raise UserError(f"{run} holds no policy; give a run folder of which `raterhf train` has ended a stage sft, such as runs/NAME")
     if "base" not in policies:
         policies = {"base": began_with(recipe, next(iter(policies.values())))} | policies
     windows = cut([_read(path) for path in files], policies["base"], tokens, most, seed)

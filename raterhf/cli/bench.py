@@ -157,7 +157,7 @@ def bench_lm(
 
 @bench_app.command("perplexity")
 def bench_perplexity(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage policy.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage sft.")],
     files: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="Files of plain text that the run was not trained on.")],
     tokens: Annotated[int, typer.Option(min=2, max=MOST, help="Tokens of a window.")] = 128,
     most: Annotated[int, typer.Option(min=2, max=MOST, help="Windows at most.")] = 200,

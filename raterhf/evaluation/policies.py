@@ -10,5 +10,4 @@ from raterhf.recipe import Recipe
 def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> RaterPolicy:
     """A policy that samples as the recipe's policy does; all that are compared do."""
     dtype = kept_dtype(recipe.model, pick_device().type)
-    limits = (recipe.model.max_length, recipe.policy.max_new_tokens, recipe.policy.min_p)
-    return load_rater_policy(name, folder, draws, *limits, temperature, dtype)
+    return load_rater_policy(name, folder, draws, recipe.model.max_length, *recipe.limits, temperature, dtype)
