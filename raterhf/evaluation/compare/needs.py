@@ -14,10 +14,11 @@ OF_OURS = ("max_steps", "learning_rate", "num_generations", "per_device_train_ba
 
 def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
-    if recipe.base and recipe.model.train == "lora" and (others := [name for name in wanted if name not in OURS]):
+    ours = {*OURS, *recipe.compare.rivals}
+    if recipe.base and recipe.model.train == "lora" and (others := [name for name in wanted if name not in ours]):
         raise UserError(
             f"only our own stages go on with the adapters of a stage base, and {', '.join(others)} would not; set model.train to all, or "
-            f"leave them out: --controls {','.join(name for name in wanted if name in OURS) or 'base,sft,rater_new'}"
+            f"leave them out: --controls {','.join(name for name in wanted if name in ours) or 'base,sft,rater_new'}"
         )
     if not {*BY_VANILLA, "none"} & set(wanted):
         return
