@@ -488,5 +488,5 @@ def test_adapters_give_pefts_numbers_and_gradients(made, dropout):
         out = lm.train()(torch.tensor([[5, 6, 7, 8], [9, 5, 5, 6]])).logits
         out.square().sum().backward()
         found.append((out.detach(), [p.grad for p in lm.parameters() if p.requires_grad]))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[0], found[1], rtol=2e-3, atol=1e-4)
     assert len(found[0][1]) == 28 and all(grad.abs().sum() > 0 for grad in found[0][1])

@@ -195,7 +195,7 @@ def _our_reward(work: Workload, whole: bool, scratch: Path) -> Callable[[], None
     module = RewardModule(make_reward_for(work, whole), RaterSpace(work.batch, DIM, 1.0), 0.0, None, 0).to(work.device)
     data = comparison_data(work)
     none = np.zeros(0, np.int64)
-    batch = RewardBatch(data, data.rows(none), OwnAnswers([], none, none))
+    batch = RewardBatch(data, ComparisonData.nothing(), OwnAnswers([], none, none))
     return lambda: fit(module, lambda step: batch, _optimisation(work), scratch / "ours" / "reward", {})
 
 
@@ -212,7 +212,9 @@ def _our_policy(work: Workload, whole: bool, scratch: Path) -> Callable[[], None
     # No id ends a completion: all are of full length.
     samplers = (Sampler(model, work.tokenizer.pad_token_id, -1, work.answer_tokens) for model in (reference, policy))
     settings = PolicySettings(algorithm="rloo", beta=BETA, steps=work.updates, lr=LR)
-    start = Start(policy, Objective(Scorer(reward), reference, None, 0), *samplers, work.renderer, [], settings, 0)
+    start = Start(
+        policy, Objective(Scorer(reward), reference, None, 0), *samplers, work.renderer, [], settings, 0, ComparisonData.nothing()
+    )
     module = PolicyModule(policy, RLOO(start, None), 0)
     groups = Groups([work.renderer.prompt(prompt) for prompt in work.asked()], RaterBatch.people(work.vectors(2)), work.batch // 2)
     return lambda: fit(module, lambda step: groups, _optimisation(work), scratch / "ours" / "policy", {})
