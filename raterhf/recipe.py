@@ -16,7 +16,7 @@ STAGES = ("base", "reward", "sft", "policy")
 VANILLA_FIXED = (
     dict.fromkeys(
         (
-            *("output_dir", "use_cpu", "gradient_checkpointing", "activation_checkpointing", "dataloader_pin_memory"),
+            *("output_dir", "use_cpu", "dataloader_pin_memory"),
             *("save_strategy", "enable_jit_checkpoint", "load_best_model_at_end", "eval_strategy", "disable_tqdm"),
             *("completion_only_loss", "remove_unused_columns", "accelerator_config", "parallelism_config", "deepspeed"),
             *("fsdp", "fsdp_config"),
@@ -24,6 +24,7 @@ VANILLA_FIXED = (
         "runs each stage in one process and writes its folder itself",
     )
     | dict.fromkeys(("seed", "data_seed"), "takes the recipe's `seed`")
+    | dict.fromkeys(("gradient_checkpointing", "activation_checkpointing"), "takes the recipe's `model.gradient_checkpointing`")
     | dict.fromkeys(
         ("model_init_kwargs", "trust_remote_code", "chat_template_path", "resume_from_checkpoint"),
         "starts from the recipe's own model and runs no code that comes with a model",
@@ -72,6 +73,9 @@ class DataSettings(Section):
     one-two, zero-one, one-zero, true-false, minus-first, plus-first (the last two: graded numbers; minus prefers a, or plus does)."""
     within: str | None = None
     """Column of the ratings that says what was rated together (an interaction, a sitting): only ratings within one are paired."""
+    pairs_per_rater: int | None = Field(None, ge=1)
+    """Pairs at most that a rater's ratings become, drawn by the seed, the others counted. n ratings of one prompt are n (n - 1) / 2 pairs,
+    of which a part teaches as much; without it all are made, five million at most."""
     preset: str | None = None
     """The tool or data set whose export the files are, where their columns do not show it: a name that `raterhf data convert` takes."""
     prefix_raters: Literal["file"] | None = None
@@ -119,7 +123,8 @@ class ModelSettings(Section):
     lora: LoraSettings | None = None
     """Adapters, by peft. Defaults where `train` is lora."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is float32 always."""
+    """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is held in float32 always. Where
+    all weights do, bfloat16 is what products are computed in while training (autocast), and auto is float32."""
     micro_batch_tokens: int | None = Field(None, ge=1)
     """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
     not grow with batch_size and gradients are the same. Default: 1024 for a pretrained model, 65536 for one from scratch."""
@@ -145,6 +150,11 @@ class ModelSettings(Section):
             raise ValueError("`model.system` opens conversations, and `model.chat` never makes a text one; leave out one of them")
         return self
 
+    @property
+    def precision(self) -> Literal["bf16-mixed", "32-true"]:
+        """Lightning's name of what training computes in."""
+        return "bf16-mixed" if self.train == "all" and self.dtype == "bfloat16" else "32-true"
+
     @model_validator(mode="after")
     def check_train(self) -> "ModelSettings":
         self.micro_batch_tokens = self.micro_batch_tokens or (1024 if self.path else 65536)
@@ -154,8 +164,6 @@ class ModelSettings(Section):
             raise ValueError(f"`model.lora` is given, and `model.train` is {self.train}; set model.train to lora, or drop model.lora")
         if self.train != "all" and self.path is None:
             raise ValueError(f"`model.train` is {self.train}, which needs weights that stay; give a pretrained model as model.path")
-        if self.train == "all" and self.dtype == "bfloat16":
-            raise ValueError("`model.dtype` is bfloat16, and all weights learn, in float32; set model.train to lora or none, or drop it")
         return self
 
 
@@ -361,8 +369,8 @@ class Recipe(Section):
     """Seed of everything that is drawn."""
     runs: str = "runs"
     """Folder of the runs."""
-    tensorboard: bool = False
-    """Also log for TensorBoard."""
+    logger: Literal["tensorboard", "wandb", "trackio"] | None = None
+    """Also log every stage there, beside its metrics.csv; pip install 'raterhf[NAME]' brings the package."""
     data: DataSettings
     model: ModelSettings = ModelSettings()
     raters: RatersSettings = RatersSettings()

@@ -24,6 +24,7 @@ SHOWN = 100  # characters of a wrong value that an error shows
 # Keys of earlier versions: an error that names the new one.
 RENAMED = {
     "probes": "monitor",
+    "tensorboard": "logger",
     "raters.own_dim": "raters.idiosyncratic_dim",
     "reward.site": "reward.conditioning",
     "reward.slip_rate": "reward.label_noise",

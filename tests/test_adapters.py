@@ -6,12 +6,14 @@ import shutil
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from adapted import ANSWERS, PROMPTS, make_recipe, write_labels, write_pretrained
 from peft import PeftModel
+from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
-from small_run import rows_of, succeeds
+from small_run import fails, rows_of, succeeds
 from transformers import AutoModel, AutoModelForCausalLM
 
 from raterhf.data.example import Example
@@ -19,15 +21,17 @@ from raterhf.data.prepare import read_data
 from raterhf.engine.kept import KeptStates
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.errors import UserError
-from raterhf.models.adapters import add_lora
+from raterhf.evaluation.compare.needs import check_vanilla
+from raterhf.evaluation.probes.load import policies_of
+from raterhf.models.adapters import Added, add_lora
 from raterhf.models.base import find_base
 from raterhf.models.checkpoint import load_policy, load_reward, save_policy
 from raterhf.models.load import load_tokenizer
 from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import LoraSettings, Recipe
+from raterhf.training import drop, pipeline
 from raterhf.training import fit as fitting
-from raterhf.training import pipeline
 from raterhf.training.reward_module import RewardModule
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
@@ -134,13 +138,13 @@ def test_a_base_that_nobody_holds_is_let_go(made):
 
 @pytest.mark.parametrize("stage", ["reward", "sft", "policy"])
 def test_an_interrupted_stage_resumes_to_the_same_weights(done, made, tmp_path, monkeypatch, stage):
-    def fit(module, make_batch, *settings):
+    def fit(module, make_batch, *settings, **named):
         def interrupted(step: int):
             if step == 3:
                 raise KeyboardInterrupt
             return make_batch(step)
 
-        fitting.fit(module, interrupted, *settings)
+        fitting.fit(module, interrupted, *settings, **named)
 
     stages = ["reward", "sft", "policy"]
     for earlier in stages[: stages.index(stage)]:
@@ -259,7 +263,6 @@ def test_fresh_adapters_change_nothing(made):
             "`model.lora` is given, and `model.train` is all; set model.train to lora, or drop model.lora",
         ),
         ({"path": None}, "`model.train` is lora, which needs weights that stay; give a pretrained model as model.path"),
-        ({"train": "all", "lora": None, "dtype": "bfloat16"}, "`model.dtype` is bfloat16, and all weights learn"),
         ({"lora": {"rank": 4}}, "unknown key `model.lora.rank`; did you mean `model.lora.r`"),
         ({"train": "none", "lora": None, "path": "x"}, None),
     ],
@@ -383,3 +386,107 @@ def test_a_stage_of_a_real_chat_model_fits_in_40_mb(smollm2, tmp_path):
     policy = make_policy(lm, load_tokenizer(smollm2), 8, 8, 64, base)
     save_policy(tmp_path / "sft", policy, load_tokenizer(smollm2), None, 384, {})
     assert sum(path.stat().st_size for path in (tmp_path / "sft").iterdir()) < 40e6
+
+
+def test_a_run_of_adapters_is_a_run_of_models(done):
+    """To those who look for models in it by their files, too."""
+    assert set(policies_of(done, done.folder)) == {"sft", "none", "rater_new"}
+    left = drop._remaining(done.folder, {})[0]
+    assert left.startswith(f"the weights in {', '.join(str(done.folder / stage) for stage in ('policy', 'reward', 'sft'))}: trained")
+
+
+def test_controls_that_would_begin_without_the_adapters_of_a_stage_base_are_refused(made):
+    recipe = make_recipe(made, base={"steps": 1, "lr": 1e-3}, data={"base": "corpus.csv"})
+    check_vanilla(recipe, ["base", "rater_new"], "base")
+    with pytest.raises(UserError, match="shuffled, none would not; set model.train to all, or leave them out: --controls base"):
+        check_vanilla(recipe, ["base", "shuffled", "none"], "base")
+
+
+def test_what_a_stage_took_is_known_unless_it_resumed(made, monkeypatch):
+    recipe = make_recipe(made, name="costs", policy=None, sft=None)
+    record = recipe.folder / "reward" / "stage.json"
+    pipeline.train(recipe)
+    cost = json.loads(record.read_text())["cost"]
+    assert cost["seconds"] > 0 and (cost["peak_mib"] is None or cost["peak_mib"] > 100)
+    record.unlink()
+    stopping = fitting._Resumable.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        stopping(self, trainer, module, outputs, batch, batch_idx)
+        if batch_idx == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting._Resumable, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.train(recipe)
+    pipeline.train(recipe)
+    assert "cost" not in json.loads(record.read_text())
+
+
+def test_perplexity_stands_beside_that_of_the_model_that_training_began_with(done, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text, out = tmp_path / "text.txt", tmp_path / "out.json"
+    text.write_text("Toss a coin. Name a day. heads Monday tails Friday " * 8)
+    shown = succeeds("bench", "perplexity", done.folder, text, "--tokens", 8, "--most", 6, "--out", out)
+    found = json.loads(out.read_text())
+    assert list(found["rows"]) == ["base", "sft", "none", "rater_new"] and found["windows"] == 6
+    assert found["rows"]["base"]["ratio"] == 1 and "of the base model's" in shown
+    # By hand: mean nats of the seven tokens after the first of each window.
+    lm, tokenizer = AutoModelForCausalLM.from_pretrained(done.model.path).eval(), load_tokenizer(done.model.path)
+    ids = torch.tensor(tokenizer(text.read_text(), add_special_tokens=False)["input_ids"])
+    windows = ids[: len(ids) // 8 * 8].view(-1, 8)
+    drawn = windows[sorted(np.random.default_rng(0).permutation(len(windows))[:6])]
+    with torch.no_grad():
+        nats = torch.nn.functional.cross_entropy(lm(drawn).logits[:, :-1].flatten(0, 1), drawn[:, 1:].flatten())
+    assert found["rows"]["base"]["perplexity"] == pytest.approx(float(nats.exp()), rel=1e-4)
+    assert found["rows"]["rater_new"]["ratio"] == pytest.approx(
+        found["rows"]["rater_new"]["perplexity"] / found["rows"]["base"]["perplexity"], rel=1e-4
+    )
+    fails("bench", "perplexity", done.folder, text, "--tokens", 800, says="have 0 windows of 800 tokens")
+    fails("bench", "perplexity", tmp_path, text, says="holds no policy; give a run folder")
+
+
+def test_all_weights_learn_in_float32_where_products_are_in_bfloat16(made, tmp_path, monkeypatch):
+    computed, read = set(), torch.nn.Linear.forward
+
+    def recorded(self, x):
+        out = read(self, x)
+        if torch.is_grad_enabled():
+            computed.add(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", recorded)
+    weights = {}
+    for dtype in ("bfloat16", "float32"):
+        model = {"train": "all", "lora": None, "dtype": dtype}
+        recipe = make_recipe(made, name=dtype, runs=str(tmp_path), model=model, policy=None)
+        pipeline.train(recipe)
+        assert computed == {getattr(torch, dtype)}
+        computed.clear()
+        weights[dtype] = {k: v for stage in ("reward", "sft") for k, v in tensors(recipe.folder / stage).items() if v.is_floating_point()}
+    learning = reward_stage.make_training(recipe, read_data(recipe))
+    step = (0, learning.batch(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = float(learning.module.training_step(step, 0))
+    assert rounded != float(learning.module.training_step(step, 0)) == pytest.approx(rounded, rel=0.1)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_adapters_give_pefts_numbers_and_gradients(made, dropout):
+    found = []
+    for ours in (True, False):
+        lm = AutoModelForCausalLM.from_pretrained(made / "base").requires_grad_(False)
+        add_lora(lm.get_decoder(), LoraSettings(r=4, alpha=12, dropout=dropout), 0)
+        layers = [module for module in lm.modules() if isinstance(module, Added)]
+        assert len(layers) == 14  # seven in each of two
+        for i, layer in enumerate(layers):
+            torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1, generator=torch.Generator().manual_seed(i))
+            if not ours:
+                layer.__class__ = Linear
+        torch.manual_seed(1)
+        out = lm.train()(torch.tensor([[5, 6, 7, 8], [9, 5, 5, 6]])).logits
+        out.square().sum().backward()
+        found.append((out.detach(), [p.grad for p in lm.parameters() if p.requires_grad]))
+    torch.testing.assert_close(found[0], found[1], rtol=2e-3, atol=1e-4)
+    assert len(found[0][1]) == 28 and all(grad.abs().sum() > 0 for grad in found[0][1])

@@ -8,15 +8,19 @@ import torch
 from small_run import fails, invoke, succeeds
 
 from raterhf.bench import workload
+from raterhf.bench.lm_updates import WORDS, Workload, comparison_data, tokens_of
 from raterhf.bench.measure import interleaved
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
+from raterhf.evaluation import trl_trainers
 from raterhf.models import place
+from raterhf.models.load import build_model, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 TINY = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, "num_attention_heads": 2,
         "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 100, "initializer_range": 0.3}  # fmt: skip
 
+LANGUAGE = {key: value for key, value in TINY.items() if key != "vocab_size"} | {"tie_word_embeddings": True}
 
 TAKEN = place.product_seconds
 
@@ -233,3 +237,55 @@ def test_data_is_checked_in_a_process_of_its_own_in_every_format(tmp_path):
     assert [one["format"] for one in checks] == ["jsonl", "csv", "parquet"]
     assert all(one["peak_mib"] > 50 and one["seconds"] > 0 and one["file_mib"] > 0 for one in checks)
     assert "files are jsonl, csv, parquet" in invoke("bench", "data", "--format", "xls").stderr
+
+
+def test_lm_times_the_stages_of_a_chat_model_beside_trl(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 3, 400)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    build_model(LANGUAGE, tokenizer, 96, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    out, sizes = tmp_path / "bench.json", ["--batch", 4, "--prompt-words", 2, "--completion-tokens", 6, "--soft-tokens", 2, "--rank", 2]
+    command = ["bench", "lm", tmp_path / "lm", *sizes, "--repeats", 1, "--dtype", "float32", "--out", out]
+    shown = succeeds(*command, *(f"--part={part}" for part in ("updates", "sampling", "jury", "folders")))
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["what"], row["run"]) for row in rows if row["part"] == "updates"] == [
+        (stage, who) for stage in ("sft", "reward", "policy") for who in ("TRL, adapters", "ours, adapters", "ours, all weights")
+    ]
+    assert all(row["seconds"] > 0 and row["times"] > 0 for row in rows if row["part"] != "folders")
+    # By hand: "user: w w?" and a line break; four completions, eight sides, and four samples of six tokens.
+    work = Workload(tmp_path / "lm", CPU, torch.float32, 4, 2, 6, 2, 2, 1)
+    head = [len(work.renderer.prompt(prompt)) for prompt in work.prompts(2)]
+    assert tokens_of(work, "policy") == 2 * (head[0] + 6) + 2 * (head[1] + 6)
+    assert [row["run"] for row in rows if row["part"] == "jury"] == ["one judge", "64 raters, head", "64 raters, suffix"]
+    assert "speed of the first" in shown and "folders" in shown
+    fails(*command[:3], "--part", "all", says="--part all is none of updates, memory, sampling, jury, folders")
+    fails(*command[:3], "--batch", 5, says="--batch 5 is odd")
+    fails("bench", "lm", tmp_path, says="is no model folder")
+
+
+def test_trl_and_ours_read_the_same_comparisons_and_demonstrations(tmp_path):
+    """And everything of a batch, in one update."""
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 3, 400)
+    build_model(LANGUAGE, tokenizer, 96, 0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    work = Workload(tmp_path, CPU, torch.float32, 4, 2, 6, 2, 2, 1)
+    data, rows = comparison_data(work), work.comparisons()
+    texts = {tuple(data.examples[i].ids) for i in (*data.a, *data.b)}
+    args = {"max_length": 90, "per_device_train_batch_size": 4, "max_steps": 1}
+    trainer = trl_trainers.reward_trainer(tmp_path, tmp_path / "out", rows, args, 0)
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs = [tuple(i for i, m in zip(ids, mask) if m) for ids, mask in zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist())]
+    assert set(theirs) == texts and len(theirs) == 8 and len(texts) == 6
+    assert tokens_of(work, "reward") == sum(map(len, theirs))
+
+
+@pytest.mark.slow
+def test_memory_of_an_update_is_that_of_a_process_of_its_own(tmp_path):
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 3, 400)
+    build_model(LANGUAGE, tokenizer, 96, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    out = tmp_path / "bench.json"
+    succeeds("bench", "lm", tmp_path / "lm", "--batch", 4, "--completion-tokens", 6, "--part", "memory", "--out", out)
+    rows = json.loads(out.read_text())["rows"]
+    assert len(rows) == 9 and all(100 < row["mib"] < 4000 for row in rows)

@@ -54,7 +54,7 @@ def fitted(
 
     settings = Optimisation(steps=8, lr=0.1, save_every=1)
     held = HeldBack(loss, 2, patience, folder, 8)
-    fitting.fit(PolicyModule(policy, algorithm, 0), batch, settings, folder, {}, False, None, None, held)
+    fitting.fit(PolicyModule(policy, algorithm, 0), batch, settings, folder, {}, None, None, None, held)
     return policy, weights
 
 

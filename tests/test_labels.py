@@ -118,7 +118,7 @@ def test_raters_whose_ratings_make_no_pair_are_listed(write):
 def test_too_many_pairs_of_ratings(write, monkeypatch):
     monkeypatch.setattr(normalise, "MAX_PAIRS", 5)
     rows = [{"rater_id": "r1", "prompt": "p", "response": str(i), "rating": i} for i in range(4)]
-    fails("6 pairs of ratings, the most is 5", "rated 4 answers", ratings=write("r.jsonl", rows))
+    fails("6 pairs of ratings, the most is 5", "rated 4 answers", "set data.pairs_per_rater", ratings=write("r.jsonl", rows))
 
 
 def test_demonstrations_and_several_files(write):
@@ -333,3 +333,22 @@ def test_one_rater_is_enough_for_models_without_raters(write):
     data = write("c.jsonl", [PAIR | {"rater_id": "ann"}])
     fails("raters.encoding=none", comparisons=data)
     assert len(read_labels(data, one_rater=True).comparisons) == 1
+
+
+def test_pairs_are_drawn_for_each_rater_and_the_others_counted(write):
+    """Five ratings that differ are ten pairs, three are three, two that are equal are none."""
+    rated = {"ann": [1, 2, 3, 4, 5], "bob": [1, 2, 3], "cy": [2, 2]}
+    rows = [
+        {"prompt": "p", "response": f"answer {i}", "rating": rating, "rater_id": rater}
+        for rater, ratings in rated.items() for i, rating in enumerate(ratings)
+    ]  # fmt: skip
+    path = write("r.jsonl", rows)
+    drawn = [read_labels(ratings=path, pairs_per_rater=4, seed=seed) for seed in (0, 0, 1)]
+    for labels in drawn:
+        assert labels.comparisons.rater_id.value_counts().to_dict() == {"ann": 4, "bob": 3}
+        assert (labels.counts["ratings"]["pairs"], labels.counts["ratings"]["pairs_left_out"]) == (7, 6)
+    whole = read_labels(ratings=path)
+    pairs = [set(zip(labels.comparisons.rater_id, labels.comparisons.a, labels.comparisons.b)) for labels in (*drawn, whole)]
+    assert pairs[0] == pairs[1] != pairs[2] and pairs[0] | pairs[2] <= pairs[3] and len(pairs[3]) == 13
+    assert whole.counts["ratings"]["pairs_left_out"] == 0 and not any("pairs" in sentence for sentence in whole.counts["notices"])
+    assert "ratings: of 13 pairs that they make 6 are left out, by data.pairs_per_rater" in drawn[0].counts["notices"]

@@ -104,6 +104,30 @@ def test_beside_vanilla_on_conversations_of_a_pretrained_model(tmp_path):
     assert "user: Name a pet." in page.read_text() and sum(len(sentences) for _, sentences in summary(found)) == 6
 
 
+@pytest.mark.slow
+def test_vanilla_has_the_same_means_and_what_both_took_stands_side_by_side(tmp_path, capsys):
+    tokenizer = train_tokenizer([*PETS.values(), "Name a pet."], 300)
+    build_model(CONFIG, tokenizer, 48, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    adapters = {"path": str(tmp_path / "lm"), "max_length": 48, "train": "lora", "lora": {"r": 2}}
+    recipe = recipe_for(tmp_path, model=adapters)
+    found = json.loads((compare_own(recipe, None).parent / "metrics.json").read_text())
+    assert set(found["policies"]) == {"base", "sft_no_ids", "vanilla", "rater_new"}
+    assert set(found["reward_models"]) == {"rater", "null", "vanilla", "shuffled"}
+    # No folder of the run holds the weights that stay.
+    assert {path.name for path in recipe.folder.rglob("*.safetensors")} == {
+        "adapter_model.safetensors", "raterhf.safetensors", "raters.safetensors"
+    }  # fmt: skip
+    assert list(found["trainings"]) == [f"{who}{stage}" for stage in ("reward", "sft", "policy") for who in ("", "vanilla ")]
+    assert all(row["updates"] == 2 and row["seconds"] > 0 and row["peak_mib"] > 100 for row in found["trainings"].values())
+    assert "What the trainings took" in (recipe.folder / "compare" / "report.html").read_text()
+    assert "vanilla policy" in capsys.readouterr().out
+    other = recipe_for(tmp_path, model=adapters | {"lora": {"r": 3}})
+    compare_own(other, ["base", "sft_no_ids"])  # trained again, since the means changed
+    settings = json.loads((recipe.folder / "vanilla" / "sft" / "adapter_config.json").read_text())
+    assert settings["r"] == 3
+
+
 def test_prompts_that_most_raters_answered_are_ask_again(tmp_path):
     rows = [{"prompt": p, "completion": f"{p}{r}", "rater_id": f"r{r}"} for p, n in (("a", 30), ("b", 20), ("c", 9)) for r in range(n)]
     rows += rows[:5]  # some said it twice
@@ -129,6 +153,9 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
         compare(recipe_for(tmp_path), ["text_ids"], 1)
     with pytest.raises(UserError, match="stages reward, sft and policy; or.*data.group_column"):
         compare(recipe_for(tmp_path).model_copy(update={"policy": None}), None, 1)
+    frozen = recipe_for(tmp_path, model={"path": "lm", "max_length": 48, "train": "none"})
+    with pytest.raises(UserError, match="model.train is none.*set model.train to lora, or leave it out: --controls base,sft,rater_new"):
+        compare(frozen, None, 1)
     assert not (tmp_path / "runs").exists()
 
 

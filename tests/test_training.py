@@ -122,13 +122,13 @@ def copy_before(done: Recipe, stage: str, runs: Path, **changes) -> Recipe:
 def interrupt(monkeypatch, at: int) -> None:
     """Let `fit` run up to a step and then press Ctrl-C."""
 
-    def fit(module, make_batch, *settings):
+    def fit(module, make_batch, *settings, **named):
         def interrupted(step: int):
             if step == at:
                 raise KeyboardInterrupt
             return make_batch(step)
 
-        fitting.fit(module, interrupted, *settings)
+        fitting.fit(module, interrupted, *settings, **named)
 
     for place in (base_stage, reward_stage, sft_stage, policy_stage):
         monkeypatch.setattr(place, "fit", fit)
@@ -242,13 +242,6 @@ def test_state_left_in_a_finished_stage_is_removed(done, tmp_path):
     (recipe.folder / "base" / "state").mkdir()
     pipeline.train_stage(recipe, "base", recipe.folder / "base")
     assert not (recipe.folder / "base" / "state").exists()
-
-
-def test_tensorboard_without_its_package_is_refused_before_training(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="tensorboard: true needs the package tensorboard, which is not installed: pip install"):
-        pipeline.train(make_recipe(data, tmp_path, tensorboard=True))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_changed_rate_trains_the_stage_and_those_after_it_again(done, data, tmp_path, capsys):

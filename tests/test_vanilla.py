@@ -18,9 +18,17 @@ from transformers import (
 )
 from trl import RewardTrainer, RLOOTrainer, SFTTrainer
 
+from raterhf.data.renderer import Renderer
+from raterhf.engine.rater_policy import load_rater_policy
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
 from raterhf.evaluation.trl_baseline import margins
+from raterhf.evaluation.trl_means import HEAD, Means, begin
+from raterhf.io import file_digest
+from raterhf.models.adapters import add_lora
+from raterhf.models.load import load_model, load_tokenizer
+from raterhf.raters.pool import Rater
+from raterhf.recipe import LoraSettings, ModelSettings
 
 PROMPTS = ["Name a colour.", "Pick a colour, please.\n"]
 COLOURS = ["red", "green", "blue", "purple"]
@@ -273,3 +281,68 @@ def test_completions_read_once_give_trls_log_probabilities_and_gradients(base, t
     (log_probs, entropies, gradients), theirs = found
     torch.testing.assert_close((log_probs * mask[:, 3:], entropies), (theirs[0] * mask[:, 3:], theirs[1]), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradients, theirs[2], rtol=1e-3, atol=1e-5)
+
+
+LORA = Means(LoraSettings(r=4, alpha=8))
+
+
+def test_with_adapters_the_base_stays_and_folders_hold_adapters_alone(base, tmp_path):
+    before = file_digest(str(base / "model.safetensors"))
+    sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 8}, 0, LORA)
+    reward = trl_trainers.train_reward(base, tmp_path / "reward", pairs(16), REWARD, 0, LORA)
+    rl = trl_trainers.train_rl(
+        sft, tmp_path / "rl", PROMPTS, lambda p, c: [float(len(text)) for text in c], RL | {"max_steps": 4}, 0, means=LORA
+    )
+    for folder in (sft, reward, rl):
+        assert [path.name for path in folder.rglob("*.safetensors")] == ["adapter_model.safetensors"]
+    assert file_digest(str(base / "model.safetensors")) == before
+    # The same modules as ours, and only they.
+    ours = load_model(base)
+    add_lora(ours.get_decoder(), LORA.lora, 0)
+    theirs = begin(base, LORA, "CAUSAL_LM")["peft_config"]
+    trained = {name for name, parameter in trl_trainers.SFTTrainer(
+        str(base), args=trl_trainers._config(trl_trainers.SFTConfig, SFT, tmp_path / "x", 0, LORA), peft_config=theirs,
+        train_dataset=trl_trainers.Dataset.from_dict({"input_ids": [[2, 1]], "labels": [[2, 1]]}), processing_class=load_tokenizer(base),
+    ).model.named_parameters() if parameter.requires_grad}  # fmt: skip
+    assert trained == {f"base_model.model.{name}" for name, parameter in ours.named_parameters() if ".lora_" in name}
+    # The reference is the SFT model, adapters and all: before the first update nothing differs from it.
+    kl = pd.read_csv(rl / "log.csv")["kl_completion"]
+    assert abs(kl[0]) < 1e-5 < 1e-3 < abs(kl.iloc[-1])
+
+
+def test_a_judge_reads_adapters_as_peft_does(base, tmp_path):
+    from peft import AutoPeftModelForCausalLM
+
+    folder = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 8}, 0, LORA)
+    policy = load_rater_policy("sft", folder, "none", 32, 6)
+    example = Renderer(load_tokenizer(base), 32).example(PROMPTS[0], "red")
+    with torch.no_grad():
+        logits = AutoPeftModelForCausalLM.from_pretrained(folder).eval()(torch.tensor([example.ids])).logits[0]
+        plain = load_model(base)(torch.tensor([example.ids])).logits[0]
+    by_hand = [
+        sum(one[i].log_softmax(-1)[example.ids[i + 1]].item() for i in range(example.prompt_length - 1, len(example) - 1))
+        for one in (logits, plain)
+    ]
+    assert policy.log_probs([example], [Rater("none", None)])[0] == pytest.approx(by_hand[0], abs=1e-4)
+    assert abs(by_hand[0] - by_hand[1]) > 0.1
+
+
+def test_a_reward_of_adapters_is_read_at_the_eos_by_the_head_that_was_trained(base, tmp_path):
+    folder = trl_trainers.train_reward(base, tmp_path / "reward", pairs(64), REWARD | {"max_steps": 20}, 0, LORA)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    score = trl_trainers.load_scorer(folder)
+    model = trl_trainers.load_classifier(folder, tokenizer, torch.float32)
+    ids = tokenizer(PROMPTS[0].strip() + "\n").input_ids + tokenizer("red").input_ids + [1]
+    with torch.no_grad():
+        inner = model.base_model.model
+        by_hand = getattr(inner, HEAD)(inner.model(torch.tensor([ids])).last_hidden_state[0, -1]).item()
+    assert score([PROMPTS[0]] * 2, ["red", "a much longer purple"])[0] == pytest.approx(by_hand, abs=1e-5)
+    assert np.all(np.diff(score([PROMPTS[0]] * 4, COLOURS)) < 0)
+
+
+def test_products_are_in_bfloat16_where_ours_are(base, tmp_path):
+    settings = ModelSettings(path=str(base), dtype="bfloat16", gradient_checkpointing=True)
+    config = trl_trainers._config(trl_trainers.SFTConfig, SFT, tmp_path / "sft", 0, Means.of(settings))
+    assert config.bf16 and config.activation_checkpointing and config.model_init_kwargs["dtype"] == "float32"
+    trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, 0, Means.of(settings))
+    assert load_model(tmp_path / "sft").dtype == torch.float32

@@ -20,6 +20,7 @@ from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
+from raterhf.evaluation.trl_means import Means
 from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
 from raterhf.models.load import load_config, load_model
 from raterhf.models.policy import Policy
@@ -72,7 +73,7 @@ def trl_updates(
         "generation_kwargs": {"min_new_tokens": sizes.completion_tokens}, "temperature": 1.0, "top_k": 0, "shuffle_dataset": False,
     }  # fmt: skip
     reward = make_classifier(load_config(folder), device, dtype)
-    trainer = rloo_trainer(folder, folder.parent / "trl", [words_of(head) for head in heads], reward, args, 0, dtype=dtype)
+    trainer = rloo_trainer(folder, folder.parent / "trl", [words_of(head) for head in heads], reward, args, 0, means=Means(dtype=dtype))
     return lambda: train_quietly(trainer, "updates of TRL")
 
 

@@ -3,6 +3,7 @@
 from rich.box import SIMPLE_HEAD
 
 from raterhf.log import log
+from raterhf.reports.style import policy_name
 from raterhf.terminal import show_table
 
 COLUMNS = {
@@ -44,3 +45,34 @@ def print_accuracy(found: dict) -> None:
         rows.append([row["conditioning"], *cells])
     names = ["conditioning", *(name.replace("_", " ") for name in columns)]
     show_table(names, rows, ["conditioning"], f"{found['recipe']}: until {found['target']} of comparisons {measured} are right")
+
+
+def print_lm(found: dict) -> None:
+    """A table for each part."""
+    on, work = found["machine"], found["workload"]
+    log.info(
+        f"{work['folder']} on {on['name']} ({on['device']}, {on['threads']} threads), {on['dtype']}; adapters of rank {work['rank']}, "
+        f"batch {work['batch']}, {found['repeats']} repeats that take turns, {work['updates']} updates each"
+    )
+    columns = {"seconds": "{:.3g}", "times": "{:.2f}x", "tokens": "{:.0f}", "mib": "{:.0f}"}
+    heads = {"times": "speed of the first", "mib": "MiB"}
+    for part in dict.fromkeys(row["part"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["part"] == part]
+        there = [name for name in columns if any(row.get(name) is not None for row in rows)]
+        cells = []
+        for row in rows:
+            values = ["" if row.get(name) is None else columns[name].format(row[name]) for name in there]
+            if "seconds" in row:
+                values[0] += f" [{row['low']:.3g}, {row['high']:.3g}]"
+            cells.append([row["what"], row["run"], *values])
+        show_table(["what", "run", *(heads.get(name, name) for name in there)], cells, ["what", "run"], part)
+
+
+def print_perplexity(found: dict) -> None:
+    """A row for each model."""
+    rows = [
+        [policy_name(name), f"{row['perplexity']:.3f}", f"{row['ratio']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"]
+        for name, row in found["rows"].items()
+    ]
+    title = f"{found['run']}: {found['windows']} windows of {found['tokens']} tokens, seed {found['seed']}"
+    show_table(["model", "perplexity", "of the base model's"], rows, ["model"], title)

@@ -121,6 +121,60 @@ def bench_rloo(
     _show(lambda *on: rloo.bench_rloo(source, sizes, *on, repeats), dtype, out)
 
 
+@bench_app.command("lm")
+def bench_lm(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The folder of a pretrained chat model.")],
+    part: Annotated[
+        Files, typer.Option(help="updates, memory, sampling, jury, folders; may be given several times. All where not given.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=4, max=MOST, help="Demonstrations, comparisons or samples of an update; an even number.")] = 8,
+    prompt_words: Annotated[int, typer.Option(min=1, max=MOST, help="Words of a prompt, beside what the chat template adds.")] = 16,
+    completion_tokens: CompletionTokens = 40,
+    soft_tokens: SoftTokens = 8,
+    rank: Annotated[int, typer.Option(min=1, max=MOST, help="Rank of the adapters.")] = 16,
+    updates: Annotated[int, typer.Option(min=1, max=MOST, help="Updates in a row that are timed together.")] = 2,
+    dtype: Dtype = "auto",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time what a pretrained chat model costs with adapters: updates of the stages beside TRL's and beside training all weights, their
+    memory, answers of many raters, a jury, and the size of a stage's folder.
+    """
+    set_environment()
+    from raterhf.bench import lm
+    from raterhf.bench.lm_updates import Workload
+    from raterhf.bench.table import print_lm
+    from raterhf.models.load import check_model
+
+    if wrong := [name for name in part or [] if name not in lm.PARTS]:
+        raise UserError(f"--part {wrong[0]} is none of {', '.join(lm.PARTS)}")
+    if batch % 2:
+        raise UserError(f"--batch {batch} is odd, and half of a batch is of one prompt; give an even number")
+    check_model(model)
+    sizes = (batch, prompt_words, completion_tokens, soft_tokens, rank, updates)
+    _show(lambda *on: lm.bench_lm(Workload(model, *on, *sizes), part or list(lm.PARTS), repeats), dtype, out, print_lm)
+
+
+@bench_app.command("perplexity")
+def bench_perplexity(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage sft.")],
+    files: Annotated[list[Path], typer.Argument(metavar="TEXT...", help="Files of plain text that the run was not trained on.")],
+    tokens: Annotated[int, typer.Option(min=2, max=MOST, help="Tokens of a window.")] = 128,
+    most: Annotated[int, typer.Option(min=2, max=MOST, help="Windows at most.")] = 200,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Measure how well a run's models still read text that nobody rated: perplexity, beside the model that training began with."""
+    set_environment()
+    from raterhf.bench import perplexity
+    from raterhf.bench.table import print_perplexity
+
+    found = perplexity.bench_perplexity(run, files, tokens, most, seed)
+    print_perplexity(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("accuracy")
 def bench_accuracy(
     recipe: RecipePath,
@@ -249,14 +303,14 @@ def _assigned(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _show(run, dtype: str, out: Path | None) -> None:
+def _show(run, dtype: str, out: Path | None, show=None) -> None:
     """Run on this machine's device in this dtype, print the tables, write the figures."""
     from raterhf.bench.table import print_rows
     from raterhf.models.place import pick_device, pick_dtype
 
     device = pick_device()
     found = run(device, pick_dtype(dtype, device))
-    print_rows(found)
+    (show or print_rows)(found)
     if out:
         _write(out, found)
 

@@ -79,6 +79,7 @@ def read_labels(
     within: str | None = None,
     preset: str | None = None,
     prefix_raters: str | None = None,
+    pairs_per_rater: int | None = None,
 ) -> Labels:
     """Read, check and normalise. Each kind is a file, several, or None.
 
@@ -89,7 +90,8 @@ def read_labels(
     data rows up to a share of `max_bad` may be bad. Labels of `one_rater` are enough only for models that know no
     raters; then a file need not say who judged. `labels` says what the values of `label` mean (see `meaning.py`). Ratings are paired
     only `within` one value of that column. `preset` is the tool whose exports the data files are (see `convert`), for files that do not
-    show it by their columns. With `prefix_raters` "file" a rater of one file is nobody in another.
+    show it by their columns. With `prefix_raters` "file" a rater of one file is nobody in another. Of a rater's ratings at most
+    `pairs_per_rater` pairs are made, drawn by the seed.
     Raises UserError, which names file, row and remedy.
     """
     if not 0 <= validate_share < 1:
@@ -103,7 +105,7 @@ def read_labels(
     counts: dict = {kind: {} for kind in NAMES}
     data, listed, told = _read(request, labels, max_bad, counts)
 
-    pairs = pair_ratings(data["ratings"], counts["ratings"])
+    pairs = pair_ratings(data["ratings"], counts["ratings"], pairs_per_rater, seed)
     compared = _together(data["comparisons"].drop(columns="group"), pairs)
     shown = data["demonstrations"].drop(columns="group")
     counts["comparisons"] |= {
@@ -127,7 +129,8 @@ def read_labels(
     bad = {rater for raters in counts["dropped"].values() for rater in raters}
     counts["raters"]["accounted"] = notices.account(counts, set(labelled.index), bad)
     counts["notices"] = [
-        *told, *notices.about_strength(compared), *notices.about_attributes(compared), *notices.about_files(compared),
+        *told, *notices.about_pairs(counts["ratings"]), *notices.about_strength(compared), *notices.about_attributes(compared),
+        *notices.about_files(compared),
         *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], counts["raters"]["labelled_without_row"]),
         *notices.about_validation(people),
     ]  # fmt: skip
@@ -174,7 +177,7 @@ def labels_of(recipe: Recipe) -> Labels:
 
 def said_of_files(data: DataSettings) -> dict:
     """What a recipe says of how its files are to be read, as arguments of `read_labels`."""
-    return {name: getattr(data, name) for name in ("labels", "within", "preset", "prefix_raters")}
+    return {name: getattr(data, name) for name in ("labels", "within", "preset", "prefix_raters", "pairs_per_rater")}
 
 
 def _list(value: Paths) -> list[str]:

@@ -34,6 +34,8 @@ NUMBERS = {"label": "int64", "rating": "float64", "strength": "float64"}
 
 MAX_PAIRS = 5_000_000
 """Most pairs that ratings may become: n ratings of one prompt by one rater are up to n (n - 1) / 2 pairs."""
+MAX_DRAWN = 100_000_000
+"""Most pairs that some are drawn from."""
 
 
 def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) -> pd.DataFrame:
@@ -52,12 +54,12 @@ def normalise(kind: str, parts: list[Part], problems: Problems, counts: dict) ->
     return result
 
 
-def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
+def pair_ratings(ratings: pd.DataFrame, counts: dict, most: int | None = None, seed: int = 0) -> pd.DataFrame:
     """Every two ratings that one rater gave answers to one prompt -> a comparison, a the higher rated.
 
     Only ratings of one attribute and `within` one thing are compared, where there are these columns. Equal ratings, or two ratings of one
-    answer, are no preference and make no pair; both are counted. Pairs are in the order of the rows. Raises UserError where they would be
-    none or more than `MAX_PAIRS`.
+    answer, are no preference and make no pair; both are counted. Of a rater's pairs at most `most` are taken, drawn by the seed. Pairs are
+    in the order of the rows. Raises UserError where they would be none or more than `MAX_PAIRS`, or than `MAX_DRAWN` are to be drawn from.
     """
     prompts = ratings["prompt"].to_numpy(object)
     asked = pd.DataFrame({"rater": ratings["rater_id"], "prompt": keys(ratings["prompt"])})
@@ -67,10 +69,11 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     group = asked.groupby(list(asked), sort=False, dropna=False).ngroup()
     sizes = np.bincount(group) if len(group) else np.zeros(0, int)
     files = ", ".join(counts["files"])
-    if (total := int((sizes * (sizes - 1) // 2).sum())) > MAX_PAIRS:
+    if (total := int((sizes * (sizes - 1) // 2).sum())) > (limit := MAX_PAIRS if most is None else MAX_DRAWN):
+        fewer = "set data.pairs_per_rater, or " if most is None else ""
         raise UserError(
-            f"{files}: {total} pairs of ratings, the most is {MAX_PAIRS}; a rater rated {sizes.max()} "
-            "answers to one prompt: choose the pairs that matter and give them as comparisons"
+            f"{files}: {total} pairs of ratings, the most is {limit}; a rater rated {sizes.max()} "
+            f"answers to one prompt: {fewer}choose the pairs that matter and give them as comparisons"
         )
     first, second = _within(group.to_numpy(), sizes)
     rating, answer = ratings["rating"].to_numpy(float), pd.factorize(ratings["response"])[0]
@@ -78,10 +81,11 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     equal = (rating[first] == rating[second]) & ~same
     tied = first[equal]
     first, second = first[~same & ~equal], second[~same & ~equal]
-    better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
     raters = ratings["rater_id"].to_numpy(object)
+    taken = np.arange(len(first)) if most is None else _drawn(pd.factorize(raters)[0][first], most, seed)
     counts |= {
-        "pairs": len(first),
+        "pairs": len(taken),
+        "pairs_left_out": len(first) - len(taken),
         "equal_ratings": int(equal.sum()),
         "same_answer": int(same.sum()),
         "ratings_without_pair": len(ratings) - len(np.union1d(first, second)),
@@ -93,6 +97,8 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
             f"{files}: {len(ratings)} ratings make no pair; a pair is two answers to one prompt that a "
             "rater rated differently: write prompts alike where they are the same, or leave the file out"
         )
+    first, second = first[taken], second[taken]
+    better, worse = np.where(rating[first] > rating[second], (first, second), (second, first))
     texts = ratings["response"].to_numpy(object)
     pairs = {"prompt": prompts[first], "a": texts[better], "b": texts[worse], "rater_id": raters[first]}
     for name in ("file", "split"):  # None where the two ratings come from different ones
@@ -109,6 +115,14 @@ def pair_ratings(ratings: pd.DataFrame, counts: dict) -> pd.DataFrame:
     found = pd.DataFrame(pairs, dtype=object).assign(label=1, sided=False)
     extra = [name for name in EXTRA["comparisons"] if name in found]
     return found[COLUMNS["comparisons"] + CARRIED["comparisons"][1:] + extra]
+
+
+def _drawn(rater: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Rows of pairs, at most so many of each rater [N], in their order."""
+    order = np.lexsort((np.random.default_rng(np.random.SeedSequence([seed, 0x70616972])).random(len(rater)), rater))
+    first = np.flatnonzero(np.diff(rater[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
+    return np.sort(order[place < most])
 
 
 def keys(prompts: pd.Series) -> pd.Series:

@@ -219,3 +219,10 @@ def _sittings(name: str, cells: pd.Series, asked: np.ndarray) -> tuple[int, int]
     whole = sizes.loc[several, "sum"]
     crossing = (whole * (whole - 1) // 2).sum() - (rows["rows"] * (rows["rows"] - 1) // 2).sum()
     return len(several), int(crossing)
+
+
+def about_pairs(counts: dict) -> list[str]:
+    """Of pairs of ratings that were not taken."""
+    if not (left := counts["pairs_left_out"]):
+        return []
+    return [f"ratings: of {counts['pairs'] + left} pairs that they make {left} are left out, by data.pairs_per_rater"]

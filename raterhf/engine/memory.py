@@ -1,8 +1,12 @@
-"""How this process deals with memory on a CPU."""
+"""How this process deals with memory on a CPU, and what a piece of work takes of time and memory."""
 
 import ctypes
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 KEPT = 2**30
@@ -32,6 +36,21 @@ def reset_peak() -> int | None:
 def peak() -> int:
     """Most bytes resident since `reset_peak`."""
     return _status("VmHWM")
+
+
+def cost_of(run: Callable[[], object]) -> dict[str, float | None]:
+    """Run; `seconds` it took and `peak_mib`, the most MiB that this process held at once meanwhile.
+
+    On a GPU what was allocated there, else all that was resident, the libraries' 0.5 GiB or so too; None where only Linux would tell.
+    """
+    known, cuda = reset_peak() is not None, torch.cuda.is_available()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    start = time.monotonic()
+    run()
+    seconds = time.monotonic() - start
+    most = torch.cuda.max_memory_allocated() if cuda else peak() if known else None
+    return {"seconds": seconds, "peak_mib": None if most is None else most / 2**20}
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -18,7 +18,9 @@ from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.io import check_whole
 from raterhf.models import checkpoint, load
+from raterhf.models.adapters import has_adapters_in, load_adapters
 from raterhf.models.backbone import embeddings, with_prefix
+from raterhf.models.base import find_base
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy, sampling_distributions
 from raterhf.raters.batch import RaterBatch
@@ -116,14 +118,21 @@ class RaterPolicy:
 
 
 def load_rater_policy(
-    name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, min_p: float = 0.0, temperature: float = 1.0
-) -> RaterPolicy:
-    """A policy from a folder of ours or a plain language model's, for texts of at most `max_length` tokens."""
+    name: str, folder: Path, draws: str, max_length: int, max_new_tokens: int, min_p: float = 0.0, temperature: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+) -> RaterPolicy:  # fmt: skip
+    """A policy from a folder of ours, a plain language model's, or one of adapters that peft wrote, whose base is held in `dtype`; for
+    texts of at most `max_length` tokens."""
     pool = None
     if (folder / "raterhf.json").is_file():
         policy, tokenizer, _ = checkpoint.load_policy(folder)
         if (folder / "raters.json").is_file():
             pool = checkpoint.load_pool(folder)
+    elif has_adapters_in(check_whole(folder)):
+        base = find_base(checkpoint.weights_of(folder), pick_device(), dtype)
+        lm, tokenizer = base.model(), load.load_tokenizer(folder, "tokenizer_config.json")
+        load_adapters(folder, lm, lm.get_decoder())
+        policy = place(make_policy(lm, tokenizer, base=base).eval(), pick_device())
     else:
         lm, tokenizer = load.load_pretrained(check_whole(folder))
         policy = place(make_policy(lm, tokenizer).eval(), pick_device())

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
+from raterhf.models.place import kept_dtype, pick_device
 from raterhf.recipe import Recipe
 
 
 def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> RaterPolicy:
     """A policy that samples as the recipe's policy does; all that are compared do."""
-    return load_rater_policy(name, folder, draws, recipe.model.max_length, recipe.policy.max_new_tokens, recipe.policy.min_p, temperature)
+    dtype = kept_dtype(recipe.model, pick_device().type)
+    return load_rater_policy(name, folder, draws, recipe.model.max_length, *recipe.limits, temperature, dtype)

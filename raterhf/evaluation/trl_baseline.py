@@ -1,7 +1,7 @@
 """The vanilla baseline in terms of a recipe: which rows and prompts TRL's three stages get, and how its reward is standardised.
 
-The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, without the raters; how many updates each takes
-is the recipe's. The standardisation is ours
+The same demonstrations, comparisons and prompts as ours, from the same base checkpoint, with the same adapters and dtype (`trl_means.py`),
+without the raters; how many updates each takes is the recipe's. The standardisation is ours
 too: one scale, fitted on the same held-out comparisons, so that margins are log-odds and beta means the same for both.
 """
 
@@ -20,10 +20,12 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
+from raterhf.engine.memory import cost_of
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.trl_means import INPUTS, Means
 from raterhf.log import log
-from raterhf.models import load
+from raterhf.models import checkpoint, load
 from raterhf.recipe import Recipe
 from raterhf.training import losses
 from raterhf.training.start import all_prompts
@@ -38,14 +40,14 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     if recipe.vanilla is None or not recipe.vanilla.rl:
         raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
     home, base = recipe.folder / "vanilla", recipe.start
-    settings = recipe.vanilla
+    settings, means = recipe.vanilla, Means.of(recipe.model)
     train, held = pair_rows(recipe, labels)
     known = set(prepare.find_people(labels).known)
     shown = prepare.imitated(labels, recipe.sft.source)
     shown = shown[shown.rater_id.isin(known)]
     shown = shown[_window(recipe).keep("demonstrations", shown, ["completion"], [""] * len(shown))]
-    key = [recipe.seed, _digest(shown), _digest(train), io.file_digest(str(base / "model.safetensors"))]
-    sft = _once(home / "sft", [key, settings.sft], lambda out: trl_trainers.train_sft(base, out, shown, settings.sft, recipe.seed))
+    key = [recipe.seed, _digest(shown), _digest(train), checkpoint.weights_digest(base), means.record]
+    sft = _once(home / "sft", [key, settings.sft], lambda out: trl_trainers.train_sft(base, out, shown, settings.sft, recipe.seed, means))
     decided = train[train.label != 0]
     pairs = pd.DataFrame({
         "prompt": decided.prompt, "chosen": decided.a.where(decided.label == 1, decided.b),
@@ -57,16 +59,16 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     reward = _once(
         home / "reward",
         [key, settings.reward, *graded],
-        lambda out: trl_trainers.train_reward(base, out, pairs, settings.reward, recipe.seed),
+        lambda out: trl_trainers.train_reward(base, out, pairs, settings.reward, recipe.seed, means),
     )
-    score = trl_trainers.load_scorer(reward)
+    score = trl_trainers.load_scorer(reward, dtype=means.dtype)
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
     prompts = list({str(prompt): prompt for prompt in all_prompts(labels)}.values())
     args = settings.rl | {"beta": beta}
 
     def run(out: Path) -> None:
         drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
-        trl_trainers.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add)
+        trl_trainers.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add, means)
         if rows := drawn.curve(pd.read_csv(out / "log.csv")):
             write_training_curve(out / TRAINING_CURVE, rows)
 
@@ -125,7 +127,9 @@ def pair_rows(recipe: Recipe, labels: Labels) -> tuple[pd.DataFrame, pd.DataFram
 
 def _window(recipe: Recipe) -> prepare.Window:
     """What leaves out over-long rows, the same that our stages leave out."""
-    return prepare.Window(Renderer(load.load_tokenizer(recipe.start), recipe.model.max_length), recipe.data.max_dropped)
+    return prepare.Window(
+        Renderer(load.load_tokenizer(recipe.start, "tokenizer_config.json"), recipe.model.max_length), recipe.data.max_dropped
+    )
 
 
 def standard_scale(margin: np.ndarray, label: np.ndarray) -> float:
@@ -151,7 +155,7 @@ def _digest(frame: pd.DataFrame) -> str:
 
 def _once(folder: Path, inputs: list, run) -> Path:
     """Run a stage of the baseline unless its folder was made from the same inputs and is as it was made."""
-    record = folder / "inputs.json"
+    record = folder / INPUTS
     wanted = json.loads(json.dumps(inputs))
     if record.is_file():
         before = io.read_json(record)
@@ -161,7 +165,7 @@ def _once(folder: Path, inputs: list, run) -> Path:
     log.info(f"vanilla {folder.name}: training in {folder} (TRL)")
     if folder.is_dir():
         shutil.rmtree(folder)  # made from other inputs, or damaged: nobody may read it for this one
-    run(folder)
+    cost = cost_of(lambda: run(folder))
     outputs = {path.name: io.fingerprint(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    io.write_text(record, json.dumps({"inputs": wanted, "outputs": outputs}, indent=1))
+    io.write_text(record, json.dumps({"inputs": wanted, "outputs": outputs, "cost": cost}, indent=1))
     return folder

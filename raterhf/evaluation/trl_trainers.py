@@ -2,7 +2,7 @@
 
 SFT on the demonstrations, a Bradley-Terry reward model on the pairs, then RLOO with the KL penalty inside the
 sequence reward, all from one base checkpoint. Each stage is a function that reads ordinary `save_pretrained`
-folders and writes one, with TRL's metrics in its `log.csv`.
+folders and writes one, with TRL's metrics in its `log.csv`; `trl_means.py` says what of a model learns, and in what dtype.
 
 All stages see the token ids that our `Renderer` makes. TRL's own rendering of text is not used: it tokenises
 prompt and completion joined, where a merge may cross the boundary, and cuts or drops what is too long without
@@ -29,7 +29,6 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from transformers import (
-    AutoModelForSequenceClassification,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -45,12 +44,17 @@ from raterhf.data.example import collate
 from raterhf.data.renderer import Renderer
 from raterhf.errors import UserError
 from raterhf.evaluation.read_once import log_probs_once, score_once
+from raterhf.evaluation.trl_means import Means, begin, load_classifier, save
 from raterhf.io import write_folder
-from raterhf.models.load import check_model, load_config, load_model, load_tokenizer
+from raterhf.models.checkpoint import weights_of
+from raterhf.models.load import check_model, load_config, load_tokenizer
+from raterhf.models.place import pick_device
 from raterhf.progress import Progress
 from raterhf.recipe import VANILLA_FIXED, check_vanilla
 
 Prompt = str | list[dict]
+
+ALL = Means()  # every weight, in float32
 
 # Of what TRL logs, what the progress shows.
 SHOWN = ("loss", "reward", "kl")
@@ -65,14 +69,20 @@ def check_arguments(sft: dict, reward: dict, rl: dict) -> None:
             raise UserError(f"{kind.__name__}: TRL refuses the arguments of the recipe's section `vanilla`: {error}") from error
 
 
-def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int) -> Path:
+def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int, means: Means = ALL) -> Path:
     """Imitate the demonstrations (`prompt, completion`); the loss is the mean over completion and EOS tokens.
 
     `args` go to `SFTConfig`. Returns `out`, a causal language model. Raises `UserError` on an unknown
     argument and on an example longer than `max_length`.
     """
-    config = _config(SFTConfig, args, out, seed)
-    check_model(base_dir)
+    trainer = sft_trainer(base_dir, out, demonstrations, args, seed, means)
+    return _run(trainer, trainer.processing_class, out)
+
+
+def sft_trainer(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dict, seed: int, means: Means = ALL) -> SFTTrainer:
+    """The trainer of `train_sft`."""
+    config = _config(SFTConfig, args, out, seed, means)
+    check_model(weights_of(base_dir))
     tokenizer = _tokenizer(base_dir)
     renderer = _renderer(tokenizer, config)
     pairs = zip(demonstrations["prompt"], demonstrations["completion"], strict=True)
@@ -83,19 +93,26 @@ def train_sft(base_dir: Path, out: Path, demonstrations: pd.DataFrame, args: dic
             "labels": [[-100] * e.prompt_length + list(e.ids[e.prompt_length :]) for e in examples],
         }
     )
-    trainer = SFTTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
-    return _run(trainer, tokenizer, out)
+    return SFTTrainer(**begin(base_dir, means, "CAUSAL_LM"), args=config, train_dataset=data, processing_class=tokenizer)
 
 
-def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, seed: int) -> Path:
+def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, seed: int, means: Means = ALL) -> Path:
     """Fit one score to everybody's pairs (`prompt, chosen, rejected`) by -log sigmoid(s_chosen - s_rejected - margin).
 
     A column `margin` of the pairs is TRL's, in logits; without one margins are 0. The base checkpoint gets a new linear
     head, read at the EOS. `args` go to `RewardConfig`. Returns `out`, a sequence classifier with one label. Raises `UserError` as
     `train_sft` does.
     """
-    config = _config(RewardConfig, args, out, seed)
-    check_model(base_dir)
+    trainer = reward_trainer(base_dir, out, pairs, args, seed, means, _RewardTrainer)
+    return _run(trainer, trainer.processing_class, out)
+
+
+def reward_trainer(
+    base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, seed: int, means: Means = ALL, kind: type[RewardTrainer] = RewardTrainer
+) -> RewardTrainer:  # fmt: skip
+    """The trainer of `train_reward`, TRL's own where no other `kind` is given."""
+    config = _config(RewardConfig, args, out, seed, means)
+    check_model(weights_of(base_dir))
     tokenizer = _tokenizer(base_dir)
     renderer = _renderer(tokenizer, config)
     columns = {
@@ -107,18 +124,18 @@ def train_reward(base_dir: Path, out: Path, pairs: pd.DataFrame, args: dict, see
     if "margin" in pairs:
         columns["margin"] = list(pairs["margin"])
     data = Dataset.from_dict(columns)
-    trainer = _RewardTrainer(str(base_dir), args=config, train_dataset=data, processing_class=tokenizer)
-    return _run(trainer, tokenizer, out)
+    return kind(**begin(base_dir, means, "SEQ_CLS"), args=config, train_dataset=data, processing_class=tokenizer)
 
 
-def load_scorer(reward_dir: Path, batch_size: int = 256) -> Callable[[Sequence[Prompt], Sequence[str]], np.ndarray]:
-    """Read a reward model once; returns (prompts, completions) -> raw scores, float64 [N], in logits.
+def load_scorer(
+    reward_dir: Path, batch_size: int = 256, dtype: torch.dtype = torch.float32
+) -> Callable[[Sequence[Prompt], Sequence[str]], np.ndarray]:  # fmt: skip
+    """Read a reward model once; returns (prompts, completions) -> raw scores, float64 [N], in logits. `dtype` is that of weights that stay.
 
     The score is the head's output at the right-most token that is not padding, the EOS, as in TRL's training.
     """
     tokenizer = _tokenizer(reward_dir)
-    model = load_model(reward_dir, AutoModelForSequenceClassification).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_classifier(reward_dir, tokenizer, dtype).to(pick_device())
     renderer = Renderer(tokenizer, model.config.get_text_config().max_position_embeddings)
 
     @torch.inference_mode()
@@ -145,6 +162,7 @@ def train_rl(
     args: dict,
     seed: int,
     watch: Callable[[int, list[Prompt], list[str]], None] | None = None,
+    means: Means = ALL,
 ) -> Path:
     """Maximise E[reward] - beta KL(policy || SFT) by RLOO from the SFT policy.
 
@@ -161,7 +179,7 @@ def train_rl(
             watch(trainer.state.global_step, prompts, completions)
         return reward(prompts, completions)
 
-    trainer = rloo_trainer(sft_dir, out, prompts, measure_policy, args, seed, _RLOOTrainer)
+    trainer = rloo_trainer(sft_dir, out, prompts, measure_policy, args, seed, _RLOOTrainer, means)
     return _run(trainer, trainer.processing_class, out)
 
 
@@ -173,16 +191,16 @@ def rloo_trainer(
     args: dict,
     seed: int,
     kind: type[RLOOTrainer] = RLOOTrainer,
-    dtype: torch.dtype = torch.float32,
+    means: Means = ALL,
 ) -> RLOOTrainer:
-    """The trainer of `train_rl`, TRL's own where no other `kind` is given; `dtype` is that of policy and reference.
+    """The trainer of `train_rl`, TRL's own where no other `kind` is given.
 
     A reward that is a sequence classifier of the same tokens is called as TRL calls it.
     """
-    config = _config(RLOOConfig, args, out, seed, dtype)
-    check_model(sft_dir)
+    config = _config(RLOOConfig, args, out, seed, means)
+    check_model(weights_of(sft_dir))
     tokenizer = _tokenizer(sft_dir, padding_side="left")
-    positions = load_config(sft_dir).get_text_config().max_position_embeddings
+    positions = load_config(weights_of(sft_dir)).get_text_config().max_position_embeddings
     renderer = Renderer(tokenizer, positions - config.max_completion_length)
     given = {renderer.prompt_text(prompt): prompt for prompt in prompts}
     ids = {text: list(renderer.prompt(prompt)) for text, prompt in given.items()}
@@ -196,7 +214,8 @@ def rloo_trainer(
     judged_by = {"reward_funcs": measure_policy}
     if isinstance(reward, torch.nn.Module):
         judged_by = {"reward_funcs": reward, "reward_processing_classes": _tokenizer(sft_dir)}
-    trainer = kind(str(sft_dir), args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
+    start = begin(sft_dir, means, "CAUSAL_LM")
+    trainer = kind(**start, args=config, train_dataset=data, processing_class=tokenizer, **judged_by)
     # TRL's own lets the tokenizer add a BOS, which a chat template has put already; and cannot be told not to.
     trainer._tokenize_prompts = lambda texts: ([ids[text] for text in texts], None, {})
     return trainer
@@ -238,7 +257,7 @@ class _RLOOTrainer(RLOOTrainer):
 
 def _tokenizer(folder: Path, padding_side: str = "right") -> PreTrainedTokenizerBase:
     """The checkpoint's tokenizer, padding with another token than EOS: transformers reads the reward at the last that is not padding."""
-    tokenizer = load_tokenizer(folder, padding_side=padding_side)
+    tokenizer = load_tokenizer(folder, "tokenizer_config.json", padding_side=padding_side)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         # Any other will do: padding is masked, and every text ends in EOS.
         tokenizer.pad_token_id = next(i for i in [*tokenizer.all_special_ids, 0, 1] if i != tokenizer.eos_token_id)
@@ -252,7 +271,7 @@ def _renderer(tokenizer: PreTrainedTokenizerBase, config: SFTConfig | RewardConf
     return renderer
 
 
-def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, dtype: torch.dtype = torch.float32) -> TrainingArguments:
+def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, means: Means = ALL) -> TrainingArguments:
     """TRL's config from the recipe's `args` and what is fixed. Raises `UserError` naming a wrong argument."""
     try:
         check_vanilla(args)
@@ -272,9 +291,9 @@ def _config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, dty
         "seed": seed,
         "data_seed": seed,
         "use_cpu": not cuda,
-        "bf16": cuda and args.get("bf16", False),
-        "activation_checkpointing": False,
-        "model_init_kwargs": {"dtype": str(dtype).removeprefix("torch."), "use_safetensors": True},
+        "bf16": means.autocast or cuda and args.get("bf16", False),
+        "activation_checkpointing": means.checkpointing,
+        "model_init_kwargs": {"dtype": str(means.dtype).removeprefix("torch."), "use_safetensors": True},
         "trust_remote_code": False,
         "push_to_hub": False,
         "report_to": "none",
@@ -323,7 +342,7 @@ def _run(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> Pat
         log["kl_completion"] = log["kl"] * log["completions/mean_length"]
 
     def fill(folder: Path) -> None:
-        trainer.model.save_pretrained(folder)
+        save(trainer.model, folder)
         tokenizer.save_pretrained(folder)
         log.to_csv(folder / "log.csv", index=False)
 

@@ -6,12 +6,13 @@ that plain peft loads too: a policy's onto the causal language model, a reward m
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
@@ -36,19 +37,44 @@ def add_lora(decoder: PreTrainedModel, settings: LoraSettings, seed: int) -> Non
             "whose layers cannot read them; set model.dtype to float32, or leave them out"
         )
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=settings.target_modules,
-        modules_to_save=settings.modules_to_save or None,
-    )  # fmt: skip
+    config = lora_config(settings)
     _inject(decoder, config)
     if settings.target_modules == "all-linear":  # which peft writes out, each by its whole name
         config.target_modules = sorted({name.rpartition(".")[2] for name in config.target_modules or ()})
 
 
+def lora_config(settings: LoraSettings, task: str | None = None) -> LoraConfig:
+    """The recipe's settings as peft's, for a model of this task, where peft shall wrap it."""
+    return LoraConfig(
+        r=settings.r, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=settings.target_modules,
+        modules_to_save=settings.modules_to_save or None, task_type=task,
+    )  # fmt: skip
+
+
+class Added(Linear):
+    """peft's adapter of a linear layer, whose product is added to the layer's own output in place: two passes over it less, and the same
+    numbers.
+
+    Outputs are wide and adapters narrow, so that on a CPU these passes take a sixth of the time.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        first, second = self.lora_A[NAME].weight, self.lora_B[NAME]
+        plain = not (args or kwargs or self.disable_adapters or self.merged or self.lora_variant or second.bias is not None)
+        if not plain or x.dtype != first.dtype or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x, *args, **kwargs)
+        out = self.base_layer(x)
+        read = self.lora_dropout[NAME](x) @ first.T
+        out.view(-1, out.shape[-1]).addmm_(read.view(-1, read.shape[-1]), second.weight.T, alpha=self.scaling[NAME])
+        return out
+
+
 def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
+    config._register_custom_module({nn.Linear: Added})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inject_adapter_in_model(config, decoder, NAME)
+    config._custom_modules = None  # which is no setting to be saved
     for parameter in decoder.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -56,6 +82,11 @@ def _inject(decoder: PreTrainedModel, config: LoraConfig) -> None:
 
 def has_adapters(decoder: nn.Module) -> bool:
     return hasattr(decoder, "peft_config")
+
+
+def has_adapters_in(folder: Path) -> bool:
+    """Whether a model folder holds adapters."""
+    return (folder / CONFIG).is_file()
 
 
 def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -90,7 +121,10 @@ def load_adapters(folder: Path, lm: nn.Module, decoder: PreTrainedModel) -> None
     try:
         config = LoraConfig.from_peft_type(**read_json(folder / CONFIG))
         weights = load_file(folder / ADAPTER)
-        _inject(decoder, LoraConfig(**config.to_dict() | {"inference_mode": False}))
+        settings = config.to_dict() | {"inference_mode": False}
+        if inner and isinstance(config.target_modules, set):  # peft may name modules from the model around the decoder
+            settings["target_modules"] = {name.removeprefix(f"{inner}.") for name in config.target_modules}
+        _inject(decoder, LoraConfig(**settings))
     except Exception as error:  # peft, safetensors and json raise many kinds; all of them mean "these do not load"
         raise UserError(
             f"the adapters in {folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}); delete the folder and train that "

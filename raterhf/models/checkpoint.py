@@ -40,7 +40,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
 from raterhf.io import check_whole, file_digest, read_json, write_file, write_folder
-from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, load_adapters, save_adapters
+from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, has_adapters_in, load_adapters, save_adapters
 from raterhf.models.base import Base, find_base
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import load_pretrained, load_tokenizer
@@ -139,6 +139,25 @@ def read_header(folder: Path, kind: str | None = None) -> dict:
     if kind is not None and header.get("kind") != kind:
         raise UserError(f"{folder} holds a {header.get('kind')} model, a {kind} is needed; give the run folder, which has both")
     return read_json(path, RewardHeader if header.get("kind") == "reward" else Header)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model: ours, a plain one, or adapters."""
+    return any((folder / name).is_file() for name in ("raterhf.json", "config.json", CONFIG))
+
+
+def weights_of(folder: Path) -> str:
+    """Where the weights of a folder's language model lie: a path or hub name, the folder's own where it holds them."""
+    if (folder / "raterhf.json").is_file():
+        return read_header(folder).get("base", {"path": str(folder)})["path"]
+    return read_json(folder / CONFIG)["base_model_name_or_path"] if has_adapters_in(folder) else str(folder)
+
+
+def weights_digest(folder: Path) -> str:
+    """Of the weights of a folder's language model, as they lie there or as its base was."""
+    if (folder / "raterhf.json").is_file() and "base" in (header := read_header(folder)):
+        return header["base"]["digest"]
+    return file_digest(str(folder / WEIGHTS["policy"]))
 
 
 def _check_bound(folder: Path, header: dict) -> None:

@@ -95,9 +95,12 @@ def load_pretrained(
 
 def load_model(
     path: str | Path, kind: Any = AutoModelForCausalLM, dtype: torch.dtype = torch.float32, variant: str | None = None,
-    device_map: str | None = None, revision: str | None = None,
+    device_map: str | None = None, revision: str | None = None, config: PreTrainedConfig | None = None,
+    instead: dict[str, str] | None = None,
 ) -> PreTrainedModel:  # fmt: skip
-    """The model of a folder or hub name, as one of transformers' auto classes `kind`.
+    """The model of a folder or hub name, as one of transformers' auto classes `kind`. `instead` maps a part that the folder lacks, and
+    that begins with random weights, to the one that it may have in its place (a score head to a language model's); `config` replaces the
+    folder's own.
 
     Raises UserError, naming them, for tensors that are missing, unexpected or of another shape; for a folder of pickled weights or of an
     adapter; and where `load_config` refuses the configuration.
@@ -118,13 +121,14 @@ def load_model(
     with _naming(path):
         model, found = kind.from_pretrained(
             path, dtype=dtype, variant=variant, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-            ignore_mismatched_sizes=True, device_map=device_map, revision=revision,
+            ignore_mismatched_sizes=True, device_map=device_map, revision=revision, **({"config": config} if config else {}),
         )  # fmt: skip
     # Without `ignore_mismatched_sizes` transformers names the tensor in a log alone.
     wrong = [f"{name} is {list(saved)} instead of {list(wanted)}" for name, saved, wanted in sorted(found["mismatched_keys"])]
     mismatched = {name for name, *_ in found["mismatched_keys"]}
-    wrong += [f"{name} is missing" for name in sorted(set(found["missing_keys"]) - mismatched)]
-    wrong += [f"{name} is not expected" for name in sorted(found["unexpected_keys"])]
+    fresh, left = tuple(instead or ()), tuple((instead or {}).values())
+    wrong += [f"{name} is missing" for name in sorted(set(found["missing_keys"]) - mismatched) if name.partition(".")[0] not in fresh]
+    wrong += [f"{name} is not expected" for name in sorted(found["unexpected_keys"]) if name.partition(".")[0] not in left]
     wrong += [str(message).splitlines()[0] for message in found["error_msgs"]]
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

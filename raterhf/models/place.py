@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
+from raterhf.recipe import ModelSettings
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -22,6 +23,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name != "auto" and name not in known:
         raise UserError(f"dtype {name!r} is none of auto, {', '.join(known)}")
     return known.get(name) or known["bfloat16" if fast_bf16(device) else "float32"]
+
+
+def kept_dtype(settings: ModelSettings, device: str) -> torch.dtype:
+    """What weights that stay are held in on a device of this type ("cpu", "cuda"); those that learn are held in float32."""
+    small = settings.dtype == "bfloat16" or settings.dtype == "auto" and device == "cuda"
+    return torch.bfloat16 if settings.train != "all" and small else torch.float32
 
 
 def place(model: Model, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Model:

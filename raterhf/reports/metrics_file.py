@@ -1,9 +1,9 @@
 """metrics.json: what every comparison writes beside its figures, and how.
 
 Schema 1. `schema`, `recipe` (resolved), `seeds`, `versions` of the packages; `policies` {name: {figure: value}}; `reward_models` likewise;
-`real`, what real raters get. A comparison in a simulated world adds `intervals`, `questions`, `coherence`, `sweeps`, `equal_gold` and
-`seed_figures`; one of real people adds `options` and `discussions`; one of somebody's own data `prompts` and `probes`. A figure that does
-not exist is null.
+`real`, what real raters get; `trainings` {stage: {updates, seconds, peak_mib}} of ours and of vanilla's. A comparison in a simulated world
+adds `intervals`, `questions`, `coherence`, `sweeps`, `equal_gold` and `seed_figures`; one of real people adds `options` and `discussions`;
+one of somebody's own data `prompts` and `probes`. A figure that does not exist is null.
 """
 
 import json

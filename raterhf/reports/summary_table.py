@@ -8,6 +8,7 @@ from raterhf.terminal import show_table
 WORLD = {"etv": "0", "mi_ratio": "1", "c2st_auc": "0.5", "reward_gold": "high", "reward_proxy": "high", "valid": "1"}
 OWN_DATA = {"top_share": "people's", "vendi_ratio": "1", "energy": "0"}
 DISCUSSIONS = {"etv": "0", "mi_ratio": "1", "joint_tv": "0", "c2st_auc": "0.5", "vote_nll": "low", "vote_accuracy": "high", "valid": "1"}
+TRAININGS = {"updates": "", "seconds": "low", "peak_mib": "low"}
 REWARD_MODELS = {"accuracy": "high", "accuracy_new_statement": "high", "nll": "low", "flip_rate": "high"}
 
 
@@ -25,8 +26,10 @@ def summary_rows(metrics: dict, wanted: dict[str, str], kind: str = "policies") 
 
 
 def print_summary(metrics: dict, wanted: dict[str, str]) -> None:
-    """The tables of policies and of reward models, those that have a row; all figures, with their intervals, are on the page."""
-    for title, kind, shown in (("policies", "policies", wanted), ("reward models", "reward_models", REWARD_MODELS)):
+    """The tables of policies, of reward models and of what trainings took, those that have a row; all figures, with their intervals, are on
+    the page."""
+    tables = (("policies", "policies", wanted), ("reward models", "reward_models", REWARD_MODELS), ("trainings", "trainings", TRAININGS))
+    for title, kind, shown in tables:
         found = summary_rows(metrics, shown, kind)
         if not found["rows"]:
             continue

@@ -17,7 +17,7 @@ from raterhf.errors import UserError
 from raterhf.export.folder import RECORD
 from raterhf.io import read_json
 from raterhf.lock import hold_run
-from raterhf.models.checkpoint import load_pool
+from raterhf.models.checkpoint import is_model, load_pool
 from raterhf.models.pools import RECORDS, replace_pools
 from raterhf.raters.pool import RaterPool
 from raterhf.training.fit import clear_state
@@ -104,7 +104,7 @@ def _naming(run: Path, ids: Sequence[str]) -> list[Path]:
     }
     found = []
     for path in sorted(run.rglob("*")):
-        if path.suffix in forms and path.name not in WITHOUT_NAMES and path.is_file() and not (path.parent / "config.json").is_file():
+        if path.suffix in forms and path.name not in WITHOUT_NAMES and path.is_file() and not is_model(path.parent):
             text = "\n" + path.read_text("utf-8", "replace") + "\n"
             found += [path] if any(form in text for form in forms[path.suffix]) else []
     return found
@@ -118,7 +118,7 @@ def _cells(rater_id: str) -> tuple[str, str]:
 
 def _remaining(run: Path, pools: dict[Path, RaterPool]) -> list[str]:
     """What was fitted to a dropped person's labels and cannot be taken apart, and what is not ours."""
-    fitted = sorted({str(path.parent) for path in run.rglob("config.json")})
+    fitted = sorted(str(folder) for folder in [run, *run.rglob("*")] if folder.is_dir() and is_model(folder))
     left = [f"the weights in {', '.join(fitted)}: trained with their labels (only training again without them removes that)"]
     if any(pool.populations for pool in pools.values()):
         left.append("the populations that fictitious raters are drawn from: fitted with their vectors")

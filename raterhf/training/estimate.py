@@ -22,7 +22,7 @@ from raterhf.errors import UserError
 from raterhf.models.adapters import add_lora
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.load import empty_model
-from raterhf.models.place import pick_device
+from raterhf.models.place import kept_dtype, pick_device
 from raterhf.raters.space import PrefixReader
 from raterhf.recipe import ModelSettings, PolicySettings, Recipe
 
@@ -82,8 +82,7 @@ def _told(found: list[Estimate], gpu: float | None) -> str:
 
 
 def _count(settings: ModelSettings, device: str) -> _Counts:
-    bfloat16 = settings.train != "all" and (settings.dtype == "bfloat16" or settings.dtype == "auto" and device == "cuda")
-    lm = empty_model(settings.path, settings.config, settings.vocab_size, torch.bfloat16 if bfloat16 else torch.float32)
+    lm = empty_model(settings.path, settings.config, settings.vocab_size, kept_dtype(settings, device))
     weights = _bytes(lm)
     if settings.train != "all":
         lm.requires_grad_(False)

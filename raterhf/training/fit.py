@@ -13,12 +13,12 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
@@ -29,6 +29,7 @@ from raterhf.models.place import place
 from raterhf.progress import Progress
 from raterhf.recipe import Optimisation
 from raterhf.training.held_back import BEST, HeldBack
+from raterhf.training.loggers import make_logger
 from raterhf.training.monitor import Monitor
 from raterhf.training.training_curve import TRAINING_CURVE
 
@@ -124,16 +125,18 @@ def fit(
     settings: Optimisation,
     folder: Path,
     rates: dict[str, float],
-    tensorboard: bool = False,
+    logger: str | None = None,
     monitor: Monitor | None = None,
     state: dict[str, float] | None = None,
     held_back: HeldBack | None = None,
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
-    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `monitor` watches what the
-    model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where training resumes.
-    With `held_back` the module ends with the weights that were best there.
+    `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `logger` is a name of `loggers.py`. `monitor`
+    watches what the model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where
+    training resumes. With `held_back` the module ends with the weights that were best there. `precision` is what layers
+    compute in: with bf16-mixed products are in bfloat16, weights, moments and losses in float32.
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,15 +173,16 @@ def fit(
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
     module.transfer_batch_to_device = lambda batch, device, index: batch
-    loggers = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
-    if tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=f"from_{first:07d}"))
+    loggers: list[Logger] = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
+    if logger is not None:
+        loggers.append(make_logger(logger, folder, first))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="auto",
             devices=1,
+            precision=precision,
             logger=loggers,
             log_every_n_steps=10,
             enable_checkpointing=False,

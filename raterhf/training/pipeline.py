@@ -5,22 +5,23 @@ then it says what and runs again. An interrupted stage resumes. Whoever calls `t
 """
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
+from raterhf.engine.memory import cost_of
 from raterhf.errors import UserError
 from raterhf.io import file_digest
 from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.adapters import ADAPTER
-from raterhf.models.checkpoint import FINISHED, STARTED, WEIGHTS
+from raterhf.models.checkpoint import FINISHED, STARTED, STATE, WEIGHTS
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
+from raterhf.training.loggers import check_logger
 from raterhf.training.needs import check_labels
 from raterhf.training.stages.base import run_base
 from raterhf.training.stages.policy import run_policy
@@ -46,6 +47,7 @@ DEPENDS = {
         "data.held_out",
         "data.labels",
         "data.within",
+        "data.pairs_per_rater",
         "data.preset",
         "data.prefix_raters",
         "data.group_column",
@@ -67,6 +69,7 @@ DEPENDS = {
         "data.shuffle_raters",
         "data.labels",
         "data.within",
+        "data.pairs_per_rater",
         "data.preset",
         "data.prefix_raters",
         "data.held_out",
@@ -105,21 +108,24 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
 
     `labels` are the recipe's data, read here where they are not given.
     """
-    if recipe.tensorboard and not (find_spec("tensorboard") or find_spec("tensorboardX")):
-        raise UserError("tensorboard: true needs the package tensorboard, which is not installed: pip install 'raterhf[tensorboard]'")
+    check_logger(recipe.logger)
     inputs = _inputs(recipe, stage)
     if _finished(folder, inputs):
         clear_state(folder)  # of a process killed after its last record
         log.info(f"{folder.name}: done before, skipped ({folder})")
         return
     log.info(f"{folder.name}: training in {folder}")
+    whole = not (folder / "state" / STATE).is_file()
     if stage == "base":
-        run_base(recipe, folder)
+        cost = cost_of(lambda: run_base(recipe, folder))
     else:
-        RATED[stage](recipe, folder, prepare.read_data(recipe) if labels is None else labels)
+        read = prepare.read_data(recipe) if labels is None else labels
+        cost = cost_of(lambda: RATED[stage](recipe, folder, read))
     io.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
     outputs = {path.name: io.fingerprint(path) for path in _model_files(folder)}
-    io.write_text(folder / FINISHED, json.dumps({"finished": True, "inputs": inputs, "outputs": outputs}, indent=1))
+    # What a training took that resumed is not known: this process saw the rest of it.
+    record = {"finished": True, "inputs": inputs, "outputs": outputs} | ({"cost": cost} if whole else {})
+    io.write_text(folder / FINISHED, json.dumps(record, indent=1))
     clear_state(folder)
 
 

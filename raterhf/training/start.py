@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data import prepare
@@ -18,7 +17,7 @@ from raterhf.errors import UserError
 from raterhf.models import backbone, checkpoint, load
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import Base, find_base
-from raterhf.models.place import pick_device
+from raterhf.models.place import kept_dtype, pick_device
 from raterhf.models.policy import Policy, make_policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.pool import RaterPool
@@ -61,8 +60,7 @@ def new_model(settings: ModelSettings, texts: list[str], seed: int, soft: int, r
     base = None
     if settings.path and settings.train != "all":
         device = pick_device()
-        bfloat16 = settings.dtype == "bfloat16" or settings.dtype == "auto" and device.type == "cuda"
-        base = find_base(settings.path, device, torch.bfloat16 if bfloat16 else torch.float32)
+        base = find_base(settings.path, device, kept_dtype(settings, device.type))
         lm = base.model()
         if settings.lora:
             add_lora(lm.get_decoder(), settings.lora, seed)
@@ -89,11 +87,13 @@ def spare_memory(model: Policy | RewardModel, settings: ModelSettings) -> None:
 
 
 def save_start(recipe: Recipe, labels: Labels) -> None:
-    """Without a stage `base`, write what the stages start from as a plain model, as others than ours read it too; anew each time."""
+    """Without a stage `base`, write what the stages start from, anew each time: a plain model, as others than ours read it too, or, of one
+    whose weights stay, where they are and the tokenizer."""
     if not recipe.base:
-        plain = recipe.model_copy(update={"model": recipe.model.model_copy(update={"train": "all", "lora": None})})
+        staying = "all" if recipe.model.train == "all" else "none"
+        plain = recipe.model_copy(update={"model": recipe.model.model_copy(update={"train": staying, "lora": None})})
         start = start_model(plain, all_texts(labels))
-        policy = make_policy(start.lm, start.tokenizer)
+        policy = make_policy(start.lm, start.tokenizer, base=start.base)
         checkpoint.save_policy(recipe.start, policy, start.tokenizer, None, recipe.model.max_length, {})
 
 

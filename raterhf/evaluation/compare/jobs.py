@@ -24,10 +24,12 @@ Job = tuple[Callable[..., Any], tuple]
 
 LIBRARIES = 2**30  # bytes of a process that has imported torch, transformers and trl, and of its data
 COPIES = 10  # of a model's weights in a training: itself, gradients, two moments, a reference, a reward model, and what passes keep
+COPIES_STAYING = 5  # of weights that stay, which policy, reference and reward model share
 
 
-def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None = None) -> list[Any]:
-    """Results of `run(*arguments)` of the last job of every chain, in order. `model` is the folder of a model of their size.
+def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None = None, copies: int = COPIES) -> list[Any]:
+    """Results of `run(*arguments)` of the last job of every chain, in order. `model` is the folder of a model of their size, and `copies`
+    is how often each process holds its weights.
 
     Jobs of one chain run one after the other. Where chains are more than processes they take turns, job by job, so that all end at about
     the same time. With a `title` progress over jobs is shown; without one the jobs show their own. Functions, arguments and results are
@@ -37,7 +39,7 @@ def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None
     cores = count_cores()
     workers = min(len(chains), cores)
     if workers > 1 and not torch.cuda.is_available():
-        workers = fitting(workers, model)
+        workers = fitting(workers, model, copies)
     total = sum(map(len, chains))
     with Progress(title, total, "job") if title and total else nullcontext() as progress:
         advance = progress.advance if progress else lambda: None
@@ -85,9 +87,9 @@ def count_cores() -> int:
     return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores
 
 
-def fitting(workers: int, model: Path) -> int:
+def fitting(workers: int, model: Path, copies: int = COPIES) -> int:
     """How many of so many processes the memory holds, one at least; says so where it holds fewer."""
-    need = LIBRARIES + COPIES * sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    need = LIBRARIES + copies * sum(file.stat().st_size for file in model.glob("*.safetensors"))
     available = available_memory()
     if available is None or workers * need <= available:
         return workers

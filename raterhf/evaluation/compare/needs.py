@@ -7,12 +7,19 @@ from raterhf.recipe import Recipe
 from raterhf.training.needs import check_labels
 
 BY_VANILLA = ("vanilla", "sft_no_ids", "vanilla_best_t")  # policies that TRL trains
+OURS = ("base", "sft", "rater_known", "rater_new")  # policies of the recipe's own stages
 # Arguments of vanilla.rl that our stages without IDs take over.
 OF_OURS = ("max_steps", "learning_rate", "num_generations", "per_device_train_batch_size")
 
 
 def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
+    ours = {*OURS, *recipe.compare.rivals}
+    if recipe.base and recipe.model.train == "lora" and (others := [name for name in wanted if name not in ours]):
+        raise UserError(
+            f"only our own stages go on with the adapters of a stage base, and {', '.join(others)} would not; set model.train to all, or "
+            f"leave them out: --controls {','.join(name for name in wanted if name in ours) or 'base,sft,rater_new'}"
+        )
     if not {*BY_VANILLA, "none"} & set(wanted):
         return
     alone = f"or leave it out: --controls {without}"
@@ -23,6 +30,11 @@ def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
         )
     if "none" in wanted and (missing := [key for key in OF_OURS if key not in recipe.vanilla.rl]):
         raise UserError(f"the control `none` takes its sizes from vanilla.rl, which lacks {', '.join(missing)}; add them, {alone}")
+    if recipe.model.train == "none":
+        raise UserError(
+            "model.train is none: without raters nothing of such a model learns, neither vanilla's nor the control none; set "
+            f"model.train to lora, {alone}"
+        )
     from raterhf.evaluation.trl_trainers import check_arguments  # imports trl, which is slow
 
     check_arguments(recipe.vanilla.sft, recipe.vanilla.reward, recipe.vanilla.rl)

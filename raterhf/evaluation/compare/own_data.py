@@ -14,7 +14,7 @@ from raterhf.data.labels import Labels
 from raterhf.errors import UserError
 from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
-from raterhf.evaluation.compare.trainings import train_policies
+from raterhf.evaluation.compare.trainings import costs, train_policies
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import policies_of
 from raterhf.evaluation.probes.questions import Asked
@@ -54,7 +54,7 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     rows = {name: [row for probe in found["probes"].values() for row in probe["policies"].get(name, {}).items()] for name in policies}
     merged = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": {name: {figure: measured[0] for figure, measured in row} for name, row in rows.items()},
-        "reward_models": models, "probes": found["probes"],
+        "reward_models": models, "trainings": costs(recipe), "probes": found["probes"],
         "prompts": {question.key: {"prompt": question.prompts[0], "raters": _rows(people, question)} for question in questions},
     }  # fmt: skip
     out = recipe.folder / "compare"

@@ -18,6 +18,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import metrics
 from raterhf.evaluation.trl_baseline import pair_rows, standard_scale
 from raterhf.models import checkpoint
+from raterhf.models.place import kept_dtype, pick_device
 from raterhf.progress import Progress
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
@@ -42,15 +43,16 @@ def measure_reward_models(recipe: Recipe, labels: Labels, vanilla: bool, shuffle
                 found["null"]["heldout_accuracy"] = metrics.accuracy(margins(fresh, None), fresh.label.to_numpy())
             progress.advance()
         if vanilla:
-            found["vanilla"] = _vanilla(recipe.folder / "vanilla" / "reward", held, fresh)
+            dtype = kept_dtype(recipe.model, pick_device().type)
+            found["vanilla"] = _vanilla(recipe.folder / "vanilla" / "reward", dtype, held, fresh)
             progress.advance()
     return found
 
 
-def _vanilla(folder: Path, held, fresh) -> dict[str, float]:
+def _vanilla(folder: Path, dtype: torch.dtype, held, fresh) -> dict[str, float]:
     from raterhf.evaluation.trl_trainers import load_scorer  # imports trl, which is slow
 
-    score = load_scorer(folder)
+    score = load_scorer(folder, dtype=dtype)
 
     def margins(rows) -> np.ndarray:
         return score(list(rows.prompt), list(rows.a)) - score(list(rows.prompt), list(rows.b))

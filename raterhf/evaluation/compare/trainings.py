@@ -5,8 +5,10 @@ from pathlib import Path
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.evaluation.compare.jobs import Job, side_by_side
-from raterhf.recipe import PolicySettings, Recipe
+from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side
+from raterhf.evaluation.trl_means import INPUTS
+from raterhf.models.checkpoint import FINISHED, weights_of
+from raterhf.recipe import PolicySettings, Recipe, VanillaSettings
 from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
 from raterhf.training.start import save_start
@@ -57,10 +59,11 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     }
     needed = {"text_ids" if name == "text_new" else name for name in wanted}
     controls = {name: make() for name, make in variants.items() if name in needed}
+    model, copies = held_by_each(recipe)
     # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
     chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
     chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
-    side_by_side(chains, recipe.start)
+    side_by_side(chains, model, copies=copies)
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -73,7 +76,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if sweep:
         jobs += _sweep_jobs(recipe, labels, wanted)
     if jobs:
-        side_by_side([[job] for job in jobs], recipe.start)
+        side_by_side([[job] for job in jobs], model, copies=copies)
     return folders
 
 
@@ -83,6 +86,25 @@ def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
     changes = {"options": {}} | recipe.compare.rivals[name]
     policy = check_options(PolicySettings, recipe.policy.model_dump() | changes, "compare.rivals", ("compare", "rivals", name))
     return recipe.model_copy(update={"policy": policy}), recipe.folder / f"policy-{name}"
+
+
+def held_by_each(recipe: Recipe) -> tuple[Path, int]:
+    """The folder of the weights that every process holds, and how often."""
+    return Path(weights_of(recipe.start)), COPIES if recipe.model.train == "all" else COPIES_STAYING
+
+
+def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
+    """What each stage of ours, and of vanilla, took where it was trained: `updates`, `seconds`, `peak_mib`; without those that are not
+    known, since the training resumed, or there was none."""
+    asked = recipe.vanilla or VanillaSettings()
+    vanilla, rows = recipe.folder / "vanilla", {}
+    for stage, folder, arguments in (
+        ("reward", vanilla / "reward", asked.reward), ("sft", vanilla / "sft", asked.sft), ("policy", _vanilla_folder(recipe, 0), asked.rl)
+    ):  # fmt: skip
+        rows[stage] = (getattr(recipe, stage).steps, recipe.folder / stage / FINISHED)
+        rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
+    taken = {name: (updates, io.read_json(record).get("cost")) for name, (updates, record) in rows.items() if record.is_file()}
+    return {name: {"updates": updates} | cost for name, (updates, cost) in taken.items() if cost}
 
 
 def labels_of(changed: Recipe, recipe: Recipe, labels: Labels) -> Labels:
@@ -140,7 +162,9 @@ def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:
 def _variant(recipe: Recipe, name: str, **changes) -> Recipe:
     """The recipe of a control: same base checkpoint, its own folder. `changes` maps sections to what differs in them."""
     sections = {key: getattr(recipe, key).model_copy(update=value) if isinstance(value, dict) else value for key, value in changes.items()}
-    model = recipe.model.model_copy(update={"path": str(recipe.start)})
+    # Weights that stay lie where they are; `start` holds none.
+    path = recipe.model.path if recipe.model.train != "all" else str(recipe.start)
+    model = recipe.model.model_copy(update={"path": path})
     return recipe.model_copy(update={"name": name, "runs": str(recipe.folder / "controls"), "base": None, "model": model, **sections})
 
 

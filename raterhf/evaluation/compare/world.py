@@ -17,7 +17,7 @@ from raterhf.evaluation.compare import reward_metrics
 from raterhf.evaluation.compare.jobs import side_by_side
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
-from raterhf.evaluation.compare.trainings import at_seed, rival, sweep_folders, train_policies
+from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, rival, sweep_folders, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
@@ -109,7 +109,8 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     jobs += [(_measured, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
     if "vanilla_best_t" in wanted:
         jobs += [(_measured, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
-    outcome = side_by_side([[job] for job in jobs], recipe.start, f"judging policies of seed {recipe.seed}")
+    model, copies = held_by_each(recipe)
+    outcome = side_by_side([[job] for job in jobs], model, f"judging policies of seed {recipe.seed}", copies)
     all_results = {name: outcome[names.index(name)] for name in wanted if name in names}
     sweeps: dict[str, list[dict]] = {name: [] for name in swept}
     for (name, beta, _, _), measured in zip(points, outcome[len(names) :]):
@@ -123,7 +124,14 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
         for q, i in zip(arena.questions, arena.real[r])
     ]
     samples = {"population": population} | {name: all_results[name].samples for name in ("vanilla", "rater_new") if name in all_results}
-    return {"arena": arena, "verdicts": all_results, "sweeps": sweeps, "reward_models": models, "samples": samples}
+    return {
+        "arena": arena,
+        "verdicts": all_results,
+        "sweeps": sweeps,
+        "reward_models": models,
+        "samples": samples,
+        "trainings": costs(recipe),
+    }
 
 
 def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> PolicyMetrics:
@@ -190,6 +198,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
         "policies": policies,
         "intervals": {"policies": intervals, "reward_models": {}},
         "questions": questions,
+        "trainings": results[0]["trainings"],
         "reward_models": reward_metrics.merge([result["reward_models"] for result in results]),
         "coherence": _coherence_pictures(results[0]),
         "sweeps": sweeps,

@@ -13,6 +13,7 @@ from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
+from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import load_recipe
 from raterhf.run import check_trained
@@ -93,7 +94,7 @@ def policies_of(recipe: Recipe, run: Path) -> dict[str, RaterPolicy]:
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
     for folder, _ in folders.values():
         check_trained(folder)
-    return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if (there[0] / "config.json").is_file()}
+    return {name: of_recipe(name, *there, recipe) for name, there in folders.items() if checkpoint.is_model(there[0])}
 
 
 def count_labels(recipe: Recipe, world: World) -> dict[str, int]:

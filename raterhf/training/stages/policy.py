@@ -69,7 +69,17 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
 
     asked = RaterPolicy(folder.name, policy, renderer, who, "none" if who is None else "new", *recipe.limits)
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, measure)
-    fit(module, algorithm.batch, settings, folder, {"policy.reader.": raters.reader_lr}, recipe.tensorboard, monitor, algorithm.state)
+    fit(
+        module,
+        algorithm.batch,
+        settings,
+        folder,
+        {"policy.reader.": raters.reader_lr},
+        recipe.logger,
+        monitor,
+        algorithm.state,
+        precision=recipe.model.precision,
+    )
     if policy.idiosyncratic is not None:
         carry_idiosyncratic(policy, reward, compared)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})

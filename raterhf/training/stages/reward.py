@@ -56,7 +56,7 @@ class RewardTraining:
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
     held_back = watch_held_back(made, recipe.reward, folder)
-    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.tensorboard, None, None, held_back)
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=recipe.model.precision)
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:

@@ -99,7 +99,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     replay = make_replay(kept, settings, policy, window.renderer, draw, recipe.seed, space)
     training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
-    fit(*training, settings, folder, rates, recipe.tensorboard, monitor, None, held_back)
+    fit(*training, settings, folder, rates, recipe.logger, monitor, None, held_back, precision=recipe.model.precision)
     if space is not None:
         _keep_vectors(space, pool, policy, fresh)
         fit_populations(raters, pool, recipe.seed)
