@@ -61,7 +61,9 @@ class Added(Linear):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         first, second = self.lora_A[NAME].weight, self.lora_B[NAME]
         plain = not (args or kwargs or self.disable_adapters or self.merged or self.lora_variant or second.bias is not None)
-        if not plain or x.dtype != first.dtype or torch.is_autocast_enabled(x.device.type):
+        kind = x.device.type
+        casts = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)  # the meta device, of estimates, never does
+        if not plain or casts or x.dtype != first.dtype:
             return super().forward(x, *args, **kwargs)
         out = self.base_layer(x)
         read = self.lora_dropout[NAME](x) @ first.T
