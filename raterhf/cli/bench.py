@@ -239,7 +239,10 @@ def bench_alarm(
 def bench_raters(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings with a column `split`.")],
     columns: Annotated[
-        Files, typer.Option("--column", metavar="OURS=THEIRS", help="rater_id, item, rating or split, by its name there.")
+        Files,
+        typer.Option(
+            "--column", metavar="OURS=THEIRS", help="One of ours (rater_id, item, rating, split, chosen, rejected), by its name there."
+        ),
     ] = None,
     values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
     within: Annotated[str | None, typer.Option(metavar="COLUMN", help="Compare only ratings that are alike in this column.")] = None,
@@ -247,6 +250,9 @@ def bench_raters(
     new_items: Annotated[
         bool, typer.Option("--new-items", help="Ask unseen people also of items without a train rating, which no anchor can tell apart.")
     ] = False,
+    pairs: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Tell apart the pairs of this file (rater_id, chosen, rejected, split) alone.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
@@ -259,13 +265,14 @@ def bench_raters(
     from raterhf.bench import raters
 
     named = {name: theirs for name, theirs in map(_assigned, columns or [])}
-    if strangers := sorted(named.keys() - {"rater_id", "item", "rating", "split"}):
-        raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are rater_id, item, rating, split")
+    ours = ("rater_id", "item", "rating", "split", "chosen", "rejected")
+    if strangers := sorted(named.keys() - set(ours)):
+        raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are {', '.join(ours)}")
     try:
         numbers = {word: float(number) for word, number in map(_assigned, values or [])}
     except ValueError as error:
         raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
-    found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed)
+    found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed, pairs)
     raters.print_raters(found)
     if out:
         _write(out, found)
