@@ -22,7 +22,7 @@ from raterhf.log import log
 from raterhf.raters.items import ItemModel, Ratings, Tastes, fit_items, infer_tastes, shuffled
 from raterhf.terminal import show_table
 
-RANK = 32  # of which the widths of the factors leave what the data bear
+RANK = 24  # of which the widths of the factors leave what the data bear
 STEADY = (np.inf, 10.0)  # candidates of how alike raters are in care
 FACTORS = 16  # of the plain factor model
 NOBODY, UNKNOWNS, SHUFFLED = "nobody", "raters as unknowns", "IDs shuffled"
@@ -250,9 +250,15 @@ def print_raters(found: dict) -> None:
         rows = [row for row in found["rows"] if row["seed"] == seed]
         cells = []
         for row in rows:
-            what = f"difference > {row['margin']:g}" if row["split"] == "test" else f"after {row['labels']}"
+            what = f"after {row['labels']}" if "labels" in row else f"difference > {row.get('margin', 0):g}"
             figures = ["{:.4f} [{:.4f}, {:.4f}]".format(row["accuracy"], *row["interval"])]
             figures += ["{:+.4f} [{:+.4f}, {:+.4f}]".format(row["gain"], *row["gain_interval"]), f"{row['nats']:.3f}", f"{row['ece']:.3f}"]
             cells.append([row["split"], what, row["model"], *figures, str(row["raters"])])
-        columns = ["split", "ratings", "model", "accuracy", "over nobody", "nats", "ECE", "people"]
-        show_table(columns, cells, columns[:3], f"{found['file']}, seed {seed}: two ratings of a person told apart [95 % over people]")
+        columns = ["split", "labels", "model", "accuracy", "over nobody", "nats", "ECE", "people"]
+        show_table(columns, cells, columns[:3], f"{found['file']}, seed {seed}: two things told apart for a person [95 % over people]")
+    for step in found.get("ladder", []):
+        shares = {name: step[name] / step["tastes"] if step["tastes"] else float("nan") for name in ("habits", "care")}
+        log.info(
+            f"  seed {step['seed']}: of the gain of {step['tastes']:+.4f} over nobody {shares['habits']:.0%} is there by raters' habits, "
+            f"{shares['care']:.0%} with their care; the rest is taste"
+        )

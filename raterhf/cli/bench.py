@@ -237,11 +237,13 @@ def bench_alarm(
 
 @bench_app.command("raters")
 def bench_raters(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings with a column `split`.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings, or of comparisons, with a column `split`.")],
     columns: Annotated[
         Files,
         typer.Option(
-            "--column", metavar="OURS=THEIRS", help="One of ours (rater_id, item, rating, split, chosen, rejected), by its name there."
+            "--column",
+            metavar="OURS=THEIRS",
+            help="A column of ours (rater_id, split; item, rating; a, b, label; chosen, rejected), by its name there.",
         ),
     ] = None,
     values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
@@ -259,20 +261,26 @@ def bench_raters(
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Reads no text and trains no language model: the anchors that a model of raters must reach. Splits are train, test, unseen_support and
-    unseen_query.
+    Of comparisons the models are a ladder: habits, care, taste. Reads no text and trains no language model: the anchors that a model of
+    raters must reach. Splits are train, test, unseen_support and unseen_query.
     """
-    from raterhf.bench import raters
+    from raterhf.bench import comparisons, raters
 
     named = {name: theirs for name, theirs in map(_assigned, columns or [])}
-    ours = ("rater_id", "item", "rating", "split", "chosen", "rejected")
+    ours = ("rater_id", "item", "rating", "split", "chosen", "rejected", "a", "b", "label", "a_text", "b_text")
     if strangers := sorted(named.keys() - set(ours)):
         raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are {', '.join(ours)}")
     try:
         numbers = {word: float(number) for word, number in map(_assigned, values or [])}
     except ValueError as error:
         raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
-    found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed, pairs)
+    if not comparisons.holds_comparisons(data, named):
+        found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed, pairs)
+    else:
+        options = {"--value": values, "--within": within, "--margin": margin, "--pairs": pairs}
+        if given := [name for name, value in options.items() if value]:
+            raise UserError(f"{data} holds comparisons, and {given[0]} speaks of ratings; leave it out")
+        found = comparisons.bench_comparisons(data, named, new_items, seeds, seed)
     raters.print_raters(found)
     if out:
         _write(out, found)
