@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from small_run import fails, succeeds
 
-from raterhf.bench.comparisons import read_comparisons, strangers, tell_pairs
+from raterhf.bench.comparisons import _apart, read_comparisons, strangers, tell_pairs
 from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, margins
 
 
@@ -74,6 +74,14 @@ def test_the_control_keeps_items_and_labels():
     rows, _ = simulated(20)
     other = strangers(rows, 0)
     assert np.array_equal(other.won, rows.won) and sorted(other.rater) == sorted(rows.rater) and (other.rater != rows.rater).mean() > 0.9
+
+
+def test_what_settings_are_chosen_by_has_no_vote_of_what_is_fitted():
+    rows, _ = simulated(50)
+    part, held = _apart(rows, 20, 0)
+    seen = {(r, i) for r, a, b in zip(part.rater, part.a, part.b) for i in (a, b)}
+    assert len(held) > 30 and len(part) > 1500
+    assert not seen & {(r, i) for r, a, b in zip(held.rater, held.a, held.b) for i in (a, b)}
 
 
 @pytest.fixture

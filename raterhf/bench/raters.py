@@ -57,8 +57,10 @@ Support = Callable[[int, int], Ratings]
 """How many labels of each new person, and the seed of their order -> what is known then."""
 
 
-def read_table(path: str, columns: dict[str, str], values: dict[str, float], within: str | None) -> Table:
-    """Ratings by split, items numbered alike, raters within known and unseen ones.
+def read_table(
+    path: str, columns: dict[str, str], values: dict[str, float], within: str | None, known: tuple[str, ...] = KNOWN
+) -> Table:  # fmt: skip
+    """Ratings by split, items numbered alike, raters within known and unseen ones; `known` are the splits of known people.
 
     `columns` maps rater_id, item, rating and split to the file's names, `values` words to numbers. Raises UserError for a column that is
     missing and a rating that is no number.
@@ -72,19 +74,19 @@ def read_table(path: str, columns: dict[str, str], values: dict[str, float], wit
         row, fault = next(iter(faults.items()))
         raise UserError(f"{path}, row {row + 1}: rating {rated.iloc[row]!r} {fault}; words are given numbers with --value")
     split = frame[names["split"]].to_numpy()
-    if missing := [name for name in KNOWN if name not in split]:
+    if missing := [name for name in known if name not in split]:
         raise UserError(f"{path}: no row has split {missing[0]}; there are {', '.join(map(str, pd.unique(split)))}")
-    items = pd.Index(frame[names["item"]][np.isin(split, SPLITS)].unique())
-    raters = {group: pd.Index(frame[names["rater_id"]][np.isin(split, group)].unique()) for group in (KNOWN, UNSEEN)}
+    items = pd.Index(frame[names["item"]][np.isin(split, (*known, *UNSEEN))].unique())
+    raters = {group: pd.Index(frame[names["rater_id"]][np.isin(split, group)].unique()) for group in (known, UNSEEN)}
     item = items.get_indexer(frame[names["item"]])
     place = pd.factorize(frame[within])[0] if within else np.zeros(len(frame), np.int64)
     ratings, places = {}, {}
-    for group in (KNOWN, UNSEEN):
+    for group in (known, UNSEEN):
         rater = raters[group].get_indexer(frame[names["rater_id"]])
         for name in group:
             rows = np.flatnonzero(split == name)
             ratings[name], places[name] = Ratings(rater[rows], item[rows], np.asarray(numbers, float)[rows]), place[rows]
-    return Table(ratings, places, items, raters[KNOWN], raters[UNSEEN])
+    return Table(ratings, places, items, raters[known], raters[UNSEEN])
 
 
 def require_columns(path: str, frame: pd.DataFrame, names: list[str]) -> None:

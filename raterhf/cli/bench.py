@@ -249,22 +249,27 @@ def bench_raters(
     values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
     within: Annotated[str | None, typer.Option(metavar="COLUMN", help="Compare only ratings that are alike in this column.")] = None,
     margin: Annotated[list[float] | None, typer.Option(min=0, help="Only test ratings further apart than this; also several.")] = None,
-    new_items: Annotated[
+    with_new_items: Annotated[
         bool, typer.Option("--new-items", help="Ask unseen people also of items without a train rating, which no anchor can tell apart.")
     ] = False,
     pairs: Annotated[
         str | None, typer.Option(metavar="FILE", help="Tell apart the pairs of this file (rater_id, chosen, rejected, split) alone.")
     ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Tell apart items in five folds that nobody rated, by this column's text.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(metavar="FOLDER", help="With --text: a sentence encoder, beside style.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Of comparisons the models are a ladder: habits, care, taste. Reads no text and trains no language model: the anchors that a model of
-    raters must reach. Splits are train, test, unseen_support and unseen_query.
+    Of comparisons the models are a ladder: habits, care, taste. Trains no language model: the anchors that a model of raters must reach.
+    Splits are train, test, unseen_support and unseen_query.
     """
-    from raterhf.bench import comparisons, raters
+    set_environment(models=[encoder] if encoder else [])
+    from raterhf.bench import comparisons, new_items, raters
 
     named = {name: theirs for name, theirs in map(_assigned, columns or [])}
     ours = ("rater_id", "item", "rating", "split", "chosen", "rejected", "a", "b", "label", "a_text", "b_text")
@@ -274,13 +279,20 @@ def bench_raters(
         numbers = {word: float(number) for word, number in map(_assigned, values or [])}
     except ValueError as error:
         raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
-    if not comparisons.holds_comparisons(data, named):
-        found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed, pairs)
+    if encoder and not text:
+        raise UserError(f"--encoder {encoder} reads texts; name their column with --text, or leave it out")
+    if text:
+        options = {"--within": within, "--pairs": pairs, "--new-items": with_new_items, "--seeds": seeds > 1}
+        if given := [name for name, value in options.items() if value] or (["--margin twice"] if len(margin or []) > 1 else []):
+            raise UserError(f"--text tells apart items in folds, and {given[0]} does not go with it; leave one of them out")
+        found = new_items.bench_new_items(data, named, numbers, text, encoder, (margin or [0.0])[0], seed)
+    elif not comparisons.holds_comparisons(data, named):
+        found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs)
     else:
         options = {"--value": values, "--within": within, "--margin": margin, "--pairs": pairs}
         if given := [name for name, value in options.items() if value]:
             raise UserError(f"{data} holds comparisons, and {given[0]} speaks of ratings; leave it out")
-        found = comparisons.bench_comparisons(data, named, new_items, seeds, seed)
+        found = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed)
     raters.print_raters(found)
     if out:
         _write(out, found)
