@@ -101,6 +101,27 @@ def bench_rollout(
     _show(lambda *on: rollout.bench_rollout(source, sizes, raters, compiled, *on, repeats), dtype, out)
 
 
+@bench_app.command("adapt")
+def bench_adapt(
+    source: Source = "20m",
+    prompt_tokens: PromptTokens = 32,
+    completion_tokens: CompletionTokens = 32,
+    dtype: Dtype = "float32",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time inferring a person from 1, 10, 40 and 200 comparisons, at conditioning head or a run's own."""
+    set_environment()
+    from raterhf.bench import adapt
+    from raterhf.models.place import pick_device, pick_dtype
+
+    device = pick_device()
+    found = adapt.bench_adapt(source, prompt_tokens, completion_tokens, device, pick_dtype(dtype, device), repeats)
+    adapt.print_adapt(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("rloo")
 def bench_rloo(
     source: Shape = "20m",

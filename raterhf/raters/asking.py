@@ -18,7 +18,7 @@ POINTS = norm.ppf((np.arange(64) + 0.5) / 64)  # of a standard normal, equally l
 def information(margin: np.ndarray, width: np.ndarray, noise: Noise) -> np.ndarray:
     """Expected information of a label [N] in nats, where the margin of its pair is normal with this mean and standard deviation [N]."""
     margins = margin + POINTS[:, None] * width  # [points, N]
-    logs = np.stack([_log_probability(margins, label, noise) for label in (1, 0, -1)])
+    logs = np.stack([_likelihood(margins, label, noise)[0] for label in (1, 0, -1)])
     each = np.exp(logs)
     known = -(each * logs).sum(0).mean(0)
     mean = each.mean(1)
@@ -46,18 +46,14 @@ def propose(margin: np.ndarray, slope: np.ndarray, covariance: np.ndarray, noise
     return chosen, told
 
 
-def _log_probability(margins: np.ndarray, label: int, noise: Noise) -> np.ndarray:
-    flat = margins.reshape(-1)
-    said = Statements(np.zeros(flat.size, np.int64), np.full(flat.size, label), np.full(flat.size, -1), np.ones(flat.size))
-    return label_likelihood(flat, said, noise)[0].reshape(margins.shape)
+def _likelihood(margins: np.ndarray, label: int, noise: Noise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n = margins.shape[-1]
+    said = Statements(np.zeros(n, np.int64), np.full(n, label), np.full(n, -1), np.ones(n))
+    return label_likelihood(margins, said, noise)
 
 
 def _curvature(margin: float, width: float, noise: Noise) -> float:
     """Expected Fisher information of a label about its pair's margin."""
-    at, step = margin + POINTS * width, 1e-3
-    found = np.zeros(len(at))
-    for label in (1, 0, -1):
-        log_prob = _log_probability(at, label, noise)
-        slope = (_log_probability(at + step, label, noise) - _log_probability(at - step, label, noise)) / (2 * step)
-        found += np.exp(log_prob) * slope**2
-    return float(found.mean())
+    at = (margin + POINTS * width)[:, None]
+    found = [_likelihood(at, label, noise) for label in (1, 0, -1)]
+    return float(sum(np.exp(log_prob) * slope**2 for log_prob, slope, _ in found).mean())
