@@ -82,7 +82,7 @@ def test_train_times_an_update_at_every_site(tiny, tmp_path):
 def test_adapt_times_a_person(tiny, tmp_path):
     shown = succeeds("bench", "adapt", "tiny", "--prompt-tokens", 4, "--completion-tokens", 3, "--repeats", 1, "--out", tmp_path / "a.json")
     found = json.loads((tmp_path / "a.json").read_text())
-    assert [row["labels"] for row in found["rows"]] == [1, 10, 40, 200] and all(row["median"] > 0 for row in found["rows"])
+    assert [row["labels"] for row in found["rows"]] == [1, 10, 40, 200] and all(row["read"]["median"] > 0 for row in found["rows"])
     assert found["conditioning"] == "head" and "a person inferred" in shown
 
 
