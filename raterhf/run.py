@@ -11,6 +11,7 @@ comes out is a function of the arguments and the folder. Nothing here generates 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import cast
 
@@ -21,10 +22,12 @@ import torch
 from raterhf.data.checks import answer_fault, prompt_fault
 from raterhf.data.example import Example
 from raterhf.data.people import Given, read_people
+from raterhf.data.prepare import read_data
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
 from raterhf.engine.checks import example_fault
 from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
+from raterhf.engine.questions import Question, next_questions
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
@@ -203,7 +206,7 @@ class Run:
         """
         stages = [self.folder.name] if _home(self.folder) != self.folder else [*SAMPLED_FROM, *SCORED_BY]
         with hold_run(self.folder):
-            done = add_raters(_home(self.folder), stages, [(one.id, one.mean, one.covariance) for one in fitted], group)
+            done = add_raters(_home(self.folder), stages, [(one.id, one.mean, one.covariance, group) for one in fitted])
         for cached in ("raters", "_policy_pool", "_policy", "_jury"):  # what was read before
             self.__dict__.pop(cached, None)
         return done
@@ -241,6 +244,30 @@ class Run:
         else:
             fill = fill_policy(self._policy, chosen, seed, to)
         return write_export(target, fill, origin, chosen, about)
+
+    def ask(
+        self, rater_id: str, completions: Pairs | None = None, labels: Given | None = None, n: int = 1, group: str | None = None,
+        seed: int = 0,
+    ) -> list[Question]:  # fmt: skip
+        """The n pairs whose labels are expected to tell most of a person, each beside those before it.
+
+        The person is who the run infers `rater_id` to be, and the population, or that of their `group`, where it does not know them yet;
+        `labels`, as of `fit_rater`, are what they said since, and these pairs are not asked again. Pairs are of any two `completions` of
+        one prompt, of the run's own comparisons where none are given. Raises UserError where there is no pair.
+        """
+        jury = self._jury
+        known = rater_id in jury.pool.index
+        if known and group is not None:
+            raise UserError(f"group {group!r}: the run knows {rater_id!r}, which goes before what their group is; leave it out")
+        taste = self.fit_rater(labels, rater_id, group, update=known)[0].taste
+        recipe = _recipe_of(jury.folder)
+        asked: set[tuple[str, frozenset[str]]] = set()
+        if labels is not None:
+            read, _ = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder))
+            asked = set(map(_unordered, *(read.comparisons[name] for name in ("prompt", "a", "b"))))
+        pairs = _candidates(completions, recipe, jury.folder)
+        left = [pair for pair in pairs if _unordered(*pair) not in asked]
+        return next_questions(self._scorer, jury.renderer, noise_of(jury.folder), taste, left, n, seed)
 
     def reward_function(self, rater: str = "new", seed: int = 0, group: str | None = None, idiosyncratic: bool = False) -> Callable:
         """A reward function as TRL's trainers take them: `GRPOTrainer(reward_funcs=run.reward_function())`.
@@ -404,6 +431,24 @@ def _rendered(jury: _Jury, rows: dict[int, tuple[Prompt, str]], texts: list[str]
         else:
             examples.append(column)
     return [list(column) for column in zip(*examples)], rejects
+
+
+def _unordered(prompt: Prompt, a: str, b: str) -> tuple[str, frozenset[str]]:
+    return str(prompt), frozenset((a, b))
+
+
+def _candidates(completions: Pairs | None, recipe: Recipe | None, folder: Path) -> list[tuple[Prompt, str, str]]:
+    """Every two different completions of a prompt; without any, the pairs of the comparisons that the run was trained on."""
+    if completions is not None:
+        by_prompt: dict[str, tuple[Prompt, dict[str, None]]] = {}
+        for prompt, answer in _as_rows(completions).values():
+            by_prompt.setdefault(str(prompt), (prompt, {}))[1][answer] = None
+        return [(prompt, a, b) for prompt, answers in by_prompt.values() for a, b in combinations(answers, 2)]
+    if recipe is None:
+        raise UserError(f"{folder} does not say what data it was trained on; give completions to choose pairs from")
+    rows = read_data(recipe).comparisons
+    different = {_unordered(*pair): pair for pair in zip(rows.prompt, rows.a, rows.b)}
+    return list(different.values())
 
 
 def _check_newcomers(pool: RaterPool, ids: Sequence[str], group: str | None, update: bool) -> None:

@@ -79,6 +79,13 @@ def test_train_times_an_update_at_every_site(tiny, tmp_path):
     assert rows["suffix", "shared"]["planned_gain"] == pytest.approx(8 * 14 / (2 * 8 + 6 * 4 + 8 * 2))
 
 
+def test_adapt_times_a_person(tiny, tmp_path):
+    shown = succeeds("bench", "adapt", "tiny", "--prompt-tokens", 4, "--completion-tokens", 3, "--repeats", 1, "--out", tmp_path / "a.json")
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert [row["labels"] for row in found["rows"]] == [1, 10, 40, 200] and all(row["read"]["median"] > 0 for row in found["rows"])
+    assert found["conditioning"] == "head" and "a person inferred" in shown
+
+
 def test_rollout_counts_the_prompts_that_are_read(tiny, tmp_path):
     out = tmp_path / "bench.json"
     sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]

@@ -301,7 +301,7 @@ def test_validation_raters_are_named_and_few_are_said_to_be_few(write):
     labels = read_labels(write("c.jsonl", [PAIR | {"rater_id": f"r{i}"} for i in range(40)]), validate_share=0.03)
     kept = labels.raters["rater_id"][labels.raters["split"] == "validate"].tolist()
     assert 1 <= len(kept) < 5
-    sentence = noticed(labels, f"{len(kept)} rater(s) kept for validation", "cannot be asked by ID", "by chance")
+    sentence = noticed(labels, f"{len(kept)} rater(s) kept for validation", "they become known when training ends", "by chance")
     assert sentence.endswith(": " + ", ".join(kept))
 
 

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
 from small_run import fails, succeeds
 
-from raterhf.bench.raters import count_pairs, first_ratings, nobody
+from raterhf.bench.raters import differing, first_rows, nobody, tell
+from raterhf.bench.told import Told, fit_scale, summary, together
 from raterhf.raters.items import ItemModel, Ratings, Tastes, fit_items, infer_tastes, shuffled
 
 
@@ -43,13 +43,34 @@ def test_nobody_takes_what_people_differ_by_for_noise():
 def test_pairs_by_hand():
     """Scores 1 + 2 z and z at z = 1: 3 and 1; the gap's variance is (2 - 1)^2 / 3 + 4 + 1."""
     tastes = Tastes(np.ones((1, 1)), np.full((1, 1, 1), 1 / 3), np.ones(1))
-    for value, right in (((5.0, 2.0), 1), ((2.0, 5.0), 0)):
+    for value, sign in (((5.0, 2.0), 1), ((2.0, 5.0), -1)):
         held = ratings([(0, 0, value[0]), (0, 1, value[1])])
-        found = count_pairs(ONE, tastes, held, np.zeros(2, np.int64), 0.0, 1)
-        assert (found.pairs[0], found.right[0]) == (1, right)
-        assert found.log_prob[0] == pytest.approx(norm.logcdf((2 if right else -2) / math.sqrt(16 / 3)))
-        assert count_pairs(ONE, tastes, held, np.zeros(2, np.int64), 3.0, 1).pairs[0] == 0  # further apart than 3
-        assert count_pairs(ONE, tastes, held, np.arange(2), 0.0, 1).pairs[0] == 0  # not within one thing
+        found = tell(ONE, tastes, differing(held, np.zeros(2, np.int64), 0.0))
+        assert found.rater.tolist() == [0] and found.margin == pytest.approx([sign * 2 / math.sqrt(16 / 3)])
+        assert not len(differing(held, np.zeros(2, np.int64), 3.0).high)  # further apart than 3
+        assert not len(differing(held, np.arange(2), 0.0).high)  # not within one thing
+
+
+def test_every_two_that_differ_are_pairs():
+    """Of rater 0 three ratings 1, 2, 2 are two pairs, of rater 1 a rating alone is none."""
+    found = differing(ratings([(0, 0, 1.0), (1, 0, 5.0), (0, 1, 2.0), (0, 2, 2.0)]), np.zeros(4, np.int64), 0.0)
+    assert sorted(zip(found.high.tolist(), found.low.tolist())) == [(2, 0), (3, 0)]
+
+
+def test_figures_of_a_row_by_hand():
+    """Two of three right, a guess beside them, in one person's pairs; the floor had one right and three guesses."""
+    told, floor = Told(np.zeros(4, np.int64), np.array([1.0, 2.0, -1.0, 0.0])), Told(np.zeros(4, np.int64), np.array([1.0, 0, 0, 0]))
+    found = summary(told, floor, 0)
+    assert (found["accuracy"], found["gain"], found["pairs"], found["raters"]) == (0.625, 0.0, 4, 1)
+    assert found["nats"] == pytest.approx(
+        -(math.log1p(math.exp(-1)) + math.log1p(math.exp(-2)) + math.log1p(math.e) + math.log(2)) / 4, abs=1e-4
+    )
+    assert summary(together([told, told]), together([floor, floor]), 0, orders=2) == found
+
+
+def test_the_scale_is_the_likeliest():
+    """Three of four right at a margin of 2: log-odds of log 3."""
+    assert fit_scale(Told(np.zeros(4, np.int64), np.array([2.0, 2.0, 2.0, -2.0]))) == pytest.approx(math.log(3) / 2, rel=1e-3)
 
 
 def test_what_is_fitted_tells_who_people_are():
@@ -88,13 +109,15 @@ def test_shuffled_keeps_items_and_loses_people():
 
 def test_first_ratings_hold_those_of_fewer():
     known, _, _ = simulated(30, 20)
-    few, more = (set(zip(r.rater.tolist(), r.item.tolist())) for r in (first_ratings(known, n, 3) for n in (2, 5)))
-    assert few < more and len(few) == 60 and not len(first_ratings(known, 0, 3))
+    few, more = (set(first_rows(known.rater, n, 3).tolist()) for n in (2, 5))
+    assert few < more and np.bincount(known.rater[list(few)]).tolist() == [2] * 30 and not len(first_rows(known.rater, 0, 3))
 
 
 @pytest.fixture
-def table(tmp_path):
+def table(tmp_path, monkeypatch):
     """Ratings of 300 simulated people as a file, 100 of them unseen; item 0 is in no train row."""
+    monkeypatch.setattr("raterhf.bench.raters.RANK", 6)
+    monkeypatch.setattr("raterhf.bench.raters.ORDERS", 2)
     known, _, _ = simulated(300, 30)
     rng = np.random.default_rng(0)
     unseen, second = known.rater >= 200, rng.random(len(known)) < 0.4
@@ -117,11 +140,39 @@ def test_the_table_of_anchors(table, tmp_path, monkeypatch):
     assert floor["interval"][0] < floor["accuracy"] < floor["interval"][1]
 
 
+def test_pairs_of_another_file_are_told_apart(table, tmp_path):
+    """Item 3 against 5 wherever both are test ratings; a pair whose ratings are not there is an error that names its row."""
+    frame = pd.read_csv(table)
+    held = frame[(frame.split != "train") & frame.joke.isin([3, 5])].pivot_table(
+        index=["rater_id", "split"], columns="joke", values="rating"
+    )
+    held = held.dropna().reset_index()
+    pairs = pd.DataFrame(
+        {
+            "rater_id": held.rater_id,
+            "chosen": np.where(held[3] > held[5], 3, 5),
+            "rejected": np.where(held[3] > held[5], 5, 3),
+            "split": held.split,
+        }
+    )
+    pairs.to_csv(tmp_path / "pairs.csv", index=False)
+    options = ("bench", "raters", table, "--column", "item=joke", "--pairs", tmp_path / "pairs.csv")
+    succeeds(*options, "--out", tmp_path / "found.json")
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    test = next(row for row in rows if row["split"] == "test" and row["model"] == "raters as unknowns")
+    assert test["pairs"] == test["raters"] == (pairs.split == "test").sum()
+    pairs.assign(chosen=29).to_csv(tmp_path / "pairs.csv", index=False)
+    fails(*options, says="rating of the chosen one by this rater; leave the pair out")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ((), "no column item; there are rater_id, joke, rating, split: map names with --column"),
-        (("--column", "joke=item"), "--column joke=...: there is no such column of ours; there are rater_id, item, rating, split"),
+        (
+            ("--column", "joke=item"),
+            "--column joke=...: there is no such column of ours; there are rater_id, item, rating, split, chosen, rejected",
+        ),
         (("--column", "joke"), "'joke' is no NAME=VALUE"),
         (("--column", "item=joke", "--value", "JOY=much"), "give WORD=NUMBER, such as JOY=1"),
         (("--column", "item=joke", "--column", "rating=split"), "words are given numbers with --value"),

@@ -26,6 +26,7 @@ from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import fit as fitting
 from raterhf.training import pipeline
+from raterhf.training.objective import Objective
 from raterhf.training.stages import base as base_stage
 from raterhf.training.stages import policy as policy_stage
 from raterhf.training.stages import reward as reward_stage
@@ -98,11 +99,16 @@ def done(data, tmp_path_factory) -> Recipe:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return {
+    """All that a stage has learned: of the raters those whom it trained on, not those who are inferred when training ends."""
+    found = {
         f"{path.name}:{key}": value
         for path in sorted(folder.glob("*.safetensors"))
         for key, value in load_file(path).items()
+        if key != "covariances"
     }  # fmt: skip
+    if "raters.safetensors:vectors" in found:
+        found["raters.safetensors:vectors"] = torch.tensor(load_pool(folder).learned().vectors)
+    return found
 
 
 def assert_same_weights(a: Path, b: Path) -> None:
@@ -143,14 +149,35 @@ def test_all_stages_train_and_can_be_used(done):
         assert not (folder / stage / "state").exists()
         assert all(torch.isfinite(value).all() for value in weights(folder / stage).values())
     pool = load_pool(folder / "policy")
-    assert pool.known == [f"t{i:04d}" for i in range(10)]
-    assert pool.vectors.shape == (10, 3) and pool.idiosyncratic_dim == 8
+    assert pool.learned().known == [f"t{i:04d}" for i in range(10)]
+    assert pool.vectors.shape == (12, 3) and pool.idiosyncratic_dim == 8
     assert len(pool.populations[""].weights) in (1, 2)
     run = open_run(folder)
     answers = run.sample("Flip a coin.", "new", 3, max_new_tokens=4)
     assert len(answers) == 3 and all(answer.log_prob <= 0 for answer in answers)
     scores = run.score([("Flip a coin.", "heads."), ("Flip a coin.", "tails.")], ["all", "none"])
-    assert scores.shape == (11, 2) and scores.index[-1] == "none"
+    assert scores.shape == (13, 2) and scores.index[-1] == "none"
+
+
+def test_raters_kept_for_validation_are_known_at_the_end(done):
+    """As inferred, to every stage, each by their own labels."""
+    pools = [load_pool(done.folder / stage) for stage in ("reward", "sft", "policy")]
+    for pool in pools:
+        assert list(pool.covariances) == ["t0010", "t0011"] == pool.known[10:]
+        assert np.array_equal(pool.vectors[10:], pools[0].vectors[10:]) and not np.array_equal(*pool.vectors[10:])
+        assert all(np.linalg.eigvalsh(found)[0] > 0 for found in pool.covariances.values())
+    assert open_run(done.folder).sample("Flip a coin.", "t0010", max_new_tokens=4)[0].rater == "t0010"
+
+
+def test_no_stage_trains_on_raters_kept_for_validation_and_they_stay_known(done, tmp_path, monkeypatch):
+    recipe = copy_before(done, "policy", tmp_path)
+    drawn = []
+    draw = Objective.draw_raters
+    monkeypatch.setattr(Objective, "draw_raters", lambda self, *given: drawn.append(self.pool.known) or draw(self, *given))
+    pipeline.train(recipe)
+    assert drawn and all(known == [f"t{i:04d}" for i in range(10)] for known in drawn)
+    assert load_pool(recipe.folder / "policy").known[10:] == ["t0010", "t0011"]
+    assert_same_weights(done.folder / "policy", recipe.folder / "policy")
 
 
 def test_training_changes_the_weights(done):

@@ -1,22 +1,23 @@
 """`raterhf bench raters`: how well raters' held-back ratings are told apart; the anchors that any model of raters must reach.
 
 Rows of the file have a `split`: `train` and `test` are ratings of the same people, `unseen_support` and `unseen_query` of people who are in
-no fit, and who are known by so many of their support ratings. What is told is which of two of a rater's held-back ratings is higher, for
-every two that differ; a score that says nothing counts as half right.
+no fit, and who are known by so many of their support ratings; which ones come first is drawn several times. What is told is which of two of
+a rater's held-back ratings is higher, for every two that differ, or for the pairs that another file names.
 
-No text is read here. Settings are chosen on a part of `train` alone.
+No text is read here. Settings, and the scales by which margins become probabilities, are chosen on a part of `train` alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_ndtr
 
+from raterhf.bench.told import Told, fit_scale, summary, together
 from raterhf.data.files import read_rows
 from raterhf.data.numbers import read_numbers
 from raterhf.errors import UserError
+from raterhf.evaluation import metrics
 from raterhf.log import log
 from raterhf.raters.items import ItemModel, Ratings, Tastes, fit_items, infer_tastes, shuffled
 from raterhf.terminal import show_table
@@ -24,97 +25,98 @@ from raterhf.terminal import show_table
 RANK = 24  # of which the widths of the factors leave what the data bear
 STEADY = (np.inf, 10.0)  # candidates of how alike raters are in care
 FACTORS = 16  # of the plain factor model
-NOBODY, SHUFFLED = "nobody", "IDs shuffled"
-KEPT = 0.1  # of the train ratings, by which they are chosen
+NOBODY, UNKNOWNS, SHUFFLED = "nobody", "raters as unknowns", "IDs shuffled"
+KEPT = 0.1  # of the train ratings, by which settings are chosen
 LABELS = (0, 1, 5, 10, 20, 40)
-RESAMPLES = 1000
+ORDERS = 8  # of a new person's labels: which came first moves a figure by more than models differ
 SPLITS = ("train", "test", "unseen_support", "unseen_query")
+KNOWN, UNSEEN = SPLITS[:2], SPLITS[2:]
 
 
 @dataclass(frozen=True)
-class Counted:
-    """A rater's pairs [R]: how many there are, how many were told right, and the sum of the log-probabilities of what was said."""
+class Held:
+    """Ratings to be told apart: `high` [P] and `low` [P] are rows of `ratings`, the higher and the lower of a rater's pair."""
 
-    pairs: np.ndarray
-    right: np.ndarray
-    log_prob: np.ndarray
+    ratings: Ratings
+    high: np.ndarray
+    low: np.ndarray
 
 
-def read_ratings(path: str, columns: dict[str, str], values: dict[str, float], within: str | None) -> dict[str, tuple[Ratings, np.ndarray]]:
-    """Ratings by split, items numbered alike, raters within known and unseen ones; and what each was rated within [N].
+@dataclass(frozen=True)
+class Table:
+    """Ratings by split and what each was rated within [N]; `items`, and raters of each group, are numbered by their place here."""
+
+    ratings: dict[str, Ratings]
+    within: dict[str, np.ndarray]
+    items: pd.Index
+    known: pd.Index
+    unseen: pd.Index
+
+
+Support = Callable[[int, int], Ratings]
+"""How many labels of each new person, and the seed of their order -> what is known then."""
+
+
+def read_table(
+    path: str, columns: dict[str, str], values: dict[str, float], within: str | None, known: tuple[str, ...] = KNOWN
+) -> Table:  # fmt: skip
+    """Ratings by split, items numbered alike, raters within known and unseen ones; `known` are the splits of known people.
 
     `columns` maps rater_id, item, rating and split to the file's names, `values` words to numbers. Raises UserError for a column that is
     missing and a rating that is no number.
     """
     frame = read_rows(path).frame
     names = {name: columns.get(name, name) for name in ("rater_id", "item", "rating", "split")}
-    wanted = [*names.values(), *([within] if within else [])]
-    if missing := [name for name in wanted if name not in frame]:
-        raise UserError(f"{path}: no column {', '.join(missing)}; there are {', '.join(map(str, frame.columns))}: map names with --column")
+    require_columns(path, frame, [*names.values(), *([within] if within else [])])
     rated = frame[names["rating"]]
     numbers, faults = read_numbers(rated.map(lambda cell: values.get(cell, cell)))
     if faults:
         row, fault = next(iter(faults.items()))
         raise UserError(f"{path}, row {row + 1}: rating {rated.iloc[row]!r} {fault}; words are given numbers with --value")
     split = frame[names["split"]].to_numpy()
-    if missing := [name for name in SPLITS[:2] if name not in split]:
+    if missing := [name for name in known if name not in split]:
         raise UserError(f"{path}: no row has split {missing[0]}; there are {', '.join(map(str, pd.unique(split)))}")
-    chosen = np.isin(split, SPLITS)
-    item = pd.factorize(frame[names["item"]].where(chosen))[0]
+    items = pd.Index(frame[names["item"]][np.isin(split, (*known, *UNSEEN))].unique())
+    raters = {group: pd.Index(frame[names["rater_id"]][np.isin(split, group)].unique()) for group in (known, UNSEEN)}
+    item = items.get_indexer(frame[names["item"]])
     place = pd.factorize(frame[within])[0] if within else np.zeros(len(frame), np.int64)
-    found = {}
-    for group in (SPLITS[:2], SPLITS[2:]):
-        mine = np.isin(split, group)
-        rater = pd.factorize(frame[names["rater_id"]].where(mine))[0]
+    ratings, places = {}, {}
+    for group in (known, UNSEEN):
+        rater = raters[group].get_indexer(frame[names["rater_id"]])
         for name in group:
             rows = np.flatnonzero(split == name)
-            found[name] = Ratings(rater[rows], item[rows], np.asarray(numbers, float)[rows]), place[rows]
-    return found
+            ratings[name], places[name] = Ratings(rater[rows], item[rows], np.asarray(numbers, float)[rows]), place[rows]
+    return Table(ratings, places, items, raters[known], raters[UNSEEN])
 
 
-def count_pairs(model: ItemModel, tastes: Tastes, held: Ratings, within: np.ndarray, margin: float, raters: int) -> Counted:
-    """What the posteriors of raters say of every two of their held-back ratings that differ by more than `margin`."""
+def require_columns(path: str, frame: pd.DataFrame, names: list[str]) -> None:
+    if missing := [name for name in names if name not in frame]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; there are {', '.join(map(str, frame.columns))}: map names with --column")
+
+
+def differing(held: Ratings, within: np.ndarray, margin: float) -> Held:
+    """Every two of a rater's ratings within the same thing that differ by more than `margin`."""
     order = np.lexsort((within, held.rater))
     key = held.rater[order] * (within.max(initial=0) + 1) + within[order]
-    pairs, right, log_prob = (np.zeros(raters) for _ in range(3))
+    high, low = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for rows in np.split(order, np.flatnonzero(np.diff(key)) + 1):
-        rater, item, value = held.rater[rows[0]], held.item[rows], held.value[rows]
-        high, low = np.nonzero(value[:, None] - value[None] > margin)
-        if not len(high):
-            continue
-        loading = model.loading[item]
-        score = model.mean[item] + loading @ tastes.mean[rater]
-        unsure = loading @ tastes.covariance[rater] @ loading.T
-        noise = model.noise[item] / tastes.steadiness[rater]
-        own = np.diag(unsure) + noise
-        gap = score[high] - score[low]
-        spread = np.sqrt(own[high] + own[low] - 2 * unsure[high, low])
-        pairs[rater] += len(gap)
-        right[rater] += (gap > 0).sum() + (gap == 0).sum() / 2
-        log_prob[rater] += log_ndtr(gap / spread).sum()
-    return Counted(pairs, right, log_prob)
+        above, below = np.nonzero(held.value[rows][:, None] - held.value[rows][None] > margin)
+        high.append(rows[above])
+        low.append(rows[below])
+    return Held(held, np.concatenate(high), np.concatenate(low))
 
 
-def summary(counted: Counted, floor: Counted, seed: int) -> dict:
-    """Accuracy, and gain over `floor`, each with the 95 % interval over raters drawn again (bootstrap), and nats a pair."""
-    rng = np.random.default_rng(seed)
-    there = np.flatnonzero(counted.pairs)
-    drawn = rng.integers(len(there), size=(RESAMPLES, len(there)))
-    pairs, right, lower = counted.pairs[there], counted.right[there], floor.right[there]
-
-    def interval(hits: np.ndarray) -> list[float]:
-        shares = hits[drawn].sum(1) / pairs[drawn].sum(1)
-        return np.quantile(shares, [0.025, 0.975]).round(4).tolist()
-
-    return {
-        "accuracy": round(float(right.sum() / pairs.sum()), 4),
-        "interval": interval(right),
-        "gain": round(float((right - lower).sum() / pairs.sum()), 4),
-        "gain_interval": interval(right - lower),
-        "nats": round(float(counted.log_prob.sum() / pairs.sum()), 4),
-        "raters": len(there),
-        "pairs": int(pairs.sum()),
-    }
+def tell(model: ItemModel, tastes: Tastes, held: Held) -> Told:
+    """What the posteriors of raters say of pairs: the gap between the two ratings in units of how unsure it is."""
+    rater, item = held.ratings.rater, held.ratings.item
+    loading = model.loading[item]
+    score = model.mean[item] + (loading * tastes.mean[rater]).sum(1)
+    factors = np.linalg.cholesky(tastes.covariance)
+    unsure = (loading[:, None] @ factors[rater])[:, 0]  # whose squared distance is the variance that tastes leave
+    noise = model.noise[item] / tastes.steadiness[rater]
+    gap = score[held.high] - score[held.low]
+    spread = ((unsure[held.high] - unsure[held.low]) ** 2).sum(1) + noise[held.high] + noise[held.low]
+    return Told(rater[held.high], gap / np.sqrt(spread))
 
 
 def nobody(model: ItemModel) -> ItemModel:
@@ -123,86 +125,142 @@ def nobody(model: ItemModel) -> ItemModel:
     return ItemModel(model.mean, np.zeros_like(model.loading), model.noise + spread, np.inf)
 
 
-def choose(train: Ratings, within: np.ndarray, raters: int, items: int, seed: int) -> float:
-    """How alike raters are in care, by the log-probability of ratings kept back of `train`."""
-    kept = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random(len(train)) < KEPT
-    scores = {}
-    for nu in STEADY:
-        model = fit_items(train.rows(np.flatnonzero(~kept)), raters, items, RANK, nu, seed=seed)
-        tastes = infer_tastes(model, train.rows(np.flatnonzero(~kept)), raters)
-        held = train.rows(np.flatnonzero(kept))
-        found = count_pairs(model, tastes, held, within[kept], 0.0, raters)
-        scores[nu] = found.log_prob.sum() / found.pairs.sum()
-        log.info(f"  steadiness nu {nu:g}: {scores[nu]:.4f} nats a pair of ratings kept back of train")
-    return max(scores, key=lambda nu: scores[nu])
+def first_rows(rater: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Rows of the first `count` of each rater's, in an order drawn by the seed, the same for every count."""
+    order = np.random.default_rng(np.random.SeedSequence([seed, 0x66697273])).permutation(len(rater))
+    by_rater = order[np.argsort(rater[order], kind="stable")]
+    rank = np.arange(len(by_rater)) - np.searchsorted(rater[by_rater], rater[by_rater])
+    return by_rater[rank < count]
 
 
-def first_ratings(ratings: Ratings, count: int, seed: int) -> Ratings:
-    """Of each rater `count` ratings in an order drawn by the seed, the same for every count."""
-    order = np.random.default_rng(np.random.SeedSequence([seed, 0x66697273])).permutation(len(ratings))
-    by_rater = order[np.argsort(ratings.rater[order], kind="stable")]
-    rank = np.arange(len(by_rater)) - np.searchsorted(ratings.rater[by_rater], ratings.rater[by_rater])
-    return ratings.rows(by_rater[rank < count])
+def read_pairs(path: str, columns: dict[str, str], table: Table) -> dict[str, Held]:
+    """Pairs by split of another file, `chosen` and `rejected` being items of `table`, whose ratings are read there.
+
+    Raises UserError for a pair whose two ratings the table does not have in that split.
+    """
+    frame = read_rows(path).frame
+    names = {name: columns.get(name, name) for name in ("rater_id", "chosen", "rejected", "split")}
+    require_columns(path, frame, list(names.values()))
+    found = {}
+    for name in SPLITS[1:]:
+        part = frame[frame[names["split"]] == name]
+        ratings, raters = table.ratings[name], table.known if name in KNOWN else table.unseen
+        row_of = pd.Series(np.arange(len(ratings)), index=pd.MultiIndex.from_arrays([ratings.rater, ratings.item]))
+        sides = []
+        for side in ("chosen", "rejected"):
+            at = pd.MultiIndex.from_arrays([raters.get_indexer(part[names["rater_id"]]), table.items.get_indexer(part[names[side]])])
+            rows = row_of.reindex(at).to_numpy()
+            if np.isnan(rows).any():
+                first = part.index[np.flatnonzero(np.isnan(rows))[0]]
+                raise UserError(f"{path}, row {first + 1}: there is no {name} rating of the {side} one by this rater; leave the pair out")
+            sides.append(rows.astype(np.int64))
+        found[name] = Held(ratings, *sides)
+    return found
 
 
 def bench_raters(
     path: str, columns: dict[str, str], values: dict[str, float], within: str | None, margins: list[float], new_items: bool, seeds: int,
-    seed: int,
+    seed: int, pairs: str | None = None,
 ) -> dict:  # fmt: skip
     """Rows of the table, by seed: split, margin, labels, model and figures. Everything a model has seen is in `train` or support rows.
 
-    Without `new_items` what is asked of unseen people is of items that somebody rated in `train`.
+    Without `new_items` what is asked of unseen people is of items that somebody rated in `train`. With `pairs` the pairs of that file are
+    told apart, and a label of an unseen person is such a pair, the ratings of both its sides.
     """
-    read = read_ratings(path, columns, values, within)
-    (train, places), (test, test_places) = read["train"], read["test"]
-    (support, _), (query, query_places) = read["unseen_support"], read["unseen_query"]
-    raters, items = int(max(train.rater.max(), test.rater.max())) + 1, int(max(part.item.max(initial=0) for part, _ in read.values())) + 1
-    new = int(max(support.rater.max(initial=-1), query.rater.max(initial=-1))) + 1
-    told = np.isin(support.item, train.item)  # of others nothing is known but that they are items
-    support = support.rows(np.flatnonzero(told))
-    if not new_items and not (known := np.isin(query.item, train.item)).all():
-        log.info(f"  {(~known).sum()} of {len(query)} query ratings are of items that nobody rated in train, and are left out")
-        query, query_places = query.rows(np.flatnonzero(known)), query_places[known]
+    table = read_table(path, columns, values, within)
+    train, support = table.ratings["train"], table.ratings["unseen_support"]
+    if pairs:
+        given = read_pairs(pairs, columns, table)
+        tests, query = {0.0: given["test"]}, given["unseen_query"]
+    else:
+        tests = {margin: differing(table.ratings["test"], table.within["test"], margin) for margin in margins}
+        query = differing(table.ratings["unseen_query"], table.within["unseen_query"], 0.0)
+    if not new_items:
+        query = _of_known_items(query, train)
+
+    def labels(count: int, order: int) -> Ratings:
+        rows = first_rows(support.rater, count, order)
+        if pairs:
+            first = first_rows(support.rater[given["unseen_support"].high], count, order)
+            rows = np.unique(np.concatenate([given["unseen_support"].high[first], given["unseen_support"].low[first]]))
+        return support.rows(rows[np.isin(support.item[rows], train.item)])  # of others nothing is known but that they are items
+
     rows = []
     for one in range(seed, seed + seeds):
-        nu = choose(train, places, raters, items, one)
-        floor = None
-        for name, model, known in _fits(train, raters, items, nu, one):
-            floor = floor or model
-            tastes, least = infer_tastes(model, known, raters), infer_tastes(floor, train, raters)
-            for margin in margins:
-                base = count_pairs(floor, least, test, test_places, margin, raters)
-                found = count_pairs(model, tastes, test, test_places, margin, raters)
-                rows.append({"seed": one, "model": name, "split": "test", "margin": margin, "nu": nu, **summary(found, base, one)})
-            if not new or name == SHUFFLED:
-                continue
-            base = count_pairs(floor, infer_tastes(floor, support, new), query, query_places, 0.0, new)
-            for count in LABELS if name != NOBODY else (0,):
-                fitted = infer_tastes(model, first_ratings(support, count, one), new)
-                found = count_pairs(model, fitted, query, query_places, 0.0, new)
-                rows.append({"seed": one, "model": name, "split": "unseen", "labels": count, "nu": nu, **summary(found, base, one)})
-    return {"file": path, "rank": RANK, "rows": rows}
+        rows += _rows(table, tests, query, labels, one)
+    return {"file": path, "rank": RANK, "orders": ORDERS, "rows": rows}
 
 
-def _fits(train: Ratings, raters: int, items: int, nu: float, seed: int) -> Iterator[tuple[str, ItemModel, Ratings]]:
-    """Name, model, and what it knows of the known raters; the floor first."""
-    factors = fit_items(train, raters, items, FACTORS, seed=seed)
-    yield NOBODY, nobody(factors), train
-    yield f"{FACTORS} factors", factors, train
-    yield "raters as unknowns", fit_items(train, raters, items, RANK, nu, seed=seed), train
+def _of_known_items(query: Held, train: Ratings) -> Held:
+    known = np.isin(query.ratings.item, train.item)
+    both = known[query.high] & known[query.low]
+    if not both.all():
+        log.info(f"  {(~both).sum()} of {len(both)} query pairs are of items that nobody rated in train, and are left out")
+    return Held(query.ratings, query.high[both], query.low[both])
+
+
+def _rows(table: Table, tests: dict[float, Held], query: Held, support: Support, seed: int) -> list[dict]:
+    train, raters, new, rows, floors = table.ratings["train"], len(table.known), len(table.unseen), [], {}
+    for name, model, known, scale, nu in _fits(train, table.within["train"], raters, len(table.items), seed):
+        tastes, same = infer_tastes(model, known, raters), {"seed": seed, "model": name, "nu": nu}
+        for margin, test in tests.items():
+            found = tell(model, tastes, test).scaled(scale)
+            floor = floors.setdefault(margin, found)
+            rows.append(same | {"split": "test", "margin": margin, **summary(found, floor, seed)})
+        if not len(query.high) or name == SHUFFLED:
+            continue
+        for count in LABELS if name != NOBODY else (0,):
+            orders = ORDERS if count else 1
+            told = [tell(model, infer_tastes(model, support(count, order), new), query) for order in range(seed, seed + orders)]
+            floor = floors.setdefault("unseen", told[0])
+            figures = summary(together(told).scaled(scale), together([floor] * orders), seed, orders)
+            rows.append(same | {"split": "unseen", "labels": count, **figures})
+    return rows
+
+
+def _fits(
+    train: Ratings, within: np.ndarray, raters: int, items: int, seed: int
+) -> Iterator[tuple[str, ItemModel, Ratings, float, float]]:  # fmt: skip
+    """Name, model, what it knows of the known raters, the scale of its margins and the steadiness; the floor first."""
+    kept = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random(len(train)) < KEPT
+    part, held = train.rows(np.flatnonzero(~kept)), differing(train.rows(np.flatnonzero(kept)), within[kept], 0.0)
+
+    def scale(model: ItemModel) -> tuple[float, float]:
+        """Of a model that was fitted without what was kept back: the scale, and nats a pair there."""
+        told = tell(model, infer_tastes(model, part, raters), held)
+        found = fit_scale(told)
+        return found, -metrics.nll(found * told.margin, np.ones(len(told.margin), np.int64))
+
+    def fit(ratings: Ratings, rank: int = RANK, nu: float = np.inf) -> ItemModel:
+        return fit_items(ratings, raters, items, rank, nu, seed=seed)
+
+    factors, partly = fit(train, FACTORS), fit(part, FACTORS)
+    yield NOBODY, nobody(factors), train, scale(nobody(partly))[0], np.inf
+    yield f"{FACTORS} factors", factors, train, scale(partly)[0], np.inf
+    trials = {nu: scale(fit(part, nu=nu)) for nu in STEADY}
+    for nu, (_, nats) in trials.items():
+        log.info(f"  steadiness nu {nu:g}: {nats:.4f} nats a pair of ratings kept back of train")
+    nu = max(trials, key=lambda nu: trials[nu][1])
+    yield UNKNOWNS, fit(train, nu=nu), train, trials[nu][0], nu
     strangers = shuffled(train, seed)
-    yield SHUFFLED, fit_items(strangers, raters, items, RANK, nu, seed=seed), strangers
+    yield SHUFFLED, fit(strangers, nu=nu), strangers, trials[nu][0], nu
 
 
 def print_raters(found: dict) -> None:
-    """A table for each seed: accuracy and gain over nobody with their intervals, nats a pair."""
+    """A table for each seed: accuracy and gain over nobody with their intervals, nats a pair, calibration error."""
     for seed in dict.fromkeys(row["seed"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["seed"] == seed]
         cells = []
         for row in rows:
-            what = f"difference > {row['margin']:g}" if row["split"] == "test" else f"after {row['labels']}"
+            what = f"after {row['labels']}" if "labels" in row else f"difference > {row.get('margin', 0):g}"
             figures = ["{:.4f} [{:.4f}, {:.4f}]".format(row["accuracy"], *row["interval"])]
-            figures += ["{:+.4f} [{:+.4f}, {:+.4f}]".format(row["gain"], *row["gain_interval"]), f"{row['nats']:.3f}"]
+            figures += ["{:+.4f} [{:+.4f}, {:+.4f}]".format(row["gain"], *row["gain_interval"]), f"{row['nats']:.3f}", f"{row['ece']:.3f}"]
             cells.append([row["split"], what, row["model"], *figures, str(row["raters"])])
-        title = f"{found['file']}, seed {seed}: two ratings of a person told apart [95 % over people], steadiness nu {rows[0]['nu']:g}"
-        show_table(["split", "ratings", "model", "accuracy", "over nobody", "nats", "people"], cells, ["split", "ratings", "model"], title)
+        columns = ["split", "labels", "model", "accuracy", "over nobody", "nats", "ECE", "people"]
+        show_table(columns, cells, columns[:3], f"{found['file']}, seed {seed}: two things told apart for a person [95 % over people]")
+    for step in found.get("ladder", []):
+        shares = {name: step[name] / step["tastes"] if step["tastes"] else float("nan") for name in ("habits", "care")}
+        log.info(
+            f"  seed {step['seed']}: of the gain of {step['tastes']:+.4f} over nobody {shares['habits']:.0%} is there by raters' habits, "
+            f"{shares['care']:.0%} with their care; the rest is taste"
+        )

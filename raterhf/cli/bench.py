@@ -101,6 +101,27 @@ def bench_rollout(
     _show(lambda *on: rollout.bench_rollout(source, sizes, raters, compiled, *on, repeats), dtype, out)
 
 
+@bench_app.command("adapt")
+def bench_adapt(
+    source: Source = "20m",
+    prompt_tokens: PromptTokens = 32,
+    completion_tokens: CompletionTokens = 32,
+    dtype: Dtype = "float32",
+    repeats: Repeats = 3,
+    out: Out = None,
+) -> None:
+    """Time inferring a person from 1, 10, 40 and 200 comparisons, at conditioning head or a run's own."""
+    set_environment()
+    from raterhf.bench import adapt
+    from raterhf.models.place import pick_device, pick_dtype
+
+    device = pick_device()
+    found = adapt.bench_adapt(source, prompt_tokens, completion_tokens, device, pick_dtype(dtype, device), repeats)
+    adapt.print_adapt(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("rloo")
 def bench_rloo(
     source: Shape = "20m",
@@ -237,35 +258,62 @@ def bench_alarm(
 
 @bench_app.command("raters")
 def bench_raters(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings with a column `split`.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings, or of comparisons, with a column `split`.")],
     columns: Annotated[
-        Files, typer.Option("--column", metavar="OURS=THEIRS", help="rater_id, item, rating or split, by its name there.")
+        Files,
+        typer.Option(
+            "--column",
+            metavar="OURS=THEIRS",
+            help="A column of ours (rater_id, split; item, rating; a, b, label; chosen, rejected), by its name there.",
+        ),
     ] = None,
     values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
     within: Annotated[str | None, typer.Option(metavar="COLUMN", help="Compare only ratings that are alike in this column.")] = None,
     margin: Annotated[list[float] | None, typer.Option(min=0, help="Only test ratings further apart than this; also several.")] = None,
-    new_items: Annotated[
+    with_new_items: Annotated[
         bool, typer.Option("--new-items", help="Ask unseen people also of items without a train rating, which no anchor can tell apart.")
     ] = False,
+    pairs: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Tell apart the pairs of this file (rater_id, chosen, rejected, split) alone.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Tell apart items in five folds that nobody rated, by this column's text.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(metavar="FOLDER", help="With --text: a sentence encoder, beside style.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Reads no text and trains no language model: the anchors that a model of raters must reach. Splits are train, test, unseen_support and
-    unseen_query.
+    Of comparisons the models are a ladder: habits, care, taste. Trains no language model: the anchors that a model of raters must reach.
+    Splits are train, test, unseen_support and unseen_query.
     """
-    from raterhf.bench import raters
+    set_environment(models=[encoder] if encoder else [])
+    from raterhf.bench import comparisons, new_items, raters
 
     named = {name: theirs for name, theirs in map(_assigned, columns or [])}
-    if strangers := sorted(named.keys() - {"rater_id", "item", "rating", "split"}):
-        raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are rater_id, item, rating, split")
+    ours = ("rater_id", "item", "rating", "split", "chosen", "rejected", "a", "b", "label", "a_text", "b_text")
+    if strangers := sorted(named.keys() - set(ours)):
+        raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are {', '.join(ours)}")
     try:
         numbers = {word: float(number) for word, number in map(_assigned, values or [])}
     except ValueError as error:
         raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
-    found = raters.bench_raters(data, named, numbers, within, margin or [0.0], new_items, seeds, seed)
+    if encoder and not text:
+        raise UserError(f"--encoder {encoder} reads texts; name their column with --text, or leave it out")
+    if text:
+        options = {"--within": within, "--pairs": pairs, "--new-items": with_new_items, "--seeds": seeds > 1}
+        if given := [name for name, value in options.items() if value] or (["--margin twice"] if len(margin or []) > 1 else []):
+            raise UserError(f"--text tells apart items in folds, and {given[0]} does not go with it; leave one of them out")
+        found = new_items.bench_new_items(data, named, numbers, text, encoder, (margin or [0.0])[0], seed)
+    elif not comparisons.holds_comparisons(data, named):
+        found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs)
+    else:
+        options = {"--value": values, "--within": within, "--margin": margin, "--pairs": pairs}
+        if given := [name for name, value in options.items() if value]:
+            raise UserError(f"{data} holds comparisons, and {given[0]} speaks of ratings; leave it out")
+        found = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed)
     raters.print_raters(found)
     if out:
         _write(out, found)

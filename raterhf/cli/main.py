@@ -213,28 +213,48 @@ def score(
     group: Group = None,
     seed: Seed = 0,
     idiosyncratic: Annotated[bool, typer.Option("--idiosyncratic", help="Whole utilities: add each rater's idiosyncratic taste.")] = False,
+    verdict: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="What a jury of them decides: mean, majority, borda, min, nash, quantile:Q (such as .1)."),
+    ] = None,
+    seats: Annotated[
+        str | None, typer.Option(metavar="group=G:N,...", help="A jury by seats, N fresh raters of each group, or persona=P:N,...")
+    ] = None,
     dtype: Dtype = "float32",
     deterministic: Deterministic = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
 ) -> None:
     """Score completions for raters.
 
-    Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. Rows that cannot be scored go with the reason
-    into FILE.rejects.csv, and the exit code is 3.
+    Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. With --verdict one row a completion, read
+    against the others of its prompt: the verdict, its 95 % interval over juries drawn again (low, high) and how often it wins those; mean
+    and spread of the raters' margins; the share whose favourite it is (preferred); and whether it is chosen, the most divisive, the safest.
+    Rows that cannot be scored go with the reason into FILE.rejects.csv, and the exit code is 3.
     """
     set_environment()
     from raterhf.data.requests import read_completions, rejects_csv
     from raterhf.io import write_text
-    from raterhf.raters.files import check_specs
+    from raterhf.raters.files import check_specs, load_pool
+    from raterhf.raters.juries import judge_prompts, read_seats, read_verdict
+    from raterhf.run import SCORED_BY, find_stage
 
+    rule = read_verdict(verdict) if verdict is not None else None
+    jury = None
+    if seats is not None:
+        if raters or group is not None:
+            raise UserError(f"--seats {seats} says who judges, and so does {'--raters' if raters else '--group'}; leave one of them out")
+        jury = read_seats(seats, load_pool(find_stage(run, SCORED_BY)), seed)
     rejects = file.with_name(f"{file.name}.rejects.csv")
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
-    asked, raters = read_completions(file), raters or ["new:16x"]
+    asked, raters = read_completions(file), jury.specs if jury else raters or ["new:16x"]
     check_specs(run, raters, ("reward",))
     opened = raterhf.open(run, dtype=dtype, deterministic=deterministic)
     table, unfit = opened.score_where_possible(asked.rows, raters, seed, group, idiosyncratic)
-    rejected, scored = asked.rejects | unfit, table.shape[1]
+    rejected, scored, people = asked.rejects | unfit, table.shape[1], len(table)
+    if rule and scored:
+        kinds = jury.kinds if jury else [""] * people
+        table = judge_prompts(table, {row: str(prompt) for row, (prompt, _) in asked.rows.items()}, rule, kinds, seed)
     text = table.to_csv(lineterminator="\n", float_format="%.6g") if scored else ""
     if out is None and sys.stdout.isatty():
         say(text, nl=False)
@@ -242,7 +262,7 @@ def score(
         typer.echo(text, nl=False)  # to a file or a program, which reads the IDs as they are
     elif scored:
         write_text(out, text)
-        say(f"{out}: {len(table)} raters x {scored} completions", err=True)
+        say(f"{out}: {people} raters x {scored} completions", err=True)
     else:
         say(f"{out} is not written: no row was scored", err=True)
     if not rejected and rejects.is_file():
@@ -317,6 +337,42 @@ def export(
     say(done.folder)
     if push is not None:
         say(push_folder(done.folder, push))
+
+
+@app.command()
+def ask(
+    run: Run,
+    rater_id: Annotated[str, typer.Option("--id", metavar="ID", help="Whom to ask: somebody new, or known by `adapt`.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="Completions to choose pairs from, rows of prompt, completion; else the run's own comparisons."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What they said since, as for adapt; those pairs are not asked again.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Pairs, each told beside those before it.")] = 1,
+    group: Annotated[str | None, typer.Option(metavar="G", help="The group that somebody new belongs to.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Propose the pairs whose labels would tell most of a person's taste.
+
+    Prints JSON lines: prompt, a, b, information (nats that the label is expected to tell). Add a label (1: a, -1: b, 0: a tie) to each, and
+    `raterhf adapt` learns from them.
+    """
+    set_environment()
+    from raterhf.data.requests import read_completions
+
+    completions = None
+    if file is not None:
+        asked = read_completions(file)
+        if asked.rejects:
+            row, why = next(iter(asked.rejects.items()))
+            raise UserError(f"{file}, row {row}: {why}; {len(asked.rejects)} such rows: correct or remove them")
+        completions = list(asked.rows.values())
+    for question in raterhf.open(run).ask(rater_id, completions, labels, n, group, seed):
+        say(json.dumps(asdict(question), ensure_ascii=False))
 
 
 @app.command()

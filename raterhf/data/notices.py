@@ -71,7 +71,7 @@ def about_validation(people: pd.DataFrame) -> list[str]:
         return []
     why = (
         "nothing is trained on their labels, which then tell what population of raters suits people whom training has not "
-        "seen; they cannot be asked by ID"
+        "seen; where raters are vectors, read by the head, they become known when training ends"
     )
     few = f"; with so few that is chosen by chance: raise data.validate_share (now {len(kept)} of {len(people)})" if len(kept) < FEW else ""
     return [f"{len(kept)} rater(s) kept for validation: {why}{few}: {named(kept)}"]

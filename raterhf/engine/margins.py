@@ -32,23 +32,20 @@ def _by_head(scorer: Scorer, a: Sequence[Example], b: Sequence[Example], rater: 
         states = scorer.states(texts).double().cpu().numpy()
     between = states[[place[text] for text in a]] - states[[place[text] for text in b]] if len(a) else np.zeros((0, states.shape[1]))
 
-    def weights(taste: torch.Tensor) -> torch.Tensor:
-        return scorer.model.weights(RaterBatch.people(taste[None]))[0]
-
     order = np.argsort(rater, kind="stable")
     who, first = np.unique(rater[order], return_index=True)
     own = dict(zip(who.tolist(), np.split(order, first[1:])))  # the rows of each rater
-    slope = torch.func.vmap(torch.func.jacfwd(weights))
 
     def margins(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tastes = torch.as_tensor(z, dtype=torch.float32, device=scorer.device)
+        k = z.shape[1]
+        tastes = torch.as_tensor((z[:, None] + _steps(k)).reshape(-1, k), dtype=torch.float32, device=scorer.device)
         with torch.no_grad():
-            heads = scorer.model.weights(RaterBatch.people(tastes)).double().cpu().numpy()
-            slopes = slope(tastes).double().cpu().numpy()
-        by_taste = np.zeros((len(between), z.shape[1]))
+            heads = scorer.model.weights(RaterBatch.people(tastes)).double().cpu().numpy().reshape(len(z), 2 * k + 1, -1)
+        slopes = (heads[:, 1 : k + 1] - heads[:, k + 1 :]) / (2 * APART)
+        by_taste = np.zeros((len(between), k))
         for one, rows in own.items():
-            by_taste[rows] = between[rows] @ slopes[one]
-        return (heads[rater] * between).sum(1), by_taste
+            by_taste[rows] = between[rows] @ slopes[one].T
+        return (heads[rater, 0] * between).sum(1), by_taste
 
     return margins
 
@@ -58,7 +55,7 @@ def _by_differences(scorer: Scorer, a: Sequence[Example], b: Sequence[Example], 
 
     def margins(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k = z.shape[1]
-        steps = np.concatenate([np.zeros((1, k)), APART * np.eye(k), -APART * np.eye(k)])
+        steps = _steps(k)
         tastes = torch.as_tensor((z[:, None] + steps).reshape(-1, k), dtype=torch.float32)
         asked = torch.as_tensor(np.concatenate([rater, rater]))[None] * len(steps) + torch.arange(len(steps))[:, None]
         with torch.no_grad():
@@ -68,3 +65,8 @@ def _by_differences(scorer: Scorer, a: Sequence[Example], b: Sequence[Example], 
         return margin[0], ((margin[1 : k + 1] - margin[k + 1 :]) / (2 * APART)).T
 
     return margins
+
+
+def _steps(k: int) -> np.ndarray:
+    """From a taste to itself and to either side along each dimension [2 k + 1, k]: one pass of many is faster than a derivative."""
+    return np.concatenate([np.zeros((1, k)), APART * np.eye(k), -APART * np.eye(k)])

@@ -47,12 +47,13 @@ def noise_of(folder: Path) -> Noise:
 
 
 def fit_raters(
-    scorer: Scorer, renderer: Renderer, noise: Noise, labels: Labels, ids: Sequence[str], prior: Population
+    scorer: Scorer, renderer: Renderer, noise: Noise, labels: Labels, ids: Sequence[str], prior: Population,
+    left_out: np.ndarray | None = None,
 ) -> list[FittedRater]:  # fmt: skip
-    """The people `ids`, from their comparisons. Raises UserError for a text that the model cannot read."""
+    """The people `ids`, from their comparisons but those `left_out` [N]. Raises UserError for a text that the model cannot read."""
     place = {rater_id: i for i, rater_id in enumerate(ids)}
     rows = labels.comparisons.assign(weight=weights(labels))
-    rows = rows[rows.rater_id.isin(place)]
+    rows = rows[rows.rater_id.isin(place) & (True if left_out is None else ~left_out)]
     if "strength" in rows:
         log.warning(f"  {', '.join(ids[:3])}: of how much better an answer is (strength) nothing is read, of which is better all")
     sides: tuple[list[Example], list[Example]] = ([], [])

@@ -51,14 +51,15 @@ class RaterPolicy:
         return replace(self, max_new_tokens=max_new_tokens or self.max_new_tokens, temperature=temperature)
 
     def raters(self, n: int, seed: int) -> list[Rater]:
-        """n raters: fresh fictitious ones, known ones in a random order (repeated where there are fewer), or nobody n times."""
+        """n raters: fresh fictitious ones, those whom training learned, in a random order and repeated where there are fewer, or nobody."""
         if self.draws not in ("new", "known"):
             return [Rater("none", None)] * n
         pool = self._its_pool()
         if self.draws == "new":
             return pool.resolve("new", n, seed)
-        order = np.random.default_rng(seed).permutation(len(pool.known))
-        return [pool.by_id(pool.known[order[i % len(order)]]) for i in range(n)]
+        known = pool.learned().known
+        order = np.random.default_rng(seed).permutation(len(known))
+        return [pool.by_id(known[order[i % len(order)]]) for i in range(n)]
 
     def _its_pool(self) -> RaterPool:
         assert self.pool is not None  # a policy that reads or draws raters has one

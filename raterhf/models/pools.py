@@ -18,12 +18,13 @@ RECORDS = (FINISHED, STARTED)
 
 
 def add_raters(
-    run: Path, stages: Sequence[str], raters: Sequence[tuple[str, np.ndarray, np.ndarray]], group: str | None = None
+    run: Path, stages: Sequence[str], raters: Sequence[tuple[str, np.ndarray, np.ndarray, str | None]]
 ) -> list[Path]:  # fmt: skip
-    """Make people (ID, vector [k], its covariance [k, k]) known raters of these stages of a run; returns the folders.
+    """Make people (ID, vector [k], its covariance [k, k], group) known raters of these stages of a run; returns the folders.
 
-    An ID that is known gets its new vector; populations stay. A stage whose vectors are in another space (`sft.learn_vectors`) is left out
-    with a warning. Raises UserError where `stages` is one of several that know raters.
+    An ID that is known gets its new vector; populations stay. A stage that knows them so already is left as it is. A stage whose vectors
+    are in another space (`sft.learn_vectors`) is left out with a warning. Raises UserError where `stages` is one of several that know
+    raters.
     """
     there = {path.parent.name: load_pool(path.parent) for path in sorted(run.glob("*/raters.json"))}
     if len(stages) == 1 and (others := [name for name in there if name != stages[0]]):
@@ -34,9 +35,10 @@ def add_raters(
         if not np.array_equal(pool.population.means, space):
             log.warning(f"  {run / stage}: its vectors are others than the reward model's (sft.learn_vectors), so nobody is added there")
             continue
-        for rater_id, mean, covariance in raters:
+        for rater_id, mean, covariance, group in raters:
             pool = pool.with_rater(rater_id, mean, covariance, group)
-        changed[run / stage] = pool
+        if pool.known != there[stage].known or not np.array_equal(pool.vectors, there[stage].vectors):
+            changed[run / stage] = pool
     replace_pools(run, changed)
     return list(changed)
 

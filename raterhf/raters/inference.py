@@ -79,7 +79,7 @@ class Posterior:
 
 
 def label_likelihood(margin: np.ndarray, statements: Statements, noise: Noise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log p(label | margin) [N], and its first and second derivative by the margin [N].
+    """log p(label | margin) [..., N], and its first and second derivative by the margin [..., N].
 
     That a is better by grade g has probability sigmoid(m - cuts[g]) - sigmoid(m - cuts[g + 1]), which is sigmoid(m - low) sigmoid(high - m)
     times a constant, and a tie is the same between -cuts[0] and cuts[0]; in this form nothing cancels, however large the margin.
@@ -138,8 +138,8 @@ def _gaussian(
             log_prob, first, second = label_likelihood(margin, statements, noise)
         else:
             width = np.sqrt(np.maximum(np.einsum("nk,nkl,nl->n", slope, covariance[rater], slope), 0))
-            each = [label_likelihood(margin + node * width, statements, noise) for node in NODES]
-            log_prob, first, second = (np.tensordot(NODE_WEIGHTS, np.stack(part), 1) for part in zip(*each))
+            each = label_likelihood(margin + NODES[:, None] * width, statements, noise)
+            log_prob, first, second = (NODE_WEIGHTS @ part for part in each)
         apart = (z - mean) @ prior
         value = np.bincount(rater, weight * log_prob, raters) - ((z - mean) * apart).sum(1) / 2
         gradient = np.stack([slope[rows].T @ (weight * first)[rows] for rows in own]) - apart

@@ -104,15 +104,22 @@ class RaterPool:
         return Rater(rater_id, vector, rater_text(self.text_template, rater_id) if self.encoding == "text" else "")
 
     def without(self, ids: Collection[str]) -> "RaterPool":
-        """The pool of the others. The populations stay as they were fitted."""
-        known = [rater_id for rater_id in self.known if rater_id not in ids]
-        members = {name: [rater_id for rater_id in listed if rater_id not in ids] for name, listed in self.personas.items()}
+        """The pool of the others. The populations stay as they were fitted, and who was removed is remembered by a digest."""
+        digests = (id_digest(rater_id) for rater_id in ids if rater_id in self.index)
+        return replace(self._of({*self.known} - {*ids}), dropped=sorted({*self.dropped, *digests}))
+
+    def learned(self) -> "RaterPool":
+        """The pool of those whom training learned: nobody who was inferred."""
+        return self._of({*self.known} - {*self.covariances})
+
+    def _of(self, ids: Collection[str]) -> "RaterPool":
+        known = [rater_id for rater_id in self.known if rater_id in ids]
+        members = {name: [rater_id for rater_id in listed if rater_id in ids] for name, listed in self.personas.items()}
         return replace(
             self, known=known, vectors=self.vectors[[self.index[rater_id] for rater_id in known]],
             personas={name: listed for name, listed in members.items() if listed},
-            groups={rater_id: group for rater_id, group in self.groups.items() if rater_id not in ids},
-            covariances={rater_id: found for rater_id, found in self.covariances.items() if rater_id not in ids},
-            dropped=sorted({*self.dropped, *(id_digest(rater_id) for rater_id in ids if rater_id in self.index)}),
+            groups={rater_id: group for rater_id, group in self.groups.items() if rater_id in ids},
+            covariances={rater_id: found for rater_id, found in self.covariances.items() if rater_id in ids},
         )  # fmt: skip
 
     def with_rater(self, rater_id: str, mean: np.ndarray, covariance: np.ndarray, group: str | None = None) -> "RaterPool":

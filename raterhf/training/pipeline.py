@@ -21,6 +21,7 @@ from raterhf.recipe import Recipe
 from raterhf.recipe_reader import dump_recipe
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
+from raterhf.training.kept_back import know_kept_back
 from raterhf.training.loggers import check_logger
 from raterhf.training.needs import check_labels
 from raterhf.training.stages.base import run_base
@@ -86,7 +87,7 @@ FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations",
 
 
 def train(recipe: Recipe) -> Path:
-    """Run the recipe's stages; returns the folder of the last."""
+    """Run the recipe's stages, then make the raters kept for validation known; returns the folder of the last stage."""
     require_made(recipe.data.world, recipe.data.files)
     if recipe.policy:
         load_algorithm(recipe.policy)  # what is wrong with labels and options shows before a model is trained
@@ -100,6 +101,8 @@ def train(recipe: Recipe) -> Path:
         for stage in recipe.stages:
             last = recipe.folder / stage
             train_stage(recipe, stage, last, labels)
+        if labels is not None and recipe.reward and recipe.raters.encoding == "embedding":
+            know_kept_back(recipe.folder, recipe.stages, labels, recipe.reward.conditioning, recipe.data.max_dropped)
     return last
 
 

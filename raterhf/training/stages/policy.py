@@ -37,7 +37,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
             part.p = 0.0  # what is learned from must be what was sampled
     reference.requires_grad_(False)
     reward.requires_grad_(False)
-    pool = checkpoint.load_pool(recipe.folder / "sft")
+    pool = checkpoint.load_pool(recipe.folder / "sft").learned()
     settings, raters = recipe.policy, recipe.raters
     renderer = Renderer(tokenizer, recipe.model.max_length)
     prompts = sorted(renderer.different(all_prompts(labels)), key=renderer.prompt_text)

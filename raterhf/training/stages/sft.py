@@ -52,7 +52,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     if fresh:
         pool = unknown_raters(raters, people, labels, settings.source)
     else:
-        pool = checkpoint.load_pool(recipe.folder / "reward") if soft else pool_without_vectors(raters, people)
+        pool = checkpoint.load_pool(recipe.folder / "reward").learned() if soft else pool_without_vectors(raters, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     told = rater_texts(raters, people)
     examples, rater = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
