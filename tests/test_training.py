@@ -433,7 +433,7 @@ def batch_of(recipe: Recipe, monkeypatch) -> tuple:
     found = []
     recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"replay": 0.0})})
     with monkeypatch.context() as patched:
-        patched.setattr(policy_stage, "fit", lambda module, batch, *_: found.append(batch(0)))
+        patched.setattr(policy_stage, "fit", lambda module, batch, *_, **__: found.append(batch(0)))
         policy_stage.run_policy(recipe, recipe.folder / "policy", prepare.read_data(recipe))
     return found[0], load_policy(recipe.folder / "sft")[1]
 
