@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 KEPT = 2**30
 
@@ -43,6 +41,8 @@ def cost_of(run: Callable[[], object]) -> dict[str, float | None]:
 
     On a GPU what was allocated there, else all that was resident, the libraries' 0.5 GiB or so too; None where only Linux would tell.
     """
+    import torch  # slow, and who only wants help must not wait for it
+
     known, cuda = reset_peak() is not None, torch.cuda.is_available()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
