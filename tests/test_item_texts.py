@@ -69,7 +69,7 @@ def test_the_table_of_new_items(table, tmp_path):
     [
         (("--encoder", "x"), "--encoder x reads texts; name their column with --text"),
         (("--text", "words"), "no column words"),
-        (("--text", "text", "--encoder", "/nowhere"), "--encoder /nowhere: no model with a tokenizer is read there"),
+        (("--text", "text", "--encoder", "/nowhere"), "model /nowhere"),
         (("--text", "text", "--seeds", 2), "and --seeds does not go with it"),
         (("--text", "text", "--margin", 1, "--margin", 2), "and --margin twice does not go with it"),
     ],

@@ -25,14 +25,11 @@ WINDOW = 256  # tokens of a text that the encoder reads
 def encode(encoder: str, texts: Sequence[str]) -> np.ndarray:
     """Vectors [I, d] of texts by a sentence encoder, a folder or a name on the hub: means of the last states, of unit length."""
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
-    try:
-        tokenizer, model = AutoTokenizer.from_pretrained(encoder), AutoModel.from_pretrained(encoder).eval()
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"--encoder {encoder}: no model with a tokenizer is read there ({str(error).splitlines()[0]}); give a folder"
-        ) from error
+    from raterhf.models.load import load_model, load_tokenizer
+
+    model, tokenizer = load_model(encoder, AutoModel).eval(), load_tokenizer(encoder)
     found = []
     with torch.no_grad():
         for start in range(0, len(texts), 16):

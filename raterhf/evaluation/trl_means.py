@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from raterhf.models.adapters import NAME, has_adapters_in, lora_config
 from raterhf.models.checkpoint import weights_of
-from raterhf.models.load import load_config, load_model
+from raterhf.models.load import load_config, load_model, with_adapters
 from raterhf.models.place import kept_dtype, pick_device
 from raterhf.recipe import LoraSettings, ModelSettings
 
@@ -53,7 +53,7 @@ def begin(folder: Path, means: Means, task: str) -> dict[str, Any]:
     if means.lora is None:
         return {"model": weights}
     if has_adapters_in(folder):
-        return {"model": PeftModel.from_pretrained(load_model(weights, dtype=means.dtype), str(folder), is_trainable=True)}
+        return {"model": with_adapters(load_model(weights, dtype=means.dtype), folder, trainable=True)}
     return {"model": weights, "peft_config": lora_config(means.lora, task)}
 
 
@@ -69,7 +69,7 @@ def load_classifier(folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: tor
     """The reward model that TRL's stage wrote. `dtype` is that of weights that stay; those that learned are in float32."""
     if not has_adapters_in(folder):
         return load_model(folder, AutoModelForSequenceClassification).eval()
-    return PeftModel.from_pretrained(load_judge(weights_of(folder), tokenizer, dtype), str(folder)).eval()
+    return with_adapters(load_judge(weights_of(folder), tokenizer, dtype), folder).eval()
 
 
 def load_judge(weights: str | Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype) -> PreTrainedModel:

@@ -43,7 +43,7 @@ from raterhf.io import check_whole, file_digest, read_json, write_file, write_fo
 from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, has_adapters_in, load_adapters, save_adapters
 from raterhf.models.base import Base, find_base
 from raterhf.models.idiosyncratic import make_idiosyncratic
-from raterhf.models.load import load_pretrained, load_tokenizer
+from raterhf.models.load import load_pretrained, load_tokenizer, no_whole_model
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy
 from raterhf.models.reward import RewardModel
@@ -150,7 +150,11 @@ def weights_of(folder: Path) -> str:
     """Where the weights of a folder's language model lie: a path or hub name, the folder's own where it holds them."""
     if (folder / "raterhf.json").is_file():
         return read_header(folder).get("base", {"path": str(folder)})["path"]
-    return read_json(folder / CONFIG)["base_model_name_or_path"] if has_adapters_in(folder) else str(folder)
+    if not has_adapters_in(folder):
+        return str(folder)
+    if (folder / "config.json").is_file():  # not what a stage writes: whether the adapters or the weights are meant is unknown
+        raise no_whole_model(folder)
+    return read_json(folder / CONFIG)["base_model_name_or_path"]
 
 
 def weights_digest(folder: Path) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 import transformers
+from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CONFIG_MAPPING,
@@ -93,6 +95,22 @@ def load_pretrained(
     return model, tokenizer
 
 
+def with_adapters(model: PreTrainedModel, folder: Path, trainable: bool = False) -> PeftModel:
+    """peft's model of the adapters in a folder. Raises UserError where they are not in safetensors, or cannot be read."""
+    if not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise UserError(f"{folder} has no {SAFETENSORS_WEIGHTS_NAME}, and pickled files are never read; train that stage again")
+    with _naming(folder, "adapter_config.json"):
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+
+
+def no_whole_model(path: str | Path) -> UserError:
+    """What is wrong with adapters where a whole model is needed."""
+    return UserError(
+        f"model {path} is an adapter (adapter_config.json), not a whole model; merge it into its model with peft's merge_and_unload and "
+        "save that"
+    )
+
+
 def load_model(
     path: str | Path, kind: Any = AutoModelForCausalLM, dtype: torch.dtype = torch.float32, variant: str | None = None,
     device_map: str | None = None, revision: str | None = None, config: PreTrainedConfig | None = None,
@@ -107,10 +125,7 @@ def load_model(
     """
     with _naming(path):
         if find_adapter_config_file(str(path)):
-            raise UserError(
-                f"model {path} is an adapter (adapter_config.json), not a whole model; merge it into its model with peft's "
-                "merge_and_unload and save that"
-            )
+            raise no_whole_model(path)
     load_config(path, revision)
     folder = Path(path)
     if pickled := [file.name for file in sorted(folder.glob("*.bin")) if not any(folder.glob("model*.safetensors"))]:
