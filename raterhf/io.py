@@ -83,7 +83,10 @@ def _move(path: Path, to: Path) -> None:
 def check_whole(folder: Path) -> Path:
     """The folder. Raises UserError where a killed process left some of its files of one training and some of another."""
     if (folder / HALF).exists():
-        raise UserError(f"{folder} is half written, since its writer was stopped; run the command that wrote it again")
+        raise UserError(
+            f"{folder} is half written, since its writer was stopped; run the command that wrote it again (where that was a training, "
+            "run the same `raterhf train` again)"
+        )
     return folder
 
 

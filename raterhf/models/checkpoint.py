@@ -39,7 +39,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.errors import UserError
-from raterhf.io import check_whole, file_digest, read_json, write_file, write_folder
+from raterhf.io import check_whole, file_digest, fingerprint, read_json, write_file, write_folder
 from raterhf.models.adapters import ADAPTER, CONFIG, has_adapters, has_adapters_in, load_adapters, save_adapters
 from raterhf.models.base import Base, find_base
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -243,13 +243,17 @@ def load_reward(
 
 
 def replace_pool(folder: Path, pool: RaterPool) -> None:
-    """Put another pool in a model folder's place, whole or not at all, and bind it to the weights."""
+    """Put another pool in a model folder's place, whole or not at all, bind it to the weights, and let the stage's record know it."""
     header = read_json(folder / "raterhf.json")
 
     def fill(place: Path) -> None:
         save_pool(place, pool)
         new = {"raters.json": file_digest(str(place / "raters.json"))}
         (place / "raterhf.json").write_text(json.dumps(header | {"digests": header["digests"] | new}, indent=1))
+        if (folder / FINISHED).is_file():  # in the same step, or a process killed after it would leave a stage that `train` refuses
+            record = read_json(folder / FINISHED)
+            written = {path.name: fingerprint(path) for path in place.iterdir() if path.name in record.get("outputs", {})}
+            (place / FINISHED).write_text(json.dumps(record | {"outputs": record.get("outputs", {}) | written}, indent=1))
 
     write_folder(folder, fill)
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from raterhf.errors import UserError
-from raterhf.io import file_digest, fingerprint, read_json, write_text
+from raterhf.io import file_digest, read_json, write_text
 from raterhf.log import log
 from raterhf.models.checkpoint import FINISHED, STARTED, load_pool, replace_pool
 from raterhf.raters.pool import RaterPool
 
 POOL = "raters.safetensors"
-REPLACED = (POOL, "raters.json", "raterhf.json")  # files of a model folder, with its pool
 RECORDS = (FINISHED, STARTED)
 
 
@@ -44,9 +43,9 @@ def add_raters(
 
 
 def replace_pools(run: Path, pools: Mapping[Path, RaterPool]) -> None:
-    """Put other pools in model folders' places, and their digests where stages of the run remember the old ones.
+    """Put other pools in model folders' places, and their digests where later stages of the run remember the old ones.
 
-    Without the digests all stages after the first would be trained again.
+    A process killed in between leaves later stages that are trained again, to the same weights.
     """
     digests = {}
     for folder, pool in pools.items():
@@ -58,6 +57,4 @@ def replace_pools(run: Path, pools: Mapping[Path, RaterPool]) -> None:
         for key, value in record["inputs"].items():
             if key.startswith("stage "):
                 record["inputs"][key] = [digests.get(digest, digest) for digest in value]
-        if record.get("outputs", {}).get(POOL, ["", "", ""])[2] in digests:
-            record["outputs"] |= {name: fingerprint(path.parent / name) for name in REPLACED}
         write_text(path, json.dumps(record, indent=1))

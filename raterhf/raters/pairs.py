@@ -11,8 +11,8 @@ a win of each side.
 
 EM, with the Polya-Gamma bound on the logistic function (Jaakkola and Jordan 2000): raters' posteriors are Gaussian in closed form, and so
 are the items' worths, one dimension after the other. Worths and loadings have normal priors; that of the worths is learned, that of the
-loadings is given, since learned it goes to nothing where items have few labels each. The bound leaves posteriors too narrow (on simulated
-people intervals of 90 % hold 80 %): this is for telling choices, intervals of people are `inference.infer`'s.
+loadings is given, since learned it goes to nothing where items have few labels each. The bound leaves posteriors too narrow: this is for
+telling choices, intervals of people are `inference.infer`'s.
 
 Notation: R raters, I items, N comparisons, k tastes, h habits, d = 2 + k + h numbers of a rater.
 """
