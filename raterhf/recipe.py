@@ -151,6 +151,11 @@ class ModelSettings(Section):
         return self
 
     @property
+    def staying(self) -> "ModelSettings":
+        """The same of which nothing learns."""
+        return self.model_copy(update={"train": "none", "lora": None})
+
+    @property
     def precision(self) -> Literal["bf16-mixed", "32-true"]:
         """Lightning's name of what training computes in."""
         return "bf16-mixed" if self.train == "all" and self.dtype == "bfloat16" else "32-true"
@@ -249,6 +254,9 @@ class RewardSettings(Evaluated):
     conditioning: Literal["prefix", "suffix", "head"] = "head"
     """Where the rater enters: soft tokens that every token after them reads (prefix), soft tokens that read the text and are read by no
     token of it (suffix), or a token that only the head reads. With the last two, one pass of a completion serves every rater."""
+    frozen: bool = False
+    """Leave the pretrained model as it is in this stage, whatever model.train says: only what reads raters and gives scores learns. With
+    conditioning head each text is read once, so that ratings of few texts train within minutes."""
     block: int = Field(64, ge=1, le=MAX_SIZE)
     """Comparisons of one prompt that come together in a batch, so that shared completions are read once."""
     label_noise: float | None = Field(None, ge=0, lt=0.5)
@@ -395,6 +403,8 @@ class Recipe(Section):
         data = self.data
         if self.base and self.model.train == "none":
             raise ValueError("stage `base` has nothing to train where model.train is none; drop the stage, or set model.train to lora")
+        if self.reward and self.reward.frozen and (self.base or not self.model.path):
+            raise ValueError("`reward.frozen` leaves a pretrained model as it is, and there is none; give model.path, or drop reward.frozen")
         if self.base and not data.base:
             raise ValueError("stage `base` needs data.base (a corpus of prompt, completion); add it or drop the stage")
         if self.reward and not (data.comparisons or data.ratings):
@@ -429,6 +439,12 @@ class Recipe(Section):
     def start(self) -> Path:
         """The folder of the model that every training of a comparison starts from: the base stage's, or what `save_start` writes."""
         return self.folder / ("base" if self.base else "start")
+
+    @property
+    def judging(self) -> "Recipe":
+        """The recipe as the stage `reward` reads it."""
+        frozen = self.reward is not None and self.reward.frozen
+        return self.model_copy(update={"model": self.model.staying}) if frozen else self
 
     @property
     def soft_tokens(self) -> int:

@@ -10,7 +10,7 @@ for its rater; nothing goes uncounted. Nothing here tokenises; `prepare.py` find
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Labels:
         where files say them strength (above 0, NaN where not said), both ("good" or "bad", of ties), attribute, reason
     demonstrations: prompt, completion, rater_id; file, split
     raters: rater_id, persona, group, split ("train" or "validate"), sorted; everyone labelled or listed
+    ratings: prompt, response, rating, rater_id; file, split; what the pairs among the comparisons were made of
     counts: JSON-like; all that was read, used, made, left out or noticed; `notices` are sentences for people
     """
 
@@ -60,6 +61,7 @@ class Labels:
     demonstrations: pd.DataFrame
     raters: pd.DataFrame
     counts: dict
+    ratings: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def read_labels(
@@ -134,7 +136,7 @@ def read_labels(
         *notices.about_files(shown), *notices.about_raters(counts["raters"]["accounted"], counts["raters"]["labelled_without_row"]),
         *notices.about_validation(people),
     ]  # fmt: skip
-    return Labels(compared, shown, people, counts)
+    return Labels(compared, shown, people, counts, data["ratings"])
 
 
 def _together(compared: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def shuffle_raters(labels: Labels, seed: int) -> Labels:
         frame["rater_id"] = frame.groupby(keys)["rater_id"].transform(lambda ids: rng.permutation(ids.to_numpy()))
         return frame
 
-    return Labels(permuted(labels.comparisons), permuted(labels.demonstrations), labels.raters, labels.counts)
+    return Labels(permuted(labels.comparisons), permuted(labels.demonstrations), labels.raters, labels.counts, permuted(labels.ratings))
 
 
 def find_people(labels: Labels) -> Roster:

@@ -56,7 +56,10 @@ class _Counts:
 def estimate(recipe: Recipe, device: str) -> list[Estimate]:
     """Of every stage of the recipe on a device of this type ("cpu", "cuda"). Raises UserError where the model is not there."""
     model = _count(recipe.model, device)
-    return [Estimate(stage, _parts(recipe, stage, model)) for stage in recipe.stages]
+    judging = recipe.judging
+    judged = model if judging.model == recipe.model else _count(judging.model, device)
+    asked = {stage: (judging, judged) if stage == "reward" else (recipe, model) for stage in recipe.stages}
+    return [Estimate(stage, _parts(changed, stage, counts)) for stage, (changed, counts) in asked.items()]
 
 
 def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:

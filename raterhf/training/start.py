@@ -90,9 +90,8 @@ def save_start(recipe: Recipe, labels: Labels) -> None:
     """Without a stage `base`, write what the stages start from, anew each time: a plain model, as others than ours read it too, or, of one
     whose weights stay, where they are and the tokenizer."""
     if not recipe.base:
-        staying = "all" if recipe.model.train == "all" else "none"
-        plain = recipe.model_copy(update={"model": recipe.model.model_copy(update={"train": staying, "lora": None})})
-        start = start_model(plain, all_texts(labels))
+        model = recipe.model if recipe.model.train == "all" else recipe.model.staying
+        start = start_model(recipe.model_copy(update={"model": model}), all_texts(labels))
         policy = make_policy(start.lm, start.tokenizer, base=start.base)
         checkpoint.save_policy(recipe.start, policy, start.tokenizer, None, recipe.model.max_length, {})
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.discussions import compare_people
 from raterhf.evaluation.compare.own_data import compare_own
+from raterhf.evaluation.compare.rated import compare_rated
 from raterhf.evaluation.compare.world import compare_world
 from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
@@ -13,13 +14,14 @@ from raterhf.recipe import Recipe
 def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     """Train what is missing, judge and report; returns the report's path.
 
-    In a simulated world policies are judged by its distributions. On real people, votes by those kept from all training where the data hold
-    them, else policies beside the raters that they were trained on.
+    In a simulated world policies are judged by its distributions. On real people, votes and ratings by those kept from all training where
+    the data hold them, else policies beside the raters that they were trained on.
     """
     if recipe.data.world is None and seeds > 1:
         raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
     votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
+    rated = recipe.data.split and recipe.data.ratings and not (recipe.data.comparisons or recipe.data.demonstrations)
     with hold_run(recipe.folder):
         if recipe.data.world is not None:
             return compare_world(recipe, controls, seeds)
-        return (compare_people if votes else compare_own)(recipe, controls)
+        return (compare_people if votes else compare_rated if rated else compare_own)(recipe, controls)

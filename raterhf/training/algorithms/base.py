@@ -5,7 +5,7 @@ begins with `start`. A new algorithm is one new file; `policy.algorithm` names i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from raterhf.recipe_reader import check_options
 from raterhf.training.objective import Objective
 
 Log = dict[str, Tensor | float]
+Said = dict[tuple[int, ...], list[tuple[int, ...]]]
 
 
 class Algorithm(Protocol):
@@ -38,11 +39,13 @@ class Algorithm(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """Who is asked what: prompts (token ids) by prompt and rater, the raters [n], and random numbers of the round."""
+    """Who is asked what: prompts (token ids) by prompt and rater, and without a rater's text, the raters [n], and random numbers of the
+    round."""
 
     heads: list[list[tuple[int, ...]]]
     raters: RaterBatch
     rng: np.random.Generator
+    prompts: list[tuple[int, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Start:
     """What a policy stage begins with: the policy to train, what it is optimised for, a sampler of the reference and one of the policy.
 
     `held` are comparisons of known raters that nothing was trained on. `own_answers` says whether the reference imitates what raters
-    answered themselves, or what they chose among others' answers.
+    answered themselves, or what they chose among others' answers. `said()` are the data's completions of each prompt, in token ids.
     """
 
     policy: Policy
@@ -63,13 +66,15 @@ class Start:
     seed: int
     held: ComparisonData
     own_answers: bool = True
+    said: Callable[[], Said] = dict
 
     def ask(self, step: int, salt: int) -> Round:
         """The prompts and raters of a round, by the algorithm's own `salt`."""
         rng = np.random.default_rng(np.random.SeedSequence([self.objective.seed, step, salt]))
         chosen = [self.prompts[i] for i in rng.choice(len(self.prompts), size=min(self.settings.prompts, len(self.prompts)), replace=False)]
         raters, texts = self.objective.draw_raters(self.settings.raters, self.settings.known_share, rng)
-        return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in chosen], raters, rng)
+        plain = [self.renderer.prompt(prompt) for prompt in chosen]
+        return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in chosen], raters, rng, plain)
 
     def check_room(self, sampler: Sampler) -> None:
         """Raise UserError where a prompt beside the longest text of a rater leaves no room for an answer."""

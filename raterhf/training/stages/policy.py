@@ -18,12 +18,13 @@ from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
-from raterhf.training.algorithms.base import Start, load_algorithm
+from raterhf.training.algorithms.base import Said, Start, load_algorithm
 from raterhf.training.fit import fit
 from raterhf.training.objective import Objective
 from raterhf.training.persistence import carry_idiosyncratic
 from raterhf.training.policy_module import PolicyModule
 from raterhf.training.replay import Drawn, Row, beside, make_replay, read_rows, unrated_rows
+from raterhf.training.stages.reward import own_answers
 from raterhf.training.start import all_prompts, spare_memory, watch
 
 
@@ -49,7 +50,12 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
     compared = prepare.comparison_data(labels, prepare.Window(renderer, recipe.data.max_dropped), pool.known, {})
     _, held = prepare.held_out_rows(compared, recipe.data.held_out, recipe.seed, None)
     own = recipe.sft is None or recipe.sft.source == "demonstrations"
-    start = Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed, compared.rows(held), own)
+
+    def said() -> Said:
+        window = prepare.Window(renderer, recipe.data.max_dropped)
+        return completions_of([*compared.examples, *own_answers(labels, window, pool.known).examples])
+
+    start = Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed, compared.rows(held), own, said)
     algorithm = load_algorithm(settings)(start)
 
     def draw(count: int, rng: np.random.Generator) -> Drawn:
@@ -91,3 +97,11 @@ def progress(policy: Policy, objective: Objective, min_p: float, examples: list[
     raters = raters.to(objective.reference.lm.device)
     kl = log_prob.mean() - objective.reference_log_probs(examples, raters).mean().to(log_prob.device)
     return {"reward": float(objective.scores(examples, raters).mean()), "kl": float(kl), "entropy": float(entropy.mean())}
+
+
+def completions_of(examples: list[Example]) -> Said:
+    """The different completions of each prompt, in the order of the examples."""
+    said: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+    for example in examples:
+        said.setdefault(example.ids[: example.prompt_length], {})[example.ids[example.prompt_length :]] = None
+    return {prompt: list(answers) for prompt, answers in said.items()}

@@ -56,7 +56,8 @@ class RewardTraining:
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
     held_back = watch_held_back(made, recipe.reward, folder)
-    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=recipe.model.precision)
+    precision = recipe.judging.model.precision
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=precision)
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
@@ -84,6 +85,7 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     """Data, model and batches of the recipe's stage. The split of what is held out is kept in `folder`, where given."""
     check_labels(labels, recipe.raters.encoding, judged=True)
     people = prepare.find_people(labels)
+    recipe = recipe.judging
     start = start_model(recipe, all_texts(labels))
     lm, tokenizer, raters, settings = start.lm, start.tokenizer, recipe.raters, recipe.reward
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)

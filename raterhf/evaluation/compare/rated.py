@@ -1,0 +1,226 @@
+"""`raterhf compare` on texts that many people rated: are people told what they like, and is everybody told the same?
+
+The data have a `split` column: the training rows (`data.split`), `test` (other ratings of known people) and `unseen_*` (people kept from all
+training). What a policy tells a known person is graded by that person's own rating of it, which was kept back; what it tells fictitious
+people stands beside what unseen people rated highest. No model says here what is good.
+
+Nothing here trains (`trainings.py`), computes a figure (`metrics/told.py`) or draws one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from raterhf.data import prepare
+from raterhf.data.labels import read_labels, said_of_files
+from raterhf.data.requests import Prompt
+from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.errors import UserError
+from raterhf.evaluation import metrics
+from raterhf.evaluation.compare.needs import check_data, check_vanilla
+from raterhf.evaluation.compare.trainings import costs, train_policies
+from raterhf.evaluation.metrics import told
+from raterhf.evaluation.policies import of_recipe
+from raterhf.log import log
+from raterhf.progress import Progress
+from raterhf.raters.items import Ratings, fit_items, infer_tastes
+from raterhf.recipe import Recipe
+from raterhf.reports import metrics_file
+from raterhf.reports.rated import write_rated_report
+from raterhf.reports.summary_table import RATED, print_summary
+
+TEST, UNSEEN = "test", ("unseen_support", "unseen_query")
+CONTROLS = ("base", "sft_no_ids", "sft", "vanilla", "rater_known", "rater_new")
+RANK = 8  # of the factor model that says what is best for a person, without reading a text
+SURE = 0.1  # temperature at which a policy says what it is surest of
+AT_ONCE = 64  # texts that are sampled between two lines of progress
+PERSONS, EACH = 8, 4  # fictitious people whom the page shows, and tellings of each
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The `items` [I] that people rated as answers to one prompt; ratings of known people in training [P, I] and kept back [P, I], and of
+    unseen people [Q, I], NaN where there is none."""
+
+    prompt: Prompt
+    items: list[str]
+    known: pd.Index
+    trained: np.ndarray
+    kept: np.ndarray
+    unseen: np.ndarray
+
+
+def compare_rated(recipe: Recipe, controls: list[str] | None) -> Path:
+    """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
+    wanted = _wanted(recipe, controls)
+    labels = prepare.read_data(recipe)
+    check_data(recipe, labels, wanted)
+    rated = read_rated(recipe)
+    folders = train_policies(recipe, labels, wanted, sweep=False)
+    asked = tellings_of({name: of_recipe(name, *folders[name], recipe) for name in wanted})
+    found, samples = {}, {}
+    draws = recipe.compare.draws
+    with Progress("telling", len(asked) * -(-draws // AT_ONCE), "batch") as progress:
+        for name, policy in asked.items():
+            person, texts = tell(policy, rated, draws, recipe.seed, progress.advance)
+            found[name], samples[name] = measure(rated, person, texts, recipe.seed), texts
+    shown = fictitious_people(asked["rater_new"], rated.prompt, recipe.seed) if "rater_new" in asked else []
+    merged = metrics_file.header(recipe, [recipe.seed]) | {
+        "policies": {name: one.figures for name, one in found.items()},
+        "intervals": {"policies": {name: {"rating": one.interval} for name, one in found.items()}},
+        "real": of_people(rated, recipe.seed), "trainings": costs(recipe),
+        "prompt": rated.prompt, "items": rated.items,
+        "shares": {"population": of_favourites(rated)} | {name: one.shares for name, one in found.items()},
+    }  # fmt: skip
+    out = recipe.folder / "compare"
+    merged = metrics_file.write(out / "metrics.json", merged)
+    page = write_rated_report(merged, out, samples_of(samples, rated), shown)
+    print_summary(merged, RATED)
+    return page
+
+
+def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
+    """The policies to judge. Raises UserError, before hours of training, where the recipe lacks what they need."""
+    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
+        raise UserError(
+            "compare on rated texts needs raters.encoding embedding and the stages reward, sft and policy; see recipes/jokes.yaml"
+        )
+    wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
+    if unknown := [name for name in wanted if name not in CONTROLS]:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where texts were rated")
+    check_vanilla(recipe, wanted, "base,sft,rater_known,rater_new")
+    return wanted
+
+
+def read_rated(recipe: Recipe) -> Rated:
+    """Everybody's ratings of the prompt that has most of them. Raises UserError where the data lack the splits."""
+    data = recipe.data
+    splits = (data.split, TEST, *UNSEEN)
+    said = said_of_files(data) | {"pairs_per_rater": 1}
+    rows = read_labels(ratings=data.ratings, columns=data.columns, split=splits, max_bad=data.max_bad, **said).ratings
+    for part, names in (("test ratings of known people", (TEST,)), ("people whom nothing is trained on", UNSEEN)):
+        if not rows.split.isin(names).any():
+            raise UserError(f"{data.ratings}: no row has split {' or '.join(names)}; compare needs {part} in the file")
+    prompts = rows.prompt.astype(str)
+    most = prompts.value_counts().index[0]
+    if prompts.nunique() > 1:
+        log.warning(f"  compare: of {prompts.nunique()} prompts the one with most ratings is measured: {most[:60]!r}")
+    rows = rows[prompts == most]
+    items = pd.Index(rows.response.unique())
+    known = pd.Index(sorted(rows.rater_id[rows.split == data.split].unique()))
+    unseen = pd.Index(sorted(rows.rater_id[rows.split.isin(UNSEEN)].unique()))
+
+    def table(people: pd.Index, names: tuple[str, ...]) -> np.ndarray:
+        part = rows[rows.split.isin(names) & rows.rater_id.isin(people)]
+        found = np.full((len(people), len(items)), np.nan)
+        found[people.get_indexer(part.rater_id), items.get_indexer(part.response)] = part.rating
+        return found
+
+    of_training = table(known, (str(data.split),))
+    return Rated(rows.prompt.iloc[0], list(items), known, of_training, table(known, (TEST,)), table(unseen, UNSEEN))
+
+
+def tellings_of(policies: dict[str, RaterPolicy]) -> dict[str, RaterPolicy]:
+    """The policies as they are asked: ours also as nobody in particular; and the known people's and vanilla's surest answers."""
+    asked = dict(policies)
+    if "rater_new" in policies:
+        asked["none"] = replace(policies["rater_new"], name="none", draws="none")
+    for name in ("rater_known", "vanilla"):
+        if name in policies:
+            asked[f"{name}_sure"] = replace(policies[name], temperature=SURE, min_p=0.0)
+    return asked
+
+
+def tell(policy: RaterPolicy, rated: Rated, draws: int, seed: int, advance: Callable[[], None]) -> tuple[np.ndarray | None, list[str]]:
+    """What the policy tells: `draws` texts, and to whom among the known people [draws]; None where to nobody in particular."""
+    raters = policy.raters(draws, seed)
+    texts: list[str] = []
+    for first in range(0, draws, AT_ONCE):
+        part = raters[first : first + AT_ONCE]
+        texts += policy.texts(policy.answer([rated.prompt] * len(part), part, seed + first))
+        advance()
+    person = rated.known.get_indexer([rater.id for rater in raters]) if policy.draws == "known" else None
+    return person, texts
+
+
+@dataclass(frozen=True)
+class Measured:
+    figures: dict[str, float]
+    interval: tuple[float, float]
+    shares: list[float]  # [I + 1], the last one of texts that are no item
+
+
+def measure(rated: Rated, person: np.ndarray | None, texts: list[str], seed: int) -> Measured:
+    """The figures of what was told, to known people or to nobody in particular."""
+    rng = np.random.default_rng(seed)
+    item, whole = told.recognise(texts, rated.items)
+    counts = metrics.class_counts(item, len(rated.items))
+    graded = told.everybodys_ratings(item, rated.kept) if person is None else told.own_ratings(item, person, rated.kept)
+    rating, low, high = told.mean_rating(*graded, rng)
+    people = told.favourites(rated.unseen).sum(0)
+    figures = {
+        "rating": rating, "graded": graded[1].sum(), "effective_items": told.effective(counts[:-1]),
+        "top_share": counts[:-1].max() / max(counts[:-1].sum(), 1), "top_25": told.top_mass(counts[:-1]),
+        "new": counts[-1] / len(texts), "whole": whole.sum() / max((item >= 0).sum(), 1), "draws": len(texts),
+    }  # fmt: skip
+    if counts[:-1].sum():
+        shares, q = counts[:-1] / counts[:-1].sum(), people / people.sum()
+        figures["tv"] = metrics.tv(shares, q)
+        figures["etv"] = figures["tv"] - metrics.tv_floor(q, int(people.sum()), int(counts[:-1].sum()), rng)
+    return Measured(figures, (low, high), (counts / counts.sum()).tolist())
+
+
+def of_favourites(rated: Rated) -> list[float]:
+    """Share of unseen people whose favourite each item is [I]."""
+    people = told.favourites(rated.unseen).sum(0)
+    return (people / people.sum()).tolist()
+
+
+def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
+    """What unseen people rated highest, and how known people rate, of what was kept back: everything, what is best on average, and what a
+    factor model (rank `RANK`, no text) says is best for each."""
+    rng = np.random.default_rng(seed)
+    people = told.favourites(rated.unseen).sum(0)
+    rater, item = np.nonzero(~np.isnan(rated.trained))
+    ratings = Ratings(rater, item, rated.trained[rater, item])
+    model = fit_items(ratings, len(rated.known), len(rated.items), RANK, seed=seed)
+    value = model.mean + infer_tastes(model, ratings, len(rated.known)).mean @ model.loading.T
+    value[:, np.isnan(rated.trained).all(0)] = -np.inf  # nobody rated it in training
+    everybody = np.nan_to_num(~np.isnan(rated.kept)).astype(float)
+    choices = {
+        "rating_mean": (np.nansum(rated.kept, 1), everybody.sum(1)),
+        "rating_best_for_all": told.everybodys_ratings(np.array([np.nanmean(rated.trained, 0).argmax()]), rated.kept),
+        "rating_best_for_each": told.own_ratings(value.argmax(1), np.arange(len(rated.known)), rated.kept),
+    }
+    found: dict[str, float | list[float]] = {
+        "people": len(rated.unseen), "effective_items": told.effective(people),
+        "top_share": people.max() / people.sum(), "top_25": told.top_mass(people),
+    }  # fmt: skip
+    for name, graded in choices.items():
+        mean, low, high = told.mean_rating(*graded, rng)
+        found |= {name: mean, f"{name}_interval": [low, high]}
+    return found
+
+
+def fictitious_people(policy: RaterPolicy, prompt: Prompt, seed: int) -> list[dict]:
+    """Some fictitious people by name, and what each is told when asked several times."""
+    shown = []
+    for rater in policy.raters(PERSONS, seed + 1):
+        texts = policy.texts(policy.answer([prompt] * EACH, [rater] * EACH, seed))
+        shown.append({"rater": rater.id, "texts": texts})
+    return shown
+
+
+def samples_of(samples: dict[str, list[str]], rated: Rated) -> dict[str, dict]:
+    """For each policy what the page shows: the texts most often told, as items, and those that are no item."""
+    found = {}
+    for name, texts in samples.items():
+        item, _ = told.recognise(texts, rated.items)
+        counts = np.bincount(item[item >= 0], minlength=len(rated.items))
+        often = [(rated.items[i], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:SHOWN] if counts[i]]
+        found[name] = {"often": often, "new": [text for text, i in zip(texts, item) if i < 0][:SHOWN], "draws": len(texts)}
+    return found
