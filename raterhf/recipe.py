@@ -293,10 +293,11 @@ class SftSettings(Evaluated):
 class PolicySettings(Optimisation):
     algorithm: str = "reword"
     """A file of raterhf/training/algorithms: imitation of the reference's answers put in better words (reword), of what raters choose among
-    its samples (forward_kl), of the best of them (best_of_n), or REINFORCE leave-one-out with a KL penalty (rloo)."""
+    its samples (forward_kl) or among the data's completions (favourites), or of the best samples (best_of_n); or REINFORCE leave-one-out
+    with a KL penalty (rloo)."""
     options: dict[str, Any] = {}
-    """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, choices of
-    best_of_n, target_kl of rloo."""
+    """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, these and opening of
+    favourites, choices of best_of_n, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
     batch_size: int = Field(128, ge=1, le=MAX_SIZE)
@@ -404,7 +405,9 @@ class Recipe(Section):
         if self.base and self.model.train == "none":
             raise ValueError("stage `base` has nothing to train where model.train is none; drop the stage, or set model.train to lora")
         if self.reward and self.reward.frozen and (self.base or not self.model.path):
-            raise ValueError("`reward.frozen` leaves a pretrained model as it is, and there is none; give model.path, or drop reward.frozen")
+            raise ValueError(
+                "`reward.frozen` leaves a pretrained model as it is, and there is none; give model.path, or drop reward.frozen"
+            )
         if self.base and not data.base:
             raise ValueError("stage `base` needs data.base (a corpus of prompt, completion); add it or drop the stage")
         if self.reward and not (data.comparisons or data.ratings):

@@ -25,7 +25,7 @@ from raterhf.evaluation.compare.needs import check_vanilla
 from raterhf.evaluation.probes.load import policies_of
 from raterhf.models.adapters import Added, add_lora
 from raterhf.models.base import find_base
-from raterhf.models.checkpoint import load_policy, load_reward, save_policy
+from raterhf.models.checkpoint import load_policy, load_reward, read_header, save_policy
 from raterhf.models.load import load_tokenizer
 from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.batch import RaterBatch
@@ -285,6 +285,20 @@ def test_a_trunk_that_stays_is_no_part_of_the_folder(made, tmp_path):
     assert header["adapters"] is False
     example = Example((5, 6, 7, 8), 2)
     assert torch.equal(logits(policy.lm), logits(policy.base.lm)) and len(RaterBatch.nobody(1)) == 1 and len(example) == 4
+
+
+def test_the_reward_stage_alone_can_leave_the_model_as_it_is(made, tmp_path):
+    """Texts are read once there, and the policy has adapters all the same."""
+    recipe = make_recipe(made, reward={"frozen": True}).model_copy(update={"runs": str(tmp_path)})
+    assert reward_stage.make_training(recipe, read_data(recipe)).module.stays
+    pipeline.train(recipe)
+    adapted = {stage for stage in ("reward", "sft", "policy") if read_header(recipe.folder / stage)["adapters"]}
+    assert adapted == {"sft", "policy"}
+
+
+def test_without_a_pretrained_model_there_is_nothing_to_leave(made):
+    with pytest.raises(UserError, match="`reward.frozen` leaves a pretrained model as it is, and there is none; give model.path"):
+        make_recipe(made, model={"path": None, "train": "all", "lora": None}, reward={"frozen": True})
 
 
 def test_nothing_to_learn_is_an_error(made, tmp_path):

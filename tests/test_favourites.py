@@ -32,7 +32,9 @@ def make_start(said, noise: float = 0.0, gain: float = 1.0) -> Start:
         return -noise * torch.log(-torch.log(uniform))
 
     objective = SimpleNamespace(
-        scorer=SimpleNamespace(model=SimpleNamespace(idiosyncratic=None), scores_for=scores_for, device=torch.device("cpu")), noise=draw, seed=0
+        scorer=SimpleNamespace(model=SimpleNamespace(idiosyncratic=None), scores_for=scores_for, device=torch.device("cpu")),
+        noise=draw,
+        seed=0,
     )
     return Start(None, objective, None, None, None, [], None, 0, ComparisonData.nothing(), True, lambda: said)
 

@@ -67,7 +67,7 @@ def write_ratings(folder, splits=("train", "test", "unseen_support", "unseen_que
     rows = []
     for r in range(24):
         for i in range(6):
-            seen = ["test" if i == r % 6 else "train", "unseen_query" if i % 2 else "unseen_support"][r >= 16]
+            seen = ["test" if i == r // 2 % 6 else "train", "unseen_query" if i % 2 else "unseen_support"][r >= 16]
             liked = 5 - i if r % 2 else i
             rows.append((f"r{r}", f"Joke {i} is about {'abcdef'[i]}.", liked + rng.normal() / 4, seen))
     frame = pd.DataFrame(rows, columns=["rater_id", "text", "rating", "split"])
@@ -84,7 +84,8 @@ def recipe_for(folder, **changes) -> Recipe:
         "model": {"config": CONFIG, "vocab_size": 300, "max_length": 48},
         "raters": {"dim": 2, "idiosyncratic_dim": 0, "tokens": 2, "components": [1]},
         "reward": one, "sft": one | {"source": "chosen"},
-        "policy": one | {"algorithm": "favourites", "prompts": 1, "raters": 4, "options": {"choices": 2, "opening": 3}, "max_new_tokens": 6},
+        "policy": one | {"algorithm": "favourites", "prompts": 1, "raters": 4, "max_new_tokens": 6,
+                         "options": {"choices": 2, "opening": 3}},
         "vanilla": {"sft": trl | {"max_length": 48}, "reward": trl | {"max_length": 48},
                     "rl": trl | {"num_generations": 4, "max_completion_length": 6}},
         "compare": {"controls": ["vanilla", "rater_known", "rater_new"], "draws": 10},

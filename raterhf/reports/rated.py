@@ -79,8 +79,8 @@ def summary(metrics: dict) -> Groups:
                 f"{share(found['top_share'])}, and the distance from people's favourites (`etv`) is {number(found.get('etv'))}."
             )
     liked = [
-        f"Real ratings of what was kept back: {number(real['rating_mean'])} of everything, {rated(real, 'rating_best_for_all')} of the text "
-        f"that is best on average, {rated(real, 'rating_best_for_each')} of what a factor model says is best for each person."
+        f"Real ratings of what was kept back: {number(real['rating_mean'])} of everything, {rated(real, 'rating_best_for_all')} of the "
+        f"text that is best on average, {rated(real, 'rating_best_for_each')} of what a factor model says is best for each person."
     ]
     told = [
         f"{number(find(policies, name, 'rating'))} {interval_text(find_interval(metrics, 'intervals', 'policies', name, 'rating'))} "

@@ -1,7 +1,7 @@
 """`raterhf compare` on texts that many people rated: are people told what they like, and is everybody told the same?
 
-The data have a `split` column: the training rows (`data.split`), `test` (other ratings of known people) and `unseen_*` (people kept from all
-training). What a policy tells a known person is graded by that person's own rating of it, which was kept back; what it tells fictitious
+The data have a `split` column: the training rows (`data.split`), `test` (other ratings of known people) and `unseen_*` (people kept from
+all training). What a policy tells a known person is graded by that person's own rating of it, which was kept back; what it tells fictitious
 people stands beside what unseen people rated highest. No model says here what is good.
 
 Nothing here trains (`trainings.py`), computes a figure (`metrics/told.py`) or draws one.

@@ -4,8 +4,8 @@ A rater chooses argmax of score plus Gumbel noise (Luce 1959), so a policy that 
 softmax(s(y)): what raters like is said as often as they would choose it. Nothing is sampled from a policy, so a round costs next to
 nothing; but only what people wrote can be chosen. For data in which many raters judged the same texts.
 
-Which text it is shows in its first tokens, and how it goes on has little to do with the rater. So of most choices an opening can be imitated
-alone, and as many tokens tell of many more choices. The options are `choices`, `opening` and `idiosyncratic`.
+Which text it is shows in its first tokens, and how it goes on has little to do with the rater. So of most choices an opening can be
+imitated alone, and as many tokens tell of many more choices. The options are `choices`, `opening` and `idiosyncratic`.
 """
 
 from collections.abc import Callable
