@@ -25,7 +25,7 @@ from raterhf.data.people import Given, read_people
 from raterhf.data.prepare import read_data
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
-from raterhf.engine.checks import example_fault
+from raterhf.engine.checks import fault_finder
 from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
 from raterhf.engine.questions import Question, next_questions
 from raterhf.engine.rater_policy import RaterPolicy
@@ -419,11 +419,11 @@ def _as_rows(pairs: Pairs) -> dict[int, tuple[Prompt, str]]:
 
 def _rendered(jury: _Jury, rows: dict[int, tuple[Prompt, str]], texts: list[str]) -> tuple[list[list[Example]], dict[int, str]]:
     """The completions after each rater text, by text; and those that do not fit after one of them, with the reason."""
-    examples, rejects = [], {}
+    examples, rejects, find = [], {}, fault_finder(jury.model)
     for row, (prompt, answer) in rows.items():
         try:
             column = [jury.renderer.example(prompt, answer, text) for text in texts]
-            fault = next(filter(None, (example_fault(jury.model, example) for example in column)), "")
+            fault = next(filter(None, map(find, column)), "")
         except UserError as error:
             fault = str(error)
         if fault:

@@ -3,7 +3,7 @@
 Notation: K raters, N examples, k dimensions of taste.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,31 +25,37 @@ def soft_tokens(model: RewardModel | Policy) -> int:
     return model.reader.tokens if model.reader is not None and getattr(model, "conditioning", "prefix") != "head" else 0
 
 
-def example_fault(model: RewardModel | Policy, example: Example) -> str:
-    """What is wrong, "" for nothing: nothing asked or nothing answered, longer than the model's window, ids that it does not know, or
-    another end than the first of `ends` in an answer."""
+def fault_finder(model: RewardModel | Policy) -> Callable[[Example], str]:
+    """A function that says what is wrong with an example, "" for nothing: nothing asked or nothing answered, longer than the model's
+    window, ids that it does not know, or another end than the first of `ends` in an answer. The model is asked once, which takes longer
+    than looking at an example."""
     vocabulary, window, soft = model.decoder.config.vocab_size, window_of(model.decoder), soft_tokens(model)
-    if not 0 < example.prompt_length < len(example):
-        return f"has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token"
-    if len(example) + soft > window:
-        beside = "" if len(example) > window else f" beside the rater's {soft}"
-        return f"has {len(example)} tokens{beside}, the model's window {window}; shorten it"
-    others = getattr(model, "ends", ())[1:]
-    if found := set(others).intersection(example.ids[example.prompt_length :]):
-        return f"has token {min(found)} in its answer, by which the model ends a turn; remove it from the text, the end is added"
-    if min(example.ids) < 0 or max(example.ids) >= vocabulary:
-        return f"has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer"
-    return ""
+    others = set(getattr(model, "ends", ())[1:])
+
+    def fault(example: Example) -> str:
+        if not 0 < example.prompt_length < len(example):
+            return f"has {example.prompt_length} prompt tokens of {len(example)}: both parts need a token"
+        if len(example) + soft > window:
+            beside = "" if len(example) > window else f" beside the rater's {soft}"
+            return f"has {len(example)} tokens{beside}, the model's window {window}; shorten it"
+        if found := others.intersection(example.ids[example.prompt_length :]):
+            return f"has token {min(found)} in its answer, by which the model ends a turn; remove it from the text, the end is added"
+        if min(example.ids) < 0 or max(example.ids) >= vocabulary:
+            return f"has token ids outside 0 to {vocabulary - 1}; render it with the model's own tokenizer"
+        return ""
+
+    return fault
 
 
 def check_examples(model: RewardModel | Policy, examples: Sequence[Example]) -> None:
     """Raise for the first example that has a fault, by its number."""
+    find = fault_finder(model)
     seen: set[int] = set()  # a jury asks about the same few many times over
     for i, example in enumerate(examples):
         if id(example) in seen:
             continue
         seen.add(id(example))
-        if fault := example_fault(model, example):
+        if fault := find(example):
             raise UserError(f"example {i + 1} {fault}")
 
 

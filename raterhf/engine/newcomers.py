@@ -13,7 +13,7 @@ import numpy as np
 from raterhf.data.example import Example
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
-from raterhf.engine.checks import example_fault
+from raterhf.engine.checks import fault_finder
 from raterhf.engine.margins import margins_of
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
@@ -56,11 +56,12 @@ def fit_raters(
     rows = rows[rows.rater_id.isin(place) & (True if left_out is None else ~left_out)]
     if "strength" in rows:
         log.warning(f"  {', '.join(ids[:3])}: of how much better an answer is (strength) nothing is read, of which is better all")
+    find = fault_finder(scorer.model)
     sides: tuple[list[Example], list[Example]] = ([], [])
     for row, prompt, *answers in zip(rows.index, rows.prompt, rows.a, rows.b):
         for side, answer in zip(sides, answers):
             example = renderer.example(prompt, answer)
-            if fault := example_fault(scorer.model, example):
+            if fault := find(example):
                 raise UserError(f"comparison {row + 1} as read, prompt {str(prompt)[:60]!r}: {fault}")
             side.append(example)
     rater = np.array([place[rater_id] for rater_id in rows.rater_id], np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from raterhf.data.example import Example
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
-from raterhf.engine.checks import example_fault
+from raterhf.engine.checks import fault_finder
 from raterhf.engine.margins import margins_of
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
@@ -43,6 +43,7 @@ def next_questions(
         log.info(f"  {most} of {len(pairs)} pairs are looked at, drawn by the seed")
         drawn = np.random.default_rng(np.random.SeedSequence([seed, 0x61736B])).permutation(len(pairs))[:most]
         pairs = [pairs[i] for i in sorted(drawn)]
+    fault = fault_finder(scorer.model)
     kept: list[tuple[Prompt, str, str]] = []
     sides: tuple[list[Example], list[Example]] = ([], [])
     for prompt, a, b in pairs:
@@ -50,7 +51,7 @@ def next_questions(
             both = [renderer.example(prompt, answer) for answer in (a, b)]
         except UserError:
             continue
-        if not any(example_fault(scorer.model, example) for example in both):
+        if not any(map(fault, both)):
             kept.append((prompt, a, b))
             for side, example in zip(sides, both):
                 side.append(example)
