@@ -18,17 +18,23 @@ def value(x: float) -> torch.Tensor:
     return torch.tensor(x)
 
 
+def probs_of(margin: torch.Tensor, tie_width: torch.Tensor, label_noise: torch.Tensor) -> torch.Tensor:
+    """P(b preferred), P(tie), P(a preferred) [..., 3]."""
+    labels = [torch.full(margin.shape, label) for label in (-1, 0, 1)]
+    return torch.exp(-torch.stack([losses.comparison_loss(margin, label, tie_width, label_noise) for label in labels], -1))
+
+
 def test_comparison_without_ties_and_slips_is_bradley_terry():
-    close(losses.comparison_probs(value(LN3), value(0.0), value(0.0)), [0.25, 0.0, 0.75])
+    close(probs_of(value(LN3), value(0.0), value(0.0)), [0.25, 1e-6, 0.75])  # no probability is below 1e-6
 
 
 def test_comparison_of_equals_with_tie_width_ln2_is_a_third_each():
-    close(losses.comparison_probs(value(0.0), value(LN2), value(0.0)), [1 / 3, 1 / 3, 1 / 3])
+    close(probs_of(value(0.0), value(LN2), value(0.0)), [1 / 3, 1 / 3, 1 / 3])
 
 
 def test_comparison_with_tie_and_slip():
     # a = sigmoid(ln 6 - ln 2) = 3/4, b = sigmoid(-ln 12) = 1/13; label noise exchanges a tenth of them and leave the tie.
-    probs = losses.comparison_probs(value(math.log(6)), value(LN2), value(0.1))
+    probs = probs_of(value(math.log(6)), value(LN2), value(0.1))
     close(probs, [0.9 / 13 + 0.075, 1 - 0.75 - 1 / 13, 0.675 + 0.1 / 13])
     close(probs, [0.1442308, 0.1730769, 0.6826923])
 
@@ -66,10 +72,10 @@ def test_labels_without_grades_have_the_plain_loss():
 
 def test_comparison_sums_to_one_and_is_symmetric():
     margin = torch.linspace(-6, 6, 25)
-    probs = losses.comparison_probs(margin, value(0.7), value(0.08))
+    probs = probs_of(margin, value(0.7), value(0.08))
     close(probs.sum(-1), torch.ones(25))
     assert (probs > 0).all()
-    close(losses.comparison_probs(-margin, value(0.7), value(0.08)), probs.flip(-1))
+    close(probs_of(-margin, value(0.7), value(0.08)), probs.flip(-1))
 
 
 def test_comparison_loss_takes_the_probability_of_the_label():

@@ -22,6 +22,7 @@ Notation: N rows, V tokens of the vocabulary, F features of a prompt, o dimensio
 import re
 import zlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -99,8 +100,13 @@ class IdiosyncraticTaste(nn.Module):
 
     def words(self, examples: Sequence[Example]) -> list[list[int]]:
         """Buckets of the words of each completion, case folded; of the whole text where it has no word."""
-        texts = [_text(self.tokenizer, list(e.ids[e.prompt_length :]), skip_special_tokens=True).lower() for e in examples]
-        return [[self.bucket(word) for word in re.findall(r"\w+", text) or [text.strip()]] for text in texts]
+        completions = [e.ids[e.prompt_length :] for e in examples]
+        different = dict.fromkeys(completions)  # many raters judged the same ones
+        texts = self.tokenizer.batch_decode([list(ids) for ids in different], skip_special_tokens=True)
+        bucket = cache(self.bucket)
+        rows = [[bucket(word) for word in re.findall(r"\w+", text) or [text.strip()]] for text in map(str.lower, texts)]
+        place = dict(zip(different, rows))
+        return [place[ids] for ids in completions]
 
     def weigh(self, examples: Sequence[Example]) -> None:
         """Weigh words by how rare they are in the completions of `examples`."""

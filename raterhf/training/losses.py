@@ -9,22 +9,16 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 
-def comparison_probs(margin: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
-    """P(b preferred), P(tie), P(a preferred) [..., 3], by Rao and Kupper (1967) with label noise.
-
-    Without it P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta); a share epsilon of the decided labels says the
-    opposite.
-    """
-    a, b = torch.sigmoid(margin - tie_width), torch.sigmoid(-margin - tie_width)
-    noisy_a = (1 - label_noise) * a + label_noise * b
-    noisy_b = (1 - label_noise) * b + label_noise * a
-    return torch.stack([noisy_b, 1 - a - b, noisy_a], -1)
-
-
 def comparison_loss(margin: Tensor, label: Tensor, tie_width: Tensor, label_noise: Tensor) -> Tensor:
-    """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie)."""
-    probs = comparison_probs(margin, tie_width, label_noise).clamp(min=1e-6)
-    return -probs.log().gather(-1, (label.long() + 1)[..., None]).squeeze(-1)
+    """Negative log-likelihood [B] of labels 1 (a), -1 (b), 0 (tie), by Rao and Kupper (1967) with label noise.
+
+    Without it P(a) = sigmoid(margin - theta) and P(b) = sigmoid(-margin - theta), the rest are ties; a share epsilon of the decided labels
+    says the opposite.
+    """
+    said = torch.where(label < 0, -margin, margin)
+    better, worse = torch.sigmoid(said - tie_width), torch.sigmoid(-said - tie_width)
+    prob = torch.where(label == 0, 1 - better - worse, (1 - label_noise) * better + label_noise * worse)
+    return -prob.clamp(min=1e-6).log()
 
 
 def graded_loss(margin: Tensor, label: Tensor, grade: Tensor, cuts: Tensor, label_noise: Tensor) -> Tensor:
