@@ -22,7 +22,6 @@ from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.trainings import costs, train_policies
-from raterhf.evaluation.metrics import told
 from raterhf.evaluation.policies import of_recipe
 from raterhf.log import log
 from raterhf.progress import Progress
@@ -157,14 +156,14 @@ class Measured:
 def measure(rated: Rated, person: np.ndarray | None, texts: list[str], seed: int) -> Measured:
     """The figures of what was told, to known people or to nobody in particular."""
     rng = np.random.default_rng(seed)
-    item, whole = told.recognise(texts, rated.items)
+    item, whole = metrics.recognise(texts, rated.items)
     counts = metrics.class_counts(item, len(rated.items))
-    graded = told.everybodys_ratings(item, rated.kept) if person is None else told.own_ratings(item, person, rated.kept)
-    rating, low, high = told.mean_rating(*graded, rng)
-    people = told.favourites(rated.unseen).sum(0)
+    graded = metrics.everybodys_ratings(item, rated.kept) if person is None else metrics.own_ratings(item, person, rated.kept)
+    rating, low, high = metrics.mean_rating(*graded, rng)
+    people = metrics.favourites(rated.unseen).sum(0)
     figures = {
-        "rating": rating, "graded": graded[1].sum(), "effective_items": told.effective(counts[:-1]),
-        "top_share": counts[:-1].max() / max(counts[:-1].sum(), 1), "top_25": told.top_mass(counts[:-1]),
+        "rating": rating, "graded": graded[1].sum(), "effective_items": metrics.effective(counts[:-1]),
+        "top_share": counts[:-1].max() / max(counts[:-1].sum(), 1), "top_25": metrics.top_mass(counts[:-1]),
         "new": counts[-1] / len(texts), "whole": whole.sum() / max((item >= 0).sum(), 1), "draws": len(texts),
     }  # fmt: skip
     if counts[:-1].sum():
@@ -176,7 +175,7 @@ def measure(rated: Rated, person: np.ndarray | None, texts: list[str], seed: int
 
 def of_favourites(rated: Rated) -> list[float]:
     """Share of unseen people whose favourite each item is [I]."""
-    people = told.favourites(rated.unseen).sum(0)
+    people = metrics.favourites(rated.unseen).sum(0)
     return (people / people.sum()).tolist()
 
 
@@ -184,7 +183,7 @@ def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
     """What unseen people rated highest, and how known people rate, of what was kept back: everything, what is best on average, and what a
     factor model (rank `RANK`, no text) says is best for each."""
     rng = np.random.default_rng(seed)
-    people = told.favourites(rated.unseen).sum(0)
+    people = metrics.favourites(rated.unseen).sum(0)
     rater, item = np.nonzero(~np.isnan(rated.trained))
     ratings = Ratings(rater, item, rated.trained[rater, item])
     model = fit_items(ratings, len(rated.known), len(rated.items), RANK, seed=seed)
@@ -193,15 +192,15 @@ def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
     everybody = np.nan_to_num(~np.isnan(rated.kept)).astype(float)
     choices = {
         "rating_mean": (np.nansum(rated.kept, 1), everybody.sum(1)),
-        "rating_best_for_all": told.everybodys_ratings(np.array([np.nanmean(rated.trained, 0).argmax()]), rated.kept),
-        "rating_best_for_each": told.own_ratings(value.argmax(1), np.arange(len(rated.known)), rated.kept),
+        "rating_best_for_all": metrics.everybodys_ratings(np.array([np.nanmean(rated.trained, 0).argmax()]), rated.kept),
+        "rating_best_for_each": metrics.own_ratings(value.argmax(1), np.arange(len(rated.known)), rated.kept),
     }
     found: dict[str, float | list[float]] = {
-        "people": len(rated.unseen), "effective_items": told.effective(people),
-        "top_share": people.max() / people.sum(), "top_25": told.top_mass(people),
+        "people": len(rated.unseen), "effective_items": metrics.effective(people),
+        "top_share": people.max() / people.sum(), "top_25": metrics.top_mass(people),
     }  # fmt: skip
     for name, graded in choices.items():
-        mean, low, high = told.mean_rating(*graded, rng)
+        mean, low, high = metrics.mean_rating(*graded, rng)
         found |= {name: mean, f"{name}_interval": [low, high]}
     return found
 
@@ -219,7 +218,7 @@ def samples_of(samples: dict[str, list[str]], rated: Rated) -> dict[str, dict]:
     """For each policy what the page shows: the texts most often told, as items, and those that are no item."""
     found = {}
     for name, texts in samples.items():
-        item, _ = told.recognise(texts, rated.items)
+        item, _ = metrics.recognise(texts, rated.items)
         counts = np.bincount(item[item >= 0], minlength=len(rated.items))
         often = [(rated.items[i], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:SHOWN] if counts[i]]
         found[name] = {"often": often, "new": [text for text, i in zip(texts, item) if i < 0][:SHOWN], "draws": len(texts)}

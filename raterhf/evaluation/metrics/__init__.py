@@ -3,6 +3,7 @@
     marginal.py      tv, etv, entropy_ratio, coverage_ratio, gamma        do samples span what people say?
     coherence.py     mi_ratio, joint_tv, kappa_taste, kappa_dice          is one rater one person?
     two_samples.py   c2st_auc, copying                                    like fresh people, and not copies?
+    told.py          mean_rating, effective, top_mass                     are people told what they like, and not all the same?
     quality.py       accuracy, nll, ece, flip_rate, worst decile, skill   does it know its raters?
     intervals.py     bootstrap, seeds, sweeps at equal gold reward        how sure is it?
 
@@ -33,6 +34,7 @@ from raterhf.evaluation.metrics.marginal import (
     tv_floor,
 )
 from raterhf.evaluation.metrics.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
+from raterhf.evaluation.metrics.told import effective, everybodys_ratings, favourites, mean_rating, own_ratings, recognise, top_mass
 from raterhf.evaluation.metrics.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
 
 __all__ = [
@@ -48,25 +50,32 @@ __all__ = [
     "copying_by_row",
     "coverage_ratio",
     "ece",
+    "effective",
     "entropy",
     "entropy_ratio",
     "etv",
-    "flip_rate",
+    "everybodys_ratings",
+    "favourites",
     "fleiss_kappa",
     "fleiss_kappas",
+    "flip_rate",
     "gamma",
     "interpolate_at_equal_gold",
     "joint_tv",
     "joint_tv_to_raters",
     "mean_over_pairs",
+    "mean_rating",
     "mi_ratio",
     "mutual_information",
     "nll",
     "over_seeds",
+    "own_ratings",
     "pair_tv",
     "pair_tv_floor",
     "rater_accuracies",
+    "recognise",
     "skill",
+    "top_mass",
     "tv",
     "tv_floor",
     "worst_decile",
