@@ -54,6 +54,23 @@ def test_jobs_of_a_chain_run_in_order_and_the_last_gives_the_result(two_cores, m
         assert order.index("c0") < order.index("a2")  # chains take turns
 
 
+def vanish() -> None:
+    os.kill(os.getpid(), 9)
+
+
+def test_a_process_that_the_system_kills_is_named_with_what_to_do(two_cores):
+    with pytest.raises(UserError, match="ended from outside, as a system does that runs out of memory; .*OMP_NUM_THREADS=1 one runs"):
+        jobs.side_by_side([[(vanish, ())], [(square, (1,))]], MODEL)
+
+
+def test_what_passes_hold_counts_where_it_is_more_than_the_weights(monkeypatch, tmp_path, capsys):
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 2**20)
+    monkeypatch.setattr(jobs, "available_memory", lambda: 10 * 2**30)
+    assert jobs.fitting(2, tmp_path) == 2
+    assert jobs.fitting(2, tmp_path, most=6.0 * 2**30) == 1
+    assert "each needs about 7.0 GiB" in capsys.readouterr().err
+
+
 def test_one_job_runs_here(two_cores):
     assert jobs.side_by_side([[(square, (5,))]], MODEL) == [(25, os.getpid())]
     assert jobs.side_by_side([], MODEL) == []

@@ -62,6 +62,20 @@ def estimate(recipe: Recipe, device: str) -> list[Estimate]:
     return [Estimate(stage, _parts(changed, stage, counts)) for stage, (changed, counts) in asked.items()]
 
 
+def estimate_vanilla(recipe: Recipe, device: str) -> float:
+    """Bytes that TRL's largest stage holds: it pads a batch to its longest text, keeps all of its logits, and has no micro-batches."""
+    asked, model = recipe.vanilla, _count(recipe.model, device)
+    if asked is None:
+        return 0.0
+    vocabulary, longest = model.lm.get_input_embeddings().weight.shape[0], recipe.model.max_length
+    held = {}
+    for name, arguments, texts in (("sft", asked.sft, 1), ("reward", asked.reward, 2), ("rl", asked.rl, 1)):
+        tokens = texts * arguments.get("per_device_train_batch_size", 8) * min(arguments.get("max_length") or longest, longest)
+        held[name] = activations(model.lm, tokens) + (0 if name == "reward" else 4 * LOGIT_COPIES * vocabulary * tokens)
+    copies = 2 if recipe.model.train == "all" else 1  # RLOO's reference; with adapters it is the model without them
+    return copies * model.weights + model.adapters + 12 * model.learned + max(held.values())
+
+
 def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:
     """The estimate as lines for people, or why there is none: for this machine, or for a GPU of so many GiB."""
     try:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from raterhf.engine.memory import keep_freed_memory
+from raterhf.errors import UserError
 from raterhf.log import show_log
 from raterhf.progress import Progress
 
@@ -27,9 +29,11 @@ COPIES = 10  # of a model's weights in a training: itself, gradients, two moment
 COPIES_STAYING = 5  # of weights that stay, which policy, reference and reward model share
 
 
-def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None = None, copies: int = COPIES) -> list[Any]:
-    """Results of `run(*arguments)` of the last job of every chain, in order. `model` is the folder of a model of their size, and `copies`
-    is how often each process holds its weights.
+def side_by_side(
+    chains: Sequence[Sequence[Job]], model: Path, title: str | None = None, copies: int = COPIES, most: float = 0.0
+) -> list[Any]:  # fmt: skip
+    """Results of `run(*arguments)` of the last job of every chain, in order. `model` is the folder of a model of their size, `copies` is
+    how often each process holds its weights, and `most` the bytes that one holds where that is known to be more.
 
     Jobs of one chain run one after the other. Where chains are more than processes they take turns, job by job, so that all end at about
     the same time. With a `title` progress over jobs is shown; without one the jobs show their own. Functions, arguments and results are
@@ -39,7 +43,7 @@ def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None
     cores = count_cores()
     workers = min(len(chains), cores)
     if workers > 1 and not torch.cuda.is_available():
-        workers = fitting(workers, model, copies)
+        workers = fitting(workers, model, copies, most)
     total = sum(map(len, chains))
     with Progress(title, total, "job") if title and total else nullcontext() as progress:
         advance = progress.advance if progress else lambda: None
@@ -49,6 +53,12 @@ def side_by_side(chains: Sequence[Sequence[Job]], model: Path, title: str | None
         with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
             try:
                 return _in_turns(pool, chains, advance)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a training or judging was ended from outside, as a system does that runs out of memory; what was trained stays, and "
+                    "the same command goes on: with OMP_NUM_THREADS=1 one runs at a time; smaller batches (vanilla.*.per_device_train_batch"
+                    "_size, model.micro_batch_tokens) take less"
+                ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -87,9 +97,9 @@ def count_cores() -> int:
     return min(cores, int(wanted)) if wanted.isdigit() and int(wanted) else cores
 
 
-def fitting(workers: int, model: Path, copies: int = COPIES) -> int:
+def fitting(workers: int, model: Path, copies: int = COPIES, most: float = 0.0) -> int:
     """How many of so many processes the memory holds, one at least; says so where it holds fewer."""
-    need = LIBRARIES + copies * sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    need = LIBRARIES + max(copies * sum(file.stat().st_size for file in model.glob("*.safetensors")), int(most))
     available = available_memory()
     if available is None or workers * need <= available:
         return workers

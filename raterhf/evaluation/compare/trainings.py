@@ -8,9 +8,11 @@ from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side
 from raterhf.evaluation.trl_means import INPUTS
 from raterhf.models.checkpoint import FINISHED, weights_of
+from raterhf.models.place import pick_device
 from raterhf.recipe import PolicySettings, Recipe, VanillaSettings
 from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
+from raterhf.training.estimate import estimate, estimate_vanilla
 from raterhf.training.start import save_start
 from raterhf.worlds.make import world_files
 
@@ -60,10 +62,11 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     needed = {"text_ids" if name == "text_new" else name for name in wanted}
     controls = {name: make() for name, make in variants.items() if name in needed}
     model, copies = held_by_each(recipe)
+    most = held_by_passes(recipe)
     # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
     chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
     chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
-    side_by_side(chains, model, copies=copies)
+    side_by_side(chains, model, copies=copies, most=most)
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
     drawn = {"none": "none", "text_ids": "known"}
@@ -76,7 +79,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     if sweep:
         jobs += _sweep_jobs(recipe, labels, wanted)
     if jobs:
-        side_by_side([[job] for job in jobs], model, copies=copies)
+        side_by_side([[job] for job in jobs], model, copies=copies, most=most)
     return folders
 
 
@@ -91,6 +94,14 @@ def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
 def held_by_each(recipe: Recipe) -> tuple[Path, int]:
     """The folder of the weights that every process holds, and how often."""
     return Path(weights_of(recipe.start)), COPIES if recipe.model.train == "all" else COPIES_STAYING
+
+
+def held_by_passes(recipe: Recipe) -> float:
+    """Bytes that the largest training of a pretrained model holds, of ours or of TRL's; 0 for models from scratch, which are small."""
+    if not recipe.model.path:
+        return 0.0
+    device = pick_device().type
+    return max(estimate_vanilla(recipe, device), *(one.total for one in estimate(recipe, device)))
 
 
 def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
