@@ -18,7 +18,7 @@ from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe_reader import dump_recipe, parse_recipe
-from raterhf.training.estimate import estimate, estimate_text
+from raterhf.training.estimate import estimate, estimate_text, estimate_vanilla
 from raterhf.training.fit import make_optimizer
 from raterhf.training.start import new_model, spare_memory
 
@@ -139,3 +139,30 @@ def test_a_dry_run_prints_the_estimate(made, tmp_path):
     lost = json.loads(json.dumps(make_recipe(made).model_dump()))
     lost["model"]["path"] = str(tmp_path / "nowhere")
     assert "memory is not estimated: model" in estimate_text(parse_recipe(lost, "the test"))
+
+
+def test_a_recipe_without_stages_has_nothing_to_estimate(tmp_path):
+    """As `train --dry-run` meets it in a recipe that holds data alone."""
+    recipe = parse_recipe({"name": "bare", "data": {"comparisons": "c.csv"}, "model": {"config": {"model_type": "qwen3"}}}, "the test")
+    assert estimate_text(recipe) == "memory is not estimated: the recipe has no stage, so nothing is trained"
+
+
+def test_a_reward_model_on_a_model_that_stays_keeps_nothing_of_passes(made):
+    whole, frozen = (
+        {one.stage: one.parts for one in estimate(make_recipe(made, reward={"frozen": frozen}), "cpu")} for frozen in (False, True)
+    )  # fmt: skip
+    assert "activations" in whole["reward"] and "activations" not in frozen["reward"]
+    assert frozen["sft"] == whole["sft"]
+
+
+def test_trl_holds_a_padded_batch_whole(made):
+    """Twice the batch: activations and logits of twice the tokens, and the same weights."""
+    sizes = [
+        estimate_vanilla(
+            make_recipe(made, vanilla={"sft": {"per_device_train_batch_size": n}, "reward": {"per_device_train_batch_size": 1},
+                                       "rl": {"per_device_train_batch_size": 1}}), "cpu",
+        )
+        for n in (4, 8, 16)
+    ]  # fmt: skip
+    assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.01)
+    assert sizes[0] > 0

@@ -78,6 +78,8 @@ def estimate_vanilla(recipe: Recipe, device: str) -> float:
 
 def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:
     """The estimate as lines for people, or why there is none: for this machine, or for a GPU of so many GiB."""
+    if not recipe.stages:
+        return "memory is not estimated: the recipe has no stage, so nothing is trained"
     try:
         return _told(estimate(recipe, "cuda" if gpu is not None else pick_device().type), gpu)
     except UserError as error:
