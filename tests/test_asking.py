@@ -45,7 +45,7 @@ def test_the_second_question_is_not_the_first_again():
     assert propose(np.zeros(3), slope, np.eye(2), PLAIN, 9)[0] == [0, 2, 1]  # no more than there are
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_chosen_questions_tell_more_than_random_ones(seed):
     """150 simulated people, 6 dimensions, 60 pairs of unequal strength. After 8 answers: nats on 300 pairs not asked."""
     rng = np.random.default_rng(seed)

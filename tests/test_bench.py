@@ -96,6 +96,7 @@ def test_rollout_counts_the_prompts_that_are_read(tiny, tmp_path):
     assert shared["planned_gain"] == pytest.approx(6 * 14 / (2 * 10 + 6 * 4))
 
 
+@pytest.mark.slow
 def test_rollout_times_a_compiled_decoder_or_says_why_not(tiny, monkeypatch):
     sizes = ["--prompt-tokens", 8, "--completion-tokens", 4, "--completions", 3, "--soft-tokens", 2, "--repeats", 1, "--dtype", "float32"]
     compiled, asked = torch.nn.Module.compile, []

@@ -96,7 +96,7 @@ def short(data: Path, runs: Path, **changes) -> Recipe:
 CHANGES = {"rloo": {"policy": RLOO | {"steps": 2}}, "suffix": {"reward": {"steps": 2, "conditioning": "suffix"}}}
 
 
-@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("changes", ["rloo", pytest.param("suffix", marks=pytest.mark.slow)])
 def test_all_stages_train(device, data, tmp_path, changes):
     recipe = short(data, tmp_path, **CHANGES[changes])
     pipeline.train(recipe)
