@@ -70,7 +70,7 @@ def test_ours_alone_without_a_base_stage(tmp_path, capsys):
     assert set(found["policies"]) == {"base", "sft", "rater_new"} and set(found["reward_models"]) == {"rater", "null", "shuffled"}
     assert [row["raters"] for row in found["prompts"].values()] == [14, 14]
     assert {row["prompt"] for row in found["prompts"].values()} == {"Name a pet.", "Name a friend."}
-    assert set(found["probes"]) == {"templates", "multiverse", "spanning", "substitution"}
+    assert set(found["probes"]) == {"templates", "multiverse", "spanning", "substitution", "fluency"}
     assert "population" in found["probes"]["templates"]["policies"]
     text = page.read_text()
     assert "raters&#39; own answers" in text and "A cat." in text and "vanilla RLHF</h4>" not in text

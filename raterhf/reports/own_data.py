@@ -26,6 +26,10 @@ SENTENCES = {
         "The distance from raters' own answers (energy distance of embeddings, minus its floor) is {} (0 is best).",
         ("vanilla", "rater_new"),
     ),
+    ("fluency", "nats"): (
+        "Read by the base model, an answer takes {} nats a token; many more than raters' own is gibberish.",
+        ("population", "vanilla", "rater_new"),
+    ),
 }
 WHO = {"population": "of raters", "vanilla": "with vanilla RLHF", "rater_new": "with fictitious raters"}
 MIN_ANSWERS = 10  # raters who answered a prompt, at least, for their answers to stand beside the models'

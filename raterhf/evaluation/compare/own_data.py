@@ -28,7 +28,7 @@ from raterhf.reports.summary_table import OWN_DATA, print_summary
 
 JUDGED = ("base", "sft_no_ids", "sft", "vanilla", "rater_new")
 CONTROLS = (*JUDGED, "shuffled")
-PROBED = "templates,multiverse,spanning,substitution"
+PROBED = "templates,multiverse,spanning,substitution,fluency"
 PROMPTS = 12  # asked again at most
 DRAWS = 200  # answers of a model to each prompt, where fewer raters answered it
 SHOWN = 40  # of them that the report may show

@@ -22,6 +22,7 @@ from raterhf.evaluation.probes import (
     attractors,
     coherence,
     dice,
+    fluency,
     forms,
     multiverse,
     numbers,
@@ -43,6 +44,7 @@ SCHEMA = 1
 GOLD_DRAWS = 200  # answers to each question of a world that the gold reward is read on
 IN_ORDER = (
     numbers, dice, templates, multiverse, attractors, temperature, overoptimisation, repertoire, forms, spanning, substitution, coherence,
+    fluency,
 )  # fmt: skip
 PROBES = {module.PROBE.name: module.PROBE for module in IN_ORDER}
 HALVES_OF = ("rater_new", "base")  # whose halves are compared for false alarms: the first that is there, or the first model
