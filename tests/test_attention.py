@@ -10,7 +10,7 @@ from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, P
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from raterhf.engine import layout
-from raterhf.engine.attention import Keys, hidden_states, refuse_states
+from raterhf.engine.attention import Keys, by_rows, hidden_states, refuse_states
 from raterhf.engine.layout import Forest, lay_out
 from raterhf.errors import UserError
 
@@ -223,3 +223,19 @@ def test_positions_that_depend_on_the_longest_text_are_refused_beyond_the_usual_
 def test_layers_with_their_own_way_of_masking_are_refused(model_type, changes):
     with pytest.raises(UserError, match="cannot share beginnings|cannot read a shared beginning"):
         run(make(model_type, **changes), lay_out(LENGTHS, PARENTS, CPU))
+
+
+def test_what_learns_in_bfloat16_has_the_gradients_of_float32_to_rounding():
+    """A CPU computes it in float32, since its kernels are slow in bfloat16; what comes out is bfloat16 again."""
+    forest = lay_out(LENGTHS, PARENTS, CPU)
+    drawn = torch.Generator().manual_seed(0)
+    whole = [torch.randn(forest.start[-1], heads, 8, generator=drawn) for heads in (4, 2, 2)]
+    rounded = [x.bfloat16().requires_grad_() for x in whole]
+    exact = [x.detach().float().requires_grad_() for x in rounded]
+    found, wanted = by_rows(forest, *rounded, None, None), by_rows(forest, *exact, None, None)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=0.01, atol=0.01)
+    for out in (found, wanted):
+        out.float().pow(2).sum().backward()
+    for a, b in zip(rounded, exact):
+        torch.testing.assert_close(a.grad.float(), b.grad, rtol=0.02, atol=0.05)

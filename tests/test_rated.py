@@ -8,7 +8,7 @@ import pytest
 from small_run import CONFIG
 
 from raterhf.errors import UserError
-from raterhf.evaluation.compare.rated import read_rated
+from raterhf.evaluation.compare.rated import is_rated, read_rated
 from raterhf.evaluation.compare.run import compare
 from raterhf.evaluation.metrics import told
 from raterhf.recipe import Recipe
@@ -102,11 +102,12 @@ def test_ratings_of_known_and_unseen_people_by_split(tmp_path):
     assert not np.isnan(rated.unseen).any()
 
 
-def test_without_people_kept_from_training_there_is_nothing_to_compare_with(tmp_path):
+@pytest.mark.parametrize("splits", [("train",), ("train", "test"), ("train", "unseen_support")])
+def test_without_ratings_and_people_kept_from_training_it_is_data_of_ones_own(tmp_path, splits):
     recipe = recipe_for(tmp_path)
-    write_ratings(tmp_path, ("train", "test"))
-    with pytest.raises(UserError, match="no row has split unseen_support or unseen_query"):
-        read_rated(recipe)
+    assert is_rated(recipe)
+    write_ratings(tmp_path, splits)
+    assert not is_rated(recipe)
 
 
 def test_a_comparison_of_rated_texts_from_ratings_to_the_page(tmp_path):

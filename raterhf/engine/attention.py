@@ -214,6 +214,10 @@ def by_rows(
     groups = query.shape[1] // key.shape[1]
     # With a mask, CUDA has a fast kernel for heads of equal number only: else all scores of a call would be written out.
     repeats = groups if query.is_cuda or cap is not None else 1
+    # In bfloat16 the backward pass of a CPU's kernel takes up to four times as long as in float32.
+    kept = query.dtype
+    if query.device.type == "cpu" and kept == torch.bfloat16 and torch.is_grad_enabled() and query.requires_grad:
+        query, key, value = query.float(), key.float(), value.float()
     parts = []
     for rows in forest.rows:
         allowed = rows.mask if window is None else rows.mask & (rows.distance < window)
@@ -226,7 +230,7 @@ def by_rows(
         else:
             out = _capped(q, k, v, allowed[:, None], scaling, cap)
         parts.append(out.transpose(1, 2).flatten(0, 1))
-    out = torch.cat(parts)
+    out = torch.cat(parts).to(kept)
     return out if forest.place is None else _at(out, forest.place)
 
 

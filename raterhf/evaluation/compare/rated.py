@@ -95,15 +95,29 @@ def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
     return wanted
 
 
-def read_rated(recipe: Recipe) -> Rated:
-    """Everybody's ratings of the prompt that has most of them. Raises UserError where the data lack the splits."""
+def is_rated(recipe: Recipe) -> bool:
+    """Whether the recipe's data are ratings alone, of which some were kept back of known people, and of people who were."""
     data = recipe.data
-    splits = (data.split, TEST, *UNSEEN)
+    if not (data.split and data.ratings) or data.comparisons or data.demonstrations:
+        return False
+    try:
+        found = set(ratings_by_split(recipe).split)
+    except UserError:  # of what is wrong with them whoever reads them for training says more
+        return False
+    return TEST in found and not found.isdisjoint(UNSEEN)
+
+
+def ratings_by_split(recipe: Recipe) -> pd.DataFrame:
+    """The ratings to train on and those kept back, with their `split`."""
+    data = recipe.data
     said = said_of_files(data) | {"pairs_per_rater": 1}
-    rows = read_labels(ratings=data.ratings, columns=data.columns, split=splits, max_bad=data.max_bad, **said).ratings
-    for part, names in (("test ratings of known people", (TEST,)), ("people whom nothing is trained on", UNSEEN)):
-        if not rows.split.isin(names).any():
-            raise UserError(f"{data.ratings}: no row has split {' or '.join(names)}; compare needs {part} in the file")
+    splits = (str(data.split), TEST, *UNSEEN)
+    return read_labels(ratings=data.ratings, columns=data.columns, split=splits, max_bad=data.max_bad, **said).ratings
+
+
+def read_rated(recipe: Recipe) -> Rated:
+    """Everybody's ratings of the prompt that has most of them."""
+    data, rows = recipe.data, ratings_by_split(recipe)
     prompts = rows.prompt.astype(str)
     most = prompts.value_counts().index[0]
     if prompts.nunique() > 1:

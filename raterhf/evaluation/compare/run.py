@@ -5,7 +5,7 @@ from pathlib import Path
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.discussions import compare_people
 from raterhf.evaluation.compare.own_data import compare_own
-from raterhf.evaluation.compare.rated import compare_rated
+from raterhf.evaluation.compare.rated import compare_rated, is_rated
 from raterhf.evaluation.compare.world import compare_world
 from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
@@ -20,8 +20,9 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     if recipe.data.world is None and seeds > 1:
         raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
     votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
-    rated = recipe.data.split and recipe.data.ratings and not (recipe.data.comparisons or recipe.data.demonstrations)
     with hold_run(recipe.folder):
         if recipe.data.world is not None:
             return compare_world(recipe, controls, seeds)
-        return (compare_people if votes else compare_rated if rated else compare_own)(recipe, controls)
+        if votes:
+            return compare_people(recipe, controls)
+        return (compare_rated if is_rated(recipe) else compare_own)(recipe, controls)
