@@ -28,7 +28,7 @@ from raterhf.data.requests import Prompt
 from raterhf.engine.checks import fault_finder
 from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
 from raterhf.engine.questions import Question, next_questions
-from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.engine.rater_policy import Heard, RaterPolicy
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.export.adapter import fill_adapter
@@ -104,13 +104,15 @@ class Run:
 
     def sample(
         self, prompts: Prompt | Sequence[Prompt], rater: str = "new", n: int = 1, seed: int = 0, group: str | None = None,
-        temperature: float = 1.0, max_new_tokens: int | None = None,
+        temperature: float = 1.0, max_new_tokens: int | None = None, heard: Heard | None = None,
     ) -> list[Answer]:  # fmt: skip
         """Answers, by prompt and then by rater. A prompt is text or a list of messages; several are a list of them.
 
         With `new` and personas n fresh raters answer, the same n every prompt; other SPECs give n answers of each rater. An answer is a
         function of the seed, its rater, its prompt and which of that rater's answers to it it is: the first of n is that of n = 1, and the
-        same whatever else is asked. Temperature 0 is greedy. Raises UserError for a prompt or rater that cannot be asked.
+        same whatever else is asked. Temperature 0 is greedy. `heard` is called while answers grow, with a dict of those that grew, by
+        their place in what is returned, to their texts so far; what it raises ends the sampling. Raises UserError for a prompt or rater
+        that cannot be asked.
         """
         prompts = _as_list(prompts)
         if not 0 <= temperature < float("inf"):
@@ -123,9 +125,9 @@ class Run:
         people = pool.resolve(rater, n, seed, group)
         repeats = 1 if pool.check_spec(rater) in ("fresh", "persona") else n
         asked = [(prompt, person) for prompt in prompts for person in people for _ in range(repeats)]
-        policy = self._policy.with_limits(max_new_tokens, temperature)
+        policy = self.policy.with_limits(max_new_tokens, temperature)
         texts, who = [prompt for prompt, _ in asked], [person for _, person in asked]
-        completions = policy.answer(texts, who, seed)
+        completions = policy.answer(texts, who, seed, heard)
         log_probs = policy.log_probs(completions, who)
         end = policy.renderer.tokenizer.eos_token_id
         return [
@@ -140,8 +142,8 @@ class Run:
         people = pool.resolve(rater, 1, seed, group)
         if len(people) != 1:
             raise UserError(f"rater {rater!r} stands for {len(people)} raters, log_probs asks one; give an ID, new:7 or none")
-        examples = [self._policy.renderer.example(prompt, text, people[0].text) for prompt, text in rows.values()]
-        return self._policy.log_probs(examples, people * len(examples))
+        examples = [self.policy.renderer.example(prompt, text, people[0].text) for prompt, text in rows.values()]
+        return self.policy.log_probs(examples, people * len(examples))
 
     def score(
         self, pairs: Pairs, raters: str | Sequence[str] = "new:16x", seed: int = 0, group: str | None = None, idiosyncratic: bool = False
@@ -207,7 +209,7 @@ class Run:
         stages = [self.folder.name] if _home(self.folder) != self.folder else [*SAMPLED_FROM, *SCORED_BY]
         with hold_run(self.folder):
             done = add_raters(_home(self.folder), stages, [(one.id, one.mean, one.covariance, group) for one in fitted])
-        for cached in ("raters", "_policy_pool", "_policy", "_jury"):  # what was read before
+        for cached in ("raters", "_policy_pool", "policy", "_jury"):  # what was read before
             self.__dict__.pop(cached, None)
         return done
 
@@ -240,9 +242,9 @@ class Run:
             jury = self._jury
             fill = fill_reward(jury.model, jury.renderer, chosen, _batch(jury, chosen, self.device), mean)
         elif to == "peft":
-            fill = fill_adapter(self._policy, chosen)
+            fill = fill_adapter(self.policy, chosen)
         else:
-            fill = fill_policy(self._policy, chosen, seed, to)
+            fill = fill_policy(self.policy, chosen, seed, to)
         return write_export(target, fill, origin, chosen, about)
 
     def ask(
@@ -324,7 +326,8 @@ class Run:
         return _read_pool(find_stage(self.folder, SAMPLED_FROM))
 
     @cached_property
-    def _policy(self) -> RaterPolicy:
+    def policy(self) -> RaterPolicy:
+        """The model that answers, for what is more than answers: distributions of the next token, and how begun texts go on."""
         folder = find_stage(self.folder, SAMPLED_FROM)
         policy, tokenizer, header = load_policy(folder, self.device)
         settings = _policy_settings(folder)

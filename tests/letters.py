@@ -54,6 +54,10 @@ class Scripted:
                 row[LETTERS.index(letter)] = p
         return np.log(distributions)
 
+    def distributions_along(self, contexts, raters, last: int) -> np.ndarray:
+        cuts = [[context[: len(context) - back] for context in contexts] for back in range(last - 1, -1, -1)]
+        return np.stack([self.next_distributions(cut, raters) for cut in cuts], 1)
+
     def said(self, context) -> str:
         return self.renderer.tokenizer.decode(context, skip_special_tokens=True).removeprefix("?\n")
 

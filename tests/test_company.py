@@ -133,7 +133,7 @@ def test_the_first_answers_of_an_evaluation_are_those_of_a_smaller_one(run):
 
 def test_candidates_of_training_are_the_same_in_any_company(run):
     policy, tokenizer, _ = load_policy(run / "policy")
-    asked = RaterPolicy("policy", policy, raterhf.open(run)._policy.renderer, load_pool(run / "policy"), "new", 6)
+    asked = RaterPolicy("policy", policy, raterhf.open(run).policy.renderer, load_pool(run / "policy"), "new", 6)
     sampler = Sampler(policy, tokenizer.pad_token_id, tokenizer.eos_token_id, 6)
     raters = asked.batch(asked.raters(4, 0))
     heads = [[asked.renderer.prompt(prompt)] * 4 for prompt in PROMPTS]

@@ -377,7 +377,7 @@ def test_merged_adapters_say_what_the_run_says(lora, tmp_path):
     space = run_code(out)
     tokenizer, model, opened = space["tokenizer"], space["model"], raterhf.open(lora)
     assert not any("lora" in name for name in model.state_dict())
-    end, known = tokenizer.eos_token_id, len(opened._policy.renderer.tokenizer)
+    end, known = tokenizer.eos_token_id, len(opened.policy.renderer.tokenizer)
     for rater in ("none", "new:7", "r3"):
         begun = prompt_ids(tokenizer, PROMPTS[0], rater)
         answer = [*tokenizer("heads", add_special_tokens=False)["input_ids"], end]

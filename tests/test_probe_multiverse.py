@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from letters import LETTERS, Scripted
 
+from raterhf.errors import UserError
 from raterhf.evaluation.metrics.leaves import leaf_entropy, leaf_tv, repeat_probability
 from raterhf.evaluation.probes import multiverse
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
@@ -11,7 +12,7 @@ from raterhf.evaluation.probes.load import load_interview
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import run_probes
-from raterhf.evaluation.probes.tree import grow
+from raterhf.evaluation.probes.tree import grow, levels, stretches
 from raterhf.raters.pool import Rater
 
 END = "\0"
@@ -38,6 +39,21 @@ def test_a_mixture_weighs_raters_by_what_they_said():
     # The mean of the next-token distributions would give ac and ad .25 each.
     assert mixed == pytest.approx({ids("ac"): 0.4, ids("ad"): 0.1, ids("b"): 0.5})
     assert tree.begun[ids("ac")] == pytest.approx([0.8, 0.0], abs=1e-9) and tree.open == []
+
+
+def test_a_begun_text_goes_on_by_those_who_would_have_begun_so():
+    people = [Rater("new:0", None), Rater("new:1", None)]
+    trees = list(levels(Scripted("x", two_tastes), "?", people, root=ids("a")))
+    # a is said by .8 of the first's answers and .2 of the second's: they count 1.6 and .4.
+    assert trees[-1].begun[ids("a")] == pytest.approx([1.6, 0.4])
+    assert {path: p.mean() for path, p in trees[-1].ended.items() if p.mean() > 1e-6} == pytest.approx({ids("ac"): 0.8, ids("ad"): 0.2})
+    assert [len(tree.begun) for tree in trees] == [3, 3] and trees[0].open == [ids("ac"), ids("ad")]
+    root = stretches(trees[-1], ids("a"))
+    assert (root.start, root.path, root.mass) == (1, ids("a"), pytest.approx(1.0)) and not root.is_end
+    assert [(way.start, way.path, way.is_end) for way in root.ways] == [(1, ids("ac"), True), (1, ids("ad"), True)]
+    never = Scripted("x", lambda rater, said: {"a": 1.0, "d": 0.0})
+    with np.errstate(divide="ignore"), pytest.raises(UserError, match="nobody of these 2 raters begins an answer so"):
+        list(levels(never, "?", people, root=ids("d")))
 
 
 def test_what_is_unlikely_or_too_much_is_not_followed():

@@ -10,6 +10,7 @@ from raterhf.models.checkpoint import load_pool, save_pool
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population, fit_population
+from raterhf.run import _check_group
 
 IDS = ["t0001", "t0002", "t0003", "lena", "new york"]
 
@@ -32,7 +33,7 @@ def make_pool(encoding: str = "embedding") -> RaterPool:
 @pytest.mark.parametrize(
     ("spec", "kind"),
     [("new", "fresh"), ("new:7", "fixed"), ("new:0", "fixed"), ("new:64x", "counted"), ("all", "all"), ("none", "none"),
-     ("lena", "known"), ("new york", "known"), ("persona:sailor", "persona")],
+     ("lena", "known"), ("new york", "known"), ("persona:sailor", "persona"), ("new:[.5,-1e0]", "point"), ("new:[0, 0]", "point")],
 )  # fmt: skip
 def test_grammar(spec, kind):
     assert make_pool().check_spec(spec, counted=True) == kind
@@ -46,6 +47,15 @@ def test_grammar(spec, kind):
         ("new:7.5", False, "whole number"),
         ("new:64x", False, r"\(new:NUMBER\)"),
         ("new:0x", True, "whole number"),
+        (
+            "new:[1]",
+            False,
+            r"'new:\[1\]' has 1 numbers that can be read; a point of this run's rater space is 2 numbers from -1000 to 1000",
+        ),
+        ("new:[1,2,3]", False, "has 3 numbers"),
+        ("new:[1,x]", False, "has 0 numbers"),
+        ("new:[1,+-2]", False, "has 0 numbers"),
+        ("new:[1,2e9]", False, "from -1000 to 1000"),
         ("t0009", False, r"'t0009' is not known to this run \(5 raters; nearest: t000"),
         ("", False, "rater '' is not known"),
         ("New", False, "not known"),
@@ -94,6 +104,19 @@ def test_known_raters_have_their_vector_and_noise_of_their_own():
     assert a.vector.dtype == np.float32 and len(a.vector) == 5
     assert not np.allclose(a.vector[2:], b.vector[2:])
     np.testing.assert_array_equal(pool.by_id("t0001").vector, a.vector)
+
+
+def test_points_differ_in_taste_alone():
+    pool = make_pool()
+    a, b = pool.at(np.array([0.5, -1.25])), pool.at(np.array([-0.0001, 2.0]))
+    assert (a.id, b.id) == ("new:[0.5,-1.25]", "new:[0,2]")
+    np.testing.assert_allclose(a.vector[:2], [0.5, -1.25])
+    np.testing.assert_array_equal(a.vector[2:], b.vector[2:])
+    np.testing.assert_array_equal(pool.resolve(a.id, 3, 9)[0].vector, a.vector)
+    with pytest.raises(UserError, match="only a run with raters.encoding embedding has points"):
+        make_pool("text").check_spec("new:[0,0]")
+    with pytest.raises(UserError, match="new:.0,0.'.*a group narrows"):
+        _check_group(pool, "new:[0,0]", "north")
 
 
 def test_fictitious_raters_come_from_the_population():

@@ -26,7 +26,7 @@ def test_the_public_names_are_these():
     assert all(inspect.getdoc(getattr(raterhf, name)) for name in raterhf.__all__)
     methods = [name for name, value in vars(raterhf.Run).items() if not name.startswith("_")]
     asked = ["raters", "sample", "log_probs", "score", "score_where_possible", "fit_rater", "add_raters", "export", "ask"]
-    assert methods == [*asked, "reward_function"]
+    assert methods == [*asked, "reward_function", "policy"]
     with pytest.raises(AttributeError, match="no attribute 'opne'; public names: Answer, "):
         raterhf.opne  # noqa: B018
 
@@ -55,6 +55,46 @@ def test_the_command_line_says_the_same(run, opened):
     printed = rows_of(succeeds("sample", run, "--prompt", "Roll a die.", "--rater", "new", "-n", 3, "--seed", 1))
     answers = opened.sample("Roll a die.", "new", n=3, seed=1)
     assert [(row["rater"], row["completion"], row["log_prob"]) for row in printed] == [(a.rater, a.completion, a.log_prob) for a in answers]
+
+
+def test_answers_are_heard_while_they_grow_and_may_be_stopped(opened):
+    told: list[dict[int, str]] = []
+    answers = opened.sample(["Roll a die.", "Flip a coin."], "new", n=3, seed=1, heard=lambda grown: told.append(dict(grown)))
+    assert answers == opened.sample(["Roll a die.", "Flip a coin."], "new", n=3, seed=1)
+    last: dict[int, str] = {}
+    for grown in told:
+        assert all(text.startswith(last.get(i, "").rstrip("\ufffd")) for i, text in grown.items())
+        last |= grown
+    assert [last[i] for i in range(6)] == [answer.completion for answer in answers]
+
+    def enough(grown: dict[int, str]) -> None:
+        told.append(grown)
+        raise KeyError("stop")
+
+    told.clear()
+    opened.policy.policy.train()
+    with pytest.raises(KeyError, match="stop"):
+        opened.sample("Roll a die.", "new", n=3, heard=enough)
+    assert len(told) == 1 and opened.policy.policy.training  # as it was before
+    opened.policy.policy.eval()
+
+
+def test_a_point_of_rater_space_answers_scores_and_stays_itself(opened, run):
+    point = opened.raters.at(np.array([0.12345, -1.0]))
+    assert point.id == "new:[0.123,-1]" and point.vector[:2].tolist() == pytest.approx([0.123, -1.0])
+    again = rows_of(succeeds("sample", run, "--prompt", "Roll a die.", "--rater", point.id, "-n", 2))
+    assert [row["rater"] for row in again] == [point.id] * 2
+    assert list(opened.score(PAIRS, [point.id, "ann"]).index) == [point.id, "ann"]
+
+
+def test_distributions_along_a_text_are_those_after_each_of_its_tokens(opened):
+    policy, people = opened.policy, [opened.raters.by_id("ann"), opened.raters.fictitious(7)]
+    whole = policy.renderer.example("Roll a die.", "1 2 3").ids
+    along = policy.distributions_along([whole, whole[:-1]], people, 3)
+    for place in range(3):
+        cut = len(whole) - 2 + place
+        expected = policy.next_distributions([whole[:cut], whole[: cut - 1]], people)
+        np.testing.assert_allclose(along[:, place], expected, atol=1e-5)
 
 
 def test_scores_are_a_table_of_raters_and_pairs(opened):

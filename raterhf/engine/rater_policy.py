@@ -4,12 +4,13 @@ The policy comes from a folder of ours, or is a plain language model such as TRL
 ones, or nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.renderer import Renderer
@@ -27,6 +28,9 @@ from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
 
 DISTRIBUTION_TOKENS = 16384  # of begun texts that are read at once
+
+# Is told which answers grew, by their numbers, and their texts so far. What it raises ends the sampling.
+Heard = Callable[[dict[int, str]], None]
 
 
 @dataclass
@@ -65,36 +69,58 @@ class RaterPolicy:
         assert self.pool is not None  # a policy that reads or draws raters has one
         return self.pool
 
-    def answer(self, prompts: Sequence[Prompt], raters: Sequence[Rater], seed: int) -> list[Example]:
-        """One completion for each prompt under its rater."""
+    def answer(self, prompts: Sequence[Prompt], raters: Sequence[Rater], seed: int, heard: Heard | None = None) -> list[Example]:
+        """One completion for each prompt under its rater; `heard` is told of them while they grow."""
         ids = [self.renderer.prompt(p, r.text) for p, r in zip(prompts, raters)]
-        return self._generate(ids, raters, seed, idiosyncratic=True)
+        return self._generate(ids, raters, seed, idiosyncratic=True, heard=heard)
 
-    def go_on(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int) -> list[Example]:
+    def go_on(
+        self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, heard: Heard | None = None
+    ) -> list[Example]:  # fmt: skip
         """One ending for each begun text (token ids of prompt and its completion so far). Every rater draws afresh, without idiosyncratic
-        taste."""
-        return self._generate(contexts, raters, seed, idiosyncratic=False)
+        taste. `heard` is told of them while they grow."""
+        return self._generate(contexts, raters, seed, idiosyncratic=False, heard=heard)
 
-    def _generate(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, idiosyncratic: bool) -> list[Example]:
+    def _generate(
+        self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, idiosyncratic: bool, heard: Heard | None
+    ) -> list[Example]:  # fmt: skip
         tokenizer = self.renderer.tokenizer
         sampler = Sampler(
             self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p, self.deterministic
         )  # fmt: skip
-        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, idiosyncratic, [rater.id for rater in raters])
+        names = [rater.id for rater in raters]
+        watch = None if heard is None else self._listening(heard)
+        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, idiosyncratic, names, watch)
 
-    @torch.no_grad()
+    def _listening(self, heard: Heard) -> Callable[[list[int], Tensor], None]:
+        """What tells `heard` the texts of the completions that the last token added to."""
+        decode, pad = self.renderer.tokenizer.decode, self.renderer.tokenizer.pad_token_id
+
+        def watch(numbers: list[int], tokens: Tensor) -> None:
+            grown = ((number, row) for number, row in zip(numbers, tokens.tolist()) if row[-1] != pad)
+            heard({number: str(decode(row, skip_special_tokens=True)) for number, row in grown})
+
+        return watch
+
     def next_distributions(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> np.ndarray:
         """Log-probabilities [N, V] of the next token after each begun text under its rater, as sampling draws it (-inf: never)."""
+        return self.distributions_along(contexts, raters, 1)[:, 0]
+
+    @torch.no_grad()
+    def distributions_along(self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], last: int) -> np.ndarray:
+        """The same [N, last, V] after each of the last tokens of each begun text, which has so many: in the end [:, -1] after all of it."""
         who = self.batch(raters)
         device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
         known = min(len(self.renderer.tokenizer), embeddings(self.policy.lm).num_embeddings)
-        out = np.empty((len(contexts), known), np.float32)
+        out = np.empty((len(contexts), last, known), np.float32)
         for rows in budget_batches([len(c) for c in contexts], DISTRIBUTION_TOKENS):
             batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
             at = torch.as_tensor(rows, device=device)
             prefix = self.policy.prefix(who[at])
-            last = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows)), batch.mask.sum(1) - 1]
-            out[rows] = sampling_distributions(self.policy.next_logits(last), self.min_p, self.temperature)[:, :known].cpu().numpy()
+            places = batch.mask.sum(1)[:, None] + torch.arange(-last, 0, device=device)
+            states = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows), device=device)[:, None], places]
+            found = sampling_distributions(self.policy.next_logits(states.flatten(0, 1)), self.min_p, self.temperature)
+            out[rows] = found[:, :known].unflatten(0, (len(rows), last)).cpu().numpy()
         return out
 
     def texts(self, examples: Sequence[Example]) -> list[str]:

@@ -3,7 +3,8 @@
 A completion is a function of the seed, its rater, its prompt and which of that rater's completions of it it is, whatever else is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 
 BATCH_TOKENS = 16384
+
+# The numbers of completions [N] that are being sampled, and their tokens so far [N, t], PAD after EOS.
+Watch = Callable[[list[int], torch.Tensor], None]
 
 
 class Sampler:
@@ -56,6 +60,7 @@ class Sampler:
         temperature: float = 1.0,
         idiosyncratic: bool = False,
         names: Sequence[str] | None = None,
+        watch: Watch | None = None,
     ) -> list[Example]:
         """One completion for each prompt (token ids) under its rater, `raters[i]` for prompt i. In input order.
 
@@ -64,6 +69,8 @@ class Sampler:
 
         With `idiosyncratic` raters draw with that taste too, so that one asked again says what persists in a person again; rollouts go
         without. A completion cut at `max_new_tokens` has no EOS at its end. Same seed, same machine: the same completions.
+
+        `watch` is called after every token; what it raises ends the sampling.
         """
         if not prompts:
             return []
@@ -81,21 +88,24 @@ class Sampler:
         out: dict[int, Example] = {}
         training = self.policy.training
         self.policy.eval()  # nothing is dropped, and keys and values are kept
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            # Samples of one rater and prompt continue one row.
-            place: dict[tuple, int] = {}
-            row = [place.setdefault((prompts[i], rater[i]), len(place)) for i in rows]
-            heads = [Example(prompt, len(prompt)) for prompt, _ in place]
-            first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
-            features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
-            tokens = self.policy.generate(
-                collate(heads, self.pad_id, "left").to(device), raters[first], self.max_new_tokens, self.eos_id, self.pad_id,
-                key[torch.as_tensor(rows, device=device)], temperature, self.min_p, features, torch.tensor(row, device=device),
-            ).tolist()  # fmt: skip
-            for i, row in zip(rows, tokens):
-                out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
-        self.policy.train(training)
+        try:
+            for start in range(0, len(order), size):
+                rows = order[start : start + size]
+                # Samples of one rater and prompt continue one row.
+                place: dict[tuple, int] = {}
+                row = [place.setdefault((prompts[i], rater[i]), len(place)) for i in rows]
+                heads = [Example(prompt, len(prompt)) for prompt, _ in place]
+                first = torch.as_tensor(rows[np.unique(row, return_index=True)[1]], device=device)
+                features = prompt_features(self.policy, [prompt for prompt, _ in place], BATCH_TOKENS) if listens else None
+                tokens = self.policy.generate(
+                    collate(heads, self.pad_id, "left").to(device), raters[first], self.max_new_tokens, self.eos_id, self.pad_id,
+                    key[torch.as_tensor(rows, device=device)], temperature, self.min_p, features, torch.tensor(row, device=device),
+                    None if watch is None else partial(watch, rows.tolist()),
+                ).tolist()  # fmt: skip
+                for i, row in zip(rows, tokens):
+                    out[i] = Example(prompts[i] + self._until_eos(row), len(prompts[i]))
+        finally:
+            self.policy.train(training)
         return [out[i] for i in range(len(prompts))]
 
     def _until_eos(self, tokens: list[int]) -> tuple[int, ...]:

@@ -7,6 +7,11 @@ from raterhf.models.place import kept_dtype, pick_device
 from raterhf.recipe import Recipe
 
 
+def vanilla_folder(run: Path, recipe: Recipe, i: int = 0) -> Path:
+    """Where a run keeps vanilla at the recipe's beta number `i`, of which the first is the one that is compared with."""
+    return run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
+
+
 def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> RaterPolicy:
     """A policy that samples as the recipe's policy does; all that are compared do."""
     dtype = kept_dtype(recipe.model, pick_device().type)

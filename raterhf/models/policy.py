@@ -6,7 +6,7 @@ person.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +62,15 @@ class Policy(nn.Module):
     def generate(
         self, batch: Batch, raters: RaterBatch, max_new_tokens: int, eos_id: int, pad_id: int, key: Tensor,
         temperature: float = 1.0, min_p: float = 0.0, features: Tensor | None = None, row: Tensor | None = None,
+        watch: Callable[[Tensor], None] | None = None,
     ) -> Tensor:  # fmt: skip
         """Sample completions of the left-padded prompts of `batch`: token ids [N, <= max_new_tokens], PAD after EOS.
 
         Sample n continues `row[n]` of the batch and its rater, which are read once however many samples continue them; without `row` each
         row has one. Its random numbers are those of `key[n]` (`draw.py`). `min_p` leaves out tokens less likely than this share of the
         likeliest (Nguyen et al. 2024). With `features` [B, F] of the prompts raters draw with their idiosyncratic taste [o] where it
-        persists, which `vectors` [B, k + o] then hold; without them every sample is a fresh draw.
+        persists, which `vectors` [B, k + o] then hold; without them every sample is a fresh draw. `watch` is shown the tokens so far
+        [N, t] after each of them, and may end it all by raising.
         """
         row = torch.arange(len(batch.ids), device=batch.ids.device) if row is None else row
         inputs = self.lm.get_input_embeddings()(batch.ids)
@@ -85,7 +87,7 @@ class Policy(nn.Module):
         else:
             afresh = drawn_afresh(key) if features is None else self._drawn_by_raters(raters, features, row, key)
             choose = lambda tokens, logits, rows: afresh(tokens, sampling_distributions(logits, min_p, temperature), rows)  # noqa: E731
-        return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, choose)
+        return decode(self, inputs, mask, row, max_new_tokens, eos_id, pad_id, choose, watch)
 
     def _drawn_by_raters(self, raters: RaterBatch, features: Tensor, row: Tensor, key: Tensor) -> Choose:
         """Tokens drawn by raters [B] with their idiosyncratic taste, of prompts with these features [B, F]."""
@@ -135,11 +137,13 @@ def sampling_distributions(logits: Tensor, min_p: float = 0.0, temperature: floa
 
 def decode(
     policy: Policy, inputs: Tensor, mask: Tensor, row: Tensor, max_new_tokens: int, eos_id: int, pad_id: int, choose: Choose,
+    watch: Callable[[Tensor], None] | None = None,
 ) -> Tensor:  # fmt: skip
     """Token ids [N, <= max_new_tokens] after left-padded input embeddings [B, T, d], sample n after row[n]; PAD after EOS.
 
     transformers' `generate` would read a prompt once for each of its samples; the tokens are the same, one by one. `choose` gets logits.
-    Samples that ended are no longer read once they are half of those read: one long answer would else make all as long.
+    Samples that ended are no longer read once they are half of those read: one long answer would else make all as long. `watch`: as in
+    `Policy.generate`.
     """
     decoder = policy.decoder
     positions = (mask.long().cumsum(1) - 1).clamp(min=0)
@@ -152,6 +156,8 @@ def decode(
         token = torch.full_like(row, pad_id).index_copy(0, read, choose(tokens[read], policy.next_logits(states), read))
         token = torch.where(going, token, pad_id)
         tokens, going = torch.cat([tokens, token[:, None]], 1), going & (token != eos_id)
+        if watch is not None:
+            watch(tokens)
         if tokens.shape[1] == max_new_tokens or not going.any():
             return tokens
         mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1

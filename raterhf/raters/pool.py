@@ -4,10 +4,11 @@
     new:7        fictitious rater number 7, always the same     none           the null rater
     new:64x      64 fresh ones                                  persona:NAME   a fictitious member of a persona
     ID           a known rater                                  new:7@G, new:7@persona:NAME   number 7 of a group or persona
+    new:[.5,-1]  the person at this point of rater space (k numbers)
 
 A rater's vector is taste (k dimensions, learned or drawn from the population) and idiosyncratic taste (o standard normal dimensions, which
-sampling draws with; a known rater's are seeded by the ID). Drawing is seeded with numpy's PCG64 and never yields a known rater:
-fictitious IDs have the form `new:NUMBER`, which the data may not use.
+sampling draws with; a known rater's are seeded by the ID, and all points have the same, so that between them taste alone differs). Drawing
+is seeded with numpy's PCG64 and never yields a known rater: fictitious IDs begin with `new:`, which the data may not use.
 """
 
 import difflib
@@ -27,6 +28,8 @@ from raterhf.recipe import MAX_WIDTH, rater_text
 
 MOST = 10**6  # fresh raters that one SPEC asks for
 LARGEST = 2**63  # number of a fictitious rater
+POINT = re.compile(r"new:\[([-+.0-9eE, ]*)\]")
+FURTHEST = 1e3  # coordinate of a point: a population's spread is about 1
 FIXED = re.compile(r"new:([0-9]+)(?:@(?!persona:)(.+)|@persona:(.+))?")
 
 
@@ -98,10 +101,34 @@ class RaterPool:
             raise UserError(
                 f"rater {rater_id!r} is not known to this run ({len(self.known)} raters; {hint}or use new, new:7, all, none, persona:NAME)"
             )
-        seed = int.from_bytes(hashlib.sha256(rater_id.encode()).digest()[:8], "little")
-        own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
-        vector = np.concatenate([self.vectors[self.index[rater_id]], own]).astype(np.float32)
+        vector = self._with_own(self.vectors[self.index[rater_id]], rater_id)
         return Rater(rater_id, vector, rater_text(self.text_template, rater_id) if self.encoding == "text" else "")
+
+    def at(self, point: np.ndarray) -> Rater:
+        """The person at a point [k] of rater space, whose ID is the SPEC of that point: its numbers rounded to thousandths."""
+        return self._at("new:[" + ",".join(f"{round(float(x), 3) + 0.0:.3f}".rstrip("0").rstrip(".") for x in point) + "]")
+
+    def _at(self, spec: str) -> Rater:
+        """Raises UserError for a SPEC of no point of this space."""
+        found = POINT.fullmatch(spec)
+        try:
+            numbers = [float(part) for part in found[1].split(",")] if found else []
+        except ValueError:
+            numbers = []
+        if self.encoding != "embedding":
+            raise UserError(f"rater {spec[:40]!r}: only a run with raters.encoding embedding has points; use new, an ID or none")
+        if len(numbers) != self.dim or not all(abs(x) <= FURTHEST for x in numbers):
+            raise UserError(
+                f"rater {spec[:40]!r} has {len(numbers)} numbers that can be read; a point of this run's rater space is {self.dim} numbers "
+                f"from -{FURTHEST:g} to {FURTHEST:g} with commas between them, as the map of `raterhf explore` gives it"
+            )
+        return Rater(spec, self._with_own(np.array(numbers), "point"))
+
+    def _with_own(self, taste: np.ndarray, name: str) -> np.ndarray:
+        """A taste [k] with the idiosyncratic taste that a name seeds [k + o]."""
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+        own = np.random.default_rng(seed).standard_normal(self.idiosyncratic_dim)
+        return np.concatenate([taste, own]).astype(np.float32)
 
     def without(self, ids: Collection[str]) -> "RaterPool":
         """The pool of the others. The populations stay as they were fitted, and who was removed is remembered by a digest."""
@@ -193,12 +220,15 @@ class RaterPool:
         return list(numbers)
 
     def check_spec(self, spec: str, counted: bool = False) -> str:
-        """The kind of a SPEC: `fresh`, `fixed`, `counted`, `persona`, `all`, `none` or `known`. Raises UserError."""
+        """The kind of a SPEC: `fresh`, `fixed`, `point`, `counted`, `persona`, `all`, `none` or `known`. Raises UserError."""
         require_text(spec)
         if spec in ("new", "all", "none"):
             return {"new": "fresh"}.get(spec, spec)
         if spec.startswith("new:"):
             rest = spec[4:]
+            if rest.startswith("["):
+                self._at(spec)
+                return "point"
             if parts := FIXED.fullmatch(spec):
                 number, group, persona = parts.groups()
                 if len(number) > 20 or int(number) > LARGEST:
@@ -242,6 +272,8 @@ class RaterPool:
             return [self.by_id(i) for i in members]
         if kind == "known":
             return [self.by_id(spec)]
+        if kind == "point":
+            return [self._at(spec)]
         if kind == "fixed":
             parts = FIXED.fullmatch(spec)
             assert parts is not None  # check_spec matched it

@@ -6,6 +6,7 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side
+from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
 from raterhf.models.checkpoint import FINISHED, weights_of
 from raterhf.models.place import pick_device
@@ -68,7 +69,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
     side_by_side(chains, model, copies=copies, most=most)
     if vanilla:
-        folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (_vanilla_folder(recipe, 0), "none")}
+        folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (vanilla_folder(recipe.folder, recipe), "none")}
     drawn = {"none": "none", "text_ids": "known"}
     folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
     if "text_ids" in folders:
@@ -110,7 +111,8 @@ def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
     asked = recipe.vanilla or VanillaSettings()
     vanilla, rows = recipe.folder / "vanilla", {}
     for stage, folder, arguments in (
-        ("reward", vanilla / "reward", asked.reward), ("sft", vanilla / "sft", asked.sft), ("policy", _vanilla_folder(recipe, 0), asked.rl)
+        ("reward", vanilla / "reward", asked.reward), ("sft", vanilla / "sft", asked.sft),
+        ("policy", vanilla_folder(recipe.folder, recipe), asked.rl),
     ):  # fmt: skip
         rows[stage] = (getattr(recipe, stage).steps, recipe.folder / stage / FINISHED)
         rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
@@ -147,7 +149,7 @@ def sweep_folders(recipe: Recipe, wanted: list[str]) -> dict[str, list[tuple[flo
     betas, vanilla_betas = recipe.compare.betas, recipe.compare.vanilla_betas
     swept = {
         "rater_new": [(beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
-        "vanilla": [(beta, _vanilla_folder(recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
+        "vanilla": [(beta, vanilla_folder(recipe.folder, recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
     }
     if "none" in wanted:
         swept["none"] = [(beta, _at_beta(_without_ids(recipe), i, beta)[1], "none") for i, beta in enumerate(vanilla_betas)]
@@ -158,10 +160,6 @@ def _vanilla(recipe: Recipe, labels: Labels, beta: float) -> None:
     from raterhf.evaluation.trl_baseline import train_vanilla  # imports trl, which is slow and only this needs
 
     train_vanilla(recipe, labels, beta)
-
-
-def _vanilla_folder(recipe: Recipe, i: int) -> Path:
-    return recipe.folder / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
 
 
 def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:

@@ -9,7 +9,7 @@ import numpy as np
 from raterhf.data import prepare
 from raterhf.engine.rater_policy import RaterPolicy, load_rater_policy
 from raterhf.errors import UserError
-from raterhf.evaluation.policies import of_recipe
+from raterhf.evaluation.policies import of_recipe, vanilla_folder
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.questions import shipped_questions
 from raterhf.io import on_hub, split_name
@@ -90,7 +90,7 @@ def policies_of(recipe: Recipe, run: Path) -> dict[str, RaterPolicy]:
     """The trained models of a run, base first: what a stage left, and the policy with fictitious raters and with nobody."""
     start = run / recipe.start.name
     folders = {"base": (start if start.is_dir() else run / "base", "none"), "sft_no_ids": (run / "vanilla" / "sft", "none")}
-    folders["vanilla"] = (run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[0]}", "none")
+    folders["vanilla"] = (vanilla_folder(run, recipe), "none")
     folders |= {"sft": (run / "sft", "new"), "none": (run / "policy", "none"), "rater_new": (run / "policy", "new")}
     for folder, _ in folders.values():
         check_trained(folder)

@@ -16,7 +16,7 @@ from raterhf.evaluation.metrics.leaves import leaf_entropy, leaf_tv, repeat_prob
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
-from raterhf.evaluation.probes.tree import LEAST, Path, Tree, grow, of_endings
+from raterhf.evaluation.probes.tree import LEAST, Stretch, Tree, grow, of_endings, stretches
 from raterhf.reports.icicle import Box, icicle
 from raterhf.reports.style import policy_colour, policy_name
 
@@ -24,7 +24,6 @@ TOPICS = ("numbers", "odd", "stories", "poems")
 RATERS = 32
 ENOUGH = 0.5  # of the probability on finished texts, for trees to be compared text by text
 SHOWN_RATER = 1
-ONE_WAY = 0.97  # of a begun text's probability goes on in one way: no branch is drawn
 
 
 @dataclass(frozen=True)
@@ -164,33 +163,23 @@ def boxes(interview: Interview, name: str, tree: Tree) -> list[Box]:
     """Where each stretch of tokens without a branch stands: its column, its top and its height in shares of the whole, and its text."""
     model = next(iter(interview.policies.values())) if name == PEOPLE else interview.policies[name]
     decode = model.renderer.tokenizer.decode
-    mass = {path: float(p.mean()) for path, p in tree.begun.items()}
-    ends = {path: float(p.mean()) for path, p in tree.ended.items()}
-    children: dict[Path, list[Path]] = {}
-    for path in mass:
-        if path:
-            children.setdefault(path[:-1], []).append(path)
     found: list[Box] = []
 
-    def place(start: Path, column: int, top: float) -> None:
-        path = start
-        while children.get(path) and mass[onward := max(children[path], key=mass.__getitem__)] >= ONE_WAY * mass[path]:
-            path = onward
-        text = decode(path[max(0, len(start) - 1) :], skip_special_tokens=True)
-        end = ends.get(path, 0.0)
-        ways = [(mass[child], child) for child in children.get(path, [])] + ([(end, None)] if end >= LEAST else [])
-        is_end = end >= ONE_WAY * mass[path] or path not in children
-        if start or text:
-            found.append(Box(column, top, mass[start], text, is_end))
+    def place(stretch: Stretch, column: int, top: float) -> None:
+        if stretch.path:
+            text = decode(stretch.path[stretch.start :], skip_special_tokens=True)
+            found.append(Box(column, top, stretch.mass, text, stretch.is_end))
             column += 1
-        for way, child in [] if is_end else sorted(ways, key=lambda one: -one[0]):
-            if child is None:
-                found.append(Box(column, top, way, "", True))
+        end = [(stretch.ends, None)] if stretch.ends >= LEAST else []
+        ways = [(way.mass, way) for way in stretch.ways] + end
+        for share, way in [] if stretch.is_end else sorted(ways, key=lambda one: -one[0]):
+            if way is None:
+                found.append(Box(column, top, share, "", True))
             else:
-                place(child, column, top)
-            top += way
+                place(way, column, top)
+            top += share
 
-    place((), 0, 0.0)
+    place(stretches(tree), 0, 0.0)
     return found
 
 

@@ -10,16 +10,18 @@ rater's tree is what people of that taste say, more than one person does.
 Notation: R raters (one for a model without), V tokens of the vocabulary.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from raterhf.engine.rater_policy import RaterPolicy
+from raterhf.errors import UserError
 from raterhf.raters.pool import Rater
 
 LEAST = 0.002  # probability of a begun text, below which it is not followed
 MOST_NODES = 3000  # that are followed
+ONE_WAY = 0.97  # of a begun text's probability goes on in one way: it is no branch
 FORGOTTEN = 1e-6  # a rater who says a begun text with less than this is not asked how it goes on
 DISTRIBUTION_ENTRIES = 2**25  # log-probabilities of distributions [N, V] that are held at once
 
@@ -38,16 +40,66 @@ class Tree:
     open: list[Path]
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Tokens between two branches: the text `path`, of which the stretch is what comes after `start` tokens.
+
+    `mass` is the probability of the text as the stretch begins, `left` as it ends; `ends` that the text is finished there.
+    """
+
+    start: int
+    path: Path
+    mass: float
+    left: float
+    ends: float
+    ways: list["Stretch"]
+
+    @property
+    def is_end(self) -> bool:
+        return self.ends >= ONE_WAY * self.left or not self.ways
+
+
+def stretches(tree: Tree, root: Path = ()) -> Stretch:
+    """A tree with what goes on in one way in one piece, likelier ways first, for the mixture of its raters."""
+    mass = {path: float(p.mean()) for path, p in tree.begun.items()}
+    children: dict[Path, list[Path]] = {}
+    for path in mass:
+        if len(path) > len(root):
+            children.setdefault(path[:-1], []).append(path)
+
+    def stretch(start: int, path: Path) -> Stretch:
+        begun = mass[path]
+        while children.get(path) and mass[onward := max(children[path], key=mass.__getitem__)] >= ONE_WAY * mass[path]:
+            path = onward
+        ends = float(tree.ended[path].mean()) if path in tree.ended else 0.0
+        ways = sorted(children.get(path, []), key=lambda way: -mass[way])
+        return Stretch(start, path, begun, mass[path], ends, [stretch(len(path), way) for way in ways])
+
+    return stretch(len(root), root)
+
+
 def grow(model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES) -> Tree:
     """The tree of a prompt's answers under the mixture of these raters; the likeliest `most` texts are followed, level by level."""
+    return list(levels(model, prompt, raters, least, most))[-1]
+
+
+def levels(
+    model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES, root: Path = ()
+) -> Iterator[Tree]:
+    """The tree of how a prompt's answers go on from the begun one `root`, as it is after each level of tokens.
+
+    Raters count by what they would have said so far: their probabilities of `root` have the mean 1.
+    """
     tokenizer = model.renderer.tokenizer
     heads = [model.renderer.prompt(prompt, rater.text) for rater in raters]
-    depth = min(model.max_new_tokens, model.renderer.max_length - max(map(len, heads)))
+    depth = min(model.max_new_tokens, model.renderer.max_length - max(map(len, heads)) - len(root))
     at_once = max(1, DISTRIBUTION_ENTRIES // (len(raters) * model.policy.lm.config.vocab_size))
-    begun: dict[Path, np.ndarray] = {(): np.ones(len(raters))}
+    begun: dict[Path, np.ndarray] = {root: _said(model, heads, root, raters)}
     ended: dict[Path, np.ndarray] = {}
     left_open: list[Path] = []
-    level: list[Path] = [()]
+    level: list[Path] = [root]
+    if depth < 1:
+        yield Tree(begun, ended, level)
     for _ in range(depth):
         level.sort(key=lambda path: -begun[path].mean())
         level, over = level[:most], level[most:]
@@ -69,9 +121,21 @@ def grow(model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], 
                 if total[tokenizer.eos_token_id] > 0:
                     ended[path] = _among(answers[:, tokenizer.eos_token_id], rows, len(raters))
         level = grown
+        yield Tree(begun, ended, left_open + level)
         if not level:
             break
-    return Tree(begun, ended, left_open + level)
+
+
+def _said(model: RaterPolicy, heads: Sequence[Path], root: Path, raters: Sequence[Rater]) -> np.ndarray:
+    """How much likelier than the mean each rater begins so [R]."""
+    if not root:
+        return np.ones(len(raters))
+    along = model.distributions_along([head + root for head in heads], raters, len(root) + 1)[:, :-1]
+    log_prob = along[:, np.arange(len(root)), list(root)].astype(np.float64).sum(1)
+    if not np.isfinite(log_prob).any():
+        raise UserError(f"nobody of these {len(raters)} raters begins an answer so; ask more people, or go on from another text")
+    likely = np.exp(log_prob - log_prob.max())
+    return likely / likely.mean()
 
 
 def of_endings(endings: Iterable[tuple[Path, np.ndarray]]) -> Tree:
