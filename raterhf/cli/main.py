@@ -35,6 +35,7 @@ from raterhf.cli.common import (
     say,
     set_environment,
 )
+from raterhf.cli.explore import explore
 from raterhf.cli.files import data_app, recipes_app
 from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
@@ -373,6 +374,9 @@ def ask(
         completions = list(asked.rows.values())
     for question in raterhf.open(run).ask(rater_id, completions, labels, n, group, seed):
         say(json.dumps(asdict(question), ensure_ascii=False))
+
+
+app.command()(explore)
 
 
 @app.command()
