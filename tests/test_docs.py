@@ -167,7 +167,7 @@ def run(words: list[str], only_parse: bool) -> None:
         assert (ROOT / rest[0]).is_file(), words
     elif rest[0] in ("train", "compare"):
         succeeds(*rest, "--dry-run")
-    elif only_parse or rest[0] == "bench":
+    elif only_parse or rest[0] == "bench" or (rest[0] == "explore" and "--static" not in rest):  # which serves until it is interrupted
         parse(words)
     else:
         result = invoke(*rest, *(["--probes", "numbers", "-n", "20"] if rest[0] == "probe" else []))

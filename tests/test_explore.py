@@ -9,8 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from small_run import RECIPE, fails, rows_of, save_run, succeeds
+from explored import COIN, DIE, save_explored
+from small_run import fails, rows_of, succeeds
 from starlette.testclient import TestClient
 
 import raterhf
@@ -23,26 +25,11 @@ from raterhf.explore.static import Kept, key_of
 from raterhf.raters.pool import Rater
 
 TOKEN, PORT = "t0ken", 8765
-DIE, COIN = "Roll a die.", "Flip a coin."
-DATA = {
-    "comparisons.csv": "prompt,a,b,label,rater_id\n"
-    + "".join(f"{DIE},{i},{i + 1},{1 if who == 'ann' else -1},{who}\n" for who in ("ann", "bob", "cy") for i in range(1, 5)),
-    "demonstrations.csv": f"prompt,completion,rater_id\n{DIE},6,ann\n{DIE}, 6. ,bob\n{DIE},1,cy\n{COIN},1,cy\n",
-}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A run of untrained models, beside the data of its recipe."""
-    root = tmp_path_factory.mktemp("explored")
-    run = save_run(root / "tiny", "embedding")
-    recipe = RECIPE
-    for name, text in DATA.items():
-        (root / name).write_text(text)
-        recipe = recipe.replace(name, str(root / name))
-    for stage in ("policy", "reward"):
-        (run / stage / "recipe.resolved.yaml").write_text(recipe)
-    return run
+    return save_explored(tmp_path_factory.mktemp("explored"))
 
 
 @pytest.fixture(scope="module")
@@ -329,8 +316,6 @@ def test_you_are_placed_by_what_you_prefer(client, opened):
     pair = nobody["question"]
     label = {key: pair[key] for key in ("prompt", "a", "b")} | {"label": 1}
     after = result(client, "you", {"labels": [label]})
-    import pandas as pd
-
     (fitted,) = opened.run.fit_rater(pd.DataFrame([label]), "you")
     assert opened.one(after["rater"]).vector[:2] == pytest.approx(fitted.mean, abs=1e-3)
     assert after["unknown"] < nobody["unknown"] and after["labels"] == 1
@@ -363,14 +348,8 @@ def test_a_run_without_raters_is_nobody(run):
     assert kept.ask("read", {"prompt": DIE, "voice": "everyone"})["people"] == 1
 
 
-def test_vanilla_stands_beside_the_people(home, tmp_path):
-    import shutil
-
-    whole = Path(shutil.copytree(home, tmp_path / "tiny"))
-    shutil.copytree(whole / "base", whole / "vanilla" / "rl-beta-0.1")
-    recipe = (whole / "policy" / "recipe.resolved.yaml").read_text() + "compare: {vanilla_betas: [0.1]}\n"
-    (whole / "policy" / "recipe.resolved.yaml").write_text(recipe)
-    opened = Opened(raterhf.open(whole))
+def test_vanilla_stands_beside_the_people(tmp_path):
+    opened = Opened(raterhf.open(save_explored(tmp_path, vanilla=True)))
     kept = Kept(opened)
     assert kept.ask("about", {})["vanilla"]
     found = kept.ask("ask", {"prompt": DIE, "n": 3, "seed": 5})
@@ -381,11 +360,11 @@ def test_vanilla_stands_beside_the_people(home, tmp_path):
     assert kept.ask("read", {"prompt": DIE, "said": [5], "voice": "vanilla"})["people"] == 1
 
 
-def test_a_run_is_read_and_not_written(client, home):
+def test_a_run_is_read_and_not_written(client, home, tmp_path):
     # The last of the tests that ask `client`: what all of them asked left no trace.
     result(client, "about", {})
     names = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
-    again = save_run(home.parent / "again", "embedding")
+    again = save_explored(tmp_path)
     for stage in ("policy", "reward"):
         (again / stage / "recipe.resolved.yaml").write_text((home / stage / "recipe.resolved.yaml").read_text())
     assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*"))

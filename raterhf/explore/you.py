@@ -11,6 +11,7 @@ from raterhf.explore.space import plane_of
 from raterhf.raters.pool import RaterPool
 
 ENOUGH = 10  # comparisons
+CANDIDATES = 140  # answers of the data, of whose pairs the most telling are shown
 
 
 def place(opened: Opened, asked: AskedYou, job: Teller) -> dict:
@@ -25,7 +26,7 @@ def place(opened: Opened, asked: AskedYou, job: Teller) -> dict:
     job.check()
     question = None
     if len(asked.labels) < ENOUGH:
-        next_pair = run.ask(name, labels=labels, seed=asked.seed)[0]
+        next_pair = run.ask(name, opened.candidates(CANDIDATES) or None, labels, seed=asked.seed)[0]
         question = {"prompt": next_pair.prompt, "a": next_pair.a, "b": next_pair.b, "information": next_pair.information}
     return {
         "rater": pool.at(fitted.mean).id,
