@@ -1,4 +1,5 @@
-"""A run of untrained models, sure enough of what they say for a tree to have branches, beside the data of its recipe, and vanilla in it: what the page of `raterhf explore` is tried on."""
+"""What the page of `raterhf explore` is tried on: a run of untrained models, sure enough of what they say for a tree to have branches, the
+data of its recipe, and vanilla."""
 
 import shutil
 from pathlib import Path

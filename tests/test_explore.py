@@ -16,7 +16,7 @@ from small_run import fails, rows_of, succeeds
 from starlette.testclient import TestClient
 
 import raterhf
-from raterhf.explore import files, jury, multiverse, person, server, space
+from raterhf.explore import answers, files, jury, multiverse, person, server, space
 from raterhf.explore.answers import spread
 from raterhf.explore.app import make_app
 from raterhf.explore.opened import Opened
@@ -177,6 +177,12 @@ def test_answers_are_counted_without_case_and_punctuation(opened):
     assert opened.prompts == [DIE, COIN] and opened.label_counts == Counter(cy=6, ann=5, bob=5)
 
 
+def test_more_answers_than_a_page_shows_are_refused(client, monkeypatch):
+    monkeypatch.setattr(answers, "MOST_ANSWERS", 5)
+    assert "rater 'all' with 2 answers of each is 6 answers" in failure(client, "ask", {"prompt": DIE, "rater": "all", "n": 2})
+    assert len(dict(events(client, "ask", {"prompt": DIE, "rater": "all", "n": 1}))["answers"]) == 3
+
+
 def test_an_unknown_rater_is_a_sentence(client):
     assert "rater 'anne' is not known to this run (3 raters; nearest: ann" in failure(client, "ask", {"prompt": DIE, "rater": "anne"})
 
@@ -291,16 +297,16 @@ def test_mistakes_in_the_multiverse(client):
 
 
 def test_a_jury_decides_as_score_does(client, opened, home, tmp_path):
-    answers = ["1", "2 3", "6"]
-    found = result(client, "jury", {"prompt": DIE, "answers": answers, "n": 8, "seed": 2})
-    scored = opened.run.score([(DIE, answer) for answer in answers], "new:8x", 2)
+    three = ["1", "2 3", "6"]
+    found = result(client, "jury", {"prompt": DIE, "answers": three, "n": 8, "seed": 2})
+    scored = opened.run.score([(DIE, answer) for answer in three], "new:8x", 2)
     assert found["jurors"] == list(scored.index)
     assert np.array(found["margins"]) == pytest.approx(scored.to_numpy() - scored.to_numpy().mean(1, keepdims=True), abs=1e-3)
-    (tmp_path / "answers.csv").write_text("prompt,completion\n" + "".join(f"{DIE},{answer}\n" for answer in answers))
+    (tmp_path / "answers.csv").write_text("prompt,completion\n" + "".join(f"{DIE},{answer}\n" for answer in three))
     printed = succeeds("score", home, tmp_path / "answers.csv", "--raters", "new:8x", "--seed", 2, "--verdict", "borda").splitlines()
     (borda,) = [rule for rule in found["rules"] if rule["rule"] == "borda"]
     assert borda["verdict"] == pytest.approx([float(line.split(",")[1]) for line in printed[1:]], abs=1e-3)
-    assert len(result(client, "jury", {"prompt": DIE, "answers": answers, "raters": "all"})["jurors"]) == 3
+    assert len(result(client, "jury", {"prompt": DIE, "answers": three, "raters": "all"})["jurors"]) == 3
     assert "two answers are the same" in failure(client, "jury", {"prompt": DIE, "answers": ["1", "1"]})
 
 

@@ -40,8 +40,10 @@ def home(tmp_path_factory) -> Path:
 def address(home):
     command = [sys.executable, "-m", "raterhf", "explore", str(home), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
-        yield re.search(r"http://\S+", served.stdout.readline())[0]
-        served.terminate()
+        try:
+            yield re.search(r"http://\S+", served.stdout.readline())[0]
+        finally:
+            served.terminate()
 
 
 @pytest.fixture(params=[(1280, "light"), (400, "dark")], ids=["wide", "narrow"])

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from raterhf.errors import UserError
 from raterhf.explore.asked import AskedAnswers
 from raterhf.explore.opened import VANILLA, Opened
 from raterhf.explore.queue import Teller
 from raterhf.raters.pool import Rater
 
+MOST_ANSWERS = 1024  # of one request
 REAL = "real"
 PEOPLE = "people"
 
@@ -18,6 +20,11 @@ def ask(opened: Opened, asked: AskedAnswers, job: Teller) -> dict:
     people = pool.resolve(asked.rater, asked.n, asked.seed)
     fresh = pool.check_spec(asked.rater) in ("fresh", "persona")
     asked_of = [person.id for person in people for _ in range(1 if fresh else asked.n)]
+    if len(asked_of) > MOST_ANSWERS:
+        raise UserError(
+            f"rater {asked.rater[:60]!r} with {asked.n} answers of each is {len(asked_of)} answers, the page asks for at most "
+            f"{MOST_ANSWERS}; ask for fewer, or use `raterhf sample`"
+        )
     job.tell("people", asked_of)
     found = opened.run.sample(asked.prompt, asked.rater, asked.n, asked.seed, heard=lambda grown: job.tell("grown", grown))
     answers = [

@@ -74,7 +74,7 @@ function spread(result) {
       })));
   const table = (rows) => el("table", { class: "spread" }, el("tbody", {}, rows.map(row)));
   return el("figure", {},
-    el("figcaption", {}, el("h2", {}, "What is said"), el("p", { class: "soft" }, `Shares of ${sides.map(([side, name]) => `${result.totals[side]} answers of ${name}`).join(", ")}. Answers count as the same without regard to case and punctuation, or by their meaning where the run's world knows it.`)),
+    el("figcaption", {}, el("h2", {}, "What is said"), el("p", { class: "soft" }, `Shares of ${sides.map(([side, name]) => `${plural(result.totals[side], "answer")} of ${name}`).join(", ")}. Answers count as the same without regard to case and punctuation, or by their meaning where the run's world knows it.`)),
     table(shown),
     rest.length ? el("details", {}, el("summary", {}, `${plural(rest.length, "rarer answer")}`), table(rest)) : null);
 }

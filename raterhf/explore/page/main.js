@@ -77,10 +77,10 @@ function makeForm() {
     field("Question", fields.prompt),
     el("datalist", { id: "prompts" }, about.prompts.map((prompt) => el("option", { value: prompt }))),
     el("div", { class: "row" },
-      field("Who", fields.rater), fields.fresh,
+      field("Who", fields.rater),
       el("datalist", { id: "raters" }, ["new", "none", ...about.personas.map((name) => `persona:${name}`), ...about.known].map((one) => el("option", { value: one }))),
       field("People", fields.n), field("Seed", fields.seed),
-      el("button", { class: "main" }, "Ask"), isStatic ? null : fields.stop),
+      el("button", { class: "main" }, "Ask"), isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
     about.prompts.length
       ? el("p", { class: "chips" }, "For example: ", about.prompts.slice(0, 6).map((prompt) =>
           el("button", { type: "button", class: "chip", onclick: () => { change({ prompt }); fillForm(); form.requestSubmit(); } }, short(prompt, 40))))
@@ -120,7 +120,6 @@ function render() {
     else tab.removeAttribute("aria-current");
   }
   root.replaceChildren();
-  root.className = state.view;
   say("");
   context.attempt(() => VIEWS[state.view].show(root, context));
 }

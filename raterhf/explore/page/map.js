@@ -170,7 +170,7 @@ class Drawing {
         grown: (grown) => { list.children[i].lastChild.textContent = ` ${grown[0]}`; },
       });
     }
-    say("The straight way through rater space: only their taste differs from step to step.");
+    say("The straight way through rater space: between its ends only their taste differs from step to step.");
   }
 }
 

@@ -110,7 +110,7 @@ class Text {
     const token = (step, t) => el("button", {
       type: "button", class: `token${step.p < 0.1 ? " rare" : ""}`, style: { "--p": step.p }, title: `${percent(step.p)} here`,
       onclick: () => this.context.attempt(() => this.look(t)), onfocus: () => this.context.attempt(() => this.look(t)), onpointerenter: () => this.context.attempt(() => this.look(t)),
-    }, step.text === null ? "■" : step.text || "·");
+    }, step.text === null ? "■" : step.text.replaceAll("\n", "↵") || "·");
     this.parts.text.replaceChildren(
       el("span", { class: "asked" }, state.prompt), ...steps.map(token),
       el("button", { type: "button", class: "token next", onclick: () => this.look(steps.length), onfocus: () => this.look(steps.length), title: "What comes next" }, "…"));
@@ -133,7 +133,7 @@ class Text {
   // The same text read by the other voices, once.
   others() {
     const voices = [...document.getElementById("voice").options].map((option) => option.value).filter((voice) => voice !== state.voice && isKept("read", this.body({ voice })));
-    this.read ??= Promise.all(voices.map((voice) => this.context.work("read", this.body({ voice }))));
+    this.read ??= Promise.all(voices.map((voice) => this.context.work("read", this.body({ voice }), { queued() {} })));
     return this.read;
   }
 

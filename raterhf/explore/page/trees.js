@@ -11,6 +11,7 @@ export const wayButton = (go, props, ...children) => el("button", { type: "butto
 export function drawTree(found, shape, wayTo) {
   const words = `How it goes on, for ${found.voice === "everyone" ? plural(found.people, "person", "people") : found.voice === "vanilla" ? "vanilla RLHF" : "one voice"}, down to ${percent(found.least)}. Click one to go there.`;
   const draw = shape === "tree" ? list : blocks;
+  if (!found.tree.ways.length && !found.tree.text) return [el("h2", {}, "How it may go on"), el("p", { class: "soft" }, found.tree.ends > 0.5 ? `It ends here: ${percent(found.tree.ends)}.` : `In many ways, each with less than ${percent(found.least)}.`)];
   return [el("h2", {}, "How it may go on"), el("p", { class: "soft" }, words), draw(found.tree, wayTo)];
 }
 

@@ -72,7 +72,7 @@ function standing(found, space) {
   const [x, y] = plane.pixel(found.at);
   const { angle, radii } = ellipse(found.covariance, plane.scale);
   return el("figure", { class: "map" },
-    el("div", { class: "stage", style: { height: `${height}px`, "max-width": `${width}px` } },
+    el("div", { class: "stage", style: { "aspect-ratio": `${width} / ${height}`, "min-height": 0, "max-width": `${width}px` } },
       el("canvas", { "aria-hidden": "true" }),
       svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "You on the map of raters" },
         space.known.map((one) => { const [cx, cy] = plane.pixel(one.at); return svg("circle", { class: "known", cx, cy, r: 2.5 }); }),

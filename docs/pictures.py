@@ -1,0 +1,64 @@
+"""Takes the pictures of docs/howto/explore.md from a run, the demo's: `python docs/pictures.py runs/dice`.
+
+Needs what the slow tests of the page need: `pip install 'raterhf[explore,browser]'` and a Chromium.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+FOLDER = Path(__file__).parent / "pictures"
+PROMPT = "What do you like to drink?"
+POEM = "Make a poem about rain."
+SIZE = {"width": 1000, "height": 720}
+COLOURS = 256  # of a picture
+
+
+def ask(page: Page) -> None:
+    page.locator(".spread").first.wait_for()
+
+
+def meet(page: Page) -> None:
+    page.locator(".panel .likes").nth(1).wait_for()
+
+
+def branch(page: Page) -> None:
+    page.locator(".block").nth(4).wait_for()
+    page.locator(".ways h3").nth(3).wait_for()
+
+
+VIEWS = {
+    "explore-ask": (f"view=ask&asked=1&prompt={PROMPT}", ask, 860),
+    "explore-map": ("view=map&pick=new:7", meet, 900),
+    "explore-multiverse": (f"view=multiverse&prompt={POEM}", branch, 1330),
+}
+
+
+def take(run: str) -> None:
+    command = [sys.executable, "-m", "raterhf", "explore", run, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served, sync_playwright() as p:
+        try:
+            address = re.findall(r"http://\S+", served.stdout.readline())[0]
+            browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            for name, (shown, ready, height) in VIEWS.items():
+                page = browser.new_page(viewport=SIZE | {"height": height}, color_scheme="light")
+                page.goto(f"{address}#{shown}")
+                ready(page)
+                page.locator("#view[aria-busy=false]").wait_for()
+                page.wait_for_timeout(1000)
+                page.screenshot(path=FOLDER / f"{name}.png")
+                picture = Image.open(FOLDER / f"{name}.png").convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT)
+                picture.save(FOLDER / f"{name}.png", optimize=True)
+                page.close()
+            browser.close()
+        finally:
+            served.terminate()
+
+
+if __name__ == "__main__":
+    take(sys.argv[1])
