@@ -1,5 +1,5 @@
-# make demo: a shorter comparison of recipes/dice.yaml, from nothing. make test: the fast tests. make docs: the site, into site/. All of
-# them set up .venv first.
+# make demo: a shorter comparison of recipes/dice.yaml, from nothing, and a page of its raters. make test: the fast tests. make docs: the site,
+# into site/. All of them set up .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ DEMO := base.steps=800 sft.steps=500 policy.steps=400 vanilla.sft.max_steps=500 
 
 demo: $(READY)
 	$(BIN)/raterhf compare recipes/dice.yaml $(DEMO)
+	$(BIN)/raterhf explore runs/dice --static runs/dice/compare/explore.html
 
 # A process for each of two cores, one thread each: on more threads small models wait more than they work.
 test: $(READY)

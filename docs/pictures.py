@@ -9,14 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).parent / "pictures"
 PROMPT = "What do you like to drink?"
 POEM = "Make a poem about rain."
 SIZE = {"width": 1000, "height": 720}
-COLOURS = 256  # of a picture
 
 
 def ask(page: Page) -> None:
@@ -52,8 +50,6 @@ def take(run: str) -> None:
                 page.locator("#view[aria-busy=false]").wait_for()
                 page.wait_for_timeout(1000)
                 page.screenshot(path=FOLDER / f"{name}.png")
-                picture = Image.open(FOLDER / f"{name}.png").convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT)
-                picture.save(FOLDER / f"{name}.png", optimize=True)
                 page.close()
             browser.close()
         finally:
