@@ -5,12 +5,14 @@ import hashlib
 import json
 import re
 import socket
+import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
 from explored import COIN, DIE, save_explored
 from small_run import fails, rows_of, succeeds
 from starlette.testclient import TestClient
@@ -19,9 +21,11 @@ import raterhf
 from raterhf.explore import answers, files, jury, multiverse, person, server, space
 from raterhf.explore.answers import spread
 from raterhf.explore.app import make_app
+from raterhf.explore.asked import AskedMap
 from raterhf.explore.opened import Opened
-from raterhf.explore.queue import Queue
+from raterhf.explore.queue import Queue, Stopped
 from raterhf.explore.static import Kept, key_of
+from raterhf.explore.work import WORKS, Work
 from raterhf.raters.pool import Rater
 
 TOKEN, PORT = "t0ken", 8765
@@ -375,6 +379,36 @@ def test_a_run_is_read_and_not_written(client, home, tmp_path):
         (again / stage / "recipe.resolved.yaml").write_text((home / stage / "recipe.resolved.yaml").read_text())
     assert names == sorted(str(path.relative_to(again)) for path in again.rglob("*"))
     assert all((home / name).read_bytes() == (again / name).read_bytes() for name in names if (home / name).is_file())
+
+
+def test_a_request_whose_page_has_gone_stops_computing(opened, monkeypatch):
+    begun, stopped = threading.Event(), threading.Event()
+
+    def endless(opened, asked, job):
+        begun.set()
+        try:
+            while True:
+                job.check()
+        except Stopped:
+            stopped.set()
+            raise
+
+    monkeypatch.setitem(WORKS, "map", Work(AskedMap, endless))
+    taken, queue = server.bind(0), Queue()
+    port = taken.getsockname()[1]
+    served = uvicorn.Server(uvicorn.Config(make_app(opened, queue, port, TOKEN), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=served.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as page:
+            head = [f"POST /{TOKEN}/api/map HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json", "Content-Length: 2"]
+            page.sendall(("\r\n".join(head) + "\r\n\r\n{}").encode())
+            assert b"200 OK" in page.recv(4096) and begun.wait(60) and not stopped.is_set()
+        assert stopped.wait(60)
+    finally:
+        served.should_exit = True
+        thread.join(60)
+        queue.close()
 
 
 # Share, and the command line

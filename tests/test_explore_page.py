@@ -72,7 +72,7 @@ def view(page, name: str) -> None:
 
 def idle(page) -> None:
     """Until nothing is being computed."""
-    page.locator("#view[aria-busy=false]").wait_for()
+    page.locator("#view[aria-busy=false]").wait_for(state="attached")
 
 
 def ask(page, prompt: str) -> None:

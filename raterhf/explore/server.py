@@ -30,7 +30,7 @@ def serve(run: Path, port: int) -> None:
 
     opened = Opened(open_run(run))
     opened.warm()
-    taken = _bind(port)
+    taken = bind(port)
     queue, token = Queue(), secrets.token_urlsafe(16)
     own = taken.getsockname()[1]
     log.info(f"http://{HOST}:{own}/{token}/\nOpen this address in a browser on this machine. Ctrl-C ends.")
@@ -46,11 +46,12 @@ def serve(run: Path, port: int) -> None:
         taken.close()
 
 
-def _bind(port: int) -> socket.socket:
+def bind(port: int) -> socket.socket:
     taken = socket.socket()
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         taken.bind((HOST, port))
+        taken.listen()  # whoever opens the address at once waits until it is served
     except OSError as error:
         taken.close()
         raise UserError(

@@ -101,7 +101,7 @@ function person(rater, context) {
   };
   return el("span", { class: "person" },
     el("button", { type: "button", class: "chip", title: rater, disabled: isStatic, onclick: hold, "aria-label": `Hold ${rater}` }, personName(rater)),
-    el("button", { type: "button", class: "chip", title: "Show on the map", "aria-label": `Show ${rater} on the map`, onclick: () => context.show("map", { pick: rater }) }, "map"));
+    context.about.no_map ? null : el("button", { type: "button", class: "chip", title: "Show on the map", "aria-label": `Show ${rater} on the map`, onclick: () => context.show("map", { pick: rater }) }, "map"));
 }
 
 function branch(answer, context) {

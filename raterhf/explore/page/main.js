@@ -62,6 +62,9 @@ function stop() {
   stopping = new AbortController();
 }
 
+// Who is asked where nobody is held.
+const fresh = () => (about.knows ? "new" : "none");
+
 function field(label, input) {
   return el("label", {}, el("span", {}, label), input);
 }
@@ -72,7 +75,7 @@ function makeForm() {
   fields.n = el("input", { id: "n", name: "n", type: "number", min: 1, max: about.most_people, required: true, readonly: isStatic });
   fields.seed = el("input", { id: "seed", name: "seed", type: "number", min: 0, max: 4294967295, required: true, readonly: isStatic });
   fields.stop = el("button", { type: "button", onclick: () => { stop(); say("Stopped."); } }, "Stop");
-  fields.fresh = el("button", { type: "button", onclick: () => context.hold("new") }, "Let go");
+  fields.fresh = el("button", { type: "button", onclick: () => context.hold(fresh()) }, "Let go");
   form.replaceChildren(
     field("Question", fields.prompt),
     el("datalist", { id: "prompts" }, about.prompts.map((prompt) => el("option", { value: prompt }))),
@@ -100,15 +103,15 @@ function makeForm() {
 
 function readForm() {
   change({
-    prompt: fields.prompt.value, rater: fields.rater.value.trim() || "new",
+    prompt: fields.prompt.value, rater: fields.rater.value.trim() || fresh(),
     n: fields.n.valueAsNumber || 12, seed: fields.seed.valueAsNumber || 0,
   });
-  fields.fresh.hidden = state.rater === "new" || isStatic;
+  fields.fresh.hidden = state.rater === fresh() || isStatic;
 }
 
 function fillForm() {
   for (const key of ["prompt", "rater", "n", "seed"]) fields[key].value = state[key];
-  fields.fresh.hidden = state.rater === "new" || isStatic;
+  fields.fresh.hidden = state.rater === fresh() || isStatic;
 }
 
 function render() {
@@ -150,6 +153,7 @@ document.addEventListener("keydown", (event) => {
 try {
   about = await call("about");
   if (about.fixed) change(about.fixed);
+  if (state.rater === "new") change({ rater: fresh() });
   makeTabs();
   makeForm();
   onState(render);

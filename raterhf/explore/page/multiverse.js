@@ -43,7 +43,7 @@ class Text {
   }
 
   controls() {
-    const one = state.rater !== "new" ? state.rater : state.pick || "new:0";
+    const one = isStatic ? "new:0" : state.rater !== "new" ? state.rater : state.pick || "new:0";
     const voices = [["everyone", `everyone: ${PEOPLE} fresh people`]];
     if (!this.context.about.knows) voices.length = 0;
     else if (!["all", "none"].includes(one) && !one.startsWith("persona:")) voices.push([one, `one person: ${personName(one)}`]);
