@@ -78,7 +78,7 @@ def idle(page) -> None:
 def ask(page, prompt: str) -> None:
     page.locator("#prompt").fill(prompt)
     page.keyboard.press("Enter")
-    page.locator(".spread").first.wait_for()
+    page.locator(".people").first.wait_for()
     idle(page)
 
 

@@ -1,7 +1,7 @@
 """Ask: what people answer to a prompt, told while it grows, and how their answers spread beside vanilla's and real people's."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from raterhf.errors import UserError
 from raterhf.explore.asked import AskedAnswers
@@ -15,7 +15,8 @@ PEOPLE = "people"
 
 
 def ask(opened: Opened, asked: AskedAnswers, job: Teller) -> dict:
-    """Tells `people` (who is asked), `grown` ({number: text so far}) and `answers` as `raterhf sample` gives them; returns their spread."""
+    """Tells `people` (who is asked), `grown` ({number: text so far}) and `answers` as `raterhf sample` gives them; returns their spread,
+    which one answer has none of."""
     pool = opened.run.raters
     people = pool.resolve(asked.rater, asked.n, asked.seed)
     fresh = pool.check_spec(asked.rater) in ("fresh", "persona")
@@ -35,6 +36,8 @@ def ask(opened: Opened, asked: AskedAnswers, job: Teller) -> dict:
         for answer in found
     ]  # fmt: skip
     job.tell("answers", answers)
+    if len(found) == 1:
+        return {"stage": found[0].stage}
     said = {PEOPLE: [answer.completion for answer in found]}
     if opened.vanilla is not None:
         said[VANILLA] = _by_vanilla(opened, asked, len(found), job)
@@ -49,7 +52,7 @@ def _by_vanilla(opened: Opened, asked: AskedAnswers, n: int, job: Teller) -> lis
     return opened.vanilla.texts(opened.vanilla.answer([asked.prompt] * n, [Rater("none", None)] * n, asked.seed, heard))
 
 
-def spread(opened: Opened, prompt: str, said: dict[str, Sequence[str]]) -> dict:
+def spread(opened: Opened, prompt: str, said: Mapping[str, Sequence[str]]) -> dict:
     """How often each kind of answer was given, by whom: the commonest first, each with its name and the words that were used most."""
     kinds = {who: Counter(opened.group_of(prompt, text) for text in texts) for who, texts in said.items()}
     words: dict[str, Counter] = {}

@@ -42,10 +42,10 @@ export const ask = {
       answers(answers) {
         texts = answers;
         place.cards.replaceChildren(...groups(answers, context));
-        say(`${plural(answers.length, "answer")}; counting vanilla's…`);
+        say(`${plural(answers.length, "answer")}; counting…`);
       },
     });
-    place.spread.replaceChildren(spread(result), command("raterhf", "sample", context.about.run, "--prompt", state.prompt, "--rater", state.rater, "-n", String(state.n), "--seed", String(state.seed)));
+    place.spread.replaceChildren(...(result.rows ? [spread(result)] : []), command("raterhf", "sample", context.about.run, "--prompt", state.prompt, "--rater", state.rater, "-n", String(state.n), "--seed", String(state.seed)));
     if (new Set(people).size === 1) root.append(remembered(people[0], body, texts));
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     say(`${plural(texts.length, "answer")} of ${plural(new Set(people).size, "person", "people")}, ${plural(new Set(texts.map((one) => one.group)).size, "different one")}. ${isStatic ? "" : `${seconds} s.`}`);
