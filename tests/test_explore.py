@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 import socket
 import threading
 from collections import Counter
@@ -356,6 +357,21 @@ def test_a_run_without_raters_is_nobody(run):
     assert not about["knows"] and not about["scores"] and about["no_map"]
     assert kept.ask("ask", {"prompt": DIE, "rater": "none", "n": 2})["totals"] == {"people": 2}
     assert kept.ask("read", {"prompt": DIE, "voice": "everyone"})["people"] == 1
+
+
+def test_a_run_without_a_policy_has_a_map_a_jury_and_you(home, tmp_path):
+    alone = Path(shutil.copytree(home / "reward", tmp_path / "alone" / "reward")).parent
+    for folder in (alone, alone / "reward"):
+        kept = Kept(Opened(raterhf.open(folder)))
+        about = kept.ask("about", {})
+        assert (about["answers"], about["scores"], about["vanilla"], about["prompts"]) == (False, True, False, [DIE, COIN])
+        assert "policy" in about["no_answers"] and about["no_vanilla"]
+        assert len(kept.ask("map", {})["known"]) == 3 and kept.ask("person", {"rater": "ann"})["likes"]["of"] == 5
+        assert len(kept.ask("jury", {"prompt": DIE, "answers": ["1", "6"], "n": 4})["jurors"]) == 4
+        assert kept.ask("you", {"labels": []})["question"]["prompt"] == DIE
+        with pytest.raises(raterhf.UserError, match="policy"):
+            kept.ask("ask", {"prompt": DIE})
+    fails("explore", alone, "--static", tmp_path / "page.html", "--prompt", DIE, says="policy or sft or base is needed")
 
 
 def test_vanilla_stands_beside_the_people(tmp_path):

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,14 +38,22 @@ def home(tmp_path_factory) -> Path:
     return save_explored(tmp_path_factory.mktemp("explored"), vanilla=True)
 
 
-@pytest.fixture(scope="module")
-def address(home):
-    command = [sys.executable, "-m", "raterhf", "explore", str(home), "--port", "0"]
+@contextmanager
+def serving(run: Path):
+    """The address of a run's page while it is served."""
+    command = [sys.executable, "-m", "raterhf", "explore", str(run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         try:
             yield re.search(r"http://\S+", served.stdout.readline())[0]
         finally:
-            served.terminate()
+            served.send_signal(signal.SIGINT)
+    assert served.returncode == 0  # Ctrl-C is how it ends
+
+
+@pytest.fixture(scope="module")
+def address(home):
+    with serving(home) as found:
+        yield found
 
 
 @pytest.fixture(params=[(1280, "light"), (400, "dark")], ids=["wide", "narrow"])
@@ -253,6 +263,22 @@ def test_axe_finds_nothing_serious(page, name):
     found = axe.Axe().run(page).response["violations"]
     serious = [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found if one["impact"] in ("serious", "critical")]
     assert serious == []
+
+
+def test_a_reward_model_alone_has_a_map_a_jury_and_you(browser, home, tmp_path):
+    shutil.copytree(home / "reward", tmp_path / "alone" / "reward")
+    with serving(tmp_path / "alone") as address:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        page.goto(address)
+        page.locator(".map svg[role=application]").wait_for()
+        assert page.locator("nav button").all_inner_texts() == ["Map", "Jury", "You", "?"]
+        page.locator("#prompt").fill(DIE)
+        page.keyboard.press("Enter")
+        page.locator("#answers").fill("1\n6")
+        page.get_by_role("button", name="Judge").click()
+        page.locator(".dots").first.wait_for()
+        page.close()
 
 
 def test_a_shared_page_opens_from_the_disk(browser, home, tmp_path):

@@ -23,12 +23,22 @@ VANILLA, EVERYONE = "vanilla", "everyone"
 
 
 class Opened:
-    """See the module. What is not there (vanilla, data, a reward model) is None or empty, and `missing` says why."""
+    """See the module. What is not there (a policy, vanilla, data, a reward model) is None, False or empty, and `missing` says why."""
 
     def __init__(self, run: Run):
         self.run = run
-        self.stage = find_stage(run.folder, SAMPLED_FROM)
         self.missing: dict[str, str] = {}
+        self.answers, self.scores = self._has("policy", SAMPLED_FROM), self._has("reward", SCORED_BY)
+        self.stage = find_stage(run.folder, SAMPLED_FROM if self.answers else SCORED_BY)
+
+    def _has(self, kind: str, stages: tuple[str, ...]) -> bool:
+        """Whether a model of this kind lies in the run."""
+        try:
+            read_header(find_stage(self.run.folder, stages), kind)
+        except UserError as error:
+            self.missing[kind] = str(error)
+            return False
+        return True
 
     @cached_property
     def recipe(self) -> Recipe | None:
@@ -38,7 +48,7 @@ class Opened:
     @cached_property
     def vanilla(self) -> RaterPolicy | None:
         """Vanilla of the same data, where `raterhf compare` trained one."""
-        folder = vanilla_folder(self.stage.parent, self.recipe) if self.recipe else None
+        folder = vanilla_folder(self.stage.parent, self.recipe) if self.recipe and self.answers else None
         if folder is None or self.recipe is None or not is_model(folder):
             self.missing[VANILLA] = "no vanilla model lies in the run; `raterhf compare` trains one"
             return None
@@ -58,16 +68,6 @@ class Opened:
         except (UserError, OSError) as error:
             self.missing["data"] = f"the run's data cannot be read: {str(error).splitlines()[0]}"
             return None
-
-    @cached_property
-    def scores(self) -> bool:
-        """Whether a reward model lies in the run."""
-        try:
-            read_header(find_stage(self.run.folder, SCORED_BY), "reward")
-        except UserError as error:
-            self.missing["reward"] = str(error)
-            return False
-        return True
 
     @cached_property
     def questions(self) -> dict[str, Question]:
@@ -118,7 +118,9 @@ class Opened:
 
     def warm(self) -> None:
         """Load all that a page begins with, before anybody waits for it."""
-        self.run.policy, self.vanilla, self.scores, self.prompts, self.label_counts, self.questions  # noqa: B018
+        self.vanilla, self.prompts, self.label_counts, self.questions  # noqa: B018
+        if self.answers:
+            self.run.policy  # noqa: B018
 
     def candidates(self, most: int) -> list[tuple[Prompt, str]]:
         """Answers in the data, by prompt, those first that are met most often; of at most so many."""

@@ -28,7 +28,7 @@ def meet(opened: Opened, asked: AskedPerson, job: Teller) -> dict:
         "inferred": person.id in pool.covariances,
     })  # fmt: skip
     prompts = opened.prompts[:SAYS]
-    if prompts:
+    if prompts and opened.answers:
         said = opened.run.sample(prompts, person.id, 1, asked.seed, heard=lambda _: job.check())
         job.tell("says", [{"prompt": one.prompt, "text": one.completion} for one in said])
     try:

@@ -53,6 +53,8 @@ def key_of(name: str, body: dict) -> str:
 def write_static(run: Path, file: Path, prompts: list[str], n: int, seed: int) -> Path:
     """Write the page of a run. Raises UserError where there is nothing to ask."""
     opened = Opened(open_run(run))
+    if not opened.answers:
+        raise UserError(opened.missing["policy"])
     asked = prompts or opened.prompts[:PROMPTS]
     if not asked:
         raise UserError("no question for the page, and the run's data cannot be read for one; give --prompt TEXT, once or more")

@@ -23,6 +23,9 @@ from raterhf.explore.queue import Teller
 from raterhf.run import untrained_stages
 
 
+SUGGESTED = 2000  # IDs that the page offers while one is typed; any can be typed
+
+
 class Work(NamedTuple):
     kind: type[Asked]
     answer: Callable[[Opened, Any, Teller], object]
@@ -36,12 +39,14 @@ def about(opened: Opened, asked: AskedMap, job: Teller) -> dict:
         drawn = ""
     except UserError as error:
         drawn = str(error)
-    vanilla, scores, prompts = opened.vanilla is not None, opened.scores, opened.prompts
+    vanilla, prompts = opened.vanilla is not None, opened.prompts
     return {
-        "run": str(opened.run.folder), "stage": opened.stage.name, "untrained": untrained_stages(opened.run.folder), "prompts": prompts,
-        "known": pool.known[:2000], "personas": sorted(pool.personas), "knows": pool.encoding != "none", "no_map": drawn,
-        "vanilla": vanilla, "no_vanilla": opened.missing.get(VANILLA, ""), "scores": scores, "no_scores": opened.missing.get("reward", ""),
-        "no_data": opened.missing.get("data", ""), "most_people": MOST_PEOPLE, "most_answers": MOST_ANSWERS,
+        "run": str(opened.run.folder), "stage": opened.stage.name, "knows": pool.encoding != "none", "known": pool.known[:SUGGESTED],
+        "untrained": untrained_stages(opened.run.folder) if opened.answers else [], "personas": sorted(pool.personas), "prompts": prompts,
+        "answers": opened.answers, "no_answers": opened.missing.get("policy", ""),
+        "vanilla": vanilla, "no_vanilla": opened.missing.get(VANILLA, ""),
+        "scores": opened.scores, "no_scores": opened.missing.get("reward", ""),
+        "no_map": drawn, "no_data": opened.missing.get("data", ""), "most_people": MOST_PEOPLE, "most_answers": MOST_ANSWERS,
     }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ export const jury = {
     root.append(
       el("div", { class: "row jury-form" }, el("label", { class: "wide" }, el("span", {}, "Answers"), box),
         el("label", {}, el("span", {}, "Jurors"), who), el("button", { type: "button", class: "main", onclick: () => context.attempt(judge) }, "Judge"),
-        el("button", { type: "button", onclick: () => context.attempt(() => collect(box, context)) }, "Ask for answers")),
+        context.about.answers ? el("button", { type: "button", onclick: () => context.attempt(() => collect(box, context)) }, "Ask for answers") : null),
       place);
     if (pasted && state.prompt) await judge();
   },

@@ -10,6 +10,7 @@ import { change, onState, state } from "explore/state.js";
 import { you } from "explore/you.js";
 
 const VIEWS = { ask, map, multiverse, ...(isStatic ? {} : { jury, you }) };
+const ANSWERING = ["ask", "multiverse"]; // which need a policy
 const KEYS = "1 to 5: views. /: the question. Escape: stop. In the multiverse: arrows, Enter, g: go on, b: bookmark, u: undo.";
 const root = document.getElementById("view");
 const form = document.getElementById("question");
@@ -93,7 +94,7 @@ function makeForm() {
   form.onsubmit = (event) => {
     event.preventDefault();
     readForm();
-    const view = ["ask", "multiverse", "jury"].includes(state.view) ? state.view : "ask";
+    const view = ["multiverse", "jury"].includes(state.view) ? state.view : about.answers ? "ask" : "jury";
     stop();
     change({ view, asked: 1, said: "" }, true);
     render();
@@ -115,7 +116,7 @@ function fillForm() {
 }
 
 function render() {
-  if (!(state.view in VIEWS)) change({ view: "ask" });
+  if (!(state.view in VIEWS)) change({ view: Object.keys(VIEWS)[0] });
   stop();
   fillForm();
   for (const tab of document.querySelectorAll("#tabs button")) {
@@ -153,12 +154,13 @@ document.addEventListener("keydown", (event) => {
 try {
   about = await call("about");
   if (about.fixed) change(about.fixed);
+  if (!about.answers) for (const name of ANSWERING) delete VIEWS[name];
   if (state.rater === "new") change({ rater: fresh() });
   makeTabs();
   makeForm();
   onState(render);
   render();
-  const gone = [about.no_data, about.no_vanilla, about.no_scores].filter(Boolean);
+  const gone = [about.no_answers, about.no_data, about.no_vanilla, about.no_scores].filter(Boolean);
   if (gone.length) document.querySelector("main").append(el("p", { class: "soft" }, `Not shown: ${gone.join("; ")}.`));
 } catch (error) {
   say(error.message, true);

@@ -163,8 +163,8 @@ class Drawing {
     this.remark();
     const list = el("ol", {}, this.walked.map((one) => el("li", {},
       el("button", { type: "button", class: "chip", title: one.rater, onclick: () => this.context.attempt(() => this.pick(one.rater)) }, personName(one.rater)), el("span", { class: "said" }))));
-    const asked = state.prompt || this.context.about.prompts[0];
-    this.panel.replaceChildren(el("h2", {}, "A walk in five steps"), asked ? el("p", { class: "soft" }, asked) : el("p", {}, "Ask a question to hear what each says."), list);
+    const asked = this.context.about.answers && (state.prompt || this.context.about.prompts[0]);
+    this.panel.replaceChildren(el("h2", {}, "A walk in five steps"), asked ? el("p", { class: "soft" }, asked) : el("p", {}, this.context.about.answers ? "Ask a question to hear what each says." : "This run has no policy to say what each would answer."), list);
     for (const [i, one] of asked ? this.walked.entries() : []) {
       await this.context.work("ask", { prompt: asked, rater: one.rater, n: 1, seed: state.seed }, {
         grown: (grown) => { list.children[i].lastChild.textContent = ` ${grown[0]}`; },

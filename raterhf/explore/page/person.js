@@ -12,7 +12,7 @@ export async function showPerson(panel, rater, context, walk, placed) {
   };
   panel.replaceChildren(
     el("h2", { title: rater }, personName(rater)), parts.who,
-    el("p", { class: "row" }, isStatic ? null : el("button", { type: "button", onclick: askThem }, state.prompt ? "Ask the question" : "Ask this person"), walk),
+    el("p", { class: "row" }, isStatic || !context.about.answers ? null : el("button", { type: "button", onclick: askThem }, state.prompt ? "Ask the question" : "Ask this person"), walk),
     parts.says, parts.likes);
   say(`Meeting ${personName(rater)}…`);
   const { likes, why } = await context.work("person", { rater, seed: state.seed }, {
@@ -42,5 +42,6 @@ function introduce(found, context) {
     : found.rater.startsWith("new:[") ? ["A point of rater space: nobody who was drawn, and nobody who exists."] : ["Fictitious: drawn from the population, never existed."];
   if (found.personas.length) words.push(`Persona: ${found.personas.join(", ")}.`);
   if (found.group) words.push(`Group: ${found.group}.`);
-  return [el("p", {}, words.join(" ")), command("raterhf", "sample", context.about.run, "--rater", found.rater, "--prompt", "...")];
+  const same = context.about.answers ? command("raterhf", "sample", context.about.run, "--rater", found.rater, "--prompt", "...") : command("raterhf", "score", context.about.run, "answers.csv", "--raters", found.rater);
+  return [el("p", {}, words.join(" ")), same];
 }

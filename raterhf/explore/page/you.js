@@ -60,9 +60,9 @@ function finished(found, context, next) {
   };
   return [
     el("h2", {}, "That is you"),
-    el("p", {}, "The model can answer as you would, as far as ten answers tell."),
-    el("p", { class: "row" }, el("button", { type: "button", class: "main", onclick: asYou }, "Answer as me"), again(next, context)),
-    command("raterhf", "sample", context.about.run, "--rater", found.rater, "--prompt", "..."),
+    el("p", {}, context.about.answers ? "The model can answer as you would, as far as ten answers tell." : "The reward model can score as you would, as far as ten answers tell."),
+    el("p", { class: "row" }, context.about.answers ? el("button", { type: "button", class: "main", onclick: asYou }, "Answer as me") : null, again(next, context)),
+    context.about.answers ? command("raterhf", "sample", context.about.run, "--rater", found.rater, "--prompt", "...") : command("raterhf", "score", context.about.run, "answers.csv", "--raters", found.rater),
   ];
 }
 
