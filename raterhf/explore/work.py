@@ -22,7 +22,6 @@ from raterhf.explore.opened import VANILLA, Opened
 from raterhf.explore.queue import Teller
 from raterhf.run import untrained_stages
 
-
 SUGGESTED = 2000  # IDs that the page offers while one is typed; any can be typed
 
 
