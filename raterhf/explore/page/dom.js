@@ -36,7 +36,7 @@ export function say(text, wrong = false) {
   place.classList.toggle("wrong", wrong);
 }
 
-export const quoted = (word) => `'${word.replaceAll("'", "'\\''")}'`;
+const quoted = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 
 // A command of the terminal that gives the same, to copy.
 export const command = (...words) =>

@@ -1,7 +1,7 @@
 // Jury: answers, what each juror thinks of them, what rules decide, who objects.
 
 import { el, percent, personName, plural, say, short } from "explore/dom.js";
-import { change, state } from "explore/state.js";
+import { state } from "explore/state.js";
 import { swarm } from "explore/swarm.js";
 
 const RULES = {

@@ -26,7 +26,7 @@ export class Plane {
 }
 
 // The density of a mixture of Gaussians { weights, means, covariances } at a point.
-export function density({ weights, means, covariances }, [x, y]) {
+function density({ weights, means, covariances }, [x, y]) {
   let sum = 0;
   for (let c = 0; c < weights.length; c += 1) {
     const [[a, b], [, d]] = covariances[c];
