@@ -19,7 +19,7 @@ from small_run import fails, rows_of, succeeds
 from starlette.testclient import TestClient
 
 import raterhf
-from raterhf.explore import answers, files, jury, multiverse, person, server, space
+from raterhf.explore import answers, files, jury, multiverse, person, server, space, static
 from raterhf.explore.answers import spread
 from raterhf.explore.app import make_app
 from raterhf.explore.asked import AskedMap
@@ -446,6 +446,12 @@ def test_a_page_of_one_file_holds_what_it_would_ask(home, tmp_path):
     (listed,) = re.findall(r'<script type="importmap">(.*?)</script>', page)
     assert all(value.startswith("data:text/javascript;base64,") for value in json.loads(listed)["imports"].values())
     assert not re.search(r'(src|href)="(?!data:)', page) and "default-src 'none'" in page
+
+
+def test_what_is_kept_is_what_the_page_asks():
+    script = files.page_files()["multiverse.js"].decode()
+    asked = {name: float(re.search(rf"const {name} = ([\d.]+);", script)[1]) for name in ("PEOPLE", "LEAST")}
+    assert asked == {"PEOPLE": static.PEOPLE, "LEAST": static.LEAST}
 
 
 def test_one_request_has_one_writing():

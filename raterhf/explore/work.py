@@ -22,7 +22,7 @@ from raterhf.explore.opened import VANILLA, Opened
 from raterhf.explore.queue import Teller
 from raterhf.run import untrained_stages
 
-SUGGESTED = 2000  # IDs that the page offers while one is typed; any can be typed
+OFFERED = 2000  # IDs that the page offers while one is typed; any can be typed
 
 
 class Work(NamedTuple):
@@ -40,7 +40,7 @@ def about(opened: Opened, asked: AskedMap, job: Teller) -> dict:
         drawn = str(error)
     vanilla, prompts = opened.vanilla is not None, opened.prompts
     return {
-        "run": str(opened.run.folder), "stage": opened.stage.name, "knows": pool.encoding != "none", "known": pool.known[:SUGGESTED],
+        "run": str(opened.run.folder), "stage": opened.stage.name, "knows": pool.encoding != "none", "known": pool.known[:OFFERED],
         "untrained": untrained_stages(opened.run.folder) if opened.answers else [], "personas": sorted(pool.personas), "prompts": prompts,
         "answers": opened.answers, "no_answers": opened.missing.get("policy", ""),
         "vanilla": vanilla, "no_vanilla": opened.missing.get(VANILLA, ""),
