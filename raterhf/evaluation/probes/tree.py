@@ -86,7 +86,7 @@ def grow(model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], 
 def levels(
     model: RaterPolicy, prompt: str | list[dict], raters: Sequence[Rater], least: float = LEAST, most: int = MOST_NODES, root: Path = ()
 ) -> Iterator[Tree]:
-    """The tree of how a prompt's answers go on from the begun one `root`, as it is after each level of tokens.
+    """The tree of how a prompt's answers go on from the begun one `root`, as it is after each pass of the model, level by level.
 
     Raters count by what they would have said so far: their probabilities of `root` have the mean 1.
     """
@@ -120,8 +120,8 @@ def levels(
                         grown.append((*path, int(token)))
                 if total[tokenizer.eos_token_id] > 0:
                     ended[path] = _among(answers[:, tokenizer.eos_token_id], rows, len(raters))
+            yield Tree(begun, ended, left_open + level[start + at_once :] + grown)
         level = grown
-        yield Tree(begun, ended, left_open + level)
         if not level:
             break
 
