@@ -30,7 +30,7 @@ TEXT = {page: (ROOT / page).read_text("utf-8") for page in SITE}
 KEYS = {key for key, _, _ in keys()}
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 FILES = (".py", ".md", ".json", ".csv", ".yaml", ".safetensors")
-RUNS = ("dice", "first", "mine")
+RUNS = ("dice", "first", "mine", "jokes")
 
 
 def blocks(page: str, language: str) -> list[str]:
