@@ -61,6 +61,17 @@ def test_a_weight_of_two_is_two_jurors(rule):
     assert welfare(SCORES, read_verdict(rule), np.array([[0.0, 1, 1]])) == pytest.approx(without)
 
 
+def test_weights_count_jurors_in_every_figure():
+    """A weight of two is a juror twice, one of nought is nobody: but for juries drawn again, in which twice a juror is not two."""
+    twice, without = judge(np.concatenate([SCORES, SCORES[:1]]), read_verdict("mean"), [""] * 4, 0), SCORES[[0, 1]]
+    weighed = judge(SCORES, read_verdict("mean"), [""] * 3, 0, np.array([2.0, 1, 1]))
+    for name in ("verdict", "mean", "spread", "preferred", "chosen", "divisive", "safest"):
+        assert weighed[name].tolist() == pytest.approx(twice[name].tolist()), name
+    pd.testing.assert_frame_equal(
+        judge(SCORES, read_verdict("min"), [""] * 3, 0, np.array([1.0, 1, 0])), judge(without, read_verdict("min"), [""] * 2, 0)
+    )
+
+
 def test_what_is_said_of_a_completion():
     found = judge(SCORES, read_verdict("min"), ["", "", ""], 0)
     assert found.chosen.tolist() == found.safest.tolist() == [False, True, False]
@@ -124,6 +135,35 @@ def test_seats_are_fresh_members_of_each(run):
     assert len(set(found.specs)) == 3 and all(spec.startswith("new:") and spec.endswith("@south") for spec in found.specs)
     assert found.kinds == ["south"] * 3 and read_seats("group=south:2", load_pool(run / "reward"), 0).specs == found.specs[:2]
     assert read_seats("persona=sailor:1", load_pool(run / "reward"), 0).specs[0].endswith("@persona:sailor")
+
+
+def test_weights_of_a_file(run, answers, tmp_path):
+    path = tmp_path / "weights.csv"
+    path.write_text("rater,weight\nann,3\nbob,0\ncy,1\n")
+    table = pd.read_csv(io.StringIO(succeeds("score", run, answers, "--raters", "all"))).set_index("rater")
+    found = pd.read_csv(io.StringIO(succeeds("score", run, answers, "--raters", "all", "--verdict", "mean", "--weights", path)))
+    margins = table.sub(table.mean(1), axis=0)
+    assert found.verdict.tolist() == pytest.approx(((3 * margins.loc["ann"] + margins.loc["cy"]) / 4).tolist(), abs=1e-4)
+    path.write_text("rater,weight\nsouth,2\n")
+    succeeds("score", run, answers, "--seats", "group=south:4", "--verdict", "mean", "--weights", path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rater\nann\n", "no column weight"),
+        ("rater,weight\nann,1\nbob,x\ncy,1\n", "row 2: weight 'x' is not a finite number"),
+        ("rater,weight\nann,1\nbob,-1\ncy,1\n", "row 2: weight '-1' is below 0"),
+        ("rater,weight\nann,1\nbob,1\nann,1\n", "row 3: 'ann' has a weight before this one"),
+        ("rater,weight\nann,1\nbob,1\n", "juror 'cy' has no weight (1 such jurors)"),
+        ("rater,weight\nann,1\nbob,1\ncy,1\ndan,1\n", "'dan' is no juror and no seat"),
+        ("rater,weight\nann,0\nbob,0\ncy,0\n", "every juror weighs 0"),
+    ],
+)
+def test_weights_that_cannot_be_read(run, answers, tmp_path, text, says):
+    (tmp_path / "w.csv").write_text(text)
+    fails("score", run, answers, "--raters", "all", "--verdict", "mean", "--weights", tmp_path / "w.csv", says=says)
+    fails("score", run, answers, "--raters", "all", "--weights", tmp_path / "w.csv", says="and nobody decides; give --verdict too")
 
 
 def test_the_verb(run, answers):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from small_run import fails, succeeds
 
-from raterhf.bench.comparisons import _apart, read_comparisons, strangers, tell_pairs
-from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, margins
+from raterhf.bench.comparisons import KEPT_ITEMS, read_comparisons, strangers, tell_pairs
+from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, kept_apart, margins
 
 
 def simulated(raters: int = 200, each: int = 60, items: int = 20, seed: int = 0) -> tuple[Comparisons, np.ndarray]:
@@ -78,7 +78,7 @@ def test_the_control_keeps_items_and_labels():
 
 def test_what_settings_are_chosen_by_has_no_vote_of_what_is_fitted():
     rows, _ = simulated(50)
-    part, held = _apart(rows, 20, 0)
+    part, held = kept_apart(rows, 20, KEPT_ITEMS, 0)
     seen = {(r, i) for r, a, b in zip(part.rater, part.a, part.b) for i in (a, b)}
     assert len(held) > 30 and len(part) > 1500
     assert not seen & {(r, i) for r, a, b in zip(held.rater, held.a, held.b) for i in (a, b)}
@@ -131,3 +131,13 @@ def test_chosen_and_rejected_are_put_in_an_order_that_tells_nothing(tmp_path):
 def test_comparisons_that_cannot_be_read(table, change, options, says):
     pd.read_csv(table).assign(**change).to_csv(table, index=False)
     fails("bench", "raters", table, *options, says=says)
+
+
+def test_whole_pairs_are_kept_back_where_items_are_met_once():
+    """Of pairs that have nothing in common a fifth is kept back and the rest is fitted; else a twenty-fifth, and a third is in neither."""
+    n = 2000
+    rows = Comparisons(np.arange(n) % 10, np.arange(n), n + np.arange(n), np.ones(n), np.zeros((n, 0)))
+    part, held = kept_apart(rows, 2 * n, 0.2, 0, whole=True)
+    assert len(part) + len(held) == n and len(held) == pytest.approx(n / 5, rel=0.15)
+    part, held = kept_apart(rows, 2 * n, 0.2, 0)
+    assert len(held) == pytest.approx(n / 25, rel=0.3) and len(part) == pytest.approx(0.64 * n, rel=0.1)

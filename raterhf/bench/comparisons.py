@@ -16,7 +16,7 @@ from raterhf.data.files import read_rows
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.log import log
-from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, margins
+from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, kept_apart, margins
 
 TASTES = 8
 KEPT_ITEMS = 0.2  # of what a rater compared, by which settings are chosen
@@ -119,17 +119,9 @@ def _rows(parts: dict[str, Comparisons], items: int, counts: dict[str, int], see
             yield same | {"split": "unseen", "labels": count, **figures}
 
 
-def _apart(train: Comparisons, items: int, seed: int) -> tuple[Comparisons, Comparisons]:
-    """Comparisons to fit and to choose by, which have no item of a rater in common: pairs of the same votes would tell each other."""
-    share = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random
-    key, place = np.unique(np.concatenate([train.rater * items + train.a, train.rater * items + train.b]), return_inverse=True)
-    back = (share(len(key)) < KEPT_ITEMS)[place].reshape(2, -1)
-    return train.rows(np.flatnonzero(~back.any(0))), train.rows(np.flatnonzero(back.all(0)))
-
-
 def _fits(train: Comparisons, raters: int, items: int, seed: int) -> Iterator[tuple[str, PairModel, People, float, float]]:
     """Name, model, what it knows of the known raters, scale and precision, the floor first; settings are chosen on a part of train."""
-    part, held = _apart(train, items, seed)
+    part, held = kept_apart(train, items, KEPT_ITEMS, seed)
     nothing = train.rows(np.zeros(0, np.int64))
 
     def trial(known: bool, *settings) -> tuple[float, float]:

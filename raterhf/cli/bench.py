@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raterhf.cli.common import MOST, Dtype, Files, Overrides, RecipePath, Seed, make_app, set_environment
+from raterhf.cli.common import MOST, Dtype, Files, Overrides, RecipePath, Seed, assigned, make_app, numbers_of, set_environment
 from raterhf.errors import UserError
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
@@ -280,28 +280,38 @@ def bench_raters(
         str | None, typer.Option(metavar="COLUMN", help="Tell apart items in five folds that nobody rated, by this column's text.")
     ] = None,
     encoder: Annotated[str | None, typer.Option(metavar="FOLDER", help="With --text: a sentence encoder, beside style.")] = None,
+    with_people: Annotated[
+        bool, typer.Option("--people", help="Check instead whether fictitious people are like those whom no fit has seen.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Of comparisons the models are a ladder: habits, care, taste. Trains no language model: the anchors that a model of raters must reach.
-    Splits are train, test, unseen_support and unseen_query.
+    Of comparisons the models are a ladder: habits, care, taste. With --people a fictitious twin of each unseen person is drawn, and the two
+    crowds are compared: how often they agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that
+    a model of raters must reach. Splits are train, test, unseen_support and unseen_query.
     """
     set_environment(models=[encoder] if encoder else [])
-    from raterhf.bench import comparisons, new_items, raters
+    from raterhf.bench import comparisons, new_items, people, raters
 
-    named = {name: theirs for name, theirs in map(_assigned, columns or [])}
+    named = {name: theirs for name, theirs in map(assigned, columns or [])}
     ours = ("rater_id", "item", "rating", "split", "chosen", "rejected", "a", "b", "label", "a_text", "b_text")
     if strangers := sorted(named.keys() - set(ours)):
         raise UserError(f"--column {strangers[0]}=...: there is no such column of ours; there are {', '.join(ours)}")
-    try:
-        numbers = {word: float(number) for word, number in map(_assigned, values or [])}
-    except ValueError as error:
-        raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
+    numbers = numbers_of(values)
     if encoder and not text:
         raise UserError(f"--encoder {encoder} reads texts; name their column with --text, or leave it out")
+    if with_people:
+        options = {"--text": text, "--pairs": pairs, "--margin": margin, "--new-items": with_new_items, "--seeds": seeds > 1}
+        if given := [name for name, value in options.items() if value]:
+            raise UserError(f"--people compares crowds and tells no pairs apart, and {given[0]} does not go with it; leave one of them out")
+        found = people.bench_people(data, named, numbers, within, seed)
+        people.print_people(found)
+        if out:
+            _write(out, found)
+        return
     if text:
         options = {"--within": within, "--pairs": pairs, "--new-items": with_new_items, "--seeds": seeds > 1}
         if given := [name for name, value in options.items() if value] or (["--margin twice"] if len(margin or []) > 1 else []):
@@ -342,13 +352,6 @@ def bench_data(
     data.print_data(found)
     if out:
         _write(out, found)
-
-
-def _assigned(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise UserError(f"{text!r} is no NAME=VALUE; write such as item=joke_id")
-    return name, value
 
 
 def _show(run, dtype: str, out: Path | None, show=None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raterhf.errors import UserError
 from raterhf.terminal import plain, printable
 
 if TYPE_CHECKING:
@@ -68,6 +69,22 @@ def load_checked(path: Path, overrides: list[str] | None) -> "Recipe":
 
         load_algorithm(resolved.policy)
     return resolved
+
+
+def assigned(text: str) -> tuple[str, str]:
+    """NAME=VALUE, taken apart."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"{text!r} is no NAME=VALUE; write such as item=joke_id")
+    return name, value
+
+
+def numbers_of(values: list[str] | None) -> dict[str, float]:
+    """What words stand for, of --value WORD=NUMBER."""
+    try:
+        return {word: float(number) for word, number in map(assigned, values or [])}
+    except ValueError as error:
+        raise UserError(f"--value: {error}; give WORD=NUMBER, such as JOY=1") from error
 
 
 def names_hub(recipe: "Recipe") -> bool:

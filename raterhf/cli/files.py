@@ -6,12 +6,15 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raterhf.cli.common import Files, Overrides, RecipePath, Seed, load_checked, make_app, say, set_environment
 from raterhf.errors import UserError
+
+if TYPE_CHECKING:
+    from raterhf.recipe import Recipe
 
 recipes_app = make_app(help="The recipes that come with raterhf: list, copy, explain keys, check.")
 data_app = make_app(help="Rater-labelled data: check files, make simulated worlds.")
@@ -120,9 +123,7 @@ def data_check(
     """
     from raterhf.data.text_files import SUFFIXES
 
-    paths, overrides = [], []
-    for word in inputs or []:
-        (overrides if "=" in word and not Path(word).exists() else paths).append(word)
+    paths, overrides = split_inputs(inputs)
     files = {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations, "raters": raters}
     given = {kind: list(found) for kind, found in files.items() if found}
     recipes = [path for path in paths if Path(path).suffix.lower() in (".yaml", ".yml")]
@@ -155,10 +156,30 @@ def data_check(
             say(written)
 
 
+def split_inputs(inputs: list[str] | None) -> tuple[list[str], list[str]]:
+    """Paths, and changes of keys (KEY=VALUE)."""
+    paths: list[str] = []
+    overrides: list[str] = []
+    for word in inputs or []:
+        (overrides if "=" in word and not Path(word).exists() else paths).append(word)
+    return paths, overrides
+
+
 def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[str]) -> tuple[str, dict]:
-    """Names and figures of files of no recipe: those of `paths` hold what their columns say, those `given` by kind what the user says."""
-    from raterhf.data.inspection.kinds import kind_of
+    """Names and figures of files of no recipe."""
     from raterhf.data.labels import labels_of
+
+    name, resolved = recipe_of_files(paths, given, overrides)
+    labels = labels_of(resolved)
+    from raterhf.data.show import inspect_recipe  # what is wrong with the files is said before a second of imports
+
+    return name, inspect_recipe(resolved, labels)
+
+
+def recipe_of_files(paths: list[str], given: dict[str, list[str]], overrides: list[str]) -> tuple[str, "Recipe"]:
+    """Names of files and the recipe of no stage that reads them: those of `paths` hold what their columns say, those `given` by kind what
+    the user says."""
+    from raterhf.data.inspection.kinds import kind_of
     from raterhf.recipe_reader import make_recipe
 
     raw: dict = {"name": "data", "data": {}}
@@ -171,10 +192,35 @@ def _check_files(paths: list[str], given: dict[str, list[str]], overrides: list[
         raise UserError(f"{', '.join(given['raters'])}: there is one raters file; put the rows of the others into it")
     raw["data"] |= {kind: found[0] if kind == "raters" else found for kind, found in given.items()}
     resolved = make_recipe(raw, source)
-    labels = labels_of(resolved)
-    from raterhf.data.show import inspect_recipe  # what is wrong with the files is said before a second of imports
+    return ", ".join(Path(path).name for path in resolved.data.files), resolved
 
-    return ", ".join(Path(path).name for path in resolved.data.files), inspect_recipe(resolved, labels)
+
+def audited(inputs: list[str], given: dict[str, list[str]]) -> tuple[str, "Recipe", Path | None]:
+    """What `raterhf audit` reads: its name, the recipe of its data, and the run folder where that is one.
+
+    A run's data are those of the recipe that it was trained by.
+    """
+    from raterhf.recipe_reader import load_recipe
+
+    paths, overrides = split_inputs(inputs)
+    folders = [path for path in paths if Path(path).is_dir() and not (Path(path) / "dataset_info.json").is_file()]
+    recipes = [path for path in paths if Path(path).suffix.lower() in (".yaml", ".yml")]
+    if (alone := folders or recipes) and (len(paths) > 1 or given):
+        raise UserError(f"audit takes one run, one recipe, or data files, and {alone[0]} stands beside others: give one of them alone")
+    if folders:
+        from raterhf.run import SAMPLED_FROM, SCORED_BY, find_stage
+
+        run = Path(folders[0])
+        resolved = find_stage(run, (*SCORED_BY, *SAMPLED_FROM)) / "recipe.resolved.yaml"
+        if not resolved.is_file():
+            raise UserError(f"{run} does not say what data it was trained on; give the data files instead")
+        set_environment()
+        return str(run), load_recipe(resolved, overrides), run
+    if recipes:
+        found = load_checked(Path(recipes[0]), overrides)
+        set_environment(found)
+        return found.name, found, None
+    return *recipe_of_files(paths, given, overrides), None
 
 
 @data_app.command("convert")

@@ -32,11 +32,12 @@ from raterhf.cli.common import (
     colour,
     load_checked,
     make_app,
+    numbers_of,
     say,
     set_environment,
 )
 from raterhf.cli.explore import explore
-from raterhf.cli.files import data_app, recipes_app
+from raterhf.cli.files import audited, data_app, recipes_app
 from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
 from raterhf.errors import UserError
@@ -221,6 +222,10 @@ def score(
     seats: Annotated[
         str | None, typer.Option(metavar="group=G:N,...", help="A jury by seats, N fresh raters of each group, or persona=P:N,...")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --verdict: what jurors count, rows of rater (an ID, or a seat's name), weight."),
+    ] = None,
     dtype: Dtype = "float32",
     deterministic: Deterministic = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
@@ -236,10 +241,12 @@ def score(
     from raterhf.data.requests import read_completions, rejects_csv
     from raterhf.io import write_text
     from raterhf.raters.files import check_specs, load_pool
-    from raterhf.raters.juries import judge_prompts, read_seats, read_verdict
+    from raterhf.raters.juries import judge_prompts, read_seats, read_verdict, read_weights
     from raterhf.run import SCORED_BY, find_stage
 
     rule = read_verdict(verdict) if verdict is not None else None
+    if weights is not None and rule is None:
+        raise UserError(f"--weights {weights} says what jurors count, and nobody decides; give --verdict too, or leave it out")
     jury = None
     if seats is not None:
         if raters or group is not None:
@@ -255,7 +262,8 @@ def score(
     rejected, scored, people = asked.rejects | unfit, table.shape[1], len(table)
     if rule and scored:
         kinds = jury.kinds if jury else [""] * people
-        table = judge_prompts(table, {row: str(prompt) for row, (prompt, _) in asked.rows.items()}, rule, kinds, seed)
+        weighed = read_weights(weights, list(table.index), kinds) if weights else None
+        table = judge_prompts(table, {row: str(prompt) for row, (prompt, _) in asked.rows.items()}, rule, kinds, seed, weighed)
     text = table.to_csv(lineterminator="\n", float_format="%.6g") if scored else ""
     if out is None and sys.stdout.isatty():
         say(text, nl=False)
@@ -377,6 +385,71 @@ def ask(
 
 
 app.command()(explore)
+
+
+@app.command()
+def audit(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN|RECIPE|FILE... [KEY=VALUE]...", help="A run folder, a recipe or data files; changes of keys."),
+    ],
+    comparisons: Annotated[Files, typer.Option(metavar="FILE", help="prompt, chosen, rejected or a, b, label; rater_id.")] = None,
+    ratings: Annotated[Files, typer.Option(metavar="FILE", help="prompt, response, rating, rater_id.")] = None,
+    demonstrations: Annotated[Files, typer.Option(metavar="FILE", help="prompt, completion, rater_id.")] = None,
+    values: Annotated[Files, typer.Option("--value", metavar="WORD=NUMBER", help="What a word among the ratings stands for.")] = None,
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where to write; RUN/audit or audit/NAME where not given.")] = None,
+) -> None:
+    """Who disagrees with whom and on what, and how much of it is taste, carelessness, habit or chance.
+
+    Reads files as `data check` does, columns mapped as in data.columns.rater_id=annotator. Of a run its data, and what its reward model
+    makes of the raters: how often another rater turns a preference round, and how many dimensions are active. Writes audit.json, plots and
+    audit.html, with a map of raters and the things that split people. What cannot be told is said in a sentence.
+    """
+    numbers, given = numbers_of(values), {"comparisons": comparisons, "ratings": ratings, "demonstrations": demonstrations}
+    name, resolved, run = audited(inputs, {kind: list(found) for kind, found in given.items() if found})
+    from raterhf.evaluation.audit.audit import audit as audit_data
+    from raterhf.reports.audit_page import print_audit, write_audit
+
+    found = audit_data(resolved, name, numbers, run, seed)
+    page = write_audit(found, out or (run / "audit" if run else Path("audit") / Path(name.partition(", ")[0]).stem))
+    print_audit(found)
+    say(f"done: {page}")
+
+
+@app.command()
+def personas(
+    run: Run,
+    clusters: Annotated[
+        int | None, typer.Option(min=2, max=100, help="So many; else the number with the best silhouette, up to 8.")
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Make them personas of the run: --rater persona:kind-1 then samples and scores.")
+    ] = False,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures there as JSON, members included.")
+    ] = None,
+) -> None:
+    """Find kinds of known raters by what they like: clusters of their scores of the texts of the run's data.
+
+    Says of each what it likes better and worse than the others do, how contested its favourites are among the others, and how reliable it
+    is: how often its mean score is right about its members' comparisons. Names the least contested and the most reliable one.
+    """
+    set_environment()
+    from raterhf.cli.files import audited
+    from raterhf.evaluation.personas import find_personas, save_personas
+    from raterhf.io import write_text
+    from raterhf.reports.persona_table import print_personas
+
+    _, recipe, _ = audited([str(run)], {})
+    found = find_personas(raterhf.open(run), recipe, clusters, seed)
+    if out:
+        write_text(out, json.dumps(found, ensure_ascii=False, indent=1))
+    print_personas(found)
+    if save:
+        folders = save_personas(run, found, seed)
+        say(f"personas now of: {', '.join(map(str, folders))}", err=True)
 
 
 @app.command()

@@ -177,6 +177,23 @@ def labels_of(recipe: Recipe) -> Labels:
     )  # fmt: skip
 
 
+def statements_of(recipe: Recipe, values: dict[str, float] | None = None) -> tuple[dict[str, pd.DataFrame], dict]:
+    """The rows of a recipe's data by kind, in one form, ratings as they were given and not as pairs; and the counts of their reading.
+
+    `values` are words among the ratings and the numbers they stand for. One rater is enough. Raises UserError as `read_labels` does.
+    """
+    data = recipe.data
+    require_made(data.world, data.files)
+    paths = dict(zip(NAMES, map(_list, (data.comparisons, data.ratings, data.demonstrations, data.raters))))
+    by_file = data.prefix_raters == "file"
+    request = Request(
+        paths, data.columns, tuple(_list(data.split)) or None, data.group_column, data.within, data.preset, by_file, values=values or {}
+    )
+    counts: dict = {kind: {} for kind in NAMES}
+    rows, _, told = _read(request, data.labels, data.max_bad, counts)
+    return rows, counts | {"notices": told}
+
+
 def said_of_files(data: DataSettings) -> dict:
     """What a recipe says of how its files are to be read, as arguments of `read_labels`."""
     return {name: getattr(data, name) for name in ("labels", "within", "preset", "prefix_raters", "pairs_per_rater")}
@@ -212,7 +229,7 @@ def _read(
     rows = sum(counts[kind]["read"] - counts[kind]["other_split"] for kind in DATA_KINDS)
     allowed, remedy = int(max_bad * rows), f"\nOf {rows} rows a share of {max_bad:g} may be left out, each counted: data.max_bad"
     listed = _listed(parts["raters"])
-    data = {kind: [_check_cells(kind, part, problems) for part in parts[kind]] for kind in DATA_KINDS}
+    data = {kind: [_check_cells(kind, part, problems, request.values) for part in parts[kind]] for kind in DATA_KINDS}
     problems.raise_above(allowed, remedy)
     frames = {kind: normalise(kind, data[kind], problems, counts[kind]) for kind in DATA_KINDS}
     problems.raise_above(allowed, remedy)
@@ -220,8 +237,8 @@ def _read(
     return frames, listed, told
 
 
-def _check_cells(kind: str, part: Part, problems: Problems) -> Part:
-    """The part without its bad rows, numbers read."""
+def _check_cells(kind: str, part: Part, problems: Problems, values: dict[str, float] | None = None) -> Part:
+    """The part without its bad rows, numbers read, also those that words among the ratings stand for (`values`)."""
     rules = RULES
     if kind == "raters":
         rules = RULES | {"split": checks.rater_split_fault}
@@ -233,12 +250,13 @@ def _check_cells(kind: str, part: Part, problems: Problems) -> Part:
         problems.check(part.rows, part.frame[name], name, rules[name])
     frame = part.frame
     for name in [name for name in ("rating", "strength") if name in frame]:
-        values, faults = read_numbers(frame[name])
+        cells = frame[name].map(lambda cell: values.get(str(cell), cell)) if values and name == "rating" else frame[name]
+        numbers, faults = read_numbers(cells)
         if name == "strength":  # may be missing, and is nobody's below 0
             faults = {i: fault for i, fault in faults.items() if not checks.is_missing(frame[name].iloc[i]) and frame[name].iloc[i] != ""}
-            faults |= dict.fromkeys(np.flatnonzero(values < 0).tolist(), "is below 0, which contradicts the label; correct one of them")
+            faults |= dict.fromkeys(np.flatnonzero(numbers < 0).tolist(), "is below 0, which contradicts the label; correct one of them")
         problems.add_all(part.rows, frame[name], name, faults)
-        frame = frame.assign(**{name: values})
+        frame = frame.assign(**{name: numbers})
     return replace(part, frame=problems.settle(part.rows, frame))
 
 

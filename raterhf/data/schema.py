@@ -37,7 +37,8 @@ class Request:
     """What the user asked for. `paths` by kind; `split` None is every row; `group_column` and `within` are columns of data.
 
     `preset` names the tool whose export the data files are, where they are not to be recognised by their columns. With `one_rater` rows
-    need not say who judged; with `prefix_raters` a rater of a file is nobody in another.
+    need not say who judged; with `prefix_raters` a rater of a file is nobody in another. `values` are words among the ratings and the
+    numbers they stand for.
     """
 
     paths: dict[str, list[str]]
@@ -48,6 +49,7 @@ class Request:
     preset: str | None = None
     prefix_raters: bool = False
     one_rater: bool = False
+    values: dict[str, float] = field(default_factory=dict)
 
     def names(self, kind: str) -> dict[str, str]:
         """Our name -> the file's."""

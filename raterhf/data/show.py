@@ -46,17 +46,23 @@ def longest_rater_text(recipe: Recipe, labels: Labels) -> str:
     return recipe.raters.text_template.format(max(labels.raters["rater_id"], key=len))
 
 
+def print_rows(title: str, rows: list[tuple[str, str]]) -> None:
+    """A section: its title, and a table of (what, value)."""
+    table = Table(
+        Column(ratio=2, overflow="fold"), Column(ratio=3, overflow="fold"), box=SIMPLE, show_header=False, expand=True, pad_edge=False
+    )
+    for row in rows:
+        table.add_row(*map(printable, row))
+    out = console()
+    out.print(title, style="bold")
+    out.print(table)
+
+
 def print_figures(figures: dict) -> None:
     """A table for each section, then the verdict."""
     out = console()
     for title, rows in sections(figures).items():
-        table = Table(
-            Column(ratio=2, overflow="fold"), Column(ratio=3, overflow="fold"), box=SIMPLE, show_header=False, expand=True, pad_edge=False
-        )
-        for row in rows:
-            table.add_row(*map(printable, row))
-        out.print(title, style="bold")
-        out.print(table)
+        print_rows(title, rows)
     if "example" in figures:
         out.print("One example, as the model reads it\n", style="bold")
         out.print(printable(figures["example"]) + "\n", soft_wrap=True)

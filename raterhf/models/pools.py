@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from raterhf.io import file_digest, read_json, write_text
 from raterhf.log import log
 from raterhf.models.checkpoint import FINISHED, STARTED, load_pool, replace_pool
 from raterhf.raters.pool import RaterPool
+from raterhf.raters.population import fit_population
 
 POOL = "raters.safetensors"
+COMPONENTS, SCALES = [1, 2], [0.9, 1.0, 1.1]  # candidates of a persona's population
 RECORDS = (FINISHED, STARTED)
 
 
@@ -38,6 +41,30 @@ def add_raters(
             pool = pool.with_rater(rater_id, mean, covariance, group)
         if pool.known != there[stage].known or not np.array_equal(pool.vectors, there[stage].vectors):
             changed[run / stage] = pool
+    replace_pools(run, changed)
+    return list(changed)
+
+
+def add_personas(run: Path, personas: Mapping[str, Sequence[str]], seed: int) -> list[Path]:
+    """Make sets of known raters personas of a run's stages, in place of those of these names; returns the folders.
+
+    Each has a population of its own, fitted to its members' vectors in each stage. Raises UserError where `run` is one stage of several.
+    """
+    folders = [path.parent for path in sorted(run.glob("*/raters.json"))]
+    if not folders:
+        raise UserError(f"{run} is no run folder whose stages know raters; give the folder that `raterhf train RECIPE` wrote")
+    changed = {}
+    for folder in folders:
+        pool = load_pool(folder)
+        if strangers := [one for members in personas.values() for one in members if one not in pool.index]:
+            log.warning(f"  {folder}: {strangers[0]!r} is not known there ({len(strangers)} such raters), so it gets no personas")
+            continue
+        fitted = {}
+        for name, members in personas.items():
+            vectors = pool.vectors[[pool.index[one] for one in members]]
+            fitted[f"persona:{name}"], _ = fit_population(vectors, COMPONENTS, SCALES, seed)
+        named = pool.personas | {name: list(members) for name, members in personas.items()}
+        changed[folder] = replace(pool, personas=named, populations=pool.populations | fitted)
     replace_pools(run, changed)
     return list(changed)
 

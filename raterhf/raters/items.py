@@ -77,12 +77,20 @@ def _tastes(model: ItemModel, ratings: Ratings, steadiness: np.ndarray) -> Taste
 
 def _steadiness(model: ItemModel, ratings: Ratings, tastes: Tastes) -> np.ndarray:
     """E[t_r | ratings] [R]: what is left of a rater's ratings, against what their items' noise would leave."""
+    count = np.bincount(ratings.rater, minlength=len(tastes.mean))
+    return (model.nu + count) / (model.nu + leftovers(model, ratings, tastes))
+
+
+def leftovers(model: ItemModel, ratings: Ratings, tastes: Tastes) -> np.ndarray:
+    """Sums [R] over a rater's ratings of what taste leaves of them, squared, as expected under the posterior, over their items' noise.
+
+    Given it, steadiness is Gamma((nu + n) / 2, (nu + leftovers) / 2), n being the number of ratings.
+    """
     raters = len(tastes.mean)
     fitted = model.mean[ratings.item] + (tastes.mean[ratings.rater] * model.loading[ratings.item]).sum(1)
     left = np.bincount(ratings.rater, (ratings.value - fitted) ** 2 / model.noise[ratings.item], raters)
     told = _matrix(ratings, 1 / model.noise[ratings.item], raters, len(model.mean)) @ model.products
-    left = left + (told * tastes.covariance.reshape(raters, -1)).sum(1)
-    return (model.nu + np.bincount(ratings.rater, minlength=raters)) / (model.nu + left)
+    return left + (told * tastes.covariance.reshape(raters, -1)).sum(1)
 
 
 def _matrix(ratings: Ratings, values: np.ndarray, raters: int, items: int) -> csr_matrix:
@@ -131,6 +139,15 @@ def _items(
     centre = found[:, 0].mean()
     widths = ((found - np.concatenate([[centre], np.zeros(k - 1)])) ** 2 + unsure).mean(0)
     return ItemModel(found[:, 0], found[:, 1:], np.maximum(noise, 1e-9), model.nu), widths, float(centre)
+
+
+def log_likelihood(model: ItemModel, tastes: Tastes, ratings: Ratings) -> float:
+    """Mean log-density of ratings under the posteriors of their raters, in nats."""
+    loading = model.loading[ratings.item]
+    variance = model.noise[ratings.item] / tastes.steadiness[ratings.rater]
+    variance = variance + np.einsum("nk,nkl,nl->n", loading, tastes.covariance[ratings.rater], loading)
+    apart = ratings.value - model.mean[ratings.item] - (loading * tastes.mean[ratings.rater]).sum(1)
+    return float(-(apart**2 / variance + np.log(2 * np.pi * variance)).mean() / 2)
 
 
 def shuffled(ratings: Ratings, seed: int) -> Ratings:

@@ -9,8 +9,8 @@ noise, to another completion that is drawn at random.
                   that more jurors prefer it to      nash          geometric mean of the chance: nobody is left at zero
     borda         share of the other completions that a juror ranks below it, mean over jurors
 
-Ties count one half. Jurors drawn again (bootstrap, within each seat's kind) give the interval of the verdict, and how often a completion
-wins.
+Ties count one half. A juror may have a weight: one of 2 counts as two jurors of the same mind, one of 0 as none. Jurors drawn again
+(bootstrap, within each seat's kind) give the interval of the verdict, and how often a completion wins.
 
 Notation: K jurors, N completions of one prompt, B weightings of the jurors.
 """
@@ -18,11 +18,14 @@ Notation: K jurors, N completions of one prompt, B weightings of the jurors.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_expit, logsumexp
 
+from raterhf.data.files import read_rows
+from raterhf.data.numbers import read_numbers
 from raterhf.errors import UserError
 from raterhf.raters.pool import RaterPool
 
@@ -85,6 +88,34 @@ def read_seats(text: str, pool: RaterPool, seed: int) -> Seats:
     return Seats(specs, kinds)
 
 
+def read_weights(path: Path, jurors: Sequence[str], kinds: Sequence[str]) -> np.ndarray:
+    """What each juror [K] weighs, by a file of `rater, weight`, of which `rater` is a juror's ID or the name of their seats.
+
+    An ID goes before a seat's name. Raises UserError for a juror without a weight, a weight that is no number from 0 on, a name that is
+    there twice or that is nobody's, and where all weigh nothing.
+    """
+    frame = read_rows(str(path)).frame
+    if missing := [name for name in ("rater", "weight") if name not in frame]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; weights are rows of rater, weight; it has {', '.join(map(str, frame))}")
+    numbers, faults = read_numbers(frame["weight"])
+    faults |= dict.fromkeys(np.flatnonzero(numbers < 0).tolist(), "is below 0; a juror who does not count has 0")
+    if faults:
+        row, fault = min(faults.items())
+        raise UserError(f"{path}, row {row + 1}: weight {frame['weight'].iloc[row]!r} {fault}")
+    names = frame["rater"].map(str)
+    if (twice := names.duplicated()).any():
+        raise UserError(f"{path}, row {twice.argmax() + 1}: {names[twice.argmax()]!r} has a weight before this one; keep one of them")
+    weight = dict(zip(names, numbers))
+    if strangers := [name for name in names if name not in {*jurors, *kinds}]:
+        raise UserError(f"{path}: {strangers[0]!r} is no juror and no seat of this jury ({len(strangers)} such rows); remove or correct it")
+    if without := [one for one, kind in zip(jurors, kinds) if one not in weight and kind not in weight]:
+        raise UserError(f"{path}: juror {without[0]!r} has no weight ({len(without)} such jurors); add a row for each, or for their seats")
+    found = np.array([weight.get(one, weight.get(kind, 0.0)) for one, kind in zip(jurors, kinds)])
+    if not found.any():
+        raise UserError(f"{path}: every juror weighs 0, and a jury of nobody decides nothing; give one a weight above 0")
+    return found
+
+
 def chances(scores: np.ndarray) -> np.ndarray:
     """Log of each juror's chance [K, N] of preferring a completion to another one that is drawn at random."""
     others = scores.shape[1] - 1
@@ -123,37 +154,42 @@ def favourites(scores: np.ndarray) -> np.ndarray:
     return best / best.sum(1, keepdims=True)
 
 
-def judge(scores: np.ndarray, verdict: Verdict, kinds: Sequence[str], seed: int) -> pd.DataFrame:
+def judge(scores: np.ndarray, verdict: Verdict, kinds: Sequence[str], seed: int, weights: np.ndarray | None = None) -> pd.DataFrame:
     """A row for each of the N completions of one prompt, scores being [K, N].
 
     `verdict` with `low` and `high` (95 % of juries drawn again) and `wins` (share of those in which it is the best, ties divided); `mean`
     and `spread` (standard deviation) of the jurors' margins; `preferred`, the share of jurors whose favourite it is; and whether it is
     `chosen` (the best, all of them where they tie), `divisive` (the largest spread), `safest` (the highest least margin). `kinds` [K] are
-    seats: juries drawn again have as many of each.
+    seats: juries drawn again have as many of each. Jurors have `weights` [K], 1 where not given; whoever weighs 0 is asked nothing.
     """
     if not len(scores):
         raise UserError("a jury of nobody decides nothing; name at least one juror")
     if scores.shape[1] < 2:
         raise UserError("a verdict compares completions, and this prompt has one; add others to the file, or leave out --verdict")
+    weights = np.ones(len(scores)) if weights is None else weights
+    counted = np.flatnonzero(weights > 0)
+    scores, weights, kinds = scores[counted], weights[counted], [kinds[i] for i in counted.tolist()]
     rng, kind = np.random.default_rng(np.random.SeedSequence([seed, 0x6A757279])), np.unique(list(kinds), return_inverse=True)[1]
     drawn = np.zeros((REDRAWS, len(scores)))
     for members in (np.flatnonzero(kind == one) for one in range(kind.max() + 1)):
         drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), REDRAWS)
-    value = welfare(scores, verdict, np.ones((1, len(scores))))[0]
-    again = welfare(scores, verdict, drawn)
+    value = welfare(scores, verdict, weights[None])[0]
+    again = welfare(scores, verdict, drawn * weights)
     low, high = np.quantile(again, [0.025, 0.975], 0)
-    margins = scores - scores.mean(1, keepdims=True)
-    spread, least = margins.std(0), margins.min(0)
+    margins, share = scores - scores.mean(1, keepdims=True), weights / weights.sum()
+    spread, least = np.sqrt(share @ (margins - share @ margins) ** 2), margins.min(0)
     return pd.DataFrame(
         {
-            "verdict": value, "low": low, "high": high, "wins": favourites(again).mean(0), "mean": margins.mean(0), "spread": spread,
-            "preferred": favourites(scores).mean(0), "chosen": np.isclose(value, value.max()), "divisive": np.isclose(spread, spread.max()),
+            "verdict": value, "low": low, "high": high, "wins": favourites(again).mean(0), "mean": share @ margins, "spread": spread,
+            "preferred": share @ favourites(scores), "chosen": np.isclose(value, value.max()), "divisive": np.isclose(spread, spread.max()),
             "safest": np.isclose(least, least.max()),
         }
     )  # fmt: skip
 
 
-def judge_prompts(table: pd.DataFrame, prompts: dict[int, str], verdict: Verdict, kinds: Sequence[str], seed: int) -> pd.DataFrame:
+def judge_prompts(
+    table: pd.DataFrame, prompts: dict[int, str], verdict: Verdict, kinds: Sequence[str], seed: int, weights: np.ndarray | None = None
+) -> pd.DataFrame:  # fmt: skip
     """`judge` of each prompt's completions: scores with a row for each juror and a column for each numbered completion, whose prompts are
     `prompts`; a row for each completion, in the table's order. Raises UserError where a prompt has one completion."""
     by_prompt: dict[str, list[int]] = {}
@@ -164,5 +200,5 @@ def judge_prompts(table: pd.DataFrame, prompts: dict[int, str], verdict: Verdict
             f"row {lonely[0]} has the only completion of its prompt, and a verdict compares completions ({len(lonely)} such rows); add "
             "others to the file, or leave out --verdict"
         )
-    parts = [judge(table[rows].to_numpy(np.float64), verdict, kinds, seed).set_axis(rows) for rows in by_prompt.values()]
+    parts = [judge(table[rows].to_numpy(np.float64), verdict, kinds, seed, weights).set_axis(rows) for rows in by_prompt.values()]
     return pd.concat(parts).loc[list(table.columns)].rename_axis("row")

@@ -77,6 +77,21 @@ def margins(model: PairModel, people: People, rows: Comparisons) -> np.ndarray:
     return mean / np.sqrt(1 + np.pi / 8 * _variance(design, people, rows.rater))
 
 
+def kept_apart(rows: Comparisons, items: int, share: float, seed: int, whole: bool = False) -> tuple[Comparisons, Comparisons]:
+    """Comparisons to fit and to choose settings by, for which a `share` of what each rater compared is kept back.
+
+    The two have no item of a rater in common: pairs of the same votes would tell each other. With `whole` an item that a rater compared
+    once goes where the other side goes, so that more of few comparisons are kept back, and fewer are in neither part.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074]))
+    key, place = np.unique(np.concatenate([rows.rater * items + rows.a, rows.rater * items + rows.b]), return_inverse=True)
+    back = (rng.random(len(key)) < share)[place].reshape(2, -1)
+    if whole:
+        alone = (np.bincount(place) == 1)[place].reshape(2, -1)
+        back = np.stack([np.where(alone[0], back[1], back[0]), np.where(alone[1] & ~alone[0], back[0], back[1])])
+    return rows.rows(np.flatnonzero(~back.any(0))), rows.rows(np.flatnonzero(back.all(0)))
+
+
 def fit_pairs(
     rows: Comparisons, raters: int, items: int, tastes: int = 0, precision: float = 40.0, care: bool = True, steps: int = 25, seed: int = 0
 ) -> PairModel:  # fmt: skip
@@ -127,40 +142,63 @@ def _variance(design: np.ndarray, people: People, rater: np.ndarray) -> np.ndarr
     return (np.matmul(design[:, None], people.covariance[rater])[:, 0] * design).sum(1)
 
 
-def _blocks(rows: Comparisons, items: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Items that comparisons connect (a topic's), each with the rows of their comparisons."""
+@dataclass(frozen=True)
+class _Blocks:
+    """B connected components of n items each: `items` [B, n], the comparisons `rows` [M] in them, and where their sides are, a and b, in
+    the flat items [M] of these blocks."""
+
+    items: np.ndarray
+    rows: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+
+
+def _blocks(rows: Comparisons, items: int) -> list[_Blocks]:
+    """Items that comparisons connect (a topic's), those of one size together: there may be a block for every prompt."""
     count, block = connected_components(csr_matrix((np.ones(len(rows)), (rows.a, rows.b)), shape=(items, items)), directed=False)
-    order, by_row = np.argsort(block, kind="stable"), np.argsort(block[rows.a], kind="stable")
-    cuts = np.arange(1, count)
-    members = np.split(order, np.searchsorted(block[order], cuts))
-    return list(zip(members, np.split(by_row, np.searchsorted(block[rows.a][by_row], cuts))))
+    sizes, order = np.bincount(block, minlength=count), np.argsort(block, kind="stable")
+    place = np.empty(items, np.int64)
+    place[order] = np.arange(items) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    found = []
+    for size in np.unique(sizes):
+        slot = np.cumsum(sizes == size) - 1  # of each block of this size
+        own = np.flatnonzero(sizes[block[rows.a]] == size)
+        flat = [slot[block[side[own]]] * size + place[side[own]] for side in (rows.a, rows.b)]
+        found.append(_Blocks(order[sizes[block[order]] == size].reshape(-1, size), own, *flat))
+    return found
 
 
 def _items(
-    model: PairModel, people: People, rows: Comparisons, weight: np.ndarray, precisions: np.ndarray, blocks: list
+    model: PairModel, people: People, rows: Comparisons, weight: np.ndarray, precisions: np.ndarray, blocks: list[_Blocks]
 ) -> tuple[PairModel, float]:  # fmt: skip
     """Worths given the raters' posteriors, one dimension after the other, and the precision of the common worth's prior."""
     worth, common = model.worth.copy(), precisions[0]
-    within = np.zeros(len(worth), np.int64)
-    for members, _ in blocks:
-        within[members] = np.arange(len(members))
     for j in range(worth.shape[1]):
         design = replace(model, worth=worth).design(rows)
         mean = people.mean[rows.rater, 1 + j]
         moments = people.mean[rows.rater] * mean[:, None] + people.covariance[rows.rater, 1 + j]
         others = (moments * design).sum(1) - moments[:, 1 + j] * design[:, 1 + j]
         curved, pull, squares = weight * moments[:, 1 + j], (rows.won - 0.5) * mean - weight * others, 0.0
-        for members, own in blocks:
-            n, a, b = len(members), within[rows.a[own]], within[rows.b[own]]
-            gram = precisions[j] * np.eye(n)
-            for x, y, sign in ((a, a, 1), (b, b, 1), (a, b, -1), (b, a, -1)):
-                np.add.at(gram, (x, y), sign * curved[own])
+        for block in blocks:
+            count, n = block.items.shape
+            gram = _gram(block, curved[block.rows]) + precisions[j] * np.eye(n)
             covariance = np.linalg.inv(gram)
-            worth[members, j] = covariance @ (np.bincount(a, pull[own], n) - np.bincount(b, pull[own], n))
-            squares += (worth[members, j] ** 2).sum() + np.trace(covariance)
+            pulled = np.bincount(block.a, pull[block.rows], count * n) - np.bincount(block.b, pull[block.rows], count * n)
+            found = np.einsum("bkl,bl->bk", covariance, pulled.reshape(count, n))
+            worth[block.items, j] = found
+            squares += (found**2).sum() + np.trace(covariance, axis1=1, axis2=2).sum()
         if j == 0:
             common = len(worth) / squares
     return replace(model, worth=worth), common
+
+
+def _gram(block: _Blocks, curved: np.ndarray) -> np.ndarray:
+    """Sums [B, n, n] over comparisons of `curved` [M] times (a - b)(a - b)'."""
+    count, n = block.items.shape
+    a, b = block.a, block.b
+    flat = [x * n + y % n for x, y in ((a, a), (b, b), (a, b), (b, a))]
+    signed = np.concatenate([curved, curved, -curved, -curved])
+    return np.bincount(np.concatenate(flat), signed, count * n * n).reshape(count, n, n)
 
 
 def _population(model: PairModel, people: People, care: bool, taste: np.ndarray) -> PairModel:

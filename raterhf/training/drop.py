@@ -67,6 +67,9 @@ def _drop(run: Path, ids: list[str]) -> Dropped:
         if read_json(record)["raters"].keys() & set(ids):
             shutil.rmtree(record.parent)
             done.removed.append(f"{record.parent}, an export that answered as them; `raterhf export` writes it again without them")
+    for audit in sorted(run.rglob("audit/audit.json")):  # its plots and page name raters too
+        shutil.rmtree(audit.parent)
+        done.removed.append(f"{audit.parent}, which their labels are in; `raterhf audit` writes it again")
     for path in _naming(run, ids):
         if path.parent.name in REPORTS:
             path.unlink()

@@ -1,0 +1,195 @@
+"""`raterhf personas`: kinds of known raters by what the reward model says they like, what each likes, and which are safest and surest.
+
+Raters are clustered by their scores of the texts of the run's data, each against the mean of its prompt (k-means on their main directions;
+the number of clusters has the best silhouette of those whose clusters are large enough to draw fictitious raters from). A cluster becomes a
+persona of the run where that is asked for: its population is fitted to its members' vectors as those of training are.
+
+Notation: K raters, N texts, P prompts, C clusters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from raterhf.data.normalise import keys
+from raterhf.data.prepare import read_data
+from raterhf.data.requests import Prompt
+from raterhf.errors import UserError
+from raterhf.lock import hold_run
+from raterhf.log import log
+from raterhf.models.pools import add_personas
+from raterhf.raters.population import MIN_MEMBERS
+from raterhf.recipe import Recipe
+from raterhf.run import Run
+
+TEXTS = 600  # scored, of whole prompts that the seed draws
+DIRECTIONS = 8  # of what raters differ in, by which they are clustered
+MOST = 8  # clusters
+SHOWN = 3  # texts of each end
+REDRAWS = 400
+
+
+@dataclass(frozen=True)
+class Texts:
+    """N texts of P prompts of two texts or more: `prompts` [N] as the model reads them, `answers` [N], `group` [N] from 0."""
+
+    prompts: list[Prompt]
+    answers: list[str]
+    group: np.ndarray
+
+
+def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int) -> dict:
+    """Clusters of the run's known raters, JSON-like: `personas` with members, likes, dislikes, `contested` and `reliable`, the last two as
+    [value, low, high]; `silhouette` of each number of clusters tried; and the names of the `least_contested` and the `most_reliable` one.
+
+    `contested`: how often a rater of another persona likes the persona's favourite of a prompt less than the average text there.
+    `reliable`: the share of its members' comparisons that the mean member's score is right about. Raises UserError for a run that knows no
+    vectors, too few raters or texts, and more clusters than there are raters for.
+    """
+    pool = run.raters
+    if pool.encoding != "embedding":
+        raise UserError(f"{run.folder} knows raters by {pool.encoding}, and clusters need vectors; raters.encoding=embedding has them")
+    most = min(MOST, len(pool.known) // MIN_MEMBERS)
+    if most < 2 or clusters is not None and clusters > len(pool.known) // MIN_MEMBERS:
+        wanted = clusters or 2
+        raise UserError(
+            f"{run.folder} has {len(pool.known)} known raters, too few for {wanted} clusters of {MIN_MEMBERS}; "
+            + (f"give at most {most}" if most > 1 else "train with more raters")
+        )
+    rows = read_data(recipe).comparisons
+    texts = texts_of(rows, seed)
+    table = run.score(list(zip(texts.prompts, texts.answers)), list(pool.known))
+    margins = centred(table.to_numpy(np.float64), texts.group)
+    member, silhouettes = cluster(margins, clusters, seed)
+    count = int(member.max()) + 1
+    found = [_persona(margins, texts, member, one) for one in range(count)]
+    reliable = _reliable(table, texts, rows, list(pool.known), member, seed)
+    for one in range(count):
+        ids = [pool.known[i] for i in np.flatnonzero(member == one)]
+        contested = contested_by(margins, texts.group, member, one, seed)
+        found[one] |= {"name": f"kind-{one + 1}", "members": ids, "contested": contested, "reliable": reliable[one]}
+    safest = min(found, key=lambda one: one["contested"][0])["name"]
+    surest = max(found, key=lambda one: one["reliable"][0] if one["reliable"] else -1.0)["name"]
+    return {
+        "raters": len(pool.known), "texts": len(texts.answers), "silhouette": silhouettes, "least_contested": safest,
+        "most_reliable": surest, "personas": found,
+    }  # fmt: skip
+
+
+def save_personas(run: Path, found: dict, seed: int) -> list[Path]:
+    """Make what `find_personas` found personas of the run's stages; returns their folders."""
+    with hold_run(run):
+        return add_personas(run, {one["name"]: one["members"] for one in found["personas"]}, seed)
+
+
+def texts_of(rows, seed: int) -> Texts:
+    """The different texts of comparisons, of prompts that have two or more; of many, whole prompts that are drawn."""
+    by_prompt: dict[str, tuple[Prompt, dict[str, None]]] = {}
+    for key, prompt, a, b in zip(keys(rows.prompt), rows.prompt, rows.a, rows.b):
+        by_prompt.setdefault(key, (prompt, {}))[1].update({a: None, b: None})
+    listed = [(prompt, list(answers)) for prompt, answers in by_prompt.values() if len(answers) > 1]
+    if not listed:
+        raise UserError("the run's data have no comparisons, so there are no texts to tell personas by; add some")
+    order = np.random.default_rng(np.random.SeedSequence([seed, 0x706572])).permutation(len(listed))
+    total = np.cumsum([len(listed[i][1]) for i in order])
+    taken = sorted(order[: max(1, int((total <= TEXTS).sum()))])
+    if len(taken) < len(listed):
+        log.info(f"  texts of {len(taken)} of {len(listed)} prompts are read, drawn by the seed")
+    prompts = [listed[i][0] for i in taken for _ in listed[i][1]]
+    answers = [answer for i in taken for answer in listed[i][1]]
+    return Texts(prompts, answers, np.repeat(np.arange(len(taken)), [len(listed[i][1]) for i in taken]))
+
+
+def centred(scores: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Scores [K, N] less each rater's mean of the prompt."""
+    count = np.bincount(group)
+    means = np.stack([np.bincount(group, one) for one in scores]) / count
+    return scores - means[:, group]
+
+
+def cluster(margins: np.ndarray, clusters: int | None, seed: int) -> tuple[np.ndarray, dict[int, float]]:
+    """The cluster [K] of each rater, the largest first, and the silhouette of each number of clusters tried.
+
+    Raises UserError where no number of them gives clusters that are large enough.
+    """
+    from sklearn.cluster import KMeans  # slow to import, and only this needs it
+    from sklearn.metrics import silhouette_score
+
+    apart = margins - margins.mean(0)
+    left, width, _ = np.linalg.svd(apart, full_matrices=False)
+    at = (left * width)[:, :DIRECTIONS]
+    tried, members = {}, {}
+    for number in [clusters] if clusters else range(2, min(MOST, len(margins) // MIN_MEMBERS) + 1):
+        found = KMeans(number, n_init=10, random_state=seed).fit_predict(at)
+        sizes = np.bincount(found, minlength=number)
+        if sizes.min() < MIN_MEMBERS:
+            log.info(f"  {number} clusters: the smallest has {sizes.min()} raters, fewer than {MIN_MEMBERS}")
+            continue
+        tried[number] = round(float(silhouette_score(at, found)), 4)
+        members[number] = np.argsort(np.argsort(-sizes, kind="stable"))[found]
+    if not tried:
+        asked = f" with --clusters {clusters}" if clusters else ""
+        raise UserError(
+            f"no clusters of {MIN_MEMBERS} raters or more are found{asked}: a few are far from the others; give another --clusters"
+        )
+    return members[max(tried, key=lambda number: tried[number])], tried
+
+
+def _persona(margins: np.ndarray, texts: Texts, member: np.ndarray, one: int) -> dict:
+    """What a cluster likes better and worse than the others do, and how much: means of margins."""
+    own, others = margins[member == one].mean(0), margins[member != one].mean(0)
+    order = np.argsort(own - others, kind="stable")
+
+    def told(rows: Sequence[int]) -> list[dict]:
+        return [
+            {
+                "prompt": texts.prompts[i], "text": texts.answers[i], "margin": round(float(own[i]), 4),
+                "others": round(float(others[i]), 4),
+            }
+            for i in rows
+        ]  # fmt: skip
+
+    return {"likes": told(order[::-1][:SHOWN]), "dislikes": told(order[:SHOWN])}
+
+
+def contested_by(margins: np.ndarray, group: np.ndarray, member: np.ndarray, one: int, seed: int) -> list[float]:
+    """How often a rater of another cluster likes the favourite of cluster `one` less than the average text of its prompt.
+
+    Mean over prompts; the interval is over those raters drawn again.
+    """
+    own = margins[member == one].mean(0)
+    favourites = [int(rows[own[rows].argmax()]) for rows in np.split(np.arange(len(group)), np.flatnonzero(np.diff(group)) + 1)]
+    against = (margins[member != one][:, favourites] < 0).mean(1)
+    return _over(against, np.ones(len(against)), seed)
+
+
+def _reliable(table, texts: Texts, rows, ids: list[str], member: np.ndarray, seed: int) -> list[list[float]]:
+    """For each cluster, how often its mean score is right about decided comparisons of its members; the interval is over members."""
+    prompt_of = {key: number for number, key in enumerate(dict.fromkeys(str(prompt) for prompt in texts.prompts))}
+    place = {(prompt_of[str(prompt)], answer): i for i, (prompt, answer) in enumerate(zip(texts.prompts, texts.answers))}
+    index = {rater_id: i for i, rater_id in enumerate(ids)}
+    scores = table.to_numpy(np.float64)
+    mean = np.stack([scores[member == one].mean(0) for one in range(int(member.max()) + 1)])
+    right, count = np.zeros(len(ids)), np.zeros(len(ids))
+    for prompt, a, b, label, rater_id in zip(rows.prompt, rows.a, rows.b, rows.label, rows.rater_id):
+        number = prompt_of.get(str(prompt))
+        if label == 0 or number is None or rater_id not in index or (number, a) not in place:
+            continue
+        who = index[rater_id]
+        gap = mean[member[who], place[number, a]] - mean[member[who], place[number, b]]
+        right[who] += (1 + np.sign(gap) * label) / 2
+        count[who] += 1
+    return [_over(right[member == one], count[member == one], seed) for one in range(len(mean))]
+
+
+def _over(sums: np.ndarray, count: np.ndarray, seed: int) -> list[float]:
+    """sum(sums) / sum(count) with the 95 % interval over rows drawn again; nothing where there are none."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x6F766572]))
+    if not count.sum():
+        return []
+    drawn = rng.integers(len(sums), size=(REDRAWS, len(sums)))
+    drawn = drawn[count[drawn].sum(1) > 0]
+    low, high = np.quantile(sums[drawn].sum(1) / count[drawn].sum(1), [0.025, 0.975])
+    return [round(float(value), 4) for value in (sums.sum() / count.sum(), low, high)]
