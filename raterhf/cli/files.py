@@ -210,9 +210,10 @@ def audited(inputs: list[str], given: dict[str, list[str]]) -> tuple[str, "Recip
     if folders:
         from raterhf.run import SAMPLED_FROM, SCORED_BY, find_stage
 
-        run = Path(folders[0])
-        resolved = find_stage(run, (*SCORED_BY, *SAMPLED_FROM)) / "recipe.resolved.yaml"
-        if not resolved.is_file():
+        run, stages = Path(folders[0]), (*SCORED_BY, *SAMPLED_FROM)
+        find_stage(run, stages)
+        written = [folder / "recipe.resolved.yaml" for folder in (run, *(run / stage for stage in stages))]
+        if not (resolved := next((path for path in written if path.is_file()), None)):
             raise UserError(f"{run} does not say what data it was trained on; give the data files instead")
         set_environment()
         return str(run), load_recipe(resolved, overrides), run
