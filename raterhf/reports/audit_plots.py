@@ -11,7 +11,6 @@ BINS = 25
 DOTS = 2000  # raters that a plot shows
 TINTS = {"taste": "raters", "habits": "base", "care": "vanilla", "chance": "population"}
 SHORT = {"taste": "taste", "habits": "habits", "care": "carelessness", "chance": "chance"}
-LABELLED = 4  # raters named on the map
 
 
 def plots(kind: dict) -> dict[str, str]:
@@ -37,12 +36,13 @@ def parts_plot(found: dict) -> str:
     """Shares of how often two raters differ, with their intervals."""
     left = 12 + LETTER * max(map(len, SHORT.values()))
     figure, (ax,) = canvas(WIDTH, 36 + BAR * len(TINTS), left=left, right=44, top=6, bottom=26)
-    for place, (name, tint) in enumerate(TINTS.items()):
+    tints = {name: tint for name, tint in TINTS.items() if found[name][2] > 0}  # ratings have no habits
+    for place, (name, tint) in enumerate(tints.items()):
         value, low, high = found[name]
         ax.barh(place, value, 0.66, color=colour(tint))
         ax.plot([max(low, 0), high], [place, place], color=colour("ink"), linewidth=1.4)
         ax.text(max(high, value) + 0.015, place, f"{100 * value:.0f} %", va="center", fontsize=10)
-    ax.set_yticks(range(len(TINTS)), [SHORT[name] for name in TINTS])
+    ax.set_yticks(range(len(tints)), [SHORT[name] for name in tints])
     ax.set_xlim(0, max(1.0 if found["chance"][2] > 0.8 else 0.8, found["taste"][2]))
     ax.invert_yaxis()
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -67,7 +67,7 @@ def map_plot(rows: list[dict]) -> str:
         ax.plot(row["x"][1:], [y[i]] * 2, color=colour("ink"), linewidth=0.8)
         ax.plot([x[i]] * 2, row["y"][1:], color=colour("ink"), linewidth=0.8)
         ax.annotate(
-            short(row["rater"], 14), (x[i], y[i]), (5 if middle else -5, 5), textcoords="offset points", fontsize=10,
+            short(row["rater"], 14), (x[i], y[i]), (5 if middle else -5, 5 if y[i] > 0 else -13), textcoords="offset points", fontsize=10,
             ha="left" if middle else "right",
         )  # fmt: skip
     for axis in (ax.xaxis, ax.yaxis):
@@ -79,10 +79,8 @@ def map_plot(rows: list[dict]) -> str:
 
 
 def _edge(x: np.ndarray, y: np.ndarray, sure: np.ndarray) -> list[int]:
-    """The raters who are surest to be furthest out, one for each quarter of the map."""
-    far = np.hypot(x / max(x.std(), 1e-9), y / max(y.std(), 1e-9)) * sure
-    quarters = (x > 0) + 2 * (y > 0)
-    return [int(those[far[those].argmax()]) for those in (np.flatnonzero(quarters == q) for q in range(LABELLED)) if len(those)]
+    """The raters who are surest to be furthest out, to the right, left, top and bottom."""
+    return list(dict.fromkeys(int((side * sure).argmax()) for side in (x, -x, y, -y)))
 
 
 def care_plot(rows: list[dict]) -> str:

@@ -74,7 +74,7 @@ def disagreement(kind: dict) -> Rows:
     if "disagreement" in kind:
         found = kind["disagreement"]
         rows.append(("two raters differ about any pair, by the model", span(found["rate"])))
-        rows += [(f"... of it {about}", span(found[name])) for name, about in PARTS.items()]
+        rows += [(f"... of it {about}", span(found[name])) for name, about in PARTS.items() if found[name][2] > 0]
     return rows
 
 
