@@ -129,6 +129,9 @@ def test_a_dropped_rater_is_gone_from_every_file(known, answers):
     (known / "compare" / "report.html").write_text('<div class="text"><small>Zoë Quince</small>6</div>', "utf-8")
     (known / "probes").mkdir()
     (known / "probes" / "probes.html").write_text("<small>ann</small>")
+    (known / "audit" / "plots").mkdir(parents=True)
+    for name in ("audit.json", "audit.html", "plots/ratings-map.svg"):
+        (known / "audit" / name).write_text('{"people": [{"rater": "Zoë Quince"}]}', "utf-8")
     (known / "scores.csv").write_text("rater,0\nann,1.0\nZoë Quince,2.0\n", "utf-8")
     said = succeeds("raters", "drop", known, "Zoë Quince")
     assert files_that_name(known, "Zoë Quince".encode()) == [known / "scores.csv"] and not files_that_name(known, b"Zo\\u00eb")
@@ -139,6 +142,7 @@ def test_a_dropped_rater_is_gone_from_every_file(known, answers):
         assert f"removed: {known / stage}: 'Zoë Quince': vector, ID, personas and group" in said
     for line in (
         f"removed: {known / 'compare' / 'report.html'}, which named them; `raterhf compare` writes it again",
+        f"removed: {known / 'audit'}, which their labels are in; `raterhf audit` writes it again",
         f"not removed: {known / 'scores.csv'} names them",
         f"not removed: the weights in {known / 'base'}, {known / 'policy'}, {known / 'reward'}, {known / 'sft'}: trained with their labels",
         "not removed: the populations",

@@ -35,6 +35,7 @@ NEIGHBOURS = 5
 RARE = 0.1
 RESAMPLES = 400
 FEWEST = 20  # unseen people
+STEPS = 12  # of a trial's fit
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _by_ratings(
     part, held = train.rows(np.flatnonzero(~kept)), train.rows(np.flatnonzero(kept))
     trials = {}
     for nu in STEADY:
-        model = fit_items(part, raters, items, RANK, nu, seed=seed)
+        model = fit_items(part, raters, items, RANK, nu, STEPS, seed)
         trials[nu] = log_likelihood(model, infer_tastes(model, part, raters), held)
         log.info(f"  steadiness nu {nu:g}: {trials[nu]:.4f} nats a rating kept back of train")
     model = fit_items(train, raters, items, RANK, max(trials, key=lambda nu: trials[nu]), seed=seed)
@@ -184,7 +185,7 @@ def _by_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict
     part, held = kept_apart(train, items, KEPT_ITEMS, seed)
     trials = {}
     for precision in PRECISIONS:
-        model = fit_pairs(part, raters, items, TASTES, precision, seed=seed)
+        model = fit_pairs(part, raters, items, TASTES, precision, True, STEPS, seed)
         told = tell_pairs(model, infer_people(model, part, raters), held)
         trials[precision] = -metrics.nll(told.margin, np.ones(len(told.margin), np.int64))
         log.info(f"  precision {precision:g} of the loadings: {trials[precision]:.4f} nats a pair of comparisons kept back of train")

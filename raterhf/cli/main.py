@@ -437,7 +437,6 @@ def personas(
     is: how often its mean score is right about its members' comparisons. Names the least contested and the most reliable one.
     """
     set_environment()
-    from raterhf.cli.files import audited
     from raterhf.evaluation.personas import find_personas, save_personas
     from raterhf.io import write_text
     from raterhf.reports.persona_table import print_personas
