@@ -198,3 +198,21 @@ def test_figures_of_a_reward_model_by_hand():
     scores = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0]])
     found = figures(scores, np.array([0, 2, 0, 2]), np.array([1, 3, 1, 3]), np.array([0, 0, 1, 1]), np.array([1.0, 1.0, 1.0, 0.0]), 0)
     assert found["flips"][0] == 0.5 and found["own"][0] == 1 and found["another"][0] == 0.5 and found["active"] == 1
+
+
+def test_ties_are_no_preference_and_alike_raters_are_not_set_apart(tmp_path):
+    """Of one mind but for chance, and many ties: how often two differ, of what both decided, is what the model says."""
+    rng = np.random.default_rng(0)
+    worth = 2 * rng.standard_normal(10)
+    rows = []
+    for r in range(40):
+        for i, j in rng.integers(10, size=(30, 2)):
+            if i != j:
+                decided = 1 if rng.random() < 1 / (1 + np.exp(worth[j] - worth[i])) else -1
+                label = 0 if rng.random() < 0.4 else decided
+                rows.append({"prompt": "p", "a": f"t{i}", "b": f"t{j}", "label": label, "rater_id": f"r{r}"})
+    pd.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    succeeds("audit", tmp_path / "pairs.csv", "--out", tmp_path / "out")
+    found = read(tmp_path / "out")["kinds"]["comparisons"]
+    assert found["disagreement"]["rate"][0] == pytest.approx(found["observed"]["differ"], abs=0.05)
+    assert found["disagreement"]["chance"][0] > 0.8 and not found.get("splits")

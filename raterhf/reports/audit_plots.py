@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from raterhf.reports.audit_text import parts
 from raterhf.reports.style import LETTER, STYLE, WIDTH, canvas, colour, short, svg_text
 
 BAR = 30  # pixels: of a lying bar and its room
@@ -18,11 +19,11 @@ def plots(kind: dict) -> dict[str, str]:
     drawn: dict[str, str] = {}
     with rc_context(STYLE):
         if "disagreement" in kind:
-            drawn["parts"] = parts_plot(kind["disagreement"])
+            drawn["parts"] = parts_plot(kind["disagreement"], parts(kind))
         rows = kind.get("people", [])[:DOTS]  # the most labels first
         if rows and "y" in rows[0]:
             drawn["map"] = map_plot(rows)
-        if rows and max(row["care"][0] for row in rows) > min(row["care"][0] for row in rows):
+        if "care" in kind.get("everybody", {}):
             drawn["care"] = care_plot(rows)
         for name, about in (("first", "takes what stands first, between equals"), ("longer", "takes the answer twice as long")):
             if rows and name in rows[0]:
@@ -32,11 +33,11 @@ def plots(kind: dict) -> dict[str, str]:
     return drawn
 
 
-def parts_plot(found: dict) -> str:
+def parts_plot(found: dict, names: list[str]) -> str:
     """Shares of how often two raters differ, with their intervals."""
     left = 12 + LETTER * max(map(len, SHORT.values()))
     figure, (ax,) = canvas(WIDTH, 36 + BAR * len(TINTS), left=left, right=44, top=6, bottom=26)
-    tints = {name: tint for name, tint in TINTS.items() if found[name][2] > 0}  # ratings have no habits
+    tints = {name: TINTS[name] for name in names}
     for place, (name, tint) in enumerate(tints.items()):
         value, low, high = found[name]
         ax.barh(place, value, 0.66, color=colour(tint))

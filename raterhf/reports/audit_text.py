@@ -74,8 +74,13 @@ def disagreement(kind: dict) -> Rows:
     if "disagreement" in kind:
         found = kind["disagreement"]
         rows.append(("two raters differ about any pair, by the model", span(found["rate"])))
-        rows += [(f"... of it {about}", span(found[name])) for name, about in PARTS.items() if found[name][2] > 0]
+        rows += [(f"... of it {about}", span(found[name])) for name, about in PARTS.items() if name in parts(kind)]
     return rows
+
+
+def parts(kind: dict) -> list[str]:
+    """What disagreement can be made of: ratings show no habit of side or length."""
+    return [name for name in PARTS if name != "habits" or {"first", "longer"} & kind["everybody"].keys()]
 
 
 def taste(kind: dict) -> Rows:

@@ -68,15 +68,16 @@ def _told(data: Judged, fitted: Fitted, seed: int) -> dict:
     parts = taken_apart(voices, pairs, raters, seed)
     rows = people.people(data, voices, axes)
     spread = float(data.said.value.std()) if isinstance(data.said, Ratings) else 0.0
-    return {
+    apart = {}
+    if len(axes.share) or fitted.trials[0].get("care"):  # else all raters prefer the same, but for chance
+        apart = {"couples": people.couples(data, voices, pairs, seed), "splits": things.splitting(data, voices, seed)}
+    return apart | {
         "trials": fitted.trials,
         "disagreement": {"rate": interval(parts["rate"])} | {name: interval(parts[name] / parts["rate"]) for name in SOURCES},
         "flips": interval(flips(voices, pairs, raters, seed)),
         "dimensions": things.told_of(data, axes),
         "everybody": people.everybody(data, voices, seed),
         "named": people.named(rows, spread),
-        "couples": people.couples(data, voices, pairs, seed),
-        "splits": things.splitting(data, voices, seed),
         "people": rows,
     }
 

@@ -54,7 +54,7 @@ def fit(data: Judged, seed: int) -> Fitted | str:
     """A model, or why there is none."""
     if reason := why_not(data):
         return reason
-    return _fit_ratings(data, data.said, seed) if isinstance(data.said, Ratings) else _fit_comparisons(data, data.said, seed)
+    return _fit_ratings(data, data.said, seed) if isinstance(data.said, Ratings) else _fit_comparisons(data, data.decided(), seed)
 
 
 def _fit_comparisons(data: Judged, rows: Comparisons, seed: int) -> Fitted | str:
@@ -63,7 +63,6 @@ def _fit_comparisons(data: Judged, rows: Comparisons, seed: int) -> Fitted | str
     if (largest := np.bincount(block).max()) > MOST_ITEMS:
         return f"{largest} answers are connected by comparisons, and {MOST_ITEMS} are the most: give fewer prompts or answers"
     part, held = kept_apart(rows, items, KEPT, seed, whole=True)
-    held = held.rows(np.flatnonzero(held.won != 0.5))
     if len(held) < LEAST:
         return _too_few(len(held))
     trials = []

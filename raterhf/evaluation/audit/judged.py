@@ -48,6 +48,11 @@ class Judged:
     def __len__(self) -> int:
         return len(self.said)
 
+    def decided(self) -> Comparisons:
+        """The comparisons but ties, of which nothing is asked: a tie names nobody's preference."""
+        assert isinstance(self.said, Comparisons)
+        return self.said.rows(np.flatnonzero(self.said.won != 0.5))
+
     def met(self) -> np.ndarray:
         """How many raters judged each item [I]."""
         said = self.said
@@ -149,7 +154,8 @@ def pairs_asked(data: Judged, seed: int) -> Pairs:
     """Pairs that raters judged: those of comparisons, and of ratings two that one person gave to answers to one prompt."""
     said = data.said
     if isinstance(said, Comparisons):
-        return Pairs(said.a, said.b, said.apart)
+        decided = data.decided()
+        return Pairs(decided.a, decided.b, decided.apart)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x61736B]))
     key = said.rater * (int(data.group.max()) + 1) + data.group[said.item]
     order = np.argsort(key, kind="stable")

@@ -18,6 +18,7 @@ from raterhf.raters.items import Ratings
 CARELESS = 0.5  # of the average rater's care
 HABIT = 0.75  # share of one side, or of the answer twice as long, between answers that are worth the same
 LEVEL = 0.5  # of the ratings' spread, by which somebody rates everything higher or lower
+ALIKE = 0.01  # spread of care up to which everybody is equally careful
 Z = 1.959964
 COMPARED = 150  # raters with the most labels, of whom couples are looked for
 COUPLES, ONCE = 5, 2  # shown, and how often one rater stands in them
@@ -75,12 +76,13 @@ def everybody(data: Judged, voices: PairVoices | RatingVoices, seed: int, draws:
     drawn: dict[str, list[np.ndarray]] = {}
     for _ in range(draws):
         numbers = voices.draw(rng)[rng.integers(len(data.raters), size=len(data.raters))]
+        care = numbers[:, 0 if isinstance(voices, RatingVoices) else 1]
+        if care.std() > ALIKE:
+            drawn.setdefault("care", []).append(np.sqrt(care) if isinstance(voices, RatingVoices) else care)
         if isinstance(voices, RatingVoices):
             average = np.average(voices.model.loading, axis=0, weights=data.met())
-            drawn.setdefault("care", []).append(np.sqrt(numbers[:, 0]))
             drawn.setdefault("level", []).append(numbers[:, 1:] @ average)
             continue
-        drawn.setdefault("care", []).append(numbers[:, 1])
         if data.sided:
             drawn.setdefault("first", []).append(expit(numbers[:, 0]))
         if data.said.apart.shape[1]:

@@ -14,6 +14,7 @@ KNOWN_BY = 4  # raters who judged a thing, for it to be shown
 SAMPLED = 200  # raters of a draw, of whom it is asked what they prefer
 DRAWS = 50
 MOST_THINGS = 2000
+SPLIT = 0.05  # from which a thing splits people
 SHOWN = 100  # things that split people, in the figures
 
 
@@ -126,7 +127,7 @@ def splitting(data: Judged, voices: PairVoices | RatingVoices, seed: int) -> lis
         split.append(prefers.std(0))
         share.append((prefers > 0.5).mean(0))
     split, share = np.array(split), np.array(share)
-    order = np.argsort(-split.mean(0), kind="stable")[:SHOWN]
+    order = [i for i in np.argsort(-split.mean(0), kind="stable")[:SHOWN] if split[:, i].mean() >= SPLIT]
     seen = _seen(data)
     return [
         thing(data, int(shown[i])) | {"raters": int(met[shown[i]]), "split": interval(split[:, i]), "share": interval(share[:, i])}
