@@ -142,7 +142,7 @@ def test_weights_of_a_file(run, answers, tmp_path):
     path.write_text("rater,weight\nann,3\nbob,0\ncy,1\n")
     table = pd.read_csv(io.StringIO(succeeds("score", run, answers, "--raters", "all"))).set_index("rater")
     found = pd.read_csv(io.StringIO(succeeds("score", run, answers, "--raters", "all", "--verdict", "mean", "--weights", path)))
-    margins = table.sub(table.mean(1), axis=0)
+    margins = table.sub(table.mean(axis=1), axis=0)
     assert found.verdict.tolist() == pytest.approx(((3 * margins.loc["ann"] + margins.loc["cy"]) / 4).tolist(), abs=1e-4)
     path.write_text("rater,weight\nsouth,2\n")
     succeeds("score", run, answers, "--seats", "group=south:4", "--verdict", "mean", "--weights", path)
