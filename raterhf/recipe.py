@@ -348,6 +348,20 @@ class VanillaSettings(Section):
         return self
 
 
+class TrainerSettings(Section):
+    """What trains: processes, a device each, that share every step. Of precision `model.dtype` says, and gradients are accumulated by
+    `model.micro_batch_tokens`."""
+
+    devices: int | None = Field(None, ge=1, le=MAX_WIDTH)
+    """Processes on each machine, a GPU each, or on a CPU some of its cores each. The batch of a step is the recipe's however many they are.
+    Default: as many as torchrun started, else one."""
+    num_nodes: int | None = Field(None, ge=1, le=MAX_WIDTH)
+    """Machines. Several are started by torchrun on each of them. Default: as many as torchrun started, else one."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How processes share a model, by Lightning's name: each holds all of it and gradients are averaged (ddp, and auto where they are
+    several). fsdp, each holding a part, is refused: this version cannot."""
+
+
 class CompareSettings(Section):
     controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
     """Policies that `compare` measures; `--controls all` takes all of them. For votes of real people: reward models, `shuffled` and `none`
@@ -389,6 +403,7 @@ class Recipe(Section):
     policy: PolicySettings | None = None
     monitor: MonitorSettings | None = None
     vanilla: VanillaSettings | None = None
+    trainer: TrainerSettings = TrainerSettings()
     compare: CompareSettings = CompareSettings()
 
     @model_validator(mode="after")
@@ -433,6 +448,12 @@ class Recipe(Section):
     @property
     def stages(self) -> list[str]:
         return [stage for stage in STAGES if getattr(self, stage) is not None]
+
+    @property
+    def shared(self) -> dict[str, int]:
+        """What processes that train together share of a step, by key: rows, or the prompts whose answers a stage samples."""
+        rows = {f"{stage}.batch_size": getattr(self, stage).batch_size for stage in self.stages if stage != "policy"}
+        return rows | ({"policy.prompts": self.policy.prompts} if self.policy else {})
 
     @property
     def folder(self) -> Path:

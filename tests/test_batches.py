@@ -7,7 +7,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from raterhf.data.batches import step_indices
+from raterhf.data.batches import StepRows
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.prepare import Window
 from raterhf.data.renderer import Renderer, set_chat
@@ -244,30 +244,31 @@ def test_budget_batches_by_hand():
 @pytest.mark.parametrize("block", [1, 3])
 def test_every_example_once_an_epoch(block):
     groups = np.arange(24) % 5
-    epochs = [[step_indices(groups, 6, block, 4 * epoch + step, seed=1) for step in range(4)] for epoch in range(3)]
+    epochs = [[StepRows(groups, 6, block, seed=1)(4 * epoch + step) for step in range(4)] for epoch in range(3)]
     for parts in epochs:
         assert sorted(np.concatenate(parts).tolist()) == list(range(24))
     assert [p.tolist() for p in epochs[0]] != [p.tolist() for p in epochs[1]]
 
 
 def test_a_batch_size_that_does_not_divide_leaves_less_than_a_batch_out():
-    seen = np.concatenate([step_indices(np.zeros(10, np.int64), 4, 1, step, seed=0) for step in range(2)])
+    seen = np.concatenate([StepRows(np.zeros(10, np.int64), 4, 1, seed=0)(step) for step in range(2)])
     assert len(set(seen.tolist())) == 8
     # what one epoch leaves out, others hold
-    assert len({i for step in range(10) for i in step_indices(np.zeros(10, np.int64), 4, 1, step, seed=0)}) == 10
+    assert len({i for step in range(10) for i in StepRows(np.zeros(10, np.int64), 4, 1, seed=0)(step)}) == 10
 
 
 def test_batches_are_a_function_of_seed_and_step():
     groups = np.random.default_rng(0).integers(0, 6, size=50)
-    there = [step_indices(groups, 8, 4, step, seed=3).tolist() for step in range(40)]
-    back = [step_indices(groups, 8, 4, step, seed=3).tolist() for step in reversed(range(40))]
+    rows = StepRows(groups, 8, 4, seed=3)
+    there = [rows(step).tolist() for step in range(40)]
+    back = [rows(step).tolist() for step in reversed(range(40))]
     assert there == back[::-1]
-    assert there != [step_indices(groups, 8, 4, step, seed=4).tolist() for step in range(40)]
+    assert there != [StepRows(groups, 8, 4, seed=4)(step).tolist() for step in range(40)]
 
 
 def test_blocks_hold_one_group():
     groups = np.repeat(np.arange(5), 8)
-    order = np.concatenate([step_indices(groups, 8, 4, step, seed=0) for step in range(5)])
+    order = np.concatenate([StepRows(groups, 8, 4, seed=0)(step) for step in range(5)])
     blocks = groups[order].reshape(10, 4)
     assert (blocks == blocks[:, :1]).all()
     # blocks, not whole groups: the two blocks of a group are not always neighbours
@@ -279,4 +280,15 @@ def test_blocks_hold_one_group():
 def test_a_batch_size_above_the_number_of_examples_gives_all_of_them(n, block):
     groups = np.arange(n) % 2
     for step in range(5):
-        assert sorted(step_indices(groups, 8, block, step, seed=0).tolist()) == list(range(n))
+        assert sorted(StepRows(groups, 8, block, seed=0)(step).tolist()) == list(range(n))
+
+
+def test_the_order_of_an_epoch_is_made_once():
+    """A step costs the same however many examples there are; each made, and hashed, an array of all of them."""
+    rows = StepRows(np.arange(24) % 5, 6, 3, seed=1)
+    rows(0)
+    first = rows.order
+    rows(3)
+    assert rows.order is first
+    rows(4)
+    assert rows.order is not first

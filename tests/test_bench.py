@@ -10,6 +10,7 @@ from small_run import fails, invoke, succeeds
 from raterhf.bench import workload
 from raterhf.bench.lm_updates import WORDS, Workload, comparison_data, tokens_of
 from raterhf.bench.measure import interleaved
+from raterhf.bench.scale import exponent
 from raterhf.bench.workload import Sizes, draw_examples, make_reward, parameters
 from raterhf.evaluation import trl_trainers
 from raterhf.models import place
@@ -297,3 +298,18 @@ def test_memory_of_an_update_is_that_of_a_process_of_its_own(tmp_path):
     succeeds("bench", "lm", tmp_path / "lm", "--batch", 4, "--completion-tokens", 6, "--part", "memory", "--out", out)
     rows = json.loads(out.read_text())["rows"]
     assert len(rows) == 9 and all(100 < row["mib"] < 4000 for row in rows)
+
+
+def test_what_grows_with_raters_is_timed_on_a_ladder(tmp_path):
+    out = tmp_path / "scale.json"
+    shown = succeeds("bench", "scale", "-k", 200, "-k", 100, "--labels", 2, "--out", out)
+    found = json.loads(out.read_text())
+    assert found["raters"] == [100, 200] and len(found["rows"]) == 12
+    assert all(len(row["seconds"]) == 2 and min(row["seconds"]) >= 0 for row in found["rows"])
+    assert "fit a population of four" in shown and "exponent" in shown
+
+
+def test_exponents_of_growth():
+    """Ten times the raters: ten times the seconds is linear, a hundred times is squared; what takes no time says nothing."""
+    assert exponent([10, 100], [0.1, 1.0]) == pytest.approx(1) and exponent([10, 100], [0.1, 10.0]) == pytest.approx(2)
+    assert exponent([10, 100], [1e-4, 1e-2]) is None and exponent([10], [1.0]) is None

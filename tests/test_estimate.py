@@ -7,9 +7,9 @@ import pytest
 import torch
 from adapted import make_recipe, write_labels
 from small_run import fails, succeeds
-from torch.profiler import ProfilerActivity, profile
 from transformers import AutoConfig
 
+from raterhf.bench.plan import bytes_of, peak_of
 from raterhf.data.example import Example
 from raterhf.engine.scorer import Scorer, completion_log_probs
 from raterhf.models.idiosyncratic import make_idiosyncratic
@@ -46,23 +46,6 @@ def made(tmp_path_factory) -> Path:
     tokenizer.save_pretrained(folder / "base")
     write_labels(folder)
     return folder
-
-
-def peak_of(step) -> int:
-    """The most bytes that are allocated by torch during `step`, beyond those allocated before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        step()
-    held = most = 0
-    for event in found.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
-
-
-def bytes_of(module: torch.nn.Module) -> int:
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in [*module.parameters(), *module.buffers()]}
-    return sum(storages.values())
 
 
 @pytest.mark.parametrize("stage", ["reward", "sft"])

@@ -293,7 +293,7 @@ def test_an_id_is_only_a_name(tmp_path):
     root = save_run(tmp_path / "tiny", "embedding")
     for stage in ("reward", "sft", "policy"):
         pool = load_pool(root / stage)
-        replace_pool(root / stage, pool.with_rater(ODD, np.ones(2, np.float32), np.eye(2, dtype=np.float32), None))
+        replace_pool(root / stage, pool.with_raters([(ODD, np.ones(2, np.float32), np.eye(2, dtype=np.float32), None)]))
     out = tmp_path / "out"
     assert invoke("export", root, "--rater", ODD, "--to", "vllm", "--out", out).exit_code == 0
     space = run_code(out)

@@ -106,8 +106,8 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
 
 
 def test_a_whole_recipe_stops_at_the_stages():
-    """A stage takes its recipe apart; what it calls takes sections or plain values. Three files are about recipes as a whole."""
-    whole = {"pipeline", "preview", "estimate"}
+    """A stage takes its recipe apart; what it calls takes sections or plain values. Some files are about recipes as a whole."""
+    whole = {"pipeline", "preview", "estimate", "step_texts", "budget", "budget_text"}
     takes = {"start": {"start_model", "save_start"}} | {
         f"stages.{stage}": {f"run_{stage}"} for stage in ("base", "reward", "sft", "policy")
     }

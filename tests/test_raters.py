@@ -4,10 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from small_run import one_gaussian
 
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_pool, save_pool
 from raterhf.raters.batch import RaterBatch
+from raterhf.raters.files import _pool_fault
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import Population, fit_population
 from raterhf.run import _check_group
@@ -263,3 +265,28 @@ def test_gigantic_numbers_of_raters_are_refused_at_once(spec):
 def test_a_text_template_is_not_python_formatting():
     pool = RaterPool(["a"], np.zeros((1, 0), np.float32), 0, "text", text_template="{:>9999999999}{}")
     assert pool.by_id("a").text == "{:>9999999999}a"
+
+
+def test_many_raters_become_known_at_once():
+    """Old ones keep their place and get new vectors, new ones follow in order; the pool is made once, not once for each."""
+    pool = RaterPool(["a", "b"], np.zeros((2, 2), np.float32), 0, "embedding", {}, {"a": "north"}, {"": one_gaussian(0.0)})
+    people = [("c", np.ones(2), np.eye(2), "south"), ("b", np.full(2, 2.0), np.eye(2), None), ("d", np.full(2, 3.0), np.eye(2), None)]
+    found = pool.with_raters(people)
+    assert found.known == ["a", "b", "c", "d"] and found.vectors[:, 0].tolist() == [0, 2, 1, 3]
+    assert found.groups == {"a": "north", "c": "south"} and list(found.covariances) == ["c", "b", "d"]
+    assert pool.known == ["a", "b"] and pool.vectors.sum() == 0 and found.populations is pool.populations
+
+
+def test_a_pool_is_checked_in_a_few_passes_over_its_ids():
+    """Not in one for each member of a group."""
+
+    class Counted(list):
+        passes = 0
+
+        def __iter__(self):
+            Counted.passes += 1
+            return super().__iter__()
+
+    ids = Counted(f"r{i}" for i in range(50))
+    text = {"ids": ids, "groups": dict.fromkeys(map("r{}".format, range(50)), "g"), "inferred": [], "personas": {}, "populations": []}
+    assert _pool_fault(text, {"vectors": np.zeros((50, 2))}) == "" and Counted.passes <= 5

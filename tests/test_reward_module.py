@@ -73,7 +73,7 @@ def test_own_answers_are_read_alike_at_both_sites(tokenizer, conditioning):
                     module.model(batch, RaterBatch(vectors[data.rater[i]][None], torch.tensor([null]))) for null in (False, True)
                 )
                 gain[i, j] = mine - nobodys
-        found = module.own_answer_loss(data)
+        found = module.own_answer_loss(data, module.known(data.rater))
     torch.testing.assert_close(found, losses.own_answer_loss(gain, torch.as_tensor(data.group)), rtol=0, atol=1e-5)
 
 
@@ -156,7 +156,7 @@ def test_comparisons_and_off_topic_pairs_are_read_together(tokenizer, monkeypatc
     module = RewardModule(RewardModel(lm.get_decoder(), 2, 1, "head"), RaterSpace(2, 2, 0.0), 0.0, None, 0, (0.5, 0.0)).train()
     logged: dict[str, float] = {}
     monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.update(values))
-    monkeypatch.setattr(module, "log", lambda name, value: logged.update({name: value}))
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: value}))
     data = comparisons(tokenizer, [1, -1])
     off_topic = data.off_topic(2, 48, np.random.default_rng(0))
     loss = module.training_step((0, RewardBatch(data, off_topic, OwnAnswers([], *(np.zeros(0, np.int64),) * 2))), 0)

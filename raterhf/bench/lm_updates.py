@@ -216,7 +216,7 @@ def _our_policy(work: Workload, whole: bool, scratch: Path) -> Callable[[], None
         policy, Objective(Scorer(reward), reference, None, 0), *samplers, work.renderer, [], settings, 0, ComparisonData.nothing()
     )
     module = PolicyModule(policy, RLOO(start, None), 0)
-    groups = Groups([work.renderer.prompt(prompt) for prompt in work.asked()], RaterBatch.people(work.vectors(2)), work.batch // 2)
+    groups = Groups([work.renderer.prompt(prompt) for prompt in work.asked()], RaterBatch.people(work.vectors(2)), work.batch // 2, 2)
     return lambda: fit(module, lambda step: groups, _optimisation(work), scratch / "ours" / "policy", {})
 
 

@@ -90,6 +90,6 @@ def our_updates(
     renderer = Renderer(word_tokenizer(reward.backbone.config.vocab_size), sizes.prompt_tokens)
     start = Start(policy, Objective(Scorer(reward), reference, None, 0), *samplers, renderer, [], chosen, 0, ComparisonData.nothing())
     module = PolicyModule(policy, RLOO(start, None), 0)
-    groups = Groups(heads, RaterBatch.nobody(len(heads)), sizes.completions)
+    groups = Groups(heads, RaterBatch.nobody(len(heads)), sizes.completions, len(heads))
     settings = Optimisation(steps=updates, batch_size=len(heads) * sizes.completions, lr=LR)
     return lambda: fit(module, lambda step: groups, settings, folder.parent / "ours", {})

@@ -256,6 +256,24 @@ def bench_alarm(
         _write(out, found)
 
 
+@bench_app.command("plan")
+def bench_plan(
+    updates: Annotated[int, typer.Option(min=3, max=MOST, help="Updates that are timed, of each stage, size and number of processes.")] = 3,
+    out: Out = None,
+) -> None:
+    """Hold what `raterhf plan` says of this machine against what updates take: three sizes, by one process and by two."""
+    set_environment()
+    from raterhf.bench import plan
+    from raterhf.models.place import pick_device
+
+    if pick_device().type != "cpu":
+        raise UserError("bench plan counts bytes on a CPU, and there is a GPU; hide it: CUDA_VISIBLE_DEVICES= raterhf bench plan")
+    found = plan.bench_plan(updates, pick_device())
+    plan.print_plan(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("raters")
 def bench_raters(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings, or of comparisons, with a column `split`.")],
@@ -325,6 +343,26 @@ def bench_raters(
             raise UserError(f"{data} holds comparisons, and {given[0]} speaks of ratings; leave it out")
         found = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed)
     raters.print_raters(found)
+    if out:
+        _write(out, found)
+
+
+@bench_app.command("scale")
+def bench_scale(
+    raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=100, max=MOST, help="Raters; 1000, 10000, 100000 else.")] = None,
+    labels: Annotated[int, typer.Option(min=1, max=1000, help="Comparisons of each rater.")] = 20,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Time what is done for every rater and needs no GPU, as raters grow ten times: pools, planning, populations, batches, inference.
+
+    The last column is the exponent by which seconds grow with raters at the end of the ladder: 1 is linear.
+    """
+    set_environment()
+    from raterhf.bench import scale
+
+    found = scale.bench_scale(sorted(set(raters or [1000, 10_000, 100_000])), labels, seed)
+    scale.print_scale(found)
     if out:
         _write(out, found)
 

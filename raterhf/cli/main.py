@@ -6,6 +6,7 @@ heavy is imported inside the verbs, so that help answers at once.
 """
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -38,6 +39,7 @@ from raterhf.cli.common import (
 )
 from raterhf.cli.explore import explore
 from raterhf.cli.files import audited, data_app, recipes_app
+from raterhf.cli.plan import plan
 from raterhf.cli.raters import raters_app
 from raterhf.engine.memory import keep_freed_memory
 from raterhf.errors import UserError
@@ -77,6 +79,11 @@ def _report(error: UserError | OSError, debug: bool = False) -> int:
         sys.stdout.flush()
     except OSError:
         sys.stdout = open(os.devnull, "w")  # or Python would try it again while it shuts down
+    if _beside_others():
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)  # which torchrun shows, where the first process has met no mistake itself
+        return 2
     if isinstance(error, BrokenPipeError):
         return 141
     typer.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=colour())
@@ -84,6 +91,11 @@ def _report(error: UserError | OSError, debug: bool = False) -> int:
     if debug:
         say("".join(traceback.format_exception(error)), err=True)
     return 2
+
+
+def _beside_others() -> bool:
+    """Whether torchrun started this process as another than the first, which speaks for all."""
+    return "TORCHELASTIC_ERROR_FILE" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def _unusable(error: OSError) -> str:
@@ -109,7 +121,7 @@ def main(
         say(raterhf.__version__)
         raise typer.Exit
     keep_freed_memory()
-    show_log()
+    show_log(logging.ERROR if _beside_others() else logging.INFO)
 
 
 @app.command()
@@ -143,11 +155,16 @@ def train(
 
     check_recipe(resolved)
     raterhf.train(resolved)
+    if _beside_others():
+        return
     rated = resolved.raters.encoding != "none"
     verb = f'sample {resolved.folder} --prompt "..." --rater {"new" if rated and "sft" in resolved.stages else "none"} -n 10'
     if "reward" in resolved.stages and "sft" not in resolved.stages:
         verb = f"score {resolved.folder} FILE --raters {'new:16x' if rated else 'none'}"
     say(f"done: {resolved.folder}\nnext: raterhf {verb}")
+
+
+app.command()(plan)
 
 
 @app.command()

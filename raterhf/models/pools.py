@@ -37,8 +37,7 @@ def add_raters(
         if not np.array_equal(pool.population.means, space):
             log.warning(f"  {run / stage}: its vectors are others than the reward model's (sft.learn_vectors), so nobody is added there")
             continue
-        for rater_id, mean, covariance, group in raters:
-            pool = pool.with_rater(rater_id, mean, covariance, group)
+        pool = pool.with_raters(raters)
         if pool.known != there[stage].known or not np.array_equal(pool.vectors, there[stage].vectors):
             changed[run / stage] = pool
     replace_pools(run, changed)

@@ -109,7 +109,8 @@ def _pool_fault(text: dict, arrays: dict[str, np.ndarray]) -> str:
     if vectors.ndim != 2 or len(vectors) != len(ids):
         return f"{len(ids)} IDs, and vectors of shape {list(vectors.shape)} instead of [{len(ids)}, k]"
     members = [*text["groups"], *text["inferred"], *(rater_id for one in text["personas"].values() for rater_id in one)]
-    if strangers := [rater_id for rater_id in members if rater_id not in set(ids)]:
+    known = set(ids)
+    if strangers := [rater_id for rater_id in members if rater_id not in known]:
         return f"a group or persona has the member {strangers[0]!r}, who is none of the IDs"
     k = vectors.shape[1]
     for i, name in enumerate(text["populations"]):

@@ -14,7 +14,7 @@ is seeded with numpy's PCG64 and never yields a known rater: fictitious IDs begi
 import difflib
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -149,14 +149,18 @@ class RaterPool:
             covariances={rater_id: found for rater_id, found in self.covariances.items() if rater_id in ids},
         )  # fmt: skip
 
-    def with_rater(self, rater_id: str, mean: np.ndarray, covariance: np.ndarray, group: str | None = None) -> "RaterPool":
-        """The pool with one more known rater, after the others, or with another vector for one it knows. Populations stay."""
-        known, vectors = list(self.known), np.array(self.vectors)
-        if rater_id not in self.index:
-            known, vectors = [*known, rater_id], np.concatenate([vectors, np.zeros((1, self.dim), vectors.dtype)])
-        vectors[known.index(rater_id)] = mean
-        groups = self.groups | ({rater_id: group} if group is not None else {})
-        return replace(self, known=known, vectors=vectors, groups=groups, covariances=self.covariances | {rater_id: covariance})
+    def with_raters(self, people: Sequence[tuple[str, np.ndarray, np.ndarray, str | None]]) -> "RaterPool":
+        """The pool with more known raters (ID, vector [k], its covariance [k, k], group), after the others in this order, or with other
+        vectors for those it knows. Populations stay."""
+        place = dict(self.index)
+        for rater_id, *_ in people:
+            place.setdefault(rater_id, len(place))
+        vectors = np.concatenate([self.vectors, np.zeros((len(place) - len(self.known), self.dim), self.vectors.dtype)])
+        for rater_id, mean, _, _ in people:
+            vectors[place[rater_id]] = mean
+        groups = self.groups | {rater_id: group for rater_id, _, _, group in people if group is not None}
+        covariances = self.covariances | {rater_id: covariance for rater_id, _, covariance, _ in people}
+        return replace(self, known=list(place), vectors=vectors, groups=groups, covariances=covariances)
 
     def prior(self, group: str | None = None, rater_id: str | None = None) -> Population:
         """What is known of a person before their labels: the population, a group's, or of an inferred rater what was found before.

@@ -44,7 +44,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Counts:
+class Shape:
     """Of one language model: bytes of its weights, of adapters, and numbers that learn in it."""
 
     weights: float
@@ -52,22 +52,46 @@ class _Counts:
     learned: float
     lm: PreTrainedModel
 
+    @property
+    def vocabulary(self) -> int:
+        return self.lm.get_input_embeddings().weight.shape[0]
+
+    @property
+    def hidden(self) -> int:
+        return self.lm.config.get_text_config().hidden_size
+
+    def forward(self, tokens: float, length: float) -> float:
+        """FLOPs of so many tokens through the trunk, in texts of this mean length: two a number and token, and attention over what stands
+        before, half the text on average."""
+        config, embedded = self.lm.config.get_text_config(), self.lm.get_input_embeddings().weight.numel()
+        trunk = sum(weight.numel() for name, weight in self.lm.get_decoder().named_parameters() if ".lora_" not in name) - embedded
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return tokens * (2 * trunk + 4 * config.num_hidden_layers * config.num_attention_heads * size * length / 2)
+
+    def said(self, tokens: float) -> float:
+        """FLOPs of the logits after so many tokens."""
+        return 2 * self.vocabulary * self.hidden * tokens
+
 
 def estimate(recipe: Recipe, device: str) -> list[Estimate]:
     """Of every stage of the recipe on a device of this type ("cpu", "cuda"). Raises UserError where the model is not there."""
-    model = _count(recipe.model, device)
-    judging = recipe.judging
-    judged = model if judging.model == recipe.model else _count(judging.model, device)
-    asked = {stage: (judging, judged) if stage == "reward" else (recipe, model) for stage in recipe.stages}
-    return [Estimate(stage, _parts(changed, stage, counts)) for stage, (changed, counts) in asked.items()]
+    shapes = shapes_of(recipe, device)
+    return [Estimate(stage, _parts(changed, stage, shape)) for stage, (changed, shape) in shapes.items()]
+
+
+def shapes_of(recipe: Recipe, device: str) -> dict[str, tuple[Recipe, Shape]]:
+    """The recipe of each stage as that reads it, and the shape of its model."""
+    model, judging = shape_of(recipe.model, device), recipe.judging
+    judged = model if judging.model == recipe.model else shape_of(judging.model, device)
+    return {stage: (judging, judged) if stage == "reward" else (recipe, model) for stage in recipe.stages}
 
 
 def estimate_vanilla(recipe: Recipe, device: str) -> float:
     """Bytes that TRL's largest stage holds: it pads a batch to its longest text, keeps all of its logits, and has no micro-batches."""
-    asked, model = recipe.vanilla, _count(recipe.model, device)
+    asked, model = recipe.vanilla, shape_of(recipe.model, device)
     if asked is None:
         return 0.0
-    vocabulary, longest = model.lm.get_input_embeddings().weight.shape[0], recipe.model.max_length
+    vocabulary, longest = model.vocabulary, recipe.model.max_length
     held = {}
     for name, arguments, texts in (("sft", asked.sft, 1), ("reward", asked.reward, 2), ("rl", asked.rl, 1)):
         tokens = texts * arguments.get("per_device_train_batch_size", 8) * min(arguments.get("max_length") or longest, longest)
@@ -100,7 +124,8 @@ def _told(found: list[Estimate], gpu: float | None) -> str:
     return "\n".join(lines)
 
 
-def _count(settings: ModelSettings, device: str) -> _Counts:
+def shape_of(settings: ModelSettings, device: str) -> Shape:
+    """The model of a recipe, without numbers, on a device of this type. Raises UserError where it is not there."""
     lm = empty_model(settings.path, settings.config, settings.vocab_size, kept_dtype(settings, device))
     weights = _bytes(lm)
     if settings.train != "all":
@@ -109,17 +134,17 @@ def _count(settings: ModelSettings, device: str) -> _Counts:
         with torch.device("meta"):
             add_lora(lm.get_decoder(), settings.lora, 0)
     learned = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    return _Counts(weights, _bytes(lm) - weights, learned, lm)
+    return Shape(weights, _bytes(lm) - weights, learned, lm)
 
 
 def _bytes(module: nn.Module) -> float:
     return sum(parameter.nbytes for parameter in module.parameters())
 
 
-def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
+def _parts(recipe: Recipe, stage: str, model: Shape) -> dict[str, float]:
     """Every model that the stage holds, and what training one of them takes."""
-    settings, hidden = recipe.model, model.lm.config.get_text_config().hidden_size
-    readers, taste = _our_numbers(recipe, stage, hidden)
+    settings, hidden = recipe.model, model.hidden
+    readers, taste = our_numbers(recipe, stage, hidden)
     copies = {"policy": 3, "sft": 1, "reward": 1, "base": 1}[stage] if settings.train == "all" else 1
     adapted = 3 if stage == "policy" else 1
     held = min(settings.micro_batch_tokens or 0, _batch_tokens(recipe, stage))
@@ -129,7 +154,7 @@ def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
         "adapters, readers": adapted * (model.adapters + 4 * (readers + taste)),
         "gradients, optimiser": 12 * (model.learned + readers),
     }
-    vocabulary = model.lm.get_input_embeddings().weight.shape[0]
+    vocabulary = model.vocabulary
     logits = 4 * LOGIT_COPIES * vocabulary * min(held, max(1, CHUNK_LOGITS // vocabulary)) if stage != "reward" else 0
     if not frozen:
         kept = activations(model.lm, held)
@@ -148,7 +173,7 @@ def _parts(recipe: Recipe, stage: str, model: _Counts) -> dict[str, float]:
     return parts
 
 
-def _our_numbers(recipe: Recipe, stage: str, hidden: int) -> tuple[int, int]:
+def our_numbers(recipe: Recipe, stage: str, hidden: int) -> tuple[int, int]:
     """Numbers in what reads raters and gives scores, which learns, and in what idiosyncratic taste is heard by."""
     raters = recipe.raters
     if stage == "base" or raters.encoding != "embedding":

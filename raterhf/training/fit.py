@@ -3,6 +3,9 @@
 An interrupted fit resumes from `FOLDER/state`, written every so many steps, and ends with the same weights as an uninterrupted one:
 batches and random numbers are functions of seed and step, and the state holds weights and optimiser moments. It also holds the digest of
 `FOLDER/started.json`, what the stage depends on: the state of a training that depended on something else is removed.
+
+Several processes (`ranks.py`) fit one module by Lightning's DDP: each computes the loss of its part of a batch, and gradients are averaged.
+All have the same weights and moments, so that the state, which the first writes, is resumed by any number of them.
 """
 
 import io
@@ -19,6 +22,8 @@ import lightning as L
 import pandas as pd
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
@@ -28,6 +33,7 @@ from raterhf.models.checkpoint import STARTED, STATE, load_training_state, read_
 from raterhf.models.place import place
 from raterhf.progress import Progress
 from raterhf.recipe import Optimisation
+from raterhf.training import ranks
 from raterhf.training.held_back import BEST, HeldBack
 from raterhf.training.loggers import make_logger
 from raterhf.training.monitor import Monitor
@@ -80,15 +86,28 @@ def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rate
 class _Resumable(L.Callback):
     def __init__(self, save: Callable[[int], None], first: int, save_every: int):
         self.save, self.first, self.save_every = save, first, save_every
+        self.losses: list[torch.Tensor] = []  # since the last look
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = self.first + batch_idx + 1
-        if step % CHECK_EVERY == 0 and not torch.isfinite(outputs["loss"]):
-            raise UserError(
-                f"the loss is {float(outputs['loss'])} at step {step}: the training diverged; lower the learning rate of this stage"
-            )
-        if step % self.save_every == 0:
+        self.losses.append(outputs["loss"])
+        if step % CHECK_EVERY == 0:
+            check_finite(torch.stack(self.losses).tolist(), step)
+            self.losses.clear()
+        if step % self.save_every == 0 and ranks.first():
             self.save(step)
+
+
+def check_finite(losses: list[float], step: int) -> None:
+    """Raise UserError, in every process, where a loss of the last steps up to this one is no number in one of them; the first says where it
+    came from, since gradients carry it to all.
+    """
+    for ago, found in enumerate(zip(*ranks.gathered(losses)), 1 - len(losses)):
+        if wrong := [rank for rank, loss in enumerate(found) if not math.isfinite(loss)]:
+            where = f" on rank {', '.join(map(str, wrong))} of {len(found)}" if len(found) > 1 else ""
+            raise UserError(
+                f"the loss is {found[wrong[0]]} at step {step + ago}{where}: the training diverged; lower the learning rate of this stage"
+            )
 
 
 class _Lines(L.Callback):
@@ -137,15 +156,18 @@ def fit(
     watches what the model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where
     training resumes. With `held_back` the module ends with the weights that were best there. `precision` is what layers
     compute in: with bf16-mixed products are in bfloat16, weights, moments and losses in float32.
+
+    Of several processes the first has the weights that shall be kept, and the others are done with the stage.
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
     saved, state, inputs = folder / "state", {} if state is None else state, file_digest(str(folder / STARTED))
     optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     first = 0
-    if (saved / STATE).is_file() and read_training_state(saved)[1].get("inputs") != inputs:
-        log.info(f"  {folder.name}: the state there is another training's and is removed")
-        clear_state(folder)
+    with ranks.in_turn():
+        if (saved / STATE).is_file() and read_training_state(saved)[1].get("inputs") != inputs:
+            log.info(f"  {folder.name}: the state there is another training's and is removed")
+            clear_state(folder)
     if (saved / STATE).is_file():
         first, moments, extra = load_training_state(saved, module)
         optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -155,7 +177,7 @@ def fit(
         if held_back is not None:
             held_back.resume(first, extra.get("held_back"))
         log.info(f"  {folder.name}: resuming at step {first} of {steps}")
-    else:
+    elif ranks.first():
         (folder / TRAINING_CURVE).unlink(missing_ok=True)  # another training's
 
     def save(step: int) -> None:
@@ -173,15 +195,17 @@ def fit(
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
     module.transfer_batch_to_device = lambda batch, device, index: batch
-    loggers: list[Logger] = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
-    if logger is not None:
-        loggers.append(make_logger(logger, folder, first))
+    loggers: list[Logger] = []
+    if ranks.first():
+        loggers = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
+        loggers += [make_logger(logger, folder, first)] if logger is not None else []
+    lines = [_Lines(folder, first, steps)] if ranks.first() else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="auto",
-            devices=1,
+            **_devices(),
             precision=precision,
             logger=loggers,
             log_every_n_steps=10,
@@ -189,7 +213,7 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=False,
             gradient_clip_val=settings.clip,
-            callbacks=[*watching, _Resumable(save, first, settings.save_every), _Lines(folder, first, steps)],
+            callbacks=[*watching, _Resumable(save, first, settings.save_every), *lines],
         )
         module.train()
         try:
@@ -197,9 +221,25 @@ def fit(
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
     place(module.eval(), device)  # Lightning leaves it on the CPU
-    if held_back is not None:
-        held_back.restore(module)
-    _merge_logs(folder)
+    if ranks.first():
+        if held_back is not None:
+            held_back.restore(module)
+        _merge_logs(folder)
+
+
+def _devices() -> dict[str, Any]:
+    """What Lightning is told of processes: this one alone, or all those that torchrun started."""
+    if ranks.count() == 1:
+        return {"devices": 1}
+    # Some weights may go unused in one part of a batch: experts of a mixture, say. Lightning does not share out batches: they know how.
+    strategy = DDPStrategy(
+        cluster_environment=TorchElasticEnvironment(),
+        find_unused_parameters=True,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,  # or gradients would be held twice
+    )
+    here = ranks.started_here()
+    return {"devices": here, "num_nodes": ranks.count() // here, "strategy": strategy, "use_distributed_sampler": False}
 
 
 def _merge_logs(folder: Path) -> None:

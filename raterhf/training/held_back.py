@@ -1,6 +1,7 @@
 """Evaluation on what is held back while a stage trains: the weights that were best there are kept, and a stage that gets no better ends.
 
-An evaluation leaves the training's random numbers alone. What it has found is part of a state that resumes.
+An evaluation leaves the training's random numbers alone. What it has found is part of a state that resumes. Of several processes the first
+evaluates and keeps weights.
 """
 
 import math
@@ -13,6 +14,7 @@ import torch
 
 from raterhf.log import log
 from raterhf.models.checkpoint import load_training_state, save_training_state
+from raterhf.training import ranks
 
 BEST = "best"  # in the stage's folder, until the stage is saved
 
@@ -41,20 +43,25 @@ class HeldBack(L.Callback):
         step = self.first + batch_idx + 1
         if step % self.every and step != self.steps:
             return
-        module.eval()
-        with torch.no_grad():
-            value = self.loss()
-        module.train()
+        value = ranks.of_first(lambda: self._evaluated(module))
         for logger in trainer.loggers:
             logger.log_metrics({"val/loss": value}, step - self.first - 1)
         if value < self.best:
             self.best, self.best_step, self.worse = value, step, 0
-            save_training_state(self.folder / BEST, step, module, None, {})
+            if ranks.first():
+                save_training_state(self.folder / BEST, step, module, None, {})
             return
         self.worse += 1
         if self.patience is not None and self.worse >= self.patience:
             log.info(f"  {self.folder.name}: ended at step {step}, after {self.worse} evaluations without a better one")
             trainer.should_stop = True
+
+    def _evaluated(self, module: L.LightningModule) -> float:
+        module.eval()
+        with torch.no_grad():
+            value = self.loss()
+        module.train()
+        return value
 
     def restore(self, module: L.LightningModule) -> None:
         """Give the module the weights that were best; those it has where no evaluation gave a number."""

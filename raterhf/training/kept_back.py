@@ -50,8 +50,10 @@ def _infer(
     fits = prepare.Window(renderer, max_dropped).keep("comparisons", rows, ["a", "b"], [""] * len(rows))
     left_out = labels.comparisons.index.isin(rows.index[~fits])
     scorer, noise, found = Scorer(model), noise_of(folder), []
-    for group in dict.fromkeys(groups.get(one) for one in ids):
-        members = [one for one in ids if groups.get(one) == group]
+    by_group: dict[str | None, list[str]] = {}
+    for one in ids:
+        by_group.setdefault(groups.get(one), []).append(one)
+    for group, members in by_group.items():
         prior = pool.prior(group if f"group:{group}" in pool.populations else None)
         found += fit_raters(scorer, renderer, noise, labels, members, prior, left_out)
     return found

@@ -7,6 +7,8 @@ The alarm compares with the first look of the stage and fires where a question's
 `level` times what it was then: a one-sided test, Bonferroni over prompts and looks, so that a whole stage whose diversity is at the level
 raises it with probability 5 % at most. How often it does `raterhf bench alarm` counts. A stage that begins with an untrained model is
 watched without alarm: it has no diversity to lose.
+
+Of several processes the first looks, and the others wait for what it found.
 """
 
 import time
@@ -26,6 +28,7 @@ from raterhf.evaluation.metrics.diversity import collapse_p_value, diversity_int
 from raterhf.log import log
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import MonitorSettings
+from raterhf.training import ranks
 from raterhf.training.training_curve import TRAINING_CURVE, Prompt, count_answers, describe, extend_training_curve, name_answer
 from raterhf.worlds.world import World
 
@@ -90,14 +93,27 @@ class Monitor(L.Callback):
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.began = time.perf_counter()
         if self.counts is None:
-            self._look(trainer, module, self.first)
+            self._watch(trainer, module, self.first)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = self.first + batch_idx + 1
         if step % self.settings.every == 0 or step == self.steps:  # a stage shorter than `every` is looked at too
+            self._watch(trainer, module, step)
+
+    def _watch(self, trainer: L.Trainer, module: L.LightningModule, step: int) -> None:
+        if ranks.first():
             self._look(trainer, module, step)
+        self._set_pace(trainer, ranks.of_first(lambda: self.pace))
+
+    def _set_pace(self, trainer: L.Trainer, pace: float) -> None:
+        for optimizer in trainer.optimizers if pace != self.pace else ():  # the schedule has set the next step's rate already
+            for group in optimizer.param_groups:
+                group["lr"] *= pace / self.pace
+        self.pace = pace
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not ranks.first():
+            return
         fewer = "; a larger monitor.every takes less" if self.cost > DEAR else ""
         log.info(f"  {self.folder.name}: the monitor took {self.cost:.1%} of the time ({self.looks} looks, {self.spent:.1f} s){fewer}")
 
@@ -162,10 +178,7 @@ class Monitor(L.Callback):
                 "or go on from here with monitor.alarm=warn"
             )
         if settings.alarm == "slow" and step < self.steps:  # at the end there is nothing to slow
-            self.pace /= 2
-            for optimizer in trainer.optimizers:  # the schedule has set the next step's rate already
-                for group in optimizer.param_groups:
-                    group["lr"] /= 2
+            self._set_pace(trainer, self.pace / 2)
             log.warning(f"  {message}. The learning rate is {self.pace:g} of the schedule's from here on")
             return
         log.warning(f"  {message}. Raise the stage's beta or lower its learning rate; or let monitor.alarm=stop end such a training")

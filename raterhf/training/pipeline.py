@@ -2,9 +2,12 @@
 
 A finished stage is skipped unless what it depends on changed (its part of the recipe, its data, an earlier stage) or what it wrote is gone;
 then it says what and runs again. An interrupted stage resumes. Whoever calls `train_stage` holds the run folder (`lock.py`); `train` does.
+
+Where several processes train (`ranks.py`), each calls this alike. The first holds the folder and writes, the others read what it wrote.
 """
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 from raterhf import io
@@ -19,9 +22,11 @@ from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import FINISHED, STARTED, STATE, WEIGHTS
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import dump_recipe
+from raterhf.training import ranks
 from raterhf.training.algorithms.base import load_algorithm
 from raterhf.training.fit import clear_state
 from raterhf.training.kept_back import know_kept_back
+from raterhf.training.launch import check_trainer, launch
 from raterhf.training.loggers import check_logger
 from raterhf.training.needs import check_labels
 from raterhf.training.stages.base import run_base
@@ -87,8 +92,20 @@ FILES = ("data.base", "data.comparisons", "data.ratings", "data.demonstrations",
 
 
 def train(recipe: Recipe) -> Path:
-    """Run the recipe's stages, then make the raters kept for validation known; returns the folder of the last stage."""
+    """Run the recipe's stages, then make the raters kept for validation known; returns the folder of the last stage.
+
+    Where the recipe asks for several processes and this is none of them, they are started, and waited for.
+    """
     require_made(recipe.data.world, recipe.data.files)
+    processes = check_trainer(recipe.trainer, recipe.shared)
+    if processes > 1 and not ranks.started():
+        launch(dump_recipe(recipe), processes)
+        return recipe.folder / recipe.stages[-1] if recipe.stages else recipe.folder
+    with ranks.joined():
+        return _train(recipe)
+
+
+def _train(recipe: Recipe) -> Path:
     if recipe.policy:
         load_algorithm(recipe.policy)  # what is wrong with labels and options shows before a model is trained
     labels = prepare.read_data(recipe) if set(recipe.stages) - {"base"} else None
@@ -97,11 +114,12 @@ def train(recipe: Recipe) -> Path:
         for sentence in labels.counts["notices"]:
             log.warning(f"  {sentence}")
     last = recipe.folder
-    with hold_run(recipe.folder):
+    with hold_run(recipe.folder) if ranks.first() else nullcontext():
+        ranks.wait()
         for stage in recipe.stages:
             last = recipe.folder / stage
             train_stage(recipe, stage, last, labels)
-        if labels is not None and recipe.reward and recipe.raters.encoding == "embedding":
+        if labels is not None and recipe.reward and recipe.raters.encoding == "embedding" and ranks.first():
             know_kept_back(recipe.folder, recipe.stages, labels, recipe.reward.conditioning, recipe.data.max_dropped)
     return last
 
@@ -112,9 +130,10 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     `labels` are the recipe's data, read here where they are not given.
     """
     check_logger(recipe.logger)
-    inputs = _inputs(recipe, stage)
-    if _finished(folder, inputs):
-        clear_state(folder)  # of a process killed after its last record
+    inputs = _inputs(recipe, stage) if ranks.first() else {}
+    if ranks.of_first(lambda: _finished(folder, inputs)):
+        if ranks.first():
+            clear_state(folder)  # of a process killed after its last record
         log.info(f"{folder.name}: done before, skipped ({folder})")
         return
     log.info(f"{folder.name}: training in {folder}")
@@ -124,10 +143,16 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     else:
         read = prepare.read_data(recipe) if labels is None else labels
         cost = cost_of(lambda: RATED[stage](recipe, folder, read))
+    if ranks.first():
+        _record(recipe, folder, inputs, cost if whole else None)
+    ranks.wait()
+
+
+def _record(recipe: Recipe, folder: Path, inputs: dict, cost: dict | None) -> None:
+    """Say that a stage is done, with what, and at what cost: None where it resumed, since this process saw the rest of it alone."""
     io.write_text(folder / "recipe.resolved.yaml", dump_recipe(recipe))
     outputs = {path.name: io.fingerprint(path) for path in _model_files(folder)}
-    # What a training took that resumed is not known: this process saw the rest of it.
-    record = {"finished": True, "inputs": inputs, "outputs": outputs} | ({"cost": cost} if whole else {})
+    record = {"finished": True, "inputs": inputs, "outputs": outputs} | ({"cost": cost} if cost else {})
     io.write_text(folder / FINISHED, json.dumps(record, indent=1))
     clear_state(folder)
 

@@ -1,4 +1,7 @@
-"""Training a policy, as a LightningModule. What is optimised is the algorithm's; this file knows none of them."""
+"""Training a policy, as a LightningModule. What is optimised is the algorithm's; this file knows none of them.
+
+Loss and figures are those of this process's part of a batch, so that their means over processes are the batch's.
+"""
 
 from typing import Any
 
@@ -26,5 +29,5 @@ class PolicyModule(L.LightningModule):
         torch.manual_seed(self.seed * 1_000_003 + step)
         loss, log = self.algorithm.loss(data, step)
         for key, value in log.items():
-            self.log(f"train/{key}", value, prog_bar=key in SHOWN)
+            self.log(f"train/{key}", value, prog_bar=key in SHOWN, sync_dist=True)
         return loss

@@ -3,7 +3,7 @@
 Notation: B comparisons of a step, R known raters, k dimensions of taste.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 import lightning as L
@@ -17,7 +17,7 @@ from raterhf.engine.scorer import Scorer
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
-from raterhf.training import losses
+from raterhf.training import losses, ranks
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class RewardBatch:
     comparisons: ComparisonData
     off_topic: ComparisonData
     answers: OwnAnswers
+
+    def own_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of each that this process reads. Own answers to one thing are alternatives to each other, and stay together."""
+        pairs, off_topic = (np.arange(len(data))[ranks.part(len(data))] for data in (self.comparisons, self.off_topic))
+        asked = np.unique(self.answers.group)
+        return pairs, off_topic, np.flatnonzero(np.isin(self.answers.group, asked[ranks.part(len(asked))]))
 
     @property
     def tokens(self) -> float:
@@ -85,8 +91,12 @@ class RewardModule(L.LightningModule):
         """Raters [B] under noise, some of them dropped."""
         if self.space is None:
             return RaterBatch.nobody(len(rater), self.device)
-        vectors = self.space(torch.as_tensor(rater, device=self.device))
-        return RaterBatch(vectors, torch.rand(len(rater), device=self.device) < self.null_share)
+        return RaterBatch(self.noisy(rater).vectors, torch.rand(len(rater), device=self.device) < self.null_share)
+
+    def noisy(self, rater: np.ndarray) -> RaterBatch:
+        """Raters [B] under noise."""
+        assert self.space is not None  # whoever knows no raters draws none
+        return RaterBatch.people(self.space(torch.as_tensor(rater, device=self.device)))
 
     def known(self, rater: np.ndarray) -> RaterBatch:
         """Raters [B] as they are known now, without noise; nobody for a model without raters."""
@@ -95,26 +105,38 @@ class RewardModule(L.LightningModule):
         return RaterBatch.people(self.space.vectors.detach()[rater])
 
     def training_step(self, batch: tuple[int, RewardBatch], _: int) -> Tensor:
-        step, data = batch
+        step, whole = batch
         torch.manual_seed(self.seed * 1_000_003 + step)
+        # Raters are drawn for the whole batch, of which this process reads a part: so they are the same however many share it.
+        raters, others = (self.drawn(part.rater) for part in (whole.comparisons, whole.off_topic))
+        people = self.noisy(whole.answers.rater) if len(whole.answers) and self.space is not None else None
+        rows, off_topic_rows, answer_rows = whole.own_rows()
+        data, unrelated = whole.comparisons.rows(rows), whole.off_topic.rows(off_topic_rows)
         # Both are read together: they share texts, and no more is held than of one batch.
-        raters, others = (self.drawn(part.rater) for part in (data.comparisons, data.off_topic))
-        margin = self.margins(data.comparisons.beside(data.off_topic), raters.beside(others))
-        margin, off_topic_margin = margin.split([len(data.comparisons), len(data.off_topic)])
-        loss, label = self.judged(data.comparisons, margin), self._labels(data.comparisons)
-        decided = label != 0
-        agree = (margin.detach().sign() == label)[decided].float().mean()
-        self.log_dict({"train/loss": loss, "train/accuracy": agree}, prog_bar=True)
-        self.log("train/tokens", data.tokens)
-        if len(data.off_topic):
-            off_topic = losses.comparison_loss(off_topic_margin, self._labels(data.off_topic), *self.noise_parameters()).mean()
+        margin = self.margins(data.beside(unrelated), raters[rows].beside(others[off_topic_rows]))
+        margin, off_topic_margin = margin.split([len(data), len(unrelated)])
+        loss, label = self._part_of_mean(lambda: self.judged(data, margin), data, whole.comparisons), self._labels(data)
+        agree = (margin.detach().sign() == label)[label != 0].float().sum()
+        accuracy = ranks.count() * agree / (self._labels(whole.comparisons) != 0).sum()
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, sync_dist=True)
+        self.log("train/tokens", whole.tokens)
+        if len(whole.off_topic):
+            noise = self.noise_parameters()
+            off_topic = self._part_of_mean(
+                lambda: losses.comparison_loss(off_topic_margin, self._labels(unrelated), *noise).mean(), unrelated, whole.off_topic
+            )
             loss = loss + self.weights[0] * off_topic
-            self.log("train/off_topic", off_topic)
-        if len(data.answers) and self.space is not None:
-            own = self.own_answer_loss(data.answers)
+            self.log("train/off_topic", off_topic, sync_dist=True)
+        if people is not None:
+            answers = whole.answers.rows(answer_rows)
+            own = self._part_of_mean(lambda: self.own_answer_loss(answers, people[answer_rows]), answers, whole.answers)
             loss = loss + self.weights[1] * own
-            self.log("train/own_answers", own)
+            self.log("train/own_answers", own, sync_dist=True)
         return loss
+
+    def _part_of_mean(self, mean: Callable[[], Tensor], own: Sized, whole: Sized) -> Tensor:
+        """What this process's own rows give of a mean over the batch."""
+        return mean() * ranks.share(len(own), len(whole)) if len(own) else losses.of_nothing(self)
 
     def judged(self, data: ComparisonData, margin: Tensor) -> Tensor:
         """Mean loss of comparisons with these margins [B]."""
@@ -124,8 +146,8 @@ class RewardModule(L.LightningModule):
         grade = torch.as_tensor(data.grade, device=self.device)
         return losses.graded_loss(margin, label, grade, self.cuts(), self.noise_parameters()[1]).mean()
 
-    def own_answer_loss(self, data: OwnAnswers) -> Tensor:
-        """See `losses.own_answer_loss`; every rater of a group is asked about all its answers."""
+    def own_answer_loss(self, data: OwnAnswers, raters: RaterBatch) -> Tensor:
+        """See `losses.own_answer_loss`; of answers [N] by these raters [N], who are each asked about all answers of their group."""
         total = torch.zeros((), device=self.device)
         # Where the trunk reads the rater, every pair costs a pass: then only those of one group.
         whole = self.model.conditioning == "head"
@@ -134,10 +156,9 @@ class RewardModule(L.LightningModule):
             place = {example: i for i, example in enumerate(dict.fromkeys(examples))}
             index = torch.tensor([place[example] for example in examples], device=self.device)
             scores_for = self.scorer.scores_for(list(place))
-            raters = RaterBatch.people(self.space(torch.as_tensor(data.rater[rows], device=self.device)))
             with torch.no_grad():
                 null = scores_for(RaterBatch.nobody(1, self.device))
-            gain = (scores_for(raters) - null)[:, index]
+            gain = (scores_for(raters[rows]) - null)[:, index]
             total = total + len(rows) * losses.own_answer_loss(gain, torch.as_tensor(data.group[rows], device=self.device))
         return total / len(data)
 

@@ -9,6 +9,7 @@ from raterhf.evaluation.compare.rated import compare_rated, is_rated
 from raterhf.evaluation.compare.world import compare_world
 from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
+from raterhf.training import ranks
 
 
 def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
@@ -19,6 +20,11 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
     """
     if recipe.data.world is None and seeds > 1:
         raise UserError(f"--seeds {seeds} redraws a simulated world, and this recipe has none; give seed=1 name=OTHER to train another one")
+    if ranks.started() or (recipe.trainer.devices or 1) > 1:
+        raise UserError(
+            "compare judges, and trains what is missing, in processes of its own; train the recipe's stages with `raterhf train` on "
+            "several devices first, and run compare without torchrun and with trainer.devices=1"
+        )
     votes = recipe.data.split and recipe.data.group_column and recipe.policy is None
     with hold_run(recipe.folder):
         if recipe.data.world is not None:

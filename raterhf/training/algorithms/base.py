@@ -15,10 +15,12 @@ from torch import Tensor
 from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
+from raterhf.errors import UserError
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import PolicySettings, Section
 from raterhf.recipe_reader import check_options
+from raterhf.training import ranks
 from raterhf.training.objective import Objective
 
 Log = dict[str, Tensor | float]
@@ -39,8 +41,8 @@ class Algorithm(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """Who is asked what: prompts (token ids) by prompt and rater, and without a rater's text, the raters [n], and random numbers of the
-    round."""
+    """Who is asked what: prompts (token ids) by prompt and rater, and without a rater's text, this process's own of them; the raters [n],
+    and random numbers of the round, which are all processes' own."""
 
     heads: list[list[tuple[int, ...]]]
     raters: RaterBatch
@@ -71,10 +73,21 @@ class Start:
     def ask(self, step: int, salt: int) -> Round:
         """The prompts and raters of a round, by the algorithm's own `salt`."""
         rng = np.random.default_rng(np.random.SeedSequence([self.objective.seed, step, salt]))
-        chosen = [self.prompts[i] for i in rng.choice(len(self.prompts), size=min(self.settings.prompts, len(self.prompts)), replace=False)]
+        chosen = self.choose_prompts(rng)
         raters, texts = self.objective.draw_raters(self.settings.raters, self.settings.known_share, rng)
-        plain = [self.renderer.prompt(prompt) for prompt in chosen]
-        return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in chosen], raters, rng, plain)
+        own = chosen[ranks.part(len(chosen))]
+        plain = [self.renderer.prompt(prompt) for prompt in own]
+        return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in own], raters, rng, plain)
+
+    def choose_prompts(self, rng: np.random.Generator) -> list[str | list[dict]]:
+        """The prompts of a round, of which every process answers some. Raises UserError where they are fewer than processes."""
+        count = min(self.settings.prompts, len(self.prompts))
+        if count < ranks.count():
+            raise UserError(
+                f"policy: {ranks.count()} processes share the prompts of a round, and the data hold {len(self.prompts)} different ones; "
+                "train with fewer (trainer.devices, or torchrun's --nproc-per-node)"
+            )
+        return [self.prompts[i] for i in rng.choice(len(self.prompts), size=count, replace=False)]
 
     def check_room(self, sampler: Sampler) -> None:
         """Raise UserError where a prompt beside the longest text of a rater leaves no room for an answer."""

@@ -74,5 +74,6 @@ class Favourites:
             for i, chosen in enumerate(choice.tolist()):
                 head, answer = by_rater[i % len(by_rater)], said[chosen]
                 examples.append(Example(head + (answer if i < len(by_rater) else answer[: self.options.opening]), len(head)))
-        log = {"reward": float(torch.cat(worth).mean()), "candidates": candidates / len(worth)}
+        # One of several processes may have been given prompts of validation raters alone.
+        log = {"reward": float(torch.cat(worth).mean()) if worth else 0.0, "candidates": candidates / max(1, len(worth))}
         return Demonstrations(examples, raters.repeat(draws * len(worth)), torch.ones(len(examples)), log)

@@ -1,4 +1,7 @@
-"""Imitation: raise the log-probability of given completions under their raters. The stages base and sft train by it alone."""
+"""Imitation: raise the log-probability of given completions under their raters. The stages base and sft train by it alone.
+
+Where several processes train, each reads its part of a batch that all of them make, or of a round of which each has made a part itself.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from raterhf.engine.scorer import completion_log_probs
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import RaterSpace
-from raterhf.training import losses
+from raterhf.training import losses, ranks
 from raterhf.training.algorithms.base import Log, Start
 
 
@@ -20,7 +23,8 @@ from raterhf.training.algorithms.base import Log, Start
 class Demonstrations:
     """A batch to imitate: examples [N] under their raters, with weights [N], and what to log of it.
 
-    With `rater` [N] the taste is not that of `raters` but these rows of the rater space, which learns.
+    With `rater` [N] the taste is not that of `raters` but these rows of the rater space, which learns. With `whole` they are this process's
+    own part of a batch of so many.
     """
 
     examples: list[Example]
@@ -28,16 +32,24 @@ class Demonstrations:
     weight: Tensor
     log: dict[str, float]
     rater: Tensor | None = None
+    whole: int | None = None
 
     @classmethod
     def of_nobody(cls, examples: list[Example]) -> "Demonstrations":
         return cls(examples, RaterBatch.nobody(len(examples)), torch.ones(len(examples)), {})
 
     def split(self, parts: int) -> list["Demonstrations"]:
-        """Interleaved parts, so that each holds every prompt."""
-        return [
-            Demonstrations(self.examples[i::parts], self.raters[i::parts], self.weight[i::parts], self.log) for i in range(parts)
-        ]  # fmt: skip
+        """Interleaved parts of the round, so that each holds every prompt. Processes have made the round one after the other's prompts."""
+        told = ranks.gathered([len(self.examples), *self.log.values()])
+        made = [int(count) for count, *_ in told]
+        total, before = sum(made), sum(made[: ranks.rank()])
+        means = [sum(n * value for n, value in zip(made, values)) / max(1, total) for values in zip(*(numbers for _, *numbers in told))]
+        log, batches = dict(zip(self.log, means)) if len(made) > 1 else self.log, []
+        for i in range(parts):
+            own = slice((i - before) % parts, None, parts)
+            whole = len(range(i, total, parts))
+            batches.append(Demonstrations(self.examples[own], self.raters[own], self.weight[own], log, whole=whole))
+        return batches
 
 
 def imitate_rounds(start: Start, choices: int, targets: Callable[[int], Demonstrations]) -> "Imitation":
@@ -63,8 +75,15 @@ class Imitation:
     def loss(self, batch: Demonstrations, step: int) -> tuple[Tensor, Log]:
         device = self.policy.lm.device
         raters = batch.raters.to(device)
-        if batch.rater is not None:
+        if batch.rater is not None:  # under noise drawn for the whole batch, which is the same however many processes share it
             raters = RaterBatch(self.space(batch.rater.to(device)), raters.null)
-        log_prob, entropy = completion_log_probs(self.policy, batch.examples, raters)
-        loss = losses.imitation_loss(log_prob, batch.weight.to(device))
-        return loss, {"loss": loss, "entropy": entropy.mean(), "tokens": float(sum(map(len, batch.examples)))} | batch.log
+        whole, own = (len(batch.examples), ranks.part(len(batch.examples))) if batch.whole is None else (batch.whole, slice(None))
+        examples, weight = batch.examples[own], batch.weight[own].to(device)
+        log = {"tokens": float(ranks.count() * sum(map(len, examples)))} | batch.log
+        if not examples:
+            nothing = losses.of_nothing(self.policy)
+            return nothing, {"loss": nothing, "entropy": nothing} | log
+        log_prob, entropy = completion_log_probs(self.policy, examples, raters[own])
+        share = ranks.share(len(examples), whole)
+        loss = losses.imitation_loss(log_prob, weight) * share
+        return loss, {"loss": loss, "entropy": entropy.mean() * share} | log

@@ -13,7 +13,7 @@ from torch import Tensor
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Section
-from raterhf.training import losses
+from raterhf.training import losses, ranks
 from raterhf.training.algorithms.base import Log, Start
 
 
@@ -24,11 +24,12 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class Groups:
-    """What a step asks: prompts [G] (token ids), each under its rater and answered `size` times."""
+    """What a step asks: prompts [G] (token ids), this process's own of `whole`, each under its rater and answered `size` times."""
 
     prompts: list[tuple[int, ...]]
     raters: RaterBatch
     size: int
+    whole: int
 
 
 def make(start: Start, options: Settings) -> "RLOO":
@@ -46,10 +47,14 @@ class RLOO:
     def batch(self, step: int) -> Groups:
         start, settings = self.start, self.start.settings
         rng = np.random.default_rng(np.random.SeedSequence([start.seed, step, 0x726C6F6F]))
-        chosen = rng.choice(len(start.prompts), size=min(settings.prompts, len(start.prompts)), replace=False)
+        chosen = start.choose_prompts(rng)
         raters, texts = start.objective.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
-        asked = [start.prompts[i] for i in chosen for _ in range(settings.raters)]
-        return Groups([start.renderer.prompt(prompt, text) for prompt, text in zip(asked, texts)], raters, settings.samples)
+        # Whole prompts: a rater's samples of one are told apart by how many there are before.
+        mine = ranks.part(len(chosen))
+        own = slice(mine.start * settings.raters, mine.stop * settings.raters)
+        asked = [prompt for prompt in chosen[mine] for _ in range(settings.raters)]
+        prompts = [start.renderer.prompt(prompt, text) for prompt, text in zip(asked, texts[own])]
+        return Groups(prompts, raters[own], settings.samples, len(texts))
 
     def loss(self, batch: Groups, step: int) -> tuple[Tensor, Log]:
         start, objective = self.start, self.start.objective
@@ -60,16 +65,17 @@ class RLOO:
         score, reference = objective.scores(examples, raters), objective.reference_log_probs(examples, raters)
         beta = self.state["beta"]
         reward = losses.sequence_reward(score, reference, log_prob.detach(), beta)
-        kl = losses.kl_estimate(log_prob.detach(), reference)
+        share = ranks.share(len(batch.prompts), batch.whole)
+        kl = ranks.averaged(losses.kl_estimate(log_prob.detach(), reference) * share)
         if self.target_kl is not None:
             self.state["beta"] = steered(beta, float(kl), self.target_kl)
-        loss = losses.policy_gradient_loss(log_prob, losses.rloo_advantage(reward.view(-1, batch.size)).flatten())
+        loss = losses.policy_gradient_loss(log_prob, losses.rloo_advantage(reward.view(-1, batch.size)).flatten()) * share
         dead = (score.view(-1, batch.size).std(1) < 1e-6).float().mean()
         lengths = torch.tensor([float(len(e) - e.prompt_length) for e in examples])
         return loss, {
-            "reward": score.mean(), "kl": kl, "entropy": entropy.mean(), "zero_variance_groups": dead, "beta": self.state["beta"],
-            "length": lengths.mean(),
-            "tokens": float(sum(map(len, examples))), "reward_length_correlation": correlation(score.cpu(), lengths),
+            "reward": score.mean() * share, "kl": kl, "entropy": entropy.mean() * share, "zero_variance_groups": dead * share,
+            "beta": self.state["beta"], "length": lengths.mean() * share,
+            "tokens": float(ranks.count() * sum(map(len, examples))), "reward_length_correlation": correlation(score.cpu(), lengths),
         }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import make_policy
 from raterhf.recipe import Recipe
+from raterhf.training import ranks
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.stages.imitation import imitate
@@ -36,4 +37,5 @@ def run_base(recipe: Recipe, folder: Path) -> None:
 
     training = imitate(policy, batch, len(examples), recipe.base.batch_size, recipe.seed)
     fit(*training, recipe.base, folder, {}, recipe.logger, monitor, precision=recipe.model.precision)
-    checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})
+    if ranks.first():
+        checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

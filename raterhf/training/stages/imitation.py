@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from raterhf.data.batches import step_indices
+from raterhf.data.batches import StepRows
 from raterhf.models.policy import Policy
 from raterhf.raters.space import RaterSpace
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation
@@ -24,8 +24,10 @@ def imitate(
 ) -> tuple[PolicyModule, Callable[[int], Any]]:
     """The module that imitates `make(rows, step)`, rows of n examples, and its batch of a step."""
 
+    rows = StepRows(np.zeros(n, np.int64), batch_size, 1, seed)
+
     def batch(step: int) -> Demonstrations:
-        return make(step_indices(np.zeros(n, np.int64), batch_size, 1, step, seed), step)
+        return make(rows(step), step)
 
     algorithm = beside(replay, Imitation(policy, batch, space))
     return PolicyModule(policy, algorithm, seed, space), algorithm.batch

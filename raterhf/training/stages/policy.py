@@ -18,6 +18,7 @@ from raterhf.models import checkpoint
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe import Recipe
+from raterhf.training import ranks
 from raterhf.training.algorithms.base import Said, Start, load_algorithm
 from raterhf.training.fit import fit
 from raterhf.training.objective import Objective
@@ -86,6 +87,8 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         algorithm.state,
         precision=recipe.model.precision,
     )
+    if not ranks.first():
+        return
     if policy.idiosyncratic is not None:
         carry_idiosyncratic(policy, reward, compared)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from raterhf.data import prepare
-from raterhf.data.batches import step_indices
+from raterhf.data.batches import StepRows
 from raterhf.data.comparisons import ComparisonData, OwnAnswers
 from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
@@ -27,6 +27,7 @@ from raterhf.raters.pool import RaterPool
 from raterhf.raters.population import MIN_MEMBERS, fit_population
 from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe, RewardSettings
+from raterhf.training import ranks
 from raterhf.training.fit import fit
 from raterhf.training.held_back import HeldBack
 from raterhf.training.needs import check_labels
@@ -58,6 +59,8 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     held_back = watch_held_back(made, recipe.reward, folder)
     precision = recipe.judging.model.precision
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=precision)
+    if not ranks.first():
+        return
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
@@ -93,7 +96,8 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     known = prepare.comparison_data(labels, window, people.known, texts)
     window.require("comparisons", len(known))
     validate = prepare.comparison_data(labels, window, people.validate, texts)
-    train_rows, held_rows = prepare.held_out_rows(known, recipe.data.held_out, recipe.seed, folder)
+    with ranks.in_turn():
+        train_rows, held_rows = prepare.held_out_rows(known, recipe.data.held_out, recipe.seed, folder)
     soft = raters.encoding == "embedding"
     torch.manual_seed(recipe.seed)
     idiosyncratic = make_idiosyncratic(raters.idiosyncratic_dim if soft else 0, lm, tokenizer)
@@ -105,12 +109,13 @@ def make_training(recipe: Recipe, labels: Labels, folder: Path | None = None) ->
     train = known.rows(train_rows)
     answers = own_answers(labels, window, people.known) if soft and settings.demonstrations else OwnAnswers([], *EMPTY)
 
+    compared = StepRows(train.group, settings.batch_size, settings.block, recipe.seed)
+    answered = StepRows(answers.group, settings.demonstrations, BLOCK, recipe.seed) if len(answers) else None
+
     def batch(step: int) -> RewardBatch:
-        pairs = train.rows(step_indices(train.group, settings.batch_size, settings.block, step, recipe.seed))
+        pairs = train.rows(compared(step))
         rng = np.random.default_rng(np.random.SeedSequence([recipe.seed, step, 0x6F666674]))
-        own = answers
-        if len(answers):
-            own = answers.rows(step_indices(answers.group, settings.demonstrations, BLOCK, step, recipe.seed))
+        own = answers.rows(answered(step)) if answered else answers
         return RewardBatch(pairs, pairs.off_topic(settings.off_topic, recipe.model.max_length, rng), own)
 
     rates = {"space.": settings.vector_lr, "model.backbone.": settings.lr, "": settings.head_lr}

@@ -23,11 +23,12 @@ from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe
+from raterhf.training import ranks
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.held_back import HeldBack
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
-from raterhf.training.replay import TEXTS, Drawn, Row, make_replay, said_rows, unrated_rows, write_rows
+from raterhf.training.replay import TEXTS, Drawn, Row, make_replay, read_rows, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
 from raterhf.training.stages.reward import fit_populations
 from raterhf.training.start import (
@@ -61,8 +62,10 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     if settings.replay and recipe.data.base:
         kept = unrated_rows(recipe.data, labels, window.renderer, told.values())
     elif settings.replay and recipe.model.path:
-        kept = _texts_of_its_own(start, window.renderer, recipe.seed)
-        write_rows(folder, kept)
+        with ranks.in_turn():
+            if ranks.first():
+                write_rows(folder, _texts_of_its_own(start, window.renderer, recipe.seed))
+            kept = read_rows(folder)
     torch.manual_seed(recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
@@ -100,6 +103,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
     fit(*training, settings, folder, rates, recipe.logger, monitor, None, held_back, precision=recipe.model.precision)
+    if not ranks.first():
+        return
     if space is not None:
         _keep_vectors(space, pool, policy, fresh)
         fit_populations(raters, pool, recipe.seed)
