@@ -24,7 +24,7 @@ from raterhf.errors import UserError
 from raterhf.evaluation.compare.needs import check_vanilla
 from raterhf.evaluation.probes.load import policies_of
 from raterhf.models.adapters import Added, add_lora
-from raterhf.models.base import find_base
+from raterhf.models.base import find_base, is_on
 from raterhf.models.checkpoint import load_policy, load_reward, read_header, save_policy
 from raterhf.models.load import load_tokenizer
 from raterhf.models.policy import Policy, make_policy
@@ -504,3 +504,10 @@ def test_adapters_give_pefts_numbers_and_gradients(made, dropout):
         found.append((out.detach(), [p.grad for p in lm.parameters() if p.requires_grad]))
     torch.testing.assert_close(found[0], found[1], rtol=2e-3, atol=1e-4)
     assert len(found[0][1]) == 28 and all(grad.abs().sum() > 0 for grad in found[0][1])
+
+
+def test_a_device_without_a_number_is_that_of_its_tensors():
+    """Or a base on a GPU, which tensors call cuda:0, would be loaded once more for each model on it."""
+    first, second, cpu = torch.device("cuda:0"), torch.device("cuda:1"), torch.device("cpu")
+    assert is_on(first, torch.device("cuda")) and is_on(first, first) and is_on(cpu, cpu)
+    assert not is_on(first, second) and not is_on(cpu, torch.device("cuda"))

@@ -62,12 +62,17 @@ def find_base(path: str, device: torch.device, dtype: torch.dtype, digest: str |
             )
         digest = found
     for base in _held:
-        if (base.path, base.lm.dtype, base.lm.device) == (path, dtype, device) and digest in (None, base.digest):
+        if (base.path, base.lm.dtype) == (path, dtype) and is_on(base.lm.device, device) and digest in (None, base.digest):
             return base
     lm, _ = load_pretrained(path, dtype=dtype, revision=None if folder.is_dir() else digest)
     base = Base(path, digest or lm.config._commit_hash, place(lm.eval().requires_grad_(False), device))
     _held.add(base)
     return base
+
+
+def is_on(there: torch.device, device: torch.device) -> bool:
+    """Whether what lies `there` is on the device asked for: of `cuda` without a number tensors name the number."""
+    return there.type == device.type and device.index in (None, there.index)
 
 
 def folder_digest(folder: Path) -> str:
