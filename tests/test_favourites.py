@@ -18,7 +18,7 @@ PROMPT, NAMED, EOS = (0, 0), (7, 0, 0), 9
 SAID = {PROMPT: [(1, 1, EOS), (2, 2, EOS)]}
 
 
-def make_start(said, noise: float = 0.0, gain: float = 1.0) -> Start:
+def make_start(said, noise: float = 0.0, gain: float = 1.0, beta: float = 1.0) -> Start:
     """Raters of taste 1 like the first completion, those of -1 the second; their texts stand before the prompt."""
 
     def scores_for(examples):
@@ -36,7 +36,8 @@ def make_start(said, noise: float = 0.0, gain: float = 1.0) -> Start:
         noise=draw,
         seed=0,
     )
-    return Start(None, objective, None, None, None, [], None, 0, ComparisonData.nothing(), True, lambda: said)
+    settings = SimpleNamespace(beta=beta)
+    return Start(None, objective, None, None, None, [], settings, 0, ComparisonData.nothing(), True, lambda: said)
 
 
 def chosen(start: Start, tastes: list[float], prompt=PROMPT, **options) -> list[Example]:
@@ -63,6 +64,12 @@ def test_choices_are_as_frequent_as_the_softmax_of_the_scores():
     """Scores of 1/2 and -1/2: the first is chosen by 1 / (1 + 1/e) of the times, .731."""
     found = chosen(make_start(SAID, noise=1.0, gain=0.5), [1.0], choices=4000)
     assert np.mean([e.ids[2] == 1 for e in found.examples]) == pytest.approx(0.731, abs=0.02)
+
+
+def test_a_small_beta_comes_nearer_to_what_is_liked_best():
+    """At half of it scores count twice: 1 and -1, and the first is chosen by 1 / (1 + 1/e^2), .881."""
+    found = chosen(make_start(SAID, noise=1.0, gain=0.5, beta=0.5), [1.0], choices=4000)
+    assert np.mean([e.ids[2] == 1 for e in found.examples]) == pytest.approx(0.881, abs=0.02)
 
 
 def test_a_prompt_that_only_validation_raters_answered_is_left_out():
