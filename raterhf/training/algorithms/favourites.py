@@ -1,8 +1,8 @@
 """Favourites: imitate what raters would choose among everything that the data hold for a prompt.
 
-A rater chooses argmax of s / beta plus Gumbel noise, so a policy that imitates such choices says y with probability softmax(s(y) / beta): at
-beta 1 as often as raters would choose it (Luce 1959), below it nearer to what they like best. Nothing is sampled from a policy, so a round
-costs next to nothing; but only what people wrote can be chosen. For data in which many raters judged the same texts.
+A rater chooses argmax of s / beta plus Gumbel noise, so a policy that imitates such choices says y with probability softmax(s(y) / beta):
+at beta 1 as often as raters would choose it (Luce 1959), below it nearer to what they like best. Nothing is sampled from a policy, so a
+round costs next to nothing; but only what people wrote can be chosen. For data in which many raters judged the same texts.
 
 Which text it is shows in its first tokens, and how it goes on has little to do with the rater. So of most choices an opening can be
 imitated alone, and as many tokens tell of many more choices. The options are `choices`, `opening` and `idiosyncratic`.
