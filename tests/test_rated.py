@@ -31,6 +31,13 @@ def test_a_text_that_goes_on_otherwise_is_the_item_but_not_whole():
     assert (item.tolist(), whole.tolist()) == ([0], [False])
 
 
+def test_the_first_words_that_tell_items_apart():
+    assert told.words_needed(ITEMS) == 8
+    assert told.words_needed(["one two three.", "One, two, three!"]) == 3  # the same in all words
+    assert told.opening("A cat, a dog; an eel.", 4) == "A cat, a dog"
+    assert told.opening("A cat.", 4) == "A cat."
+
+
 def test_favourites_are_what_a_person_rated_highest_and_equal_ones_share():
     nan = np.nan
     ratings = np.array([[1, 3, 3], [nan, -2, -5], [nan, nan, nan]])

@@ -36,6 +36,8 @@ CONTROLS = ("base", "sft_no_ids", "sft", "vanilla", "rater_known", "rater_new")
 RANK = 8  # of the factor model that says what is best for a person, without reading a text
 SURE = 0.1  # temperature at which a policy says what it is surest of
 AT_ONCE = 64  # texts that are sampled between two lines of progress
+WHOLE = 64  # tellings that are sampled to their ends
+SPARE = 4  # tokens beside those of an item's opening, for another way to write it
 PERSONS, EACH = 8, 4  # fictitious people whom the page shows, and tellings of each
 SHOWN = 20
 
@@ -63,10 +65,11 @@ def compare_rated(recipe: Recipe, controls: list[str] | None) -> Path:
     asked = tellings_of({name: of_recipe(name, *folders[name], recipe) for name in wanted})
     found, samples = {}, {}
     draws = recipe.compare.draws
-    with Progress("telling", len(asked) * -(-draws // AT_ONCE), "batch") as progress:
+    batches = -(-draws // AT_ONCE) + -(-min(WHOLE, draws) // AT_ONCE)
+    with Progress("telling", len(asked) * batches, "batch") as progress:
         for name, policy in asked.items():
-            person, texts = tell(policy, rated, draws, recipe.seed, progress.advance)
-            found[name], samples[name] = measure(rated, person, texts, recipe.seed), texts
+            samples[name] = tell(policy, rated, draws, recipe.seed, progress.advance)
+            found[name] = measure(rated, samples[name], recipe.seed)
     shown = fictitious_people(asked["rater_new"], rated.prompt, recipe.seed) if "rater_new" in asked else []
     merged = metrics_file.header(recipe, [recipe.seed]) | {
         "policies": {name: one.figures for name, one in found.items()},
@@ -148,16 +151,33 @@ def tellings_of(policies: dict[str, RaterPolicy]) -> dict[str, RaterPolicy]:
     return asked
 
 
-def tell(policy: RaterPolicy, rated: Rated, draws: int, seed: int, advance: Callable[[], None]) -> tuple[np.ndarray | None, list[str]]:
-    """What the policy tells: `draws` texts, and to whom among the known people [draws]; None where to nobody in particular."""
-    raters = policy.raters(draws, seed)
-    texts: list[str] = []
-    for first in range(0, draws, AT_ONCE):
-        part = raters[first : first + AT_ONCE]
-        texts += policy.texts(policy.answer([rated.prompt] * len(part), part, seed + first))
-        advance()
+@dataclass(frozen=True)
+class Told:
+    """What a policy tells: `opening` [N] of each text, as far as it takes to recognise an item, to whom among the known people [N] (None:
+    to nobody in particular), and the first texts in `whole`."""
+
+    opening: list[str]
+    person: np.ndarray | None
+    whole: list[str]
+
+
+def tell(policy: RaterPolicy, rated: Rated, draws: int, seed: int, advance: Callable[[], None]) -> Told:
+    """`draws` tellings, of which only as much is sampled as tells items apart, and the first `WHOLE` of them to their ends."""
+    raters, tokenizer = policy.raters(draws, seed), policy.renderer.tokenizer
+    begun = [metrics.opening(text, metrics.words_needed(rated.items)) for text in rated.items]
+    longest = max(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in begun) + SPARE
+    short = policy.with_limits(min(longest, policy.max_new_tokens), policy.temperature)
+
+    def texts_of(asked: RaterPolicy, count: int) -> list[str]:
+        texts: list[str] = []
+        for first in range(0, count, AT_ONCE):
+            part = raters[first : min(first + AT_ONCE, count)]
+            texts += asked.texts(asked.answer([rated.prompt] * len(part), part, seed + first))
+            advance()
+        return texts
+
     person = rated.known.get_indexer([rater.id for rater in raters]) if policy.draws == "known" else None
-    return person, texts
+    return Told(texts_of(short, draws), person, texts_of(policy, min(WHOLE, draws)))
 
 
 @dataclass(frozen=True)
@@ -167,18 +187,20 @@ class Measured:
     shares: list[float]  # [I + 1], the last one of texts that are no item
 
 
-def measure(rated: Rated, person: np.ndarray | None, texts: list[str], seed: int) -> Measured:
+def measure(rated: Rated, said: Told, seed: int) -> Measured:
     """The figures of what was told, to known people or to nobody in particular."""
     rng = np.random.default_rng(seed)
-    item, whole = metrics.recognise(texts, rated.items)
+    item, _ = metrics.recognise(said.opening, rated.items)
+    begun, whole = metrics.recognise(said.whole, rated.items)
     counts = metrics.class_counts(item, len(rated.items))
-    graded = metrics.everybodys_ratings(item, rated.kept) if person is None else metrics.own_ratings(item, person, rated.kept)
+    to_all = said.person is None
+    graded = metrics.everybodys_ratings(item, rated.kept) if to_all else metrics.own_ratings(item, said.person, rated.kept)
     rating, low, high = metrics.mean_rating(*graded, rng)
     people = metrics.favourites(rated.unseen).sum(0)
     figures = {
         "rating": rating, "graded": graded[1].sum(), "effective_items": metrics.effective(counts[:-1]),
         "top_share": counts[:-1].max() / max(counts[:-1].sum(), 1), "top_25": metrics.top_mass(counts[:-1]),
-        "new": counts[-1] / len(texts), "whole": whole.sum() / max((item >= 0).sum(), 1), "draws": len(texts),
+        "new": counts[-1] / len(item), "whole": whole.sum() / max((begun >= 0).sum(), 1), "draws": len(item),
     }  # fmt: skip
     if counts[:-1].sum():
         shares, q = counts[:-1] / counts[:-1].sum(), people / people.sum()
@@ -203,10 +225,12 @@ def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
     model = fit_items(ratings, len(rated.known), len(rated.items), RANK, seed=seed)
     value = model.mean + infer_tastes(model, ratings, len(rated.known)).mean @ model.loading.T
     value[:, np.isnan(rated.trained).all(0)] = -np.inf  # nobody rated it in training
-    everybody = np.nan_to_num(~np.isnan(rated.kept)).astype(float)
+    seen = (~np.isnan(rated.trained)).sum(0)
+    mean = np.where(seen > 0, np.nansum(rated.trained, 0) / np.maximum(seen, 1), -np.inf)
+    everybody = (~np.isnan(rated.kept)).astype(float)
     choices = {
         "rating_mean": (np.nansum(rated.kept, 1), everybody.sum(1)),
-        "rating_best_for_all": metrics.everybodys_ratings(np.array([np.nanmean(rated.trained, 0).argmax()]), rated.kept),
+        "rating_best_for_all": metrics.everybodys_ratings(np.array([mean.argmax()]), rated.kept),
         "rating_best_for_each": metrics.own_ratings(value.argmax(1), np.arange(len(rated.known)), rated.kept),
     }
     found: dict[str, float | list[float]] = {
@@ -214,8 +238,8 @@ def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
         "top_share": people.max() / people.sum(), "top_25": metrics.top_mass(people),
     }  # fmt: skip
     for name, graded in choices.items():
-        mean, low, high = metrics.mean_rating(*graded, rng)
-        found |= {name: mean, f"{name}_interval": [low, high]}
+        rating, *interval = metrics.mean_rating(*graded, rng)
+        found |= {name: rating, f"{name}_interval": interval}
     return found
 
 
@@ -228,12 +252,13 @@ def fictitious_people(policy: RaterPolicy, prompt: Prompt, seed: int) -> list[di
     return shown
 
 
-def samples_of(samples: dict[str, list[str]], rated: Rated) -> dict[str, dict]:
-    """For each policy what the page shows: the texts most often told, as items, and those that are no item."""
+def samples_of(samples: dict[str, Told], rated: Rated) -> dict[str, dict]:
+    """For each policy what the page shows: the items most often told, and texts that are none."""
     found = {}
-    for name, texts in samples.items():
-        item, _ = metrics.recognise(texts, rated.items)
+    for name, said in samples.items():
+        item, _ = metrics.recognise(said.opening, rated.items)
+        begun, _ = metrics.recognise(said.whole, rated.items)
         counts = np.bincount(item[item >= 0], minlength=len(rated.items))
         often = [(rated.items[i], int(counts[i])) for i in np.argsort(-counts, kind="stable")[:SHOWN] if counts[i]]
-        found[name] = {"often": often, "new": [text for text, i in zip(texts, item) if i < 0][:SHOWN], "draws": len(texts)}
+        found[name] = {"often": often, "new": [text for text, i in zip(said.whole, begun) if i < 0][:SHOWN], "draws": len(item)}
     return found

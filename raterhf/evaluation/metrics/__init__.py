@@ -34,7 +34,17 @@ from raterhf.evaluation.metrics.marginal import (
     tv_floor,
 )
 from raterhf.evaluation.metrics.quality import accuracy, ece, flip_rate, nll, rater_accuracies, skill, worst_decile
-from raterhf.evaluation.metrics.told import effective, everybodys_ratings, favourites, mean_rating, own_ratings, recognise, top_mass
+from raterhf.evaluation.metrics.told import (
+    effective,
+    everybodys_ratings,
+    favourites,
+    mean_rating,
+    opening,
+    own_ratings,
+    recognise,
+    top_mass,
+    words_needed,
+)
 from raterhf.evaluation.metrics.two_samples import auc, c2st_auc, c2st_scores, copying, copying_by_row
 
 __all__ = [
@@ -68,6 +78,7 @@ __all__ = [
     "mi_ratio",
     "mutual_information",
     "nll",
+    "opening",
     "over_seeds",
     "own_ratings",
     "pair_tv",
@@ -78,5 +89,6 @@ __all__ = [
     "top_mass",
     "tv",
     "tv_floor",
+    "words_needed",
     "worst_decile",
 ]

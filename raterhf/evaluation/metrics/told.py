@@ -22,9 +22,7 @@ def recognise(texts: Sequence[str], items: Sequence[str]) -> tuple[np.ndarray, n
     A text is an item when its first words are the item's: as few as tell all items apart, `WORDS` at least. Case and punctuation do not
     count.
     """
-    told = [words(text) for text in items]
-    longest = max(map(len, told), default=0)
-    need = next((n for n in range(WORDS, longest) if len({tuple(t[:n]) for t in told}) == len({tuple(t) for t in told})), longest)
+    told, need = [words(text) for text in items], words_needed(items)
     place: dict[tuple[str, ...], int] = {}
     for i, text in enumerate(told):
         place.setdefault(tuple(text[:need]), i)
@@ -32,6 +30,19 @@ def recognise(texts: Sequence[str], items: Sequence[str]) -> tuple[np.ndarray, n
     item = np.array([place.get(tuple(text[:need]), -1) for text in said], np.int64)
     whole = np.array([i >= 0 and text == told[i] for i, text in zip(item, said)], bool)
     return item, whole
+
+
+def words_needed(items: Sequence[str]) -> int:
+    """How many first words tell all items apart that differ in any word, `WORDS` at least; all words where nothing less does."""
+    told = [words(text) for text in items]
+    longest = max(map(len, told), default=0)
+    return next((n for n in range(WORDS, longest) if len({tuple(t[:n]) for t in told}) == len({tuple(t) for t in told})), longest)
+
+
+def opening(text: str, count: int) -> str:
+    """The text to the end of its word number `count`; all of a shorter one."""
+    ends = [found.end() for found in re.finditer(r"\w+", text)]
+    return text[: ends[count - 1]] if 0 < count < len(ends) else text
 
 
 def words(text: str) -> list[str]:
