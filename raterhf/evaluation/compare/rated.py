@@ -66,7 +66,7 @@ def compare_rated(recipe: Recipe, controls: list[str] | None) -> Path:
     found, samples = {}, {}
     draws = recipe.compare.draws
     batches = -(-draws // AT_ONCE) + -(-min(WHOLE, draws) // AT_ONCE)
-    with Progress("telling", len(asked) * batches, "batch") as progress:
+    with Progress("telling", len(asked) * batches, "round") as progress:
         for name, policy in asked.items():
             samples[name] = tell(policy, rated, draws, recipe.seed, progress.advance)
             found[name] = measure(rated, samples[name], recipe.seed)
