@@ -8,7 +8,7 @@ import pytest
 from small_run import CONFIG
 
 from raterhf.errors import UserError
-from raterhf.evaluation.compare.rated import is_rated, read_rated
+from raterhf.evaluation.compare.rated import read_rated
 from raterhf.evaluation.compare.run import compare
 from raterhf.evaluation.metrics import told
 from raterhf.recipe import Recipe
@@ -56,6 +56,8 @@ def test_each_is_graded_by_their_own_rating_and_everybodys_by_all_of_them():
     item, person = np.array([0, 2, 1, 0, -1]), np.array([0, 0, 1, 1, 1])
     total, number = told.own_ratings(item, person, ratings)  # person 1 did not rate item 0
     assert (total.tolist(), number.tolist()) == ([2.0, 1.0], [2.0, 1.0])
+    total, number = told.own_ratings(np.array([0, 2]), np.array([-1, 1]), ratings)  # the first to somebody who rated other prompts alone
+    assert (total.tolist(), number.tolist()) == ([0.0, 5.0], [0.0, 1.0])
     total, number = told.everybodys_ratings(item, ratings)  # items 0 twice, 1 and 2 once
     assert (total.tolist(), number.tolist()) == ([2 * 4 - 2, 1 + 5], [3, 2])
 
@@ -109,12 +111,22 @@ def test_ratings_of_known_and_unseen_people_by_split(tmp_path):
     assert not np.isnan(rated.unseen).any()
 
 
+def test_a_text_that_somebody_rated_twice_has_their_mean(tmp_path):
+    recipe = recipe_for(tmp_path)
+    rows = pd.read_parquet(tmp_path / "ratings.parquet")
+    again = rows[rows.rater_id == "r20"].assign(rating=lambda twice: twice.rating + 2)
+    pd.concat([rows, again]).to_parquet(tmp_path / "ratings.parquet")
+    plain = rows[rows.rater_id == "r20"].set_index("text").rating
+    rated = read_rated(recipe)
+    assert rated.unseen[sorted(f"r{r}" for r in range(16, 24)).index("r20")] == pytest.approx(plain[rated.items].to_numpy() + 1)
+
+
 @pytest.mark.parametrize("splits", [("train",), ("train", "test"), ("train", "unseen_support")])
 def test_without_ratings_and_people_kept_from_training_it_is_data_of_ones_own(tmp_path, splits):
     recipe = recipe_for(tmp_path)
-    assert is_rated(recipe)
+    assert read_rated(recipe) is not None
     write_ratings(tmp_path, splits)
-    assert not is_rated(recipe)
+    assert read_rated(recipe) is None
 
 
 def test_a_comparison_of_rated_texts_from_ratings_to_the_page(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from raterhf.data.normalise import keys
 from raterhf.data.prepare import read_data
@@ -51,8 +52,8 @@ def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int) -> 
     pool = run.raters
     if pool.encoding != "embedding":
         raise UserError(f"{run.folder} knows raters by {pool.encoding}, and clusters need vectors; raters.encoding=embedding has them")
-    most = min(MOST, len(pool.known) // MIN_MEMBERS)
-    if most < 2 or clusters is not None and clusters > len(pool.known) // MIN_MEMBERS:
+    most = len(pool.known) // MIN_MEMBERS
+    if most < 2 or clusters is not None and clusters > most:
         wanted = clusters or 2
         raise UserError(
             f"{run.folder} has {len(pool.known)} known raters, too few for {wanted} clusters of {MIN_MEMBERS}; "
@@ -84,7 +85,7 @@ def save_personas(run: Path, found: dict, seed: int) -> list[Path]:
         return add_personas(run, {one["name"]: one["members"] for one in found["personas"]}, seed)
 
 
-def texts_of(rows, seed: int) -> Texts:
+def texts_of(rows: pd.DataFrame, seed: int) -> Texts:
     """The different texts of comparisons, of prompts that have two or more; of many, whole prompts that are drawn."""
     by_prompt: dict[str, tuple[Prompt, dict[str, None]]] = {}
     for key, prompt, a, b in zip(keys(rows.prompt), rows.prompt, rows.a, rows.b):
@@ -165,7 +166,7 @@ def contested_by(margins: np.ndarray, group: np.ndarray, member: np.ndarray, one
     return _over(against, np.ones(len(against)), seed)
 
 
-def _reliable(table, texts: Texts, rows, ids: list[str], member: np.ndarray, seed: int) -> list[list[float]]:
+def _reliable(table: pd.DataFrame, texts: Texts, rows: pd.DataFrame, ids: list[str], member: np.ndarray, seed: int) -> list[list[float]]:
     """For each cluster, how often its mean score is right about decided comparisons of its members; the interval is over members."""
     prompt_of = {key: number for number, key in enumerate(dict.fromkeys(str(prompt) for prompt in texts.prompts))}
     place = {(prompt_of[str(prompt)], answer): i for i, (prompt, answer) in enumerate(zip(texts.prompts, texts.answers))}

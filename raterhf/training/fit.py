@@ -195,26 +195,11 @@ def fit(
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
     module.transfer_batch_to_device = lambda batch, device, index: batch
-    loggers: list[Logger] = []
-    if ranks.first():
-        loggers = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
-        loggers += [make_logger(logger, folder, first)] if logger is not None else []
     lines = [_Lines(folder, first, steps)] if ranks.first() else []
+    callbacks = [*watching, _Resumable(save, first, settings.save_every), *lines]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = L.Trainer(
-            max_epochs=1,
-            accelerator="auto",
-            **_devices(),
-            precision=precision,
-            logger=loggers,
-            log_every_n_steps=10,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            gradient_clip_val=settings.clip,
-            callbacks=[*watching, _Resumable(save, first, settings.save_every), *lines],
-        )
+        trainer = _trainer(_loggers(folder, first, logger), callbacks, settings.clip, precision)
         module.train()
         try:
             trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
@@ -225,6 +210,24 @@ def fit(
         if held_back is not None:
             held_back.restore(module)
         _merge_logs(folder)
+
+
+def _loggers(folder: Path, first: int, logger: str | None) -> list[Logger]:
+    """What the first process writes the figures of steps with: a file of the part that begins at `first`, and the recipe's logger."""
+    if not ranks.first():
+        return []
+    parts: list[Logger] = [CSVLogger(folder, name="logs", version=f"from_{first:07d}", flush_logs_every_n_steps=50)]
+    return parts + ([make_logger(logger, folder, first)] if logger is not None else [])
+
+
+def _trainer(
+    loggers: list[Logger], callbacks: list[L.Callback], clip: float, precision: Literal["32-true", "bf16-mixed"]
+) -> L.Trainer:  # fmt: skip
+    """Lightning's trainer of one pass over the steps, without what this program does itself."""
+    return L.Trainer(
+        max_epochs=1, accelerator="auto", **_devices(), precision=precision, logger=loggers, log_every_n_steps=10,
+        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False, gradient_clip_val=clip, callbacks=callbacks,
+    )  # fmt: skip
 
 
 def _devices() -> dict[str, Any]:

@@ -12,6 +12,21 @@ OURS = ("base", "sft", "rater_known", "rater_new")  # policies of the recipe's o
 OF_OURS = ("max_steps", "learning_rate", "num_generations", "per_device_train_batch_size")
 
 
+def wanted_policies(recipe: Recipe, controls: list[str] | None, known: tuple[str, ...], without: str, instead: str = "") -> list[str]:
+    """The policies to judge outside a simulated world: those of `controls` (None: the recipe's; all: all `known`).
+
+    Raises UserError, before hours of training, where one is not known, and where the recipe lacks what they need. `without` are policies
+    that need no TRL, `instead` what else the recipe may be for.
+    """
+    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
+        raise UserError(f"compare needs a recipe with raters.encoding embedding and the stages reward, sft and policy{instead}")
+    wanted = list(known) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in known]
+    if unknown := [name for name in wanted if name not in known]:
+        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, or all, where there is no simulated world")
+    check_vanilla(recipe, wanted, without)
+    return wanted
+
+
 def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
     ours = {*OURS, *recipe.compare.rivals}

@@ -11,9 +11,8 @@ import numpy as np
 
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.errors import UserError
 from raterhf.evaluation.compare import reward_metrics
-from raterhf.evaluation.compare.needs import check_data, check_vanilla
+from raterhf.evaluation.compare.needs import check_data, wanted_policies
 from raterhf.evaluation.compare.trainings import costs, train_policies
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import policies_of
@@ -28,6 +27,7 @@ from raterhf.reports.summary_table import OWN_DATA, print_summary
 
 JUDGED = ("base", "sft_no_ids", "sft", "vanilla", "rater_new")
 CONTROLS = (*JUDGED, "shuffled")
+VOTES = "; or, to compare votes with those of people never trained on, data.split and data.group_column as in recipes/polis.yaml"
 PROBED = "templates,multiverse,spanning,substitution,fluency"
 PROMPTS = 12  # asked again at most
 DRAWS = 200  # answers of a model to each prompt, where fewer raters answered it
@@ -37,7 +37,8 @@ KEY = 40  # characters of a prompt that name it
 
 def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
-    wanted, probes = _wanted(recipe, controls), chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
+    wanted = wanted_policies(recipe, controls, CONTROLS, "base,sft,rater_new,shuffled", VOTES)
+    probes = chosen(PROBED if recipe.compare.probes == "none" else recipe.compare.probes)
     labels = prepare.read_data(recipe)
     check_data(recipe, labels, wanted)
     train_policies(recipe, labels, wanted, sweep=False)
@@ -62,20 +63,6 @@ def compare_own(recipe: Recipe, controls: list[str] | None) -> Path:
     page = write_own_report(found, out, _samples(interview), drawn)
     print_summary(found, OWN_DATA)
     return page
-
-
-def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
-    """The policies and controls to judge. Raises UserError, before hours of training, where the recipe lacks what they need."""
-    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
-        raise UserError(
-            "compare needs a recipe with raters.encoding embedding and the stages reward, sft and policy; or, to compare votes with "
-            "those of people never trained on, data.split and data.group_column as in recipes/polis.yaml"
-        )
-    wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
-    if unknown := [name for name in wanted if name not in CONTROLS]:
-        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where there is no simulated world")
-    check_vanilla(recipe, wanted, "base,sft,rater_new,shuffled")
-    return wanted
 
 
 def ask_again(labels: Labels, source: str, seed: int) -> tuple[list[Asked], dict[str, Answers]]:

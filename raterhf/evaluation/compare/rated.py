@@ -20,7 +20,7 @@ from raterhf.data.requests import Prompt
 from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
-from raterhf.evaluation.compare.needs import check_data, check_vanilla
+from raterhf.evaluation.compare.needs import check_data, wanted_policies
 from raterhf.evaluation.compare.trainings import costs, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.log import log
@@ -55,12 +55,11 @@ class Rated:
     unseen: np.ndarray
 
 
-def compare_rated(recipe: Recipe, controls: list[str] | None) -> Path:
+def compare_rated(recipe: Recipe, rated: Rated, controls: list[str] | None) -> Path:
     """Train what is missing, judge, write metrics.json and the report into runs/NAME/compare; returns the report's path."""
-    wanted = _wanted(recipe, controls)
+    wanted = wanted_policies(recipe, controls, CONTROLS, "base,sft,rater_known,rater_new")
     labels = prepare.read_data(recipe)
     check_data(recipe, labels, wanted)
-    rated = read_rated(recipe)
     folders = train_policies(recipe, labels, wanted, sweep=False)
     asked = tellings_of({name: of_recipe(name, *folders[name], recipe) for name in wanted})
     found, samples = {}, {}
@@ -85,42 +84,20 @@ def compare_rated(recipe: Recipe, controls: list[str] | None) -> Path:
     return page
 
 
-def _wanted(recipe: Recipe, controls: list[str] | None) -> list[str]:
-    """The policies to judge. Raises UserError, before hours of training, where the recipe lacks what they need."""
-    if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
-        raise UserError(
-            "compare on rated texts needs raters.encoding embedding and the stages reward, sft and policy; see recipes/jokes.yaml"
-        )
-    wanted = list(CONTROLS) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in CONTROLS]
-    if unknown := [name for name in wanted if name not in CONTROLS]:
-        raise UserError(f"control {unknown[0]!r} is not one of {', '.join(CONTROLS)}, or all, where texts were rated")
-    check_vanilla(recipe, wanted, "base,sft,rater_known,rater_new")
-    return wanted
-
-
-def is_rated(recipe: Recipe) -> bool:
-    """Whether the recipe's data are ratings alone, of which some were kept back of known people, and of people who were."""
+def read_rated(recipe: Recipe) -> Rated | None:
+    """Everybody's ratings of the prompt that has most of them, where the recipe's data are ratings alone, of which some were kept back of
+    known people, and of people who were kept back; else None. Several ratings of one text by one person count as their mean."""
     data = recipe.data
     if not (data.split and data.ratings) or data.comparisons or data.demonstrations:
-        return False
-    try:
-        found = set(ratings_by_split(recipe).split)
-    except UserError:  # of what is wrong with them whoever reads them for training says more
-        return False
-    return TEST in found and not found.isdisjoint(UNSEEN)
-
-
-def ratings_by_split(recipe: Recipe) -> pd.DataFrame:
-    """The ratings to train on and those kept back, with their `split`."""
-    data = recipe.data
+        return None
     said = said_of_files(data) | {"pairs_per_rater": 1}
     splits = (str(data.split), TEST, *UNSEEN)
-    return read_labels(ratings=data.ratings, columns=data.columns, split=splits, max_bad=data.max_bad, **said).ratings
-
-
-def read_rated(recipe: Recipe) -> Rated:
-    """Everybody's ratings of the prompt that has most of them."""
-    data, rows = recipe.data, ratings_by_split(recipe)
+    try:
+        rows = read_labels(ratings=data.ratings, columns=data.columns, split=splits, max_bad=data.max_bad, **said).ratings
+    except UserError:  # of what is wrong with them whoever reads them for training says more
+        return None
+    if TEST not in set(rows.split) or not rows.split.isin(UNSEEN).any():
+        return None
     prompts = rows.prompt.astype(str)
     most = prompts.value_counts().index[0]
     if prompts.nunique() > 1:
@@ -132,6 +109,7 @@ def read_rated(recipe: Recipe) -> Rated:
 
     def table(people: pd.Index, names: tuple[str, ...]) -> np.ndarray:
         part = rows[rows.split.isin(names) & rows.rater_id.isin(people)]
+        part = part.groupby(["rater_id", "response"], as_index=False).rating.mean()
         found = np.full((len(people), len(items)), np.nan)
         found[people.get_indexer(part.rater_id), items.get_indexer(part.response)] = part.rating
         return found

@@ -5,7 +5,7 @@ from pathlib import Path
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.discussions import compare_people
 from raterhf.evaluation.compare.own_data import compare_own
-from raterhf.evaluation.compare.rated import compare_rated, is_rated
+from raterhf.evaluation.compare.rated import compare_rated, read_rated
 from raterhf.evaluation.compare.world import compare_world
 from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
@@ -31,4 +31,5 @@ def compare(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
             return compare_world(recipe, controls, seeds)
         if votes:
             return compare_people(recipe, controls)
-        return (compare_rated if is_rated(recipe) else compare_own)(recipe, controls)
+        rated = read_rated(recipe)
+        return compare_own(recipe, controls) if rated is None else compare_rated(recipe, rated, controls)

@@ -71,9 +71,9 @@ def top_mass(counts: np.ndarray, top: int = TOP) -> float:
 
 
 def own_ratings(item: np.ndarray, person: np.ndarray, ratings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum and number [P] of the ratings that people gave what they were told, telling n to person `person[n]`; what they did not rate is
-    left out."""
-    given = np.where(item >= 0, ratings[person, np.maximum(item, 0)], np.nan)
+    """Sum and number [P] of the ratings that people gave what they were told, telling n to person `person[n]` (-1: to none of them); what
+    they did not rate is left out."""
+    given = np.where((item >= 0) & (person >= 0), ratings[np.maximum(person, 0), np.maximum(item, 0)], np.nan)
     there = ~np.isnan(given)
     return tuple(np.bincount(person[there], of[there], len(ratings)) for of in (given, np.ones(len(given))))
 
