@@ -1,5 +1,6 @@
 """Jobs side by side: results in order, errors come out, and the same with one worker."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -28,12 +29,36 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(jobs, "count_cores", lambda: 2)
     monkeypatch.setattr(jobs, "available_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    yield
+    jobs._end_processes()
 
 
 def test_results_come_in_order_from_other_processes(two_cores):
     results = jobs.side_by_side([[(square, (x,))] for x in (3, 1, 2)], MODEL)
     assert [value for value, _ in results] == [9, 1, 4]
     assert os.getpid() not in {process for _, process in results}
+
+
+def test_processes_stay_for_the_next_jobs_and_begin_with_what_those_need(two_cores):
+    jobs.start_processes([square])
+    pairs = [[(threads, ())], [(threads, ())]]
+    before, after = ({process for _, process in jobs.side_by_side(pairs, MODEL)} for _ in range(2))
+    started = {process.pid for process in multiprocessing.active_children()}
+    assert before | after <= started and len(started) == 2 and os.getpid() not in started
+    with pytest.raises(UserError, match="no"):
+        jobs.side_by_side([[(refuse, ("no",))]] * 2, MODEL)
+    assert not multiprocessing.active_children()
+
+
+def test_memory_that_waiting_processes_hold_is_theirs_to_work_in(two_cores, monkeypatch, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 2**20)
+    monkeypatch.setattr(jobs, "available_memory", lambda: 2 * jobs.LIBRARIES)
+    assert jobs.fitting(2, tmp_path) == 1
+    jobs.side_by_side([[(threads, ())]] * 2, tmp_path)  # one process at a time here, which starts none
+    monkeypatch.setattr(jobs, "available_memory", lambda: None)
+    jobs.side_by_side([[(threads, ())]] * 2, tmp_path)
+    monkeypatch.setattr(jobs, "available_memory", lambda: 2 * jobs.LIBRARIES)
+    assert jobs.fitting(2, tmp_path) == 2
 
 
 def note(place: str, text: str) -> str:
@@ -65,6 +90,7 @@ def test_a_process_that_the_system_kills_is_named_with_what_to_do(two_cores):
 
 def test_what_passes_hold_counts_where_it_is_more_than_the_weights(monkeypatch, tmp_path, capsys):
     (tmp_path / "model.safetensors").write_bytes(b"0" * 2**20)
+    jobs._end_processes()
     monkeypatch.setattr(jobs, "available_memory", lambda: 10 * 2**30)
     assert jobs.fitting(2, tmp_path) == 2
     assert jobs.fitting(2, tmp_path, most=6.0 * 2**30) == 1
@@ -109,6 +135,7 @@ def test_one_thread_that_is_given_stays_one_thread_in_this_process(monkeypatch):
 
 
 def test_no_more_processes_than_memory_holds_and_it_says_so(tmp_path, monkeypatch, capsys):
+    jobs._end_processes()
     (tmp_path / "model.safetensors").write_bytes(b"0" * 2**20)
     each = jobs.LIBRARIES + jobs.COPIES * 2**20
     for available, workers in ((None, 4), (4 * each, 4), (4 * each - 1, 3), (each, 1), (0, 1)):

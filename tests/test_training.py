@@ -576,3 +576,16 @@ def test_what_is_held_out_is_saved_and_read_again(done, tmp_path):
     for share, seed in ((0.4, 1), (0.3, 2)):  # another question, another split
         assert prepare.held_out_rows(data, share, seed, tmp_path)[1].tolist() != [0, 1]
     assert prepare.held_out_rows(data, 0.3, 1, None)[1].tolist() == held.tolist()
+
+
+def test_a_small_model_trains_on_one_thread_and_others_get_theirs_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for parameters, threads in ((fitting.SMALL - 1, 1), (fitting.SMALL, 2)):
+            with pytest.raises(KeyError), fitting._threads(torch.nn.Embedding(parameters, 1, device="meta")):
+                assert torch.get_num_threads() == threads
+                raise KeyError
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

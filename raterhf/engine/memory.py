@@ -20,11 +20,24 @@ def keep_freed_memory() -> None:
         library.mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
+def give_back_freed_memory() -> None:
+    """What `keep_freed_memory` kept, to the system."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
+def resident(process: int) -> int:
+    """Bytes that a process holds; 0 where only Linux would tell, or the process has ended."""
+    try:
+        return _status("VmRSS", str(process))
+    except (OSError, StopIteration):
+        return 0
+
+
 def reset_peak() -> int | None:
     """Give kept memory back and forget the peak: bytes resident now, from which `peak` counts. None where only Linux would know."""
     try:
-        if library := _glibc():
-            library.malloc_trim(0)
+        give_back_freed_memory()
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
         return _status("VmRSS")
     except OSError:
@@ -57,6 +70,6 @@ def _glibc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def _status(name: str, process: str = "self") -> int:
+    lines = Path("/proc", process, "status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])

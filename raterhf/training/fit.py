@@ -14,7 +14,8 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ from raterhf.training.loggers import make_logger
 from raterhf.training.monitor import Monitor
 from raterhf.training.training_curve import TRAINING_CURVE
 
+SMALL = 1_000_000  # parameters below which threads take longer than one alone
 CHECK_EVERY = 5  # steps between two looks at the loss, each of which waits for the device
 
 for name in ("lightning.pytorch", "lightning.fabric"):
@@ -202,7 +204,8 @@ def fit(
         trainer = _trainer(_loggers(folder, first, logger), callbacks, settings.clip, precision)
         module.train()
         try:
-            trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
+            with _threads(module):
+                trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
     place(module.eval(), device)  # Lightning leaves it on the CPU
@@ -210,6 +213,18 @@ def fit(
         if held_back is not None:
             held_back.restore(module)
         _merge_logs(folder)
+
+
+@contextmanager
+def _threads(module: torch.nn.Module) -> Iterator[None]:
+    """One thread for a small model, whose threads would wait more than they work; else as many as torch has."""
+    threads = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in module.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _loggers(folder: Path, first: int, logger: str | None) -> list[Logger]:

@@ -4,10 +4,12 @@ Cores are those that the process may use (its affinity), and no more than OMP_NU
 here.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,7 +19,7 @@ from typing import Any
 
 import torch
 
-from raterhf.engine.memory import keep_freed_memory
+from raterhf.engine.memory import give_back_freed_memory, keep_freed_memory, resident
 from raterhf.errors import UserError
 from raterhf.log import show_log
 from raterhf.progress import Progress
@@ -27,6 +29,8 @@ Job = tuple[Callable[..., Any], tuple]
 LIBRARIES = 2**30  # bytes of a process that has imported torch, transformers and trl, and of its data
 COPIES = 10  # of a model's weights in a training: itself, gradients, two moments, a reference, a reward model, and what passes keep
 COPIES_STAYING = 5  # of weights that stay, which policy, reference and reward model share
+
+_kept: ProcessPoolExecutor | None = None  # processes that wait for the next jobs: to import the libraries takes each some seconds
 
 
 def side_by_side(
@@ -49,19 +53,45 @@ def side_by_side(
         advance = progress.advance if progress else lambda: None
         if workers < 2 or torch.cuda.is_available():
             return [_one_by_one(chain, advance) for chain in chains]
+        try:
+            return _in_turns(_processes(), workers, max(1, cores // workers), chains, advance)
+        except BrokenProcessPool as error:
+            _end_processes()
+            raise UserError(
+                "a training or judging was ended from outside, as a system does that runs out of memory; what was trained stays, and "
+                "the same command goes on: with OMP_NUM_THREADS=1 one runs at a time; smaller batches (vanilla.*.per_device_train_batch"
+                "_size, model.micro_batch_tokens) take less"
+            ) from error
+        except BaseException:
+            _end_processes()
+            raise
+
+
+def start_processes(functions: Sequence[Callable[..., Any]]) -> None:
+    """Start the processes of `side_by_side` before their first jobs, to import what these functions need while this process is busy."""
+    if count_cores() > 1 and not torch.cuda.is_available():
+        for _ in range(count_cores()):
+            _processes().submit(_import, *functions)
+
+
+def _import(*functions: Callable[..., Any]) -> None:
+    """To be handed a function imports its module."""
+
+
+def _processes() -> ProcessPoolExecutor:
+    global _kept
+    if _kept is None:
         spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
-        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle, initargs=(max(1, cores // workers),)) as pool:
-            try:
-                return _in_turns(pool, chains, advance)
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a training or judging was ended from outside, as a system does that runs out of memory; what was trained stays, and "
-                    "the same command goes on: with OMP_NUM_THREADS=1 one runs at a time; smaller batches (vanilla.*.per_device_train_batch"
-                    "_size, model.micro_batch_tokens) take less"
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        _kept = ProcessPoolExecutor(count_cores(), mp_context=spawn, initializer=_settle)
+    return _kept
+
+
+def _end_processes() -> None:
+    """Once the jobs that run have ended."""
+    global _kept
+    if _kept is not None:
+        _kept.shutdown(cancel_futures=True)
+        _kept = None
 
 
 def _one_by_one(chain: Sequence[Job], advance: Callable[[], None]) -> Any:
@@ -71,23 +101,34 @@ def _one_by_one(chain: Sequence[Job], advance: Callable[[], None]) -> Any:
     return result
 
 
-def _in_turns(pool: ProcessPoolExecutor, chains: Sequence[Sequence[Job]], advance: Callable[[], None]) -> list[Any]:
-    """The next job of a chain queues when the one before it is done, behind those that wait already."""
+def _in_turns(
+    pool: ProcessPoolExecutor, workers: int, threads: int, chains: Sequence[Sequence[Job]], advance: Callable[[], None]
+) -> list[Any]:  # fmt: skip
+    """At most so many jobs at once. The next job of a chain queues when the one before it is done, behind those that wait already."""
     left = [iter(chain) for chain in chains]
+    waiting = deque((i, job) for i in range(len(chains)) if (job := next(left[i], None)))
     results: list[Any] = [None] * len(chains)
-
-    def submit(i: int) -> dict[Future, int]:
-        job = next(left[i], None)
-        return {} if job is None else {pool.submit(job[0], *job[1]): i}
-
-    running = {future: i for number in range(len(chains)) for future, i in submit(number).items()}
-    while running:
+    running: dict[Future, int] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            i, job = waiting.popleft()
+            running[pool.submit(_run, threads, *job)] = i
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             i = running.pop(future)
             results[i] = future.result()
             advance()
-            running |= submit(i)
+            if job := next(left[i], None):
+                waiting.append((i, job))
     return results
+
+
+def _run(threads: int, run: Callable[..., Any], arguments: tuple) -> Any:
+    torch.set_num_threads(threads)
+    try:
+        return run(*arguments)
+    finally:
+        gc.collect()  # modules and trainers refer to each other
+        give_back_freed_memory()
 
 
 def count_cores() -> int:
@@ -101,7 +142,10 @@ def fitting(workers: int, model: Path, copies: int = COPIES, most: float = 0.0) 
     """How many of so many processes the memory holds, one at least; says so where it holds fewer."""
     need = LIBRARIES + max(copies * sum(file.stat().st_size for file in model.glob("*.safetensors")), int(most))
     available = available_memory()
-    if available is None or workers * need <= available:
+    if available is None:
+        return workers
+    available += sum(resident(process.pid) for process in multiprocessing.active_children())  # which the jobs run in
+    if workers * need <= available:
         return workers
     fewer = max(1, available // need)
     sys.stderr.write(
@@ -119,8 +163,7 @@ def available_memory(proc: Path = Path("/proc/meminfo")) -> int | None:
     return 1024 * int(row.split()[1]) if row else None
 
 
-def _settle(threads: int) -> None:
-    torch.set_num_threads(threads)
+def _settle() -> None:
     keep_freed_memory()
     show_log()
     threading.Thread(target=_leave_with_the_parent, daemon=True).start()

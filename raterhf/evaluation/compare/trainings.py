@@ -5,7 +5,7 @@ from pathlib import Path
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
-from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side
+from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side, start_processes
 from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
 from raterhf.models.checkpoint import FINISHED, weights_of
@@ -47,6 +47,7 @@ def at_seed(recipe: Recipe, seed: int) -> Recipe:
 def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: bool) -> dict[str, tuple[Path, str]]:
     """Train what the wanted policies need, side by side. Returns for each its folder and how its raters are drawn."""
     if recipe.base:
+        start_processes([pipeline.train_stage])
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
     save_start(recipe, labels)
     home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
