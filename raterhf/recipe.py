@@ -278,8 +278,9 @@ class RewardSettings(Evaluated):
 class SftSettings(Evaluated):
     source: Literal["demonstrations", "chosen"] = "demonstrations"
     """What is imitated: raters' own answers, or what they chose in comparisons."""
-    noise: float = Field(0.3, ge=0)
-    """Gaussian noise on rater vectors, in units of their spread: less than in the reward stage, since the vectors are learned already."""
+    noise: float | None = Field(None, ge=0)
+    """Gaussian noise on rater vectors, in units of their spread; that of raters.noise where not given: as much as they were learned under,
+    which is what labels leave open of a person. With less, a policy knows raters one by one, and fictitious ones are none of them."""
     learn_vectors: bool = False
     """Go on learning the rater vectors, from what raters say (habits that comparisons do not show), and fit the populations again. Without
     a stage `reward` they are learned here in any case, under raters.noise."""

@@ -70,12 +70,13 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
+    noise = raters.noise if settings.noise is None else settings.noise
     space = None
     if soft and (fresh or settings.learn_vectors):
-        space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else settings.noise)
+        space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else noise)
         if not fresh:
             space.vectors.data.copy_(torch.tensor(pool.vectors))
-    read = Read(torch.tensor(pool.vectors) if soft else None, settings.noise, raters.null_share, space is not None)
+    read = Read(torch.tensor(pool.vectors) if soft else None, noise, raters.null_share, space is not None)
 
     def batch(rows: np.ndarray, step: int) -> Demonstrations:
         rows = trained_on[rows]
