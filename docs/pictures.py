@@ -3,13 +3,12 @@
 Needs what the slow tests of the page need: `pip install 'raterhf[explore,browser]'` and a Chromium.
 """
 
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from raterhf.explore.browser import chromium, serving
 
 FOLDER = Path(__file__).parent / "pictures"
 PROMPT = "What do you like to drink?"
@@ -38,22 +37,15 @@ VIEWS = {
 
 
 def take(run: str) -> None:
-    command = [sys.executable, "-m", "raterhf", "explore", run, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served, sync_playwright() as p:
-        try:
-            address = re.findall(r"http://\S+", served.stdout.readline())[0]
-            browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for name, (shown, ready, height) in VIEWS.items():
-                page = browser.new_page(viewport=SIZE | {"height": height}, color_scheme="light")
-                page.goto(f"{address}#{shown}")
-                ready(page)
-                page.locator("#view[aria-busy=false]").wait_for()
-                page.wait_for_timeout(1000)
-                page.screenshot(path=FOLDER / f"{name}.png")
-                page.close()
-            browser.close()
-        finally:
-            served.terminate()
+    with chromium() as browser, serving(Path(run)) as address:
+        for name, (shown, ready, height) in VIEWS.items():
+            page = browser.new_page(viewport=SIZE | {"height": height}, color_scheme="light")
+            page.goto(f"{address}#{shown}")
+            ready(page)
+            page.locator("#view[aria-busy=false]").wait_for()
+            page.wait_for_timeout(1000)
+            page.screenshot(path=FOLDER / f"{name}.png")
+            page.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 // Ask: who says what, as it is said; then grouped by what is said, beside vanilla and real people.
 
-import { isStatic } from "explore/api.js";
-import { command, el, percent, personName, plural, say, short } from "explore/dom.js";
-import { change, state } from "explore/state.js";
+import { isStatic } from "./api.js";
+import { command, el, percent, personName, plural, say, short } from "./dom.js";
+import { change, state } from "./state.js";
 
 const SIDES = [
   ["people", "these people", "raters"],

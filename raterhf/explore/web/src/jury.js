@@ -1,8 +1,8 @@
 // Jury: answers, what each juror thinks of them, what rules decide, who objects.
 
-import { el, percent, personName, plural, say, short } from "explore/dom.js";
-import { state } from "explore/state.js";
-import { swarm } from "explore/swarm.js";
+import { el, percent, personName, plural, say, short } from "./dom.js";
+import { state } from "./state.js";
+import { swarm } from "./swarm.js";
 
 const RULES = {
   mean: "highest mean margin", majority: "preferred by more jurors to most others", borda: "ranked above most others", min: "least disliked by anybody",
@@ -56,10 +56,15 @@ function verdict(found, context) {
   const rules = found.rules.map((rule) => el("tr", {},
     el("th", { scope: "row" }, rule.rule, el("small", {}, RULES[rule.rule])),
     answers.map((_, i) => el("td", { class: rule.chosen[i] ? "chosen" : "" }, `${rule.chosen[i] ? "✓ " : ""}${rule.verdict[i].toFixed(2)}`, el("small", {}, `${rule.low[i].toFixed(2)} to ${rule.high[i].toFixed(2)}`)))));
-  const meet = (rater) => el("button", { type: "button", class: "chip", title: rater, onclick: () => context.show("map", { pick: rater }) }, personName(rater));
+  const meetOnMap = (rater) => (context.about.no_map ? say(context.about.no_map, true) : context.show("map", { pick: rater }));
+  const dots = (i) => {
+    const told = el("p", { class: "juror soft", "aria-live": "polite" });
+    return [swarm(found, i, meetOnMap, (words) => { told.textContent = words; }), told];
+  };
+  const meet = (rater) => el("button", { type: "button", class: "chip", title: rater, onclick: () => meetOnMap(rater) }, personName(rater));
   return [
     el("figure", {}, el("figcaption", {}, el("h2", {}, "What each juror thinks"), el("p", { class: "soft" }, "One dot a juror: the margin of an answer over the mean of that juror's scores; right of the line they like it more than the others. Units: noise of one comparison.")),
-      answers.map((one, i) => el("div", { class: "swarm" }, el("h3", {}, name(i)), el("p", { class: "soft" }, `Favourite of ${percent(one.preferred)}. ${marks(one)}`), swarm(found, i, (rater) => context.show("map", { pick: rater }))))),
+      answers.map((one, i) => el("div", { class: "swarm" }, el("h3", {}, name(i)), el("p", { class: "soft" }, `Favourite of ${percent(one.preferred)}. ${marks(one)}`), ...dots(i)))),
     el("h2", {}, "What rules decide"),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Verdicts by rule" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Rule"), answers.map((_, i) => el("th", { scope: "col" }, name(i))))), el("tbody", {}, rules))),
     el("p", { class: "soft" }, "✓: chosen. The range is that of juries drawn again from these jurors."),

@@ -1,13 +1,15 @@
 // The frame of the page: the question, who is asked, the views, and keys.
 
-import { ask } from "explore/ask.js";
-import { call, isStatic } from "explore/api.js";
-import { el, plural, say, short } from "explore/dom.js";
-import { jury } from "explore/jury.js";
-import { map } from "explore/map.js";
-import { multiverse } from "explore/multiverse.js";
-import { change, onState, state } from "explore/state.js";
-import { you } from "explore/you.js";
+import "./style.css";
+
+import { ask } from "./ask.js";
+import { call, isStatic } from "./api.js";
+import { el, personName, plural, say, short } from "./dom.js";
+import { jury } from "./jury.js";
+import { map } from "./map.js";
+import { multiverse } from "./multiverse.js";
+import { change, onState, state } from "./state.js";
+import { you } from "./you.js";
 
 const VIEWS = { ask, map, multiverse, ...(isStatic ? {} : { jury, you }) };
 const ANSWERING = ["ask", "multiverse"]; // which need a policy
@@ -21,6 +23,8 @@ let running = 0;
 
 const context = {
   get about() { return about; },
+  // Aborts where another view is shown, or Stop is pressed.
+  get signal() { return stopping.signal; },
   // Asks under the view that is shown: another view, or Stop, ends it.
   async work(name, body, on) {
     const { signal } = stopping;
@@ -85,6 +89,7 @@ function makeForm() {
       el("datalist", { id: "raters" }, ["new", "none", ...about.personas.map((name) => `persona:${name}`), ...about.known].map((one) => el("option", { value: one }))),
       field("People", fields.n), field("Seed", fields.seed),
       el("button", { class: "main" }, "Ask"), isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
+    el("p", { class: "soft", id: "whom" }),
     about.prompts.length
       ? el("p", { class: "chips" }, "For example: ", about.prompts.slice(0, 6).map((prompt) =>
           el("button", { type: "button", class: "chip", onclick: () => { change({ prompt }); fillForm(); form.requestSubmit(); } }, short(prompt, 40))))
@@ -100,6 +105,21 @@ function makeForm() {
     render();
   };
   form.onchange = readForm;
+  form.oninput = () => sayWhom();
+}
+
+// In words, who will be asked.
+function sayWhom() {
+  const rater = fields.rater.value.trim();
+  const n = fields.n.valueAsNumber || 0;
+  const answers = plural(n, "answer");
+  const words = {
+    "": "", new: `${plural(n, "fictitious person", "fictitious people")}, drawn from the raters of this run; the same seed draws the same people, who say the same words.`,
+    all: `Every known rater, ${answers} of each.`, none: `Nobody in particular: ${answers} of what a model without raters is.`,
+  };
+  const persona = rater.startsWith("persona:") && `${plural(n, "fictitious person", "fictitious people")} of the persona ${rater.slice(8)}, drawn by the seed.`;
+  const one = `${/^new:/.test(rater) ? "One fictitious person" : "One person"}, ${personName(rater)}: ${answers}.`;
+  document.getElementById("whom").textContent = (words[rater] ?? persona) || (rater && one);
 }
 
 function readForm() {
@@ -108,11 +128,13 @@ function readForm() {
     n: fields.n.valueAsNumber || 12, seed: fields.seed.valueAsNumber || 0,
   });
   fields.fresh.hidden = state.rater === fresh() || isStatic;
+  sayWhom();
 }
 
 function fillForm() {
   for (const key of ["prompt", "rater", "n", "seed"]) fields[key].value = state[key];
   fields.fresh.hidden = state.rater === fresh() || isStatic;
+  sayWhom();
 }
 
 function render() {
