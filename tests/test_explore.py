@@ -558,7 +558,7 @@ def test_a_page_of_one_file_holds_what_it_would_ask(home, tmp_path):
     printed = rows_of(succeeds("sample", home, "--prompt", DIE, "-n", 3))
     assert [one["text"] for one in told["answers"]] == [row["completion"] for row in printed]
     assert key_of("ask", {"prompt": "</script><b>", "rater": "new", "n": 3, "seed": 0}) in kept and "<b>" not in page
-    assert key_of("person", {"rater": told["people"][0], "seed": 0}) in kept
+    assert key_of("person", {"rater": told["people"][0], "seed": 0, "by": "pca"}) in kept
     assert key_of("read", {"prompt": DIE, "said": [], "voice": "everyone", "seed": 0}) in kept
     (script,) = re.findall(r'<script type="module">(.*?)</script>', page, re.S)
     (styles,) = re.findall(r"<style>(.*?)</style>", page, re.S)

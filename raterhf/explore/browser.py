@@ -32,8 +32,8 @@ def chromium() -> "Iterator[Browser]":
         program = installed or driver.chromium.executable_path
         if not Path(program).is_file():
             raise UserError(
-                f"no Chromium at {program}; install Debian's package chromium, run `playwright install chromium`, or name one in the environment "
-                "variable CHROMIUM"
+                f"no Chromium at {program}; install Debian's package chromium, run `playwright install chromium`, or name one in the "
+                "environment variable CHROMIUM"
             )
         # Its sandbox does not start as root. What it opens is our own page, and nothing else.
         made = driver.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else [])
