@@ -13,7 +13,8 @@ import { you } from "./you.js";
 
 const VIEWS = { ask, map, multiverse, ...(isStatic ? {} : { jury, you }) };
 const ANSWERING = ["ask", "multiverse"]; // which need a policy
-const KEYS = "1 to 5: views. /: the question. Escape: stop. In the multiverse: arrows, Enter, g: go on, b: bookmark, u: undo.";
+const UNUSED = { multiverse: ["n"], jury: ["rater", "n", "ask"], you: ["rater", "n", "ask"] }; // fields of the question, by view
+const KEYS = "1 to 5: views. /: the question. Escape: stop. On the map: arrows, Enter, +, −, 0: the whole map. In the multiverse: arrows, Enter, g: go on, b: bookmark, u: undo.";
 const root = document.getElementById("view");
 const form = document.getElementById("question");
 const fields = {};
@@ -79,8 +80,9 @@ function makeForm() {
   fields.rater = el("input", { id: "rater", name: "rater", list: "raters", maxlength: 2000, required: true, readonly: isStatic });
   fields.n = el("input", { id: "n", name: "n", type: "number", min: 1, max: about.most_people, required: true, readonly: isStatic });
   fields.seed = el("input", { id: "seed", name: "seed", type: "number", min: 0, max: 4294967295, required: true, readonly: isStatic });
+  fields.ask = el("button", { class: "main" }, "Ask");
   fields.stop = el("button", { type: "button", onclick: () => { stop(); say("Stopped."); } }, "Stop");
-  fields.fresh = el("button", { type: "button", onclick: () => context.hold(fresh()) }, "Let go");
+  fields.fresh = el("button", { type: "button", class: "held", title: "Ask new people again", onclick: () => context.hold(fresh()) }, "Let go");
   form.replaceChildren(
     field("Question", fields.prompt),
     el("datalist", { id: "prompts" }, about.prompts.map((prompt) => el("option", { value: prompt }))),
@@ -88,7 +90,7 @@ function makeForm() {
       field("Who", fields.rater),
       el("datalist", { id: "raters" }, ["new", "none", ...about.personas.map((name) => `persona:${name}`), ...about.known].map((one) => el("option", { value: one }))),
       field("People", fields.n), field("Seed", fields.seed),
-      el("button", { class: "main" }, "Ask"), isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
+      fields.ask, isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
     el("p", { class: "soft", id: "whom" }),
     about.prompts.length
       ? el("p", { class: "chips" }, "For example: ", about.prompts.slice(0, 6).map((prompt) =>
@@ -114,12 +116,12 @@ function sayWhom() {
   const n = fields.n.valueAsNumber || 0;
   const answers = plural(n, "answer");
   const words = {
-    "": "", new: `${plural(n, "fictitious person", "fictitious people")}, drawn from the raters of this run; the same seed draws the same people, who say the same words.`,
+    "": "", new: `${plural(n, "fictitious person", "fictitious people")}, drawn from the population; the same seed draws the same people, who say the same words.`,
     all: `Every known rater, ${answers} of each.`, none: `Nobody in particular: ${answers} of what a model without raters is.`,
   };
   const persona = rater.startsWith("persona:") && `${plural(n, "fictitious person", "fictitious people")} of the persona ${rater.slice(8)}, drawn by the seed.`;
   const one = `${/^new:/.test(rater) ? "One fictitious person" : "One person"}, ${personName(rater)}: ${answers}.`;
-  document.getElementById("whom").textContent = (words[rater] ?? persona) || (rater && one);
+  document.getElementById("whom").textContent = UNUSED[state.view] ? "" : (words[rater] ?? persona) || (rater && one);
 }
 
 function readForm() {
@@ -145,6 +147,8 @@ function render() {
     if (tab.value === state.view) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
+  for (const name of ["rater", "n", "ask"]) (fields[name].closest("label") ?? fields[name]).hidden = Boolean(UNUSED[state.view]?.includes(name));
+  if (UNUSED[state.view]?.includes("rater")) fields.fresh.hidden = true;
   root.replaceChildren();
   say("");
   context.attempt(() => VIEWS[state.view].show(root, context));

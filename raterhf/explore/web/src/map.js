@@ -28,10 +28,14 @@ export const map = {
     const panel = el("div", { class: "panel" });
     if (!found[by]) {
       say(by === "umap" ? "UMAP places everybody; the first time this takes up to a minute…" : "Drawing the map…");
+      const waiting = el("div", { class: "row" }, projections(context));
+      root.append(waiting);
       try {
         found[by] = await context.work("map", { by });
+        waiting.remove();
       } catch (error) {
-        if (by === "pca") throw error;
+        if (by === "pca" || error.name === "AbortError") throw error;
+        waiting.remove();
         change({ by: "pca" });
         await map.show(root, context);
         throw error; // which says why there is no UMAP, above the map that there is
@@ -70,10 +74,9 @@ class Drawing {
   }
 
   controls() {
-    const by = (name) => el("button", { type: "button", "aria-pressed": String(state.by === name), onclick: () => this.context.show("map", { by: name }) }, BY[name]);
     const step = (words, name, act) => el("button", { type: "button", "aria-label": name, title: name, onclick: act }, words);
     return el("div", { class: "row" },
-      isStatic ? null : el("span", { class: "row", role: "group", "aria-label": "How people are placed" }, by("pca"), by("umap")),
+      projections(this.context),
       el("span", { class: "row", role: "group", "aria-label": "Enlarge" },
         step("+", "Enlarge", () => this.enlarge(1.6)), step("−", "Reduce", () => this.enlarge(1 / 1.6)), step("Whole map", "Show the whole map", () => this.whole())));
   }
@@ -243,6 +246,13 @@ class Drawing {
   }
 }
 
+// The ways to place people, to choose from.
+function projections(context) {
+  if (isStatic) return null;
+  const by = (name) => el("button", { type: "button", "aria-pressed": String(state.by === name), onclick: () => context.show("map", { by: name }) }, BY[name]);
+  return el("span", { class: "row", role: "group", "aria-label": "How people are placed" }, Object.keys(BY).map(by));
+}
+
 function describe(one) {
   const words = [plural(one.labels, "label"), one.persona, one.group].filter(Boolean);
   return `a rater of the data: ${words.join(", ")}`;
@@ -268,6 +278,6 @@ function glyph(kind) {
 function legend(space) {
   const entry = (kind, words) => el("li", {}, svg("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" }, glyph(kind)), words);
   return el("ul", { class: "key" },
-    entry("known", plural(space.known.length, "known rater")), entry("fictitious", "fictitious people"),
+    entry("known", plural(space.known.length, "known rater")), entry("fictitious", `fictitious people, ${DRAWN} of ${space.numbered.length.toLocaleString("en")}`),
     space.centres.length ? entry("centre", "middle of a persona or group") : null);
 }

@@ -58,10 +58,10 @@ class Text {
     return el("div", { class: "row" },
       el("label", {}, el("span", {}, "Voice"), select),
       el("span", { class: "row", role: "group", "aria-label": "Shape" }, shape("blocks", "Blocks"), shape("tree", "Tree")),
-      isStatic ? null : el("button", { type: "button", onclick: () => this.context.attempt(() => this.goOn()) }, "Go on"),
+      isStatic ? null : el("button", { type: "button", title: "This voice finishes the text (g)", onclick: () => this.context.attempt(() => this.goOn()) }, "Go on"),
       el("button", { type: "button", onclick: () => this.go({ said: "" }) }, "From the start"),
-      el("button", { type: "button", disabled: !undone.length, onclick: () => this.undo() }, "Undo"),
-      isStatic ? null : el("button", { type: "button", onclick: () => this.bookmark() }, "Bookmark"));
+      el("button", { type: "button", title: "Back to what was shown before (u)", disabled: !undone.length, onclick: () => this.undo() }, "Undo"),
+      isStatic ? null : el("button", { type: "button", title: "Keep this text among the branches (b)", onclick: () => this.bookmark() }, "Bookmark"));
   }
 
   body(more = {}) {
