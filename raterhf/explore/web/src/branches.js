@@ -51,7 +51,7 @@ export class Branches {
       this.list.length ? el("ul", {}, sorted.map(row)) : el("p", { class: "soft" }, "None yet: go on with a text, or bookmark one."),
       el("div", { class: "row" },
         el("button", { type: "button", disabled: !this.list.length, onclick: () => this.write() }, "Export"),
-        el("label", { class: "file" }, el("span", {}, "Import what Export wrote"), file)));
+        el("label", { class: "file" }, el("span", {}, "Import"), file)));
   }
 
   write() {

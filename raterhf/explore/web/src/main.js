@@ -104,6 +104,7 @@ function makeForm() {
     const view = ["multiverse", "jury"].includes(state.view) ? state.view : about.answers ? "ask" : "jury";
     stop();
     change({ view, asked: 1, said: "" }, true);
+    root.focus({ preventScroll: true }); // so that keys are no letters of the question any longer
     render();
   };
   form.onchange = readForm;
@@ -168,6 +169,7 @@ document.addEventListener("keydown", (event) => {
     say("Stopped.");
     return;
   }
+  if (event.key === "Escape") root.focus({ preventScroll: true }); // out of a field
   if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   const names = Object.keys(VIEWS);
   if (event.key === "/") fields.prompt?.focus();
