@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/howto/explore.md from a run, the demo's: `python docs/pictures.py runs/dice`.
+"""Takes the pictures of docs/howto/explore.md from the demo's run, and writes the page that it shares: `python docs/pictures.py runs/dice`.
 
 Needs what the slow tests of the page need: `pip install 'raterhf[explore,browser]'` and a Chromium.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from raterhf.explore.browser import chromium, serving
+from raterhf.explore.static import write_static
 
 FOLDER = Path(__file__).parent / "pictures"
 PROMPT = "What do you like to drink?"
@@ -22,6 +23,9 @@ def ask(page: Page) -> None:
 
 def meet(page: Page) -> None:
     page.locator(".panel .likes").nth(1).wait_for()
+    page.locator("#view[aria-busy=false]").wait_for()
+    page.locator(".map svg[role=application]").hover(position={"x": 470, "y": 130})
+    page.locator(".told").get_by_text("Likes most:").wait_for()
 
 
 def branch(page: Page) -> None:
@@ -50,3 +54,4 @@ def take(run: str) -> None:
 
 if __name__ == "__main__":
     take(sys.argv[1])
+    write_static(Path(sys.argv[1]), FOLDER.parent / "howto" / "explore-shared.html", [PROMPT, POEM], n=12, seed=0)
