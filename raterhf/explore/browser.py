@@ -36,7 +36,9 @@ def chromium() -> "Iterator[Browser]":
                 "environment variable CHROMIUM"
             )
         # Its sandbox does not start as root. What it opens is our own page, and nothing else.
-        made = driver.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        made = driver.chromium.launch(
+            executable_path=program, args=["--no-sandbox"] if sys.platform != "win32" and os.geteuid() == 0 else []
+        )
         try:
             yield made
         finally:
