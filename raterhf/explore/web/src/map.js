@@ -191,6 +191,10 @@ class Drawing {
     else if (event.key === "+" || event.key === "=") this.enlarge(1.6, this.cursor ?? undefined);
     else if (event.key === "-") this.enlarge(1 / 1.6, this.cursor ?? undefined);
     else if (event.key === "0") this.whole();
+    else if (event.key === "Escape" && this.from) {
+      this.from = null;
+      say("No walk.");
+    }
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -219,7 +223,7 @@ class Drawing {
     this.remark();
     const walk = el("button", { type: "button", onclick: () => {
       this.from = rater;
-      say(`A walk from ${personName(rater)}: click the person to walk to, or move there with the arrow keys and press Enter.`);
+      say(`A walk from ${personName(rater)}: click the person to walk to, or move there with the arrow keys and press Enter; Escape gives it up.`);
       this.svg.focus();
     } }, "Walk to…");
     await showPerson(this.panel, rater, this.context, isStatic ? null : walk, (at) => {
