@@ -117,6 +117,9 @@ def test_the_map_is_clicked_and_walked(page):
     page.locator(".panel .likes").first.wait_for()
     assert page.locator(".panel h2").first.get_attribute("title") == rater
     page.get_by_role("button", name="Walk to…").click()
+    page.keyboard.press("Escape")
+    page.get_by_text("No walk.").wait_for()
+    page.get_by_role("button", name="Walk to…").click()
     for _ in range(6):  # with the keyboard alone
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowDown")
