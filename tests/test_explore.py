@@ -7,7 +7,10 @@ import re
 import shutil
 import socket
 import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +22,11 @@ from small_run import fails, rows_of, succeeds
 from starlette.testclient import TestClient
 
 import raterhf
-from raterhf.explore import answers, files, jury, multiverse, person, server, space, static
+from raterhf.explore import answers, browser, files, jury, multiverse, person, server, space, unrolled
 from raterhf.explore.answers import spread
 from raterhf.explore.app import make_app
-from raterhf.explore.asked import AskedMap
-from raterhf.explore.opened import Opened
+from raterhf.explore.asked import AskedAnswers, AskedMap
+from raterhf.explore.opened import Opened, whole
 from raterhf.explore.queue import Queue, Stopped
 from raterhf.explore.static import Kept, key_of
 from raterhf.explore.work import WORKS, Work
@@ -74,13 +77,17 @@ def failure(client, name: str, body: dict) -> str:
 def test_the_page_and_its_files_are_served_under_a_policy(client):
     page = client.get(f"/{TOKEN}/")
     assert page.status_code == 200 and "<title>raterhf: tiny</title>" in page.text
-    (listed,) = re.findall(r'<script type="importmap">(.*?)</script>', page.text)
     policy = page.headers["content-security-policy"]
-    assert f"'sha256-{base64.b64encode(hashlib.sha256(listed.encode()).digest()).decode()}'" in policy
-    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert (
+        "script-src 'self'; style-src 'self'" in policy
+        and "default-src 'none'" in policy
+        and "unsafe" not in policy
+        and "frame-ancestors 'none'" in policy
+    )
     assert page.headers["referrer-policy"] == "no-referrer" and page.headers["cache-control"] == "no-store"
     assert not [name for name in page.headers if name.startswith("access-control")]
-    for path in [*json.loads(listed)["imports"].values(), "./page/style.css", "./page/colours.css"]:
+    assert re.findall(r'(?:src|href)="(\./.*?)"', page.text) == ["./page/colours.css", "./page/page.css", "./page/page.js"]
+    for path in ("./page/colours.css", "./page/page.css", "./page/page.js"):
         reply = client.get(f"/{TOKEN}/{path[2:]}")
         assert reply.status_code == 200 and reply.headers["x-content-type-options"] == "nosniff"
     assert "--raters: #0069a8" in client.get(f"/{TOKEN}/page/colours.css").text
@@ -103,7 +110,7 @@ def test_the_page_and_its_files_are_served_under_a_policy(client):
 def test_who_may_not_ask(client, path, headers, status, says):
     reply = client.get(path, headers=headers)
     assert reply.status_code == status and says in reply.text
-    assert "sha256" in reply.headers["content-security-policy"]
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
 
 
 def test_its_own_page_may_ask_by_both_names(client):
@@ -141,12 +148,13 @@ def test_a_form_of_another_page_cannot_ask(client):
 
 
 def test_nothing_on_the_page_is_read_as_markup():
-    for name, content in files.page_files().items():
-        if name.endswith(".js"):
-            assert not re.search(
-                r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|https?://(?!www\.w3\.org/2000/svg)",
-                content.decode(),
-            ), name
+    sources = list((Path(files.__file__).parent / "web" / "src").glob("*.js"))
+    assert len(sources) > 10
+    for path in sources:
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|\.html\(|https?://(?!www\.w3\.org/2000/svg)",
+            path.read_text("utf-8"),
+        ), path.name
 
 
 # Ask
@@ -162,7 +170,7 @@ def test_answers_are_those_of_sample_and_grow(client, opened, home):
     last: dict[str, str] = {}
     for kind, data in told:
         last |= data if kind == "grown" else {}
-    assert [last[str(i)] for i in range(3)] == [row["completion"] for row in printed]
+    assert [last[str(i)] for i in range(3)] == [whole(row["completion"]) for row in printed]
     assert told[-1][1]["totals"] == {"people": 3, "real": 3} and told[-1][1]["stage"] == "policy"
 
 
@@ -209,9 +217,59 @@ def test_the_map_is_principal_components(client, opened):
     ]
     assert [(one["name"], one["members"]) for one in found["centres"]] == [("group:south", 2), ("persona:sailor", 2)]
     plane = space.plane_of(opened.run.raters)
-    assert found["numbered"][7] == plane.place(opened.run.raters.fictitious(7).vector[:2])
-    # The tiny run's population is one standard Gaussian, in any two axes of its two dimensions.
-    assert found["population"]["covariances"][0] == [pytest.approx([1, 0], abs=1e-4), pytest.approx([0, 1], abs=1e-4)]
+    seventh = opened.run.raters.fictitious(7).vector[:2]
+    assert found["numbered"][7] == pytest.approx(plane.place(seventh), abs=1e-3) and len(found["numbered"]) == space.NUMBERED
+    # Two components of two dimensions are a rotation: nobody's nearest people change.
+    assert (found["by"], found["kept"], found["nearest"], found["dims"]) == ("pca", 1.0, 10, 2)
+    for rater in ("ann", "new:7"):
+        assert (
+            dict(events(client, "person", {"rater": rater}))["who"]["at"]
+            == {"ann": found["known"][0]["at"], "new:7": found["numbered"][7]}[rater]
+        )
+
+
+def test_neighbours_are_counted(monkeypatch):
+    monkeypatch.setattr(space, "NEAREST", 1)
+    line = np.array([[0.0, 0], [1, 0], [3, 0], [3.5, 0]])
+    assert space.neighbours_kept(line, line * 2) == 1.0
+    # On the map the two pairs are broken up: each one's nearest is of the other pair.
+    assert space.neighbours_kept(line, np.array([[0.0, 0], [5, 0], [0.1, 0], [5.1, 0]])) == 0.0
+    monkeypatch.setattr(space, "NEAREST", 2)
+    # Nearest two: {1, 2}, {0, 2}, {3, 1}, {2, 1}; after the second and the fourth swap places {3, 2}, {2, 3}, {3, 1}, {0, 2}.
+    swapped = line[[0, 3, 2, 1]]
+    assert space.neighbours_kept(line, swapped) == pytest.approx((1 + 1 + 2 + 1) / 8)
+
+
+@pytest.mark.slow  # numba compiles for half a minute
+def test_umap_is_another_map_of_the_same_people(home):
+    pytest.importorskip("umap")
+    kept = Kept(Opened(raterhf.open(home)))
+    found = kept.ask("map", {"by": "umap"})
+    at = np.array(found["numbered"])
+    assert found["by"] == "umap" and len(found["known"]) == 3 and at.shape == (space.NUMBERED, 2) and np.isfinite(at).all()
+    assert 0.3 < found["kept"] < 1
+    # A person with a mark stands at it, whoever has none is placed beside those near them, and twice is the same.
+    kept.ask("person", {"rater": "new:7", "by": "umap"})
+    who = dict(kept.events[key_of("person", {"rater": "new:7", "by": "umap"})])["who"]
+    assert who["at"] == found["numbered"][7]
+    steps = kept.ask("path", {"a": "ann", "b": "new:7", "by": "umap"})
+    assert steps[0]["at"] == found["known"][0]["at"] and steps[-1]["at"] == found["numbered"][7] and len(steps) == 5
+    assert Kept(Opened(raterhf.open(home))).ask("map", {"by": "umap"}) == found
+
+
+def test_umap_without_its_package_is_a_sentence(home, monkeypatch):
+    monkeypatch.setattr(unrolled, "find_spec", lambda name: None)
+    with pytest.raises(raterhf.UserError, match=r"needs the package umap-learn, which is not installed: pip install 'raterhf\[umap\]'"):
+        Kept(Opened(raterhf.open(home))).ask("map", {"by": "umap"})
+
+
+def test_whom_others_are_compared_with_is_scored_once(home, monkeypatch):
+    opened = Opened(raterhf.open(home))
+    kept, scored, score = Kept(opened), [], opened.run.score
+    monkeypatch.setattr(opened.run, "score", lambda pairs, raters, seed: scored.append(raters) or score(pairs, raters, seed))
+    for rater in ("ann", "bob", "new:7"):  # as a pointer goes over the map
+        kept.ask("person", {"rater": rater})
+    assert scored == [person.OTHERS, "ann", "bob", "new:7"]
 
 
 def test_a_walk_goes_straight_and_its_people_can_be_asked(client, opened):
@@ -289,6 +347,23 @@ def test_a_tree_and_how_it_goes_on(client, opened):
     assert later == result(client, "go", body | {"said": first["ids"][:1]}) and later["ids"][:1] == first["ids"][:1]
     everyone = result(client, "go", {"prompt": DIE, "seed": 3})
     assert everyone["rater"] == opened.run.raters.resolve("new", 1, 3)[0].id
+
+
+def test_tokens_that_make_up_one_character_show_it_once(client, opened):
+    # The tiny tokenizer knows bytes: é is two tokens, 🎲 four.
+    text = "1é🎲2"
+    steps = result(client, "read", {"prompt": DIE, "text": text, "voice": "ann"})["steps"]
+    assert [step["text"] for step in steps] == ["1", "", "é", "", "", "", "🎲", "2"]
+    assert whole("a\ufffd\ufffd") == "a" and whole("a") == "a"
+
+
+def test_no_begun_character_is_told_while_an_answer_grows(opened, monkeypatch):
+    kept, told = Kept(opened), []
+    monkeypatch.setattr(kept, "tell", lambda kind, data: told.append((kind, data)))
+    grown, said = {0: "\ufffd", 1: "a\ufffd"}, opened.run.sample(DIE, n=2)
+    monkeypatch.setattr(opened.run, "sample", lambda *given, heard: heard(grown) or said)
+    answers.ask(opened, AskedAnswers(prompt=DIE, n=2), kept)
+    assert ("grown", {0: "", 1: "a"}) in told
 
 
 def test_mistakes_in_the_multiverse(client):
@@ -397,34 +472,76 @@ def test_a_run_is_read_and_not_written(client, home, tmp_path):
     assert all((home / name).read_bytes() == (again / name).read_bytes() for name in names if (home / name).is_file())
 
 
-def test_a_request_whose_page_has_gone_stops_computing(opened, monkeypatch):
+@contextmanager
+def served(opened: Opened):
+    """The port of a server of its own, as `raterhf explore` runs it."""
+    taken, queue = server.bind(0), Queue()
+    port = taken.getsockname()[1]
+    made = uvicorn.Server(uvicorn.Config(make_app(opened, queue, port, TOKEN), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=made.run, kwargs={"sockets": [taken]})
+    thread.start()
+    try:
+        yield port
+    finally:
+        made.should_exit = True
+        thread.join(60)
+        queue.close()
+
+
+@contextmanager
+def tab(port: int, name: str, body: dict):
+    """A connection on which a request was sent, and which is closed as when a tab is."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as page:
+        content = json.dumps(body).encode()
+        head = [f"POST /{TOKEN}/api/{name} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json"]
+        page.sendall(("\r\n".join([*head, f"Content-Length: {len(content)}", "Connection: close"]) + "\r\n\r\n").encode() + content)
+        yield page
+
+
+@pytest.mark.parametrize("telling", [False, True], ids=["in silence", "while it tells"])
+def test_a_request_whose_page_has_gone_stops_computing(opened, monkeypatch, telling):
     begun, stopped = threading.Event(), threading.Event()
 
     def endless(opened, asked, job):
         begun.set()
         try:
             while True:
-                job.check()
+                job.tell("grown", {"0": "more"}) if telling else job.check()
+                time.sleep(0.001)
         except Stopped:
             stopped.set()
             raise
 
     monkeypatch.setitem(WORKS, "map", Work(AskedMap, endless))
-    taken, queue = server.bind(0), Queue()
-    port = taken.getsockname()[1]
-    served = uvicorn.Server(uvicorn.Config(make_app(opened, queue, port, TOKEN), log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=served.run, kwargs={"sockets": [taken]})
-    thread.start()
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as page:
-            head = [f"POST /{TOKEN}/api/map HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json", "Content-Length: 2"]
-            page.sendall(("\r\n".join(head) + "\r\n\r\n{}").encode())
+    with served(opened) as port:
+        with tab(port, "map", {}) as page:
             assert b"200 OK" in page.recv(4096) and begun.wait(60) and not stopped.is_set()
         assert stopped.wait(60)
-    finally:
-        served.should_exit = True
-        thread.join(60)
-        queue.close()
+
+
+def test_many_tabs_at_once_are_answered_as_one_is_and_some_are_closed(home, opened):
+    asked = [("ask", {"prompt": DIE, "n": 8, "seed": 4}), ("tree", {"prompt": DIE}), ("person", {"rater": "new:7"}), ("map", {})]
+    asked += [("jury", {"prompt": DIE, "answers": ["1", "6"]}), ("you", {"labels": []}), ("go", {"prompt": DIE, "seed": 3})]
+    alone = Kept(Opened(raterhf.open(home)))
+    expected = [alone.ask(name, body) for name, body in asked]
+
+    def whole(name: str, body: dict) -> object:
+        with tab(port, name, body) as page:
+            text = b"".join(iter(lambda: page.recv(65536), b"")).decode()
+        (done,) = re.findall(r"event: done\ndata: (.*)\n", text)
+        return json.loads(done)
+
+    def closed(name: str, body: dict) -> None:
+        with tab(port, name, body) as page:
+            page.recv(1)
+
+    with served(opened) as port, ThreadPoolExecutor(10) as people:
+        for _ in range(2):
+            leaving = [people.submit(closed, "ask", {"prompt": DIE, "n": 64, "seed": seed}) for seed in range(3)]
+            found = [people.submit(whole, name, body) for name, body in asked]
+            for one in leaving:
+                one.result(60)
+            assert [json.loads(json.dumps(one.result(60))) for one in found] == json.loads(json.dumps(expected))
 
 
 # Share, and the command line
@@ -441,17 +558,21 @@ def test_a_page_of_one_file_holds_what_it_would_ask(home, tmp_path):
     printed = rows_of(succeeds("sample", home, "--prompt", DIE, "-n", 3))
     assert [one["text"] for one in told["answers"]] == [row["completion"] for row in printed]
     assert key_of("ask", {"prompt": "</script><b>", "rater": "new", "n": 3, "seed": 0}) in kept and "<b>" not in page
-    assert key_of("person", {"rater": told["people"][0], "seed": 0}) in kept
-    assert key_of("read", {"prompt": DIE, "said": [], "voice": "everyone", "n": 16, "seed": 0}) in kept
-    (listed,) = re.findall(r'<script type="importmap">(.*?)</script>', page)
-    assert all(value.startswith("data:text/javascript;base64,") for value in json.loads(listed)["imports"].values())
-    assert not re.search(r'(src|href)="(?!data:)', page) and "default-src 'none'" in page
+    assert key_of("person", {"rater": told["people"][0], "seed": 0, "by": "pca"}) in kept
+    assert key_of("read", {"prompt": DIE, "said": [], "voice": "everyone", "seed": 0}) in kept
+    (script,) = re.findall(r'<script type="module">(.*?)</script>', page, re.S)
+    (styles,) = re.findall(r"<style>(.*?)</style>", page, re.S)
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)
+    for text in (script, styles):  # which alone runs and is shown
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in policy
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    markup = page.replace(script, "").replace(styles, "").replace(held, "")
+    assert not re.search(r'(src|href)="(?!data:)', markup)
 
 
-def test_what_is_kept_is_what_the_page_asks():
-    script = files.page_files()["multiverse.js"].decode()
-    asked = {name: float(re.search(rf"const {name} = ([\d.]+);", script)[1]) for name in ("PEOPLE", "LEAST")}
-    assert asked == {"PEOPLE": static.PEOPLE, "LEAST": static.LEAST}
+def test_what_the_page_says_of_everyone_is_who_is_asked(client):
+    said = result(client, "about", {})["everyone"]
+    assert said == result(client, "read", {"prompt": DIE})["people"] == result(client, "tree", {"prompt": DIE})["people"] == 16
 
 
 def test_one_request_has_one_writing():
@@ -469,5 +590,8 @@ def test_mistakes_on_the_command_line(home, run, tmp_path, monkeypatch):
         taken.listen()
         port = taken.getsockname()[1]
         fails("explore", home, "--port", port, says=f"port {port} of this machine is taken")
+    monkeypatch.setattr(browser, "find_spec", lambda name: None)
+    fails("bench", "explore", home, says="the package playwright, which is not installed: pip install 'raterhf[browser]'")
+    fails("bench", "explore", run, says="no question to ask, and the run's data cannot be read for one; give --prompt TEXT")
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     fails("explore", home, says="needs the package starlette and uvicorn, which is not installed: pip install 'raterhf[explore]'")

@@ -4,18 +4,19 @@ Needs the package playwright (`pip install 'raterhf[browser]'`) and a Chromium (
 """
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from explored import COIN, DIE, save_explored
 from small_run import rows_of, succeeds
+
+from raterhf.errors import UserError
+from raterhf.explore.browser import chromium, serving
 
 pytestmark = pytest.mark.slow
 WAIT = 60_000  # milliseconds
@@ -23,31 +24,18 @@ WAIT = 60_000  # milliseconds
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as p:
-        made = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield made
-        made.close()
+    started = chromium()
+    try:
+        made = started.__enter__()
+    except UserError as error:
+        pytest.skip(str(error))
+    yield made
+    started.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     return save_explored(tmp_path_factory.mktemp("explored"), vanilla=True)
-
-
-@contextmanager
-def serving(run: Path):
-    """The address of a run's page while it is served."""
-    command = [sys.executable, "-m", "raterhf", "explore", str(run), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
-        try:
-            yield re.search(r"http://\S+", served.stdout.readline())[0]
-        finally:
-            served.send_signal(signal.SIGINT)
-    assert served.returncode == 0  # Ctrl-C is how it ends
 
 
 @pytest.fixture(scope="module")
@@ -129,15 +117,87 @@ def test_the_map_is_clicked_and_walked(page):
     page.locator(".panel .likes").first.wait_for()
     assert page.locator(".panel h2").first.get_attribute("title") == rater
     page.get_by_role("button", name="Walk to…").click()
+    page.keyboard.press("Escape")
+    page.get_by_text("No walk.").wait_for()
+    page.get_by_role("button", name="Walk to…").click()
     for _ in range(6):  # with the keyboard alone
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowDown")
-    assert page.locator(".told").inner_text()
+    assert page.locator(".told b").inner_text()
     page.keyboard.press("Enter")
     page.get_by_text("A walk in five steps").wait_for()
     assert page.locator(".panel ol li").count() == 5
     page.get_by_text("only their taste differs").wait_for()
     assert all(page.locator(".panel ol .said").all_inner_texts())
+
+
+def test_whoever_is_pointed_at_is_heard_once(page):
+    asked = []
+    page.on("request", lambda one: asked.append(one.post_data_json["rater"]) if one.url.endswith("/api/person") else None)
+    view(page, "Map")
+    drawing = page.locator(".map svg[role=application]")
+    drawing.wait_for()
+    idle(page)
+    box = drawing.bounding_box()
+    point = lambda x, y: page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)  # noqa: E731
+    card = page.locator(".told")
+    for step in range(40):  # over many people, resting on nobody
+        point(0.2 + 0.015 * step, 0.3)
+    assert card.is_visible() and "Rest here to hear them" in card.inner_text() and asked == []
+    point(0.5, 0.5)
+    card.get_by_text("Likes most:").wait_for()
+    first = card.locator("b").inner_text()
+    assert DIE in card.inner_text() and "Likes least:" in card.inner_text() and len(asked) == 1
+    point(0.1, 0.1)
+    card.get_by_text("Likes most:").wait_for()
+    point(0.5, 0.5)  # who was heard is remembered
+    card.get_by_text("Likes most:").wait_for()
+    assert card.locator("b").inner_text() == first and len(asked) == 2
+    card_box = card.bounding_box()
+    assert card_box["x"] >= 0 and card_box["x"] + card_box["width"] <= page.viewport_size["width"]
+    drawing.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.5})  # and met without asking again
+    page.locator(".panel .likes").first.wait_for()
+    assert len(asked) == 2 and card.is_hidden()
+
+
+def test_the_map_is_enlarged_and_moved(page):
+    view(page, "Map")
+    drawing = page.locator(".map svg[role=application]")
+    drawing.wait_for()
+    where = lambda: page.locator("circle.known").first.get_attribute("transform")  # noqa: E731
+    whole = where()
+    page.get_by_role("button", name="Enlarge", exact=True).click()
+    assert where() != whole and page.locator(".density").get_attribute("transform").endswith("scale(1.6)")
+    nearer = where()
+    drawing.focus()
+    for _ in range(60):  # to the edge, and beyond it
+        page.keyboard.press("ArrowRight")
+    assert where() != nearer
+    page.keyboard.press("0")
+    assert where() == whole
+    box = drawing.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.wheel(0, -300)  # which scrolls the page
+    assert where() == whole
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    page.keyboard.up("Control")
+    page.wait_for_function("document.querySelector('.density').getAttribute('transform') !== 'translate(0,0) scale(1)'")
+    assert where() != whole
+
+
+def test_the_map_is_drawn_by_umap_or_says_why_not(page):
+    view(page, "Map")
+    page.locator("figcaption", has_text="principal components").wait_for()
+    page.get_by_role("button", name="UMAP", exact=True).click()
+    if find_spec("umap") is None:
+        page.get_by_text("UMAP needs the package umap-learn").wait_for()
+        page.locator("figcaption", has_text="principal components").wait_for()
+        return
+    page.locator("figcaption", has_text="Not kept: how far apart people are").wait_for(timeout=10 * WAIT)  # numba compiles
+    assert "by=umap" in page.url
+    page.locator(".map svg[role=application]").click(position={"x": 100, "y": 100})
+    page.locator(".panel .likes").first.wait_for()
 
 
 def test_a_text_is_branched_undone_and_kept(page, tmp_path):
@@ -203,6 +263,10 @@ def test_a_jury_hears_pasted_answers(page):
     page.locator(".dots").first.wait_for()
     assert page.locator(".dots").count() == 2 and page.locator(".dots").first.locator(".likes, .dislikes").count() == 64
     assert page.locator(".chosen").count() >= 6 and "borda" in page.locator(".scroll").inner_text()
+    page.locator(".dots").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert re.fullmatch(r"new:\S+: [+−]\d+\.\d\d", page.locator(".juror").first.inner_text())
     page.locator("#answers").fill("1")
     page.get_by_role("button", name="Judge").click()
     page.get_by_text("a jury compares answers: paste two or more").wait_for()
@@ -232,6 +296,58 @@ def test_an_unknown_rater_and_a_stop_are_said(page):
     page.get_by_role("button", name="Ask", exact=True).last.click()
     page.keyboard.press("Escape")
     idle(page)
+
+
+def test_every_view_is_used_with_the_keyboard_alone(page):
+    press, focused = (
+        page.keyboard.press,
+        lambda: page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.id"),
+    )
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            press("Tab")
+            if (focused() or "").startswith(name):
+                return
+        raise AssertionError(f"{name} is not reached, but {focused()}")
+
+    press("/")
+    page.keyboard.type(DIE)
+    press("Enter")  # and out of the field, so that 2 is the second view
+    page.locator(".spread").first.wait_for()
+    idle(page)
+    press("2")
+    page.locator(".map svg[role=application]").wait_for()
+    tab_to("Map of raters")
+    press("+")
+    press("ArrowLeft")
+    page.locator(".told").get_by_text("Likes most:").wait_for()
+    press("Enter")
+    page.locator(".panel .likes").first.wait_for()
+    idle(page)
+    press("3")
+    page.locator(".blocks").wait_for()
+    idle(page)
+    press("g")
+    page.locator(".branches li").wait_for()
+    idle(page)
+    press("ArrowLeft")
+    page.locator(".ways [aria-current]").first.wait_for()
+    press("4")
+    tab_to("answers")
+    page.keyboard.type("1\n6")
+    press("Escape")
+    for _ in range(8):
+        press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Judge":
+            break
+    press("Enter")
+    page.locator(".dots").first.wait_for()
+    idle(page)
+    press("5")
+    page.get_by_role("heading", name="Pair 1 of 10").wait_for()
+    press("Enter")
+    page.get_by_role("heading", name="Pair 2 of 10").wait_for()
 
 
 def test_what_is_said_is_shown_as_text(page):
@@ -308,3 +424,31 @@ def test_a_shared_page_opens_from_the_disk(browser, home, tmp_path):
     page.get_by_text("this page holds what was computed beforehand, and not this").wait_for()
     assert wrong == []
     page.close()
+
+
+def test_the_wait_for_the_page_is_timed(browser, home, tmp_path):
+    # In a process of its own: one process drives one playwright.
+    command = [
+        sys.executable,
+        "-m",
+        "raterhf",
+        "bench",
+        "explore",
+        str(home),
+        "--repeats",
+        "1",
+        "-n",
+        "3",
+        "--out",
+        str(tmp_path / "found.json"),
+    ]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [row["part"] for row in found["rows"]] == [
+        "first paint",
+        "the question can be typed",
+        "first token after asking",
+        "all answers, counted",
+    ]
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in found["rows"]) and "first paint" in out
+    assert found["rows"][0]["median"] <= found["rows"][1]["median"] and found["rows"][2]["median"] <= found["rows"][3]["median"]

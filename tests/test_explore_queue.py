@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+import torch
 
 from raterhf.errors import UserError
 from raterhf.explore.queue import MOST_WAITING, Queue
@@ -74,6 +75,29 @@ def test_a_job_that_nobody_waits_for_stops_at_its_next_check(queue):
         return await asyncio.wait_for(all_of(queue.submit(lambda job: "next")), 10)
 
     assert asyncio.run(leave()) == [("done", "next")] and steps
+
+
+def test_a_pass_of_a_model_ends_within_when_its_page_has_gone(queue):
+    entered = []
+
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            entered.append(1)
+            if len(entered) == 3:
+                jobs[0].left.set()
+            return x
+
+    model, jobs, left_at = torch.nn.Sequential(*(Layer() for _ in range(10))), [], []
+
+    async def leave():
+        hold = threading.Event()
+        jobs.append(queue.submit(lambda job: hold.wait(10) and model(torch.ones(1))))
+        hold.set()
+        # Whoever comes next runs the same model to its end.
+        return await all_of(queue.submit(lambda job: (left_at.append(len(entered)), entered.clear(), float(model(torch.ones(1))))[2]))
+
+    assert asyncio.run(leave()) == [("done", 1.0)] and left_at == [3] and len(entered) == 10
+    model(torch.ones(1))  # and outside the queue nothing watches it
 
 
 def test_a_job_that_waits_is_not_begun_when_its_page_has_gone(queue):

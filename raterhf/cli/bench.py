@@ -176,6 +176,26 @@ def bench_lm(
     _show(lambda *on: lm.bench_lm(Workload(model, *on, *sizes), part or list(lm.PARTS), repeats), dtype, out, print_lm)
 
 
+@bench_app.command("explore")
+def bench_explore(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a model that answers.")],
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="The question; the first of the run's data where not given.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=64, help="Fictitious people who are asked.")] = 12,
+    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Visits that count, after one that does not.")] = 5,
+    out: Out = None,
+) -> None:
+    """Time how long a person waits for the page of `raterhf explore`: until it shows, until a question can be typed, for the first token
+    and for all answers. Opens it in a Chromium without a window, by playwright.
+    """
+    set_environment()
+    from raterhf.bench import explore
+
+    found = explore.bench_explore(run, prompt, n, repeats)
+    explore.print_explore(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("perplexity")
 def bench_perplexity(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage sft.")],

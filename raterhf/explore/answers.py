@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from raterhf.errors import UserError
 from raterhf.explore.asked import AskedAnswers
-from raterhf.explore.opened import VANILLA, Opened
+from raterhf.explore.opened import VANILLA, Opened, whole
 from raterhf.explore.queue import Teller
 from raterhf.raters.pool import Rater
 
@@ -27,7 +27,8 @@ def ask(opened: Opened, asked: AskedAnswers, job: Teller) -> dict:
             f"{MOST_ANSWERS}; ask for fewer, or use `raterhf sample`"
         )
     job.tell("people", asked_of)
-    found = opened.run.sample(asked.prompt, asked.rater, asked.n, asked.seed, heard=lambda grown: job.tell("grown", grown))
+    heard = lambda grown: job.tell("grown", {number: whole(text) for number, text in grown.items()})  # noqa: E731
+    found = opened.run.sample(asked.prompt, asked.rater, asked.n, asked.seed, heard=heard)
     answers = [
         {
             "rater": answer.rater, "text": answer.completion, "log_prob": round(answer.log_prob, 3), "finished": answer.finished,

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from raterhf.errors import UserError
 from raterhf.explore.asked import MOST_BYTES, read_asked
-from raterhf.explore.files import KINDS, live_page, page_files
+from raterhf.explore.files import KINDS, LIVE, live_page, page_files
 from raterhf.explore.guard import Guard, refuse
 from raterhf.explore.opened import Opened
 from raterhf.explore.queue import Job, Queue
@@ -19,7 +19,7 @@ from raterhf.explore.work import WORKS
 
 def make_app(opened: Opened, queue: Queue, port: int, token: str) -> Guard:
     """The app at http://127.0.0.1:`port`/`token`/."""
-    html, policy = live_page(f"raterhf: {opened.run.folder.name}")
+    html = live_page(f"raterhf: {opened.run.folder.name}")
 
     async def page(request: Request) -> Response:
         return HTMLResponse(html)
@@ -46,7 +46,7 @@ def make_app(opened: Opened, queue: Queue, port: int, token: str) -> Guard:
         Route(f"/{token}/page/{{name}}", page_file),
         Route(f"/{token}/api/{{name}}", work, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes), port, token, policy)
+    return Guard(Starlette(routes=routes), port, token, LIVE)
 
 
 async def _body(request: Request) -> bytes:

@@ -19,14 +19,19 @@ Spec = Annotated[str, Field(min_length=1, max_length=2000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 People = Annotated[int, Field(ge=1, le=MOST_PEOPLE)]
 Token = Annotated[int, Field(ge=0, lt=2**31)]
+Projection = Literal["pca", "umap"]
 
 
 class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class AskedMap(Asked):
+class AskedAbout(Asked):
     pass
+
+
+class AskedMap(Asked):
+    by: Projection = "pca"
 
 
 class AskedAnswers(Asked):
@@ -41,11 +46,13 @@ class AskedAnswers(Asked):
 class AskedPerson(Asked):
     rater: Spec
     seed: Seed = 0
+    by: Projection = "pca"
 
 
 class AskedPath(Asked):
     a: Spec
     b: Spec
+    by: Projection = "pca"
 
 
 class AskedText(Asked):

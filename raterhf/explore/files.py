@@ -1,7 +1,6 @@
 """The page's own files, and the page made of them: live, which loads them from the server, or in one file, which holds them.
 
-The page is plain JavaScript modules and one style sheet, as they lie in `page/`; nothing is built. Modules import each other by the names
-`explore/NAME`, which an import map leads to the server's files, or to data in the page itself.
+What is served lies in `page/`: one script and one style sheet, which `make page` builds from `web/`. Nothing is built on a user's machine.
 """
 
 import base64
@@ -15,15 +14,17 @@ from markupsafe import Markup
 
 from raterhf.reports.style import COLOURS
 
+SCRIPT, STYLES = "page.js", ("colours.css", "page.css")
 KINDS = {".js": "text/javascript", ".css": "text/css"}
+NOTHING = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'"
+LIVE = f"{NOTHING}; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'"
 
 
 @lru_cache
 def page_files() -> dict[str, bytes]:
-    """Name -> what is in it, of every module and style sheet."""
+    """Name -> what is in it, of the script and the style sheets."""
     folder = files("raterhf.explore") / "page"
-    found = {one.name: one.read_bytes() for one in folder.iterdir() if one.name.endswith(tuple(KINDS))}
-    return {"colours.css": colours().encode(), **dict(sorted(found.items()))}
+    return {"colours.css": colours().encode(), **{name: (folder / name).read_bytes() for name in (SCRIPT, "page.css")}}
 
 
 def colours() -> str:
@@ -32,29 +33,25 @@ def colours() -> str:
     return f":root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"
 
 
-def live_page(title: str) -> tuple[str, str]:
-    """The page, and the policy (CSP) under which it runs: nothing from elsewhere, nothing inline but the import map."""
-    names = {f"explore/{name}": f"./page/{name}" for name in page_files() if name.endswith(".js")}
-    listed = json.dumps({"imports": names})
-    digest = base64.b64encode(hashlib.sha256(listed.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'"
-    )
-    return _render(title, listed, None), policy
+def live_page(title: str) -> str:
+    """The page that loads its files from the server; it runs under the policy (CSP) LIVE: nothing from elsewhere, nothing inline."""
+    return _template().render(title=title, kept=None)
 
 
 def static_page(title: str, kept: dict) -> str:
-    """The page in one file, which answers from `kept` alone and opens from the disk."""
-    held = {name: base64.b64encode(content).decode() for name, content in page_files().items() if name.endswith(".js")}
-    listed = json.dumps({"imports": {f"explore/{name}": f"data:text/javascript;base64,{content}" for name, content in held.items()}})
-    return _render(title, listed, kept)
+    """The page in one file, which answers from `kept` alone and opens from the disk. It runs and shows what it was written with alone."""
+    styles = "\n".join(page_files()[name].decode() for name in STYLES)
+    # In a script element nothing is escaped but what would end it, or begin a comment.
+    script = page_files()[SCRIPT].decode().replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    data = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    policy = f"{NOTHING}; script-src {_digest(script)}; style-src {_digest(styles)}"
+    return _template().render(title=title, kept=Markup(data), styles=Markup(styles), script=Markup(script), policy=Markup(policy))
 
 
-def _render(title: str, listed: str, kept: dict | None) -> str:
-    source = (files("raterhf.explore") / "page" / "index.html.j2").read_text("utf-8")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    # In a script element nothing is escaped but what would end it.
-    data = None if kept is None else Markup(json.dumps(kept, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
-    styles = Markup("\n".join(content.decode() for name, content in page_files().items() if name.endswith(".css")))
-    return template.render(title=title, listed=Markup(listed), kept=data, styles=styles)
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _template():
+    source = (files("raterhf.explore") / "page.html.j2").read_text("utf-8")
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(source)

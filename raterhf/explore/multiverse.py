@@ -12,7 +12,7 @@ from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.errors import UserError
 from raterhf.evaluation.probes.tree import Stretch, levels, stretches
 from raterhf.explore.asked import AskedText, AskedTree
-from raterhf.explore.opened import EVERYONE, VANILLA, Opened
+from raterhf.explore.opened import EVERYONE, VANILLA, Opened, whole
 from raterhf.explore.queue import Teller
 from raterhf.raters.pool import Rater
 
@@ -100,7 +100,7 @@ def go_on(opened: Opened, asked: AskedText, job: Teller) -> dict:
     """Tells `grown` while a text goes on to its end, as somebody says it: of everyone, the first of the fresh people."""
     model, people = voice_of(opened, asked)
     person = people[0]
-    heard = lambda grown: job.tell("grown", grown[0])  # noqa: E731
+    heard = lambda grown: job.tell("grown", whole(grown[0]))  # noqa: E731
     if asked.said:
         context = opened.begun(model, asked.prompt, asked.said, person)
         (found,) = model.go_on([context], [person], asked.seed, heard)
@@ -142,11 +142,11 @@ def _share(p: float) -> float:
 
 
 def _text(tokenizer, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True))
+    return whole(str(tokenizer.decode(list(ids), skip_special_tokens=True)))
 
 
 def _piece(tokenizer, before: Sequence[int], token: int) -> str | None:
-    """What a token adds to a text; None for the end."""
+    """What a token adds to a text; None for the end. The last of the tokens that make up one character adds it, the others nothing."""
     if token == tokenizer.eos_token_id:
         return None
     return _text(tokenizer, (*before, token))[len(_text(tokenizer, before)) :]

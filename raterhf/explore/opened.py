@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 from raterhf.data.labels import Labels
 from raterhf.data.prepare import read_data
@@ -22,12 +23,19 @@ SUGGESTED = 14  # prompts
 VANILLA, EVERYONE = "vanilla", "everyone"
 
 
+def whole(text: str) -> str:
+    """A text without the character that its last tokens have only begun, which decoding shows as U+FFFD."""
+    return text.rstrip("\ufffd")
+
+
 class Opened:
     """See the module. What is not there (a policy, vanilla, data, a reward model) is None, False or empty, and `missing` says why."""
 
     def __init__(self, run: Run):
         self.run = run
         self.missing: dict[str, str] = {}
+        self.placed: dict[str, Any] = {}  # where people stand on the map, by projection
+        self.others: dict[int, Any] = {}  # what those like whom people are compared with, by seed
         self.answers, self.scores = self._has("policy", SAMPLED_FROM), self._has("reward", SCORED_BY)
         self.stage = find_stage(run.folder, SAMPLED_FROM if self.answers else SCORED_BY)
 

@@ -6,7 +6,7 @@ from raterhf.errors import UserError
 from raterhf.explore.asked import AskedPerson
 from raterhf.explore.opened import Opened
 from raterhf.explore.queue import Teller
-from raterhf.explore.space import plane_of
+from raterhf.explore.space import placed
 
 SAYS = 4  # prompts
 CANDIDATES = 120  # answers of the data that are scored
@@ -20,7 +20,7 @@ def meet(opened: Opened, asked: AskedPerson, job: Teller) -> dict:
     person = opened.one(asked.rater)
     at = None
     if person.vector is not None and pool.encoding == "embedding":
-        at = plane_of(pool).place(person.vector[: pool.dim].astype(np.float64))
+        at = placed(opened, asked.by).at(pool, person)
     known = person.id in pool.index
     job.tell("who", {
         "rater": person.id, "at": at, "known": known, "labels": opened.label_counts[person.id], "group": pool.groups.get(person.id, ""),
@@ -45,15 +45,21 @@ def likes(opened: Opened, spec: str, seed: int, job: Teller) -> dict:
     pairs = opened.candidates(CANDIDATES)
     if not pairs:
         raise UserError(opened.missing.get("data", "the run's data hold no answers to compare"))
-    table = opened.run.score(pairs, [spec, OTHERS], seed)
+    if seed not in opened.others:  # the same for everybody who is met
+        opened.others[seed] = _margins(opened, pairs, OTHERS, seed).mean(0)
     job.check()
-    scores = table.to_numpy(np.float64, copy=True)
-    for rows in _by_prompt(pairs):
-        scores[:, rows] -= scores[:, rows].mean(1, keepdims=True)
-    apart = scores[0] - scores[1:].mean(0)
+    apart = _margins(opened, pairs, spec, seed)[0] - opened.others[seed]
     order = np.argsort(apart, kind="stable")
     show = lambda i: {"prompt": pairs[i][0], "text": pairs[i][1], "more": round(float(apart[i]), 2)}  # noqa: E731
     return {"most": [show(i) for i in order[::-1][:SHOWN]], "least": [show(i) for i in order[:SHOWN]], "of": len(pairs)}
+
+
+def _margins(opened: Opened, pairs: list, spec: str, seed: int) -> np.ndarray:
+    """Scores [K, N] of answers over the mean of each rater's scores of that prompt's answers."""
+    scores = opened.run.score(pairs, spec, seed).to_numpy(np.float64, copy=True)
+    for rows in _by_prompt(pairs):
+        scores[:, rows] -= scores[:, rows].mean(1, keepdims=True)
+    return scores
 
 
 def _by_prompt(pairs: list) -> list[list[int]]:

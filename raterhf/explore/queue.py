@@ -1,15 +1,18 @@
 """One worker before the models: what pages ask for is computed one after the other, however many ask at once.
 
-A request is a `Job`: a function that tells events while it works. It is stopped where nobody waits for it any longer, at its next `check`,
-which sampling makes after every token.
+A request is a `Job`: a function that tells events while it works. It is stopped where nobody waits for it any longer, at its next `check`:
+sampling makes one after every token, and every module that is entered in a model's pass makes one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Protocol
+
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from raterhf.errors import UserError
 from raterhf.log import log
@@ -88,7 +91,9 @@ class Queue:
     def _run(self, job: Job) -> None:
         try:
             job.check()
-            job.tell("done", job.work(job))
+            with _stopped_in_passes(job):
+                found = job.work(job)
+            job.tell("done", found)
         except Stopped:
             pass
         except UserError as error:
@@ -106,3 +111,13 @@ class Queue:
 
     def close(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _stopped_in_passes(job: Job) -> Iterator[None]:
+    """A model's pass ends within, before its next module, where nobody waits. The hook is torch's for all models: one worker runs them."""
+    hook = register_module_forward_pre_hook(lambda module, given: job.check())
+    try:
+        yield
+    finally:
+        hook.remove()

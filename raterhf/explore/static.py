@@ -18,7 +18,7 @@ from raterhf.run import open_run
 PROMPTS = 4  # of the run's own, where none are given
 MET = 32  # known raters, and as many numbered fictitious people, who can be met on the map
 TEXTS = 24  # of each tree, that can be read token by token
-PEOPLE, LEAST = 16, 0.02  # as in page/multiverse.js
+BY = "pca"  # the projection of the map
 
 
 class Kept:
@@ -46,7 +46,7 @@ class Kept:
 
 
 def key_of(name: str, body: dict) -> str:
-    """One request in one writing, as page/api.js has it."""
+    """One request in one writing, as web/src/api.js has it."""
     return f"{name} {json.dumps(body, sort_keys=True, separators=(',', ':'), ensure_ascii=False)}"
 
 
@@ -71,9 +71,9 @@ def write_static(run: Path, file: Path, prompts: list[str], n: int, seed: int) -
         people = opened.run.raters.resolve("new", n, seed)
         known = opened.run.raters.known
         step = max(1, len(known) // MET)
-        kept.ask("map", {})
+        kept.ask("map", {"by": BY})
         for one in [*(person.id for person in people), *(f"new:{i}" for i in range(MET)), *known[::step][:MET]]:
-            kept.ask("person", {"rater": one, "seed": seed})
+            kept.ask("person", {"rater": one, "seed": seed, "by": BY})
     about |= {"prompts": asked, "fixed": {"rater": rater, "n": n, "seed": seed}}
     write_text(file, static_page(f"raterhf: {opened.run.folder.name}", kept.events))
     return file
@@ -83,10 +83,10 @@ def _keep_trees(kept: Kept, prompt: str, about: dict, seed: int) -> None:
     """The trees of each voice from the start, and the likeliest texts in them read by each voice."""
     voices = [EVERYONE, "new:0"] if about["knows"] else ["none"]
     voices += [VANILLA] if about["vanilla"] else []
-    body = {"prompt": prompt, "n": PEOPLE, "seed": seed}
+    body = {"prompt": prompt, "seed": seed}
     texts: dict[tuple[int, ...], None] = {(): None}
     for voice in voices:
-        grown = kept.ask("tree", body | {"said": [], "voice": voice, "least": LEAST})
+        grown = kept.ask("tree", body | {"said": [], "voice": voice})
         texts |= dict.fromkeys(ids for _, ids in sorted(_texts_in(grown["tree"]))[:TEXTS])
     for ids in texts:
         for voice in voices:

@@ -9,6 +9,7 @@ from raterhf.explore.asked import (
     MOST_ANSWERS,
     MOST_PEOPLE,
     Asked,
+    AskedAbout,
     AskedAnswers,
     AskedJury,
     AskedMap,
@@ -30,7 +31,7 @@ class Work(NamedTuple):
     answer: Callable[[Opened, Any, Teller], object]
 
 
-def about(opened: Opened, asked: AskedMap, job: Teller) -> dict:
+def about(opened: Opened, asked: AskedAbout, job: Teller) -> dict:
     """What the page has to know of a run before anything is asked."""
     pool = opened.run.raters
     try:
@@ -46,13 +47,14 @@ def about(opened: Opened, asked: AskedMap, job: Teller) -> dict:
         "vanilla": vanilla, "no_vanilla": opened.missing.get(VANILLA, ""),
         "scores": opened.scores, "no_scores": opened.missing.get("reward", ""),
         "no_map": drawn, "no_data": opened.missing.get("data", ""), "most_people": MOST_PEOPLE, "most_answers": MOST_ANSWERS,
+        "everyone": AskedText.model_fields["n"].default,
     }  # fmt: skip
 
 
 WORKS = {
-    "about": Work(AskedMap, about),
+    "about": Work(AskedAbout, about),
     "ask": Work(AskedAnswers, answers.ask),
-    "map": Work(AskedMap, lambda opened, asked, job: space.draw_map(opened)),
+    "map": Work(AskedMap, lambda opened, asked, job: space.draw_map(opened, asked)),
     "path": Work(AskedPath, lambda opened, asked, job: space.walk(opened, asked)),
     "person": Work(AskedPerson, person.meet),
     "read": Work(AskedText, multiverse.read),

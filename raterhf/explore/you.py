@@ -7,7 +7,7 @@ from raterhf.errors import UserError
 from raterhf.explore.asked import AskedYou
 from raterhf.explore.opened import Opened
 from raterhf.explore.queue import Teller
-from raterhf.explore.space import plane_of
+from raterhf.explore.space import plane_of, rounded
 from raterhf.raters.pool import RaterPool
 
 ENOUGH = 10  # comparisons
@@ -30,7 +30,7 @@ def place(opened: Opened, asked: AskedYou, job: Teller) -> dict:
         question = {"prompt": next_pair.prompt, "a": next_pair.a, "b": next_pair.b, "information": next_pair.information}
     return {
         "rater": pool.at(fitted.mean).id,
-        "at": plane.place(fitted.mean),
+        "at": rounded(plane.place(fitted.mean)),
         "covariance": np.round(plane.axes @ fitted.covariance @ plane.axes.T, 5).tolist(),
         "unknown": round(float(fitted.covariance.trace() / pool.prior().covariance().trace()), 3),
         "labels": len(asked.labels),

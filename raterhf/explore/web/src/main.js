@@ -1,17 +1,20 @@
 // The frame of the page: the question, who is asked, the views, and keys.
 
-import { ask } from "explore/ask.js";
-import { call, isStatic } from "explore/api.js";
-import { el, plural, say, short } from "explore/dom.js";
-import { jury } from "explore/jury.js";
-import { map } from "explore/map.js";
-import { multiverse } from "explore/multiverse.js";
-import { change, onState, state } from "explore/state.js";
-import { you } from "explore/you.js";
+import "./style.css";
+
+import { ask } from "./ask.js";
+import { call, isStatic } from "./api.js";
+import { el, personName, plural, say, short } from "./dom.js";
+import { jury } from "./jury.js";
+import { map } from "./map.js";
+import { multiverse } from "./multiverse.js";
+import { change, onState, state } from "./state.js";
+import { you } from "./you.js";
 
 const VIEWS = { ask, map, multiverse, ...(isStatic ? {} : { jury, you }) };
 const ANSWERING = ["ask", "multiverse"]; // which need a policy
-const KEYS = "1 to 5: views. /: the question. Escape: stop. In the multiverse: arrows, Enter, g: go on, b: bookmark, u: undo.";
+const UNUSED = { multiverse: ["n"], jury: ["rater", "n", "ask"], you: ["rater", "n", "ask"] }; // fields of the question, by view
+const KEYS = "1 to 5: views. /: the question. Escape: stop. On the map: arrows, Enter, +, −, 0: the whole map. In the multiverse: arrows, Enter, g: go on, b: bookmark, u: undo.";
 const root = document.getElementById("view");
 const form = document.getElementById("question");
 const fields = {};
@@ -21,6 +24,8 @@ let running = 0;
 
 const context = {
   get about() { return about; },
+  // Aborts where another view is shown, or Stop is pressed.
+  get signal() { return stopping.signal; },
   // Asks under the view that is shown: another view, or Stop, ends it.
   async work(name, body, on) {
     const { signal } = stopping;
@@ -75,8 +80,9 @@ function makeForm() {
   fields.rater = el("input", { id: "rater", name: "rater", list: "raters", maxlength: 2000, required: true, readonly: isStatic });
   fields.n = el("input", { id: "n", name: "n", type: "number", min: 1, max: about.most_people, required: true, readonly: isStatic });
   fields.seed = el("input", { id: "seed", name: "seed", type: "number", min: 0, max: 4294967295, required: true, readonly: isStatic });
+  fields.ask = el("button", { class: "main" }, "Ask");
   fields.stop = el("button", { type: "button", onclick: () => { stop(); say("Stopped."); } }, "Stop");
-  fields.fresh = el("button", { type: "button", onclick: () => context.hold(fresh()) }, "Let go");
+  fields.fresh = el("button", { type: "button", class: "held", title: "Ask new people again", onclick: () => context.hold(fresh()) }, "Let go");
   form.replaceChildren(
     field("Question", fields.prompt),
     el("datalist", { id: "prompts" }, about.prompts.map((prompt) => el("option", { value: prompt }))),
@@ -84,7 +90,8 @@ function makeForm() {
       field("Who", fields.rater),
       el("datalist", { id: "raters" }, ["new", "none", ...about.personas.map((name) => `persona:${name}`), ...about.known].map((one) => el("option", { value: one }))),
       field("People", fields.n), field("Seed", fields.seed),
-      el("button", { class: "main" }, "Ask"), isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
+      fields.ask, isStatic ? null : fields.stop, isStatic ? null : fields.fresh),
+    el("p", { class: "soft", id: "whom" }),
     about.prompts.length
       ? el("p", { class: "chips" }, "For example: ", about.prompts.slice(0, 6).map((prompt) =>
           el("button", { type: "button", class: "chip", onclick: () => { change({ prompt }); fillForm(); form.requestSubmit(); } }, short(prompt, 40))))
@@ -97,9 +104,25 @@ function makeForm() {
     const view = ["multiverse", "jury"].includes(state.view) ? state.view : about.answers ? "ask" : "jury";
     stop();
     change({ view, asked: 1, said: "" }, true);
+    root.focus({ preventScroll: true }); // so that keys are no letters of the question any longer
     render();
   };
   form.onchange = readForm;
+  form.oninput = () => sayWhom();
+}
+
+// In words, who will be asked.
+function sayWhom() {
+  const rater = fields.rater.value.trim();
+  const n = fields.n.valueAsNumber || 0;
+  const answers = plural(n, "answer");
+  const words = {
+    "": "", new: `${plural(n, "fictitious person", "fictitious people")}, drawn from the population; the same seed draws the same people, who say the same words.`,
+    all: `Every known rater, ${answers} of each.`, none: `Nobody in particular: ${answers} of what a model without raters is.`,
+  };
+  const persona = rater.startsWith("persona:") && `${plural(n, "fictitious person", "fictitious people")} of the persona ${rater.slice(8)}, drawn by the seed.`;
+  const one = `${/^new:/.test(rater) ? "One fictitious person" : "One person"}, ${personName(rater)}: ${answers}.`;
+  document.getElementById("whom").textContent = UNUSED[state.view] ? "" : (words[rater] ?? persona) || (rater && one);
 }
 
 function readForm() {
@@ -108,11 +131,13 @@ function readForm() {
     n: fields.n.valueAsNumber || 12, seed: fields.seed.valueAsNumber || 0,
   });
   fields.fresh.hidden = state.rater === fresh() || isStatic;
+  sayWhom();
 }
 
 function fillForm() {
   for (const key of ["prompt", "rater", "n", "seed"]) fields[key].value = state[key];
   fields.fresh.hidden = state.rater === fresh() || isStatic;
+  sayWhom();
 }
 
 function render() {
@@ -123,6 +148,8 @@ function render() {
     if (tab.value === state.view) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
+  for (const name of ["rater", "n", "ask"]) (fields[name].closest("label") ?? fields[name]).hidden = Boolean(UNUSED[state.view]?.includes(name));
+  if (UNUSED[state.view]?.includes("rater")) fields.fresh.hidden = true;
   root.replaceChildren();
   say("");
   context.attempt(() => VIEWS[state.view].show(root, context));
@@ -142,6 +169,7 @@ document.addEventListener("keydown", (event) => {
     say("Stopped.");
     return;
   }
+  if (event.key === "Escape") root.focus({ preventScroll: true }); // out of a field
   if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) return;
   const names = Object.keys(VIEWS);
   if (event.key === "/") fields.prompt?.focus();

@@ -1,13 +1,11 @@
 // Multiverse: a text token by token, what else would have been said, and the tree of how it goes on.
 
-import { isKept, isStatic } from "explore/api.js";
-import { Branches } from "explore/branches.js";
-import { el, percent, personName, plural, say } from "explore/dom.js";
-import { change, state } from "explore/state.js";
-import { drawTree, wayButton } from "explore/trees.js";
+import { isKept, isStatic } from "./api.js";
+import { Branches } from "./branches.js";
+import { el, percent, personName, plural, say } from "./dom.js";
+import { change, state } from "./state.js";
+import { drawTree, wayButton } from "./trees.js";
 
-const PEOPLE = 16; // fresh people that are everyone
-const LEAST = 0.02; // probability of a begun text, below which it is not followed
 const branches = new Branches();
 const undone = [];
 let here = null; // what is shown, for keys
@@ -44,7 +42,7 @@ class Text {
 
   controls() {
     const one = isStatic ? "new:0" : state.rater !== "new" ? state.rater : state.pick || "new:0";
-    const voices = [["everyone", `everyone: ${PEOPLE} fresh people`]];
+    const voices = [["everyone", `everyone: ${this.context.about.everyone} fresh people`]];
     if (!this.context.about.knows) voices.length = 0;
     else if (!["all", "none"].includes(one) && !one.startsWith("persona:")) voices.push([one, `one person: ${personName(one)}`]);
     voices.push(["none", "nobody in particular"]);
@@ -53,21 +51,21 @@ class Text {
       if (/^(new:|everyone$)/.test(state.voice) || this.context.about.known.includes(state.voice)) voices.push([state.voice, personName(state.voice)]);
       else change({ voice: voices[0][0] });
     }
-    const kept = voices.filter(([voice]) => isKept("tree", this.body({ voice, said: [] }, true)));
+    const kept = voices.filter(([voice]) => isKept("tree", this.body({ voice, said: [] })));
     if (!kept.some(([voice]) => voice === state.voice) && kept.length) change({ voice: kept[0][0] });
     const select = el("select", { id: "voice", onchange: (event) => this.go({ voice: event.target.value }) }, kept.map(([voice, words]) => el("option", { value: voice, selected: voice === state.voice }, words)));
     const shape = (value, words) => el("button", { type: "button", "aria-pressed": String(state.shape === value), onclick: () => this.go({ shape: value }) }, words);
     return el("div", { class: "row" },
       el("label", {}, el("span", {}, "Voice"), select),
       el("span", { class: "row", role: "group", "aria-label": "Shape" }, shape("blocks", "Blocks"), shape("tree", "Tree")),
-      isStatic ? null : el("button", { type: "button", onclick: () => this.context.attempt(() => this.goOn()) }, "Go on"),
+      isStatic ? null : el("button", { type: "button", title: "This voice finishes the text (g)", onclick: () => this.context.attempt(() => this.goOn()) }, "Go on"),
       el("button", { type: "button", onclick: () => this.go({ said: "" }) }, "From the start"),
-      el("button", { type: "button", disabled: !undone.length, onclick: () => this.undo() }, "Undo"),
-      isStatic ? null : el("button", { type: "button", onclick: () => this.bookmark() }, "Bookmark"));
+      el("button", { type: "button", title: "Back to what was shown before (u)", disabled: !undone.length, onclick: () => this.undo() }, "Undo"),
+      isStatic ? null : el("button", { type: "button", title: "Keep this text among the branches (b)", onclick: () => this.bookmark() }, "Bookmark"));
   }
 
-  body(more = {}, tree = false) {
-    return { prompt: state.prompt, said: idsOf(state.said), voice: state.voice, n: PEOPLE, seed: state.seed, ...(tree ? { least: LEAST } : {}), ...more };
+  body(more = {}) {
+    return { prompt: state.prompt, said: idsOf(state.said), voice: state.voice, seed: state.seed, ...more };
   }
 
   // Shows another text, voice or shape; Undo leads back.
@@ -99,7 +97,7 @@ class Text {
     this.drawBranches();
     say("Growing the tree…");
     const shown = (level) => this.parts.tree.replaceChildren(...drawTree(level, state.shape, (said) => this.way(said)));
-    const asked = this.body({}, true);
+    const asked = this.body();
     const whole = await this.context.work("tree", isKept("tree", asked) ? asked : { ...asked, said: [] }, { level: shown });
     shown(whole);
     say("");

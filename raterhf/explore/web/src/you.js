@@ -1,8 +1,8 @@
 // You: ten comparisons, chosen to tell most; where they place you, how sure that is, and the model answering as you.
 
-import { command, el, percent, promptText, say, svg } from "explore/dom.js";
-import { Plane, shade } from "explore/plane.js";
-import { state } from "explore/state.js";
+import { command, el, percent, promptText, say, svg } from "./dom.js";
+import { axesOf, densityPaths } from "./plane.js";
+import { state } from "./state.js";
 
 let labels = []; // what was answered, while the page is open
 
@@ -17,13 +17,12 @@ export const you = {
     }
     const place = { question: el("div"), standing: el("div") };
     root.append(el("p", {}, "Which answer do you like better? Each pair is chosen to tell most about you, beside what you said before. Nothing is saved."), el("div", { class: "beside" }, place.question, place.standing));
-    const space = await context.work("map");
+    const space = await context.work("map", { by: "pca" });
     const next = async () => {
       say("Working out what to ask…");
       const found = await context.work("you", { labels, seed: state.seed });
       place.question.replaceChildren(...(found.question ? ask(found, next, context) : finished(found, context, next)));
       place.standing.replaceChildren(standing(found, space));
-      shadeLast(place.standing, space);
       say("");
       place.question.querySelector("button")?.focus();
     };
@@ -68,23 +67,18 @@ function finished(found, context, next) {
 
 function standing(found, space) {
   const [width, height] = [420, 300];
-  const plane = new Plane(space, width, height);
-  const [x, y] = plane.pixel(found.at);
-  const { angle, radii } = ellipse(found.covariance, plane.scale);
+  const axes = axesOf(space, width, height);
+  const [x, y] = [axes.x(found.at[0]), axes.y(found.at[1])];
+  const { angle, radii } = ellipse(found.covariance, axes.scale);
   return el("figure", { class: "map" },
     el("div", { class: "stage", style: { "aspect-ratio": `${width} / ${height}`, "min-height": 0, "max-width": `${width}px` } },
-      el("canvas", { "aria-hidden": "true" }),
       svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "You on the map of raters" },
-        space.known.map((one) => { const [cx, cy] = plane.pixel(one.at); return svg("circle", { class: "known", cx, cy, r: 2.5 }); }),
+        svg("g", { class: "density" }, densityPaths(space, axes, width, height).map((d) => svg("path", { d }))),
+        space.known.map((one) => svg("circle", { class: "known", cx: axes.x(one.at[0]), cy: axes.y(one.at[1]), r: 2.5 })),
         svg("ellipse", { class: "unsure", cx: x, cy: y, rx: radii[0], ry: radii[1], transform: `rotate(${angle} ${x} ${y})` }),
         svg("path", { class: "star", d: `M${x},${y - 9}l2.6,6 6.4,.6 -4.9,4.2 1.5,6.2 -5.6,-3.3 -5.6,3.3 1.5,-6.2 -4.9,-4.2 6.4,-.6z` }),
         svg("text", { class: "picked-name", x: x + 12, y: y - 8 }, "you"))),
     el("figcaption", { class: "soft" }, `The star is you; you are inside the ring with two chances in three. ${percent(found.unknown)} of what people differ in is still unknown of you.`));
-}
-
-function shadeLast(root, space) {
-  const canvas = root.querySelector("canvas");
-  shade(canvas, space.population, new Plane(space, 420, 300));
 }
 
 // The ring of two dimensions within which two thirds of a Gaussian lie.

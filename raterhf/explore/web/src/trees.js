@@ -1,6 +1,6 @@
 // The tree of how a text goes on, as blocks whose height is the probability, or as a list.
 
-import { el, percent, plural } from "explore/dom.js";
+import { el, percent, plural } from "./dom.js";
 
 const SHOWN = 0.002; // of an end that has a row of its own
 const THIN = 0.07; // probability of a block that has room for one line

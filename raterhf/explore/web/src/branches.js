@@ -1,7 +1,7 @@
 // The texts that were gone on with or bookmarked: each keeps its rater and seed. They stay for the browser's session, and go out and come in
 // as JSON.
 
-import { el, personName, say, short } from "explore/dom.js";
+import { el, personName, say, short } from "./dom.js";
 
 const KEY = "raterhf.branches";
 const FORM = "raterhf.multiverse";

@@ -1,11 +1,11 @@
 // Ask: who says what, as it is said; then grouped by what is said, beside vanilla and real people.
 
-import { isStatic } from "explore/api.js";
-import { command, el, percent, personName, plural, say, short } from "explore/dom.js";
-import { change, state } from "explore/state.js";
+import { isStatic } from "./api.js";
+import { command, el, percent, personName, plural, say, short } from "./dom.js";
+import { change, state } from "./state.js";
 
 const SIDES = [
-  ["people", "these people", "raters"],
+  ["people", "", "raters"], // who were asked
   ["vanilla", "vanilla RLHF", "vanilla"],
   ["real", "people in the data", "population"],
 ];
@@ -45,7 +45,8 @@ export const ask = {
         say(`${plural(answers.length, "answer")}; counting…`);
       },
     });
-    place.spread.replaceChildren(...(result.rows ? [spread(result)] : []), command("raterhf", "sample", context.about.run, "--prompt", state.prompt, "--rater", state.rater, "-n", String(state.n), "--seed", String(state.seed)));
+    if (!isStatic && body.rater !== "none") place.cards.before(el("p", { class: "soft" }, "A name holds that person, to ask them more; map shows where they stand; branch takes their words to the multiverse."));
+    place.spread.replaceChildren(...(result.rows ? [spread(result, new Set(people).size === 1 ? personName(people[0]) : "these people")] : []), command("raterhf", "sample", context.about.run, "--prompt", state.prompt, "--rater", state.rater, "-n", String(state.n), "--seed", String(state.seed)));
     if (new Set(people).size === 1) root.append(remembered(people[0], body, texts));
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     say(`${plural(texts.length, "answer")} of ${plural(new Set(people).size, "person", "people")}, ${plural(new Set(texts.map((one) => one.group)).size, "different one")}. ${isStatic ? "" : `${seconds} s.`}`);
@@ -60,8 +61,8 @@ function intro(context) {
       : "This run knows no raters: nobody in particular answers. Choose none under Who."));
 }
 
-function spread(result) {
-  const sides = SIDES.filter(([side]) => side in result.totals);
+function spread(result, asked) {
+  const sides = SIDES.filter(([side]) => side in result.totals).map(([side, name, hue]) => [side, name || asked, hue]);
   const shown = result.rows.slice(0, ROWS);
   const rest = result.rows.slice(ROWS);
   const row = (one) =>

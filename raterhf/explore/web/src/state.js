@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   view: "ask", prompt: "", rater: "new", n: 12, seed: 0, asked: 0, // the question
-  pick: "", // a person of the map
+  pick: "", by: "pca", // a person of the map, and how it places people
   voice: "everyone", said: "", begin: "", shape: "blocks", // the multiverse: a text by its tokens, joined by dots, or in words
 };
 
