@@ -132,22 +132,25 @@ class Opened:
 
     def candidates(self, most: int) -> list[tuple[Prompt, str]]:
         """Answers in the data, by prompt, those first that are met most often; of at most so many."""
-        if self.labels is None:
-            return []
-        met: Counter = Counter()
-        rows = self.labels.comparisons
-        wanted = set(self.prompts)
-        for prompt, *answers in zip(rows.prompt, rows.a, rows.b):
-            if isinstance(prompt, str) and prompt in wanted:
-                met.update((prompt, answer) for answer in answers)
-        each = max(2, most // max(1, len(wanted)))
+        each = max(2, most // max(1, len(self.prompts)))
         taken: Counter = Counter()
         found: list[tuple[Prompt, str]] = []
-        for (prompt, answer), _ in met.most_common():
+        for prompt, answer in self._often_met:
             if taken[prompt] < each:
                 taken[prompt] += 1
                 found.append((prompt, answer))
         return found[:most]
+
+    @cached_property
+    def _often_met(self) -> list[tuple[str, str]]:
+        """Every answer to one of the prompts in the comparisons, those first that are met most often."""
+        met: Counter = Counter()
+        if self.labels is not None:
+            rows, wanted = self.labels.comparisons, set(self.prompts)
+            for prompt, *answers in zip(rows.prompt, rows.a, rows.b):
+                if isinstance(prompt, str) and prompt in wanted:
+                    met.update((prompt, answer) for answer in answers)
+        return [pair for pair, _ in met.most_common()]
 
     def one(self, spec: str) -> Rater:
         """The one rater that a SPEC stands for. Raises UserError where it is several."""
