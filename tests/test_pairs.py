@@ -1,6 +1,7 @@
 """Raters from comparisons: by hand, on simulated people, and the ladder of `bench raters` on a file of comparisons."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,21 @@ def test_one_comparison_against_the_integral():
     care = np.linspace(-6, 8, 4001)
     density = np.exp(-((care - 1) ** 2) / 2) / (1 + np.exp(-2 * care))
     assert infer_people(MODEL, one([1.0]), 1).mean[0, 1] == pytest.approx((care * density).sum() / density.sum(), abs=0.06)
+
+
+@pytest.mark.parametrize("each", [3, 12, 60])
+def test_ninety_per_cent_intervals_hold_ninety_per_cent(each):
+    """Care and two tastes of 1,500 people by few comparisons or many: the interval of every number."""
+    rng = np.random.default_rng(each)
+    model = PairModel(2 * rng.standard_normal((12, 3)), np.array([0.0, 1.0, 0.0, 0.0]), np.diag([0.1, 0.5, 1.0, 1.0]))
+    who = model.mean + rng.standard_normal((1500, 4)) * np.sqrt(np.diag(model.covariance))
+    rater, a = np.repeat(np.arange(1500), each), rng.integers(12, size=1500 * each)
+    rows = Comparisons(rater, a, (a + rng.integers(1, 12, len(a))) % 12, np.zeros(len(a)), np.zeros((len(a), 0)))
+    chance = 1 / (1 + np.exp(-(model.design(rows) * who[rater]).sum(1)))
+    rows = replace(rows, won=(rng.random(len(a)) < chance).astype(float))
+    found = infer_people(model, rows, 1500)
+    apart = np.abs(found.mean - who) / np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2))
+    assert ((0.85 < (apart < 1.645).mean(0)) & ((apart < 1.645).mean(0) < 0.95)).all()
 
 
 def test_what_is_unsure_draws_margins_to_nought():

@@ -5,13 +5,17 @@ drawn by the seed. Where it has their texts (`a_text`, `b_text`) their length is
 Models are a ladder: nobody; raters' habits (of what stands first, of length); their care; their tastes. Ties are not told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from raterhf.bench.raters import KNOWN, LABELS, NOBODY, ORDERS, SHUFFLED, SPLITS, UNSEEN, first_rows, require_columns
-from raterhf.bench.told import Told, fit_scale, summary, together
+from raterhf.bench.raters import KNOWN, NOBODY, SHUFFLED, SPLITS, UNSEEN, first_rows, require_columns
+from raterhf.bench.rival_tellers import ENSEMBLE, MEMBERS, RANDOM_IDS, Reading, in_mind, member_seeds, resampled, rival_tellers
+from raterhf.bench.rivals import Labels, tensors
+from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
@@ -85,7 +89,14 @@ def bench_comparisons(path: str, columns: dict[str, str], new_items: bool, seeds
         parts, items, counts = read_comparisons(path, columns, one)
         if not new_items:
             parts["unseen_query"] = _of_known_items(parts["unseen_query"], parts["train"])
-        mine = list(_rows(parts, items, counts, one))
+        query, support = parts["unseen_query"], parts["unseen_support"]
+        query = query.rows(np.flatnonzero(query.won != 0.5))
+        mine = list(
+            table_rows(
+                _tellers(parts["train"], counts, items, one), [({}, parts["test"])], query if len(query) else None,
+                lambda count, order, support=support: support.rows(first_rows(support.rater, count, order)), one,
+            )
+        )  # fmt: skip
         rows += mine
         gains = {row["model"]: row["gain"] for row in mine if row["split"] == "test"}
         steps.append({"seed": one, "habits": gains[HABITS], "care": gains[CARE], "tastes": gains[ALL]})
@@ -99,30 +110,10 @@ def _of_known_items(query: Comparisons, train: Comparisons) -> Comparisons:
     return query.rows(np.flatnonzero(known))
 
 
-def _rows(parts: dict[str, Comparisons], items: int, counts: dict[str, int], seed: int) -> Iterator[dict]:
-    test, support, query = parts["test"], parts["unseen_support"], parts["unseen_query"]
-    floors: dict[str, Told] = {}
-    for name, model, people, scale, precision in _fits(parts["train"], counts["train"], items, seed):
-        same = {"seed": seed, "model": name, "precision": precision}
-        told = tell_pairs(model, people, test).scaled(scale)
-        yield same | {"split": "test", **summary(told, floors.setdefault("test", told), seed)}
-        if not len(query) or name not in (NOBODY, ALL):
-            continue
-        for count in LABELS if name != NOBODY else (0,):
-            orders, new = ORDERS if count else 1, counts["unseen_support"]
-            each = []
-            for order in range(seed, seed + orders):
-                known = support.rows(first_rows(support.rater, count, order))
-                each.append(tell_pairs(model, infer_people(model, known, new), query))
-            floor = floors.setdefault("unseen", each[0].scaled(scale))
-            figures = summary(together(each).scaled(scale), together([floor] * orders), seed, orders)
-            yield same | {"split": "unseen", "labels": count, **figures}
-
-
-def _fits(train: Comparisons, raters: int, items: int, seed: int) -> Iterator[tuple[str, PairModel, People, float, float]]:
-    """Name, model, what it knows of the known raters, scale and precision, the floor first; settings are chosen on a part of train."""
+def _tellers(train: Comparisons, counts: dict[str, int], items: int, seed: int) -> Iterator[Teller[Comparisons, Comparisons]]:
+    """The ladder with its rivals and controls, the floor first; settings and scales are chosen on a part of train."""
     part, held = kept_apart(train, items, KEPT_ITEMS, seed)
-    nothing = train.rows(np.zeros(0, np.int64))
+    nothing, raters, new = train.rows(np.zeros(0, np.int64)), counts["train"], counts["unseen_support"]
 
     def trial(known: bool, *settings) -> tuple[float, float]:
         model = fit_pairs(part, raters, items, *settings, seed=seed)
@@ -130,17 +121,79 @@ def _fits(train: Comparisons, raters: int, items: int, seed: int) -> Iterator[tu
         scale = fit_scale(told)
         return scale, -metrics.nll(scale * told.margin, np.ones(len(told.margin), np.int64))
 
-    def whole(name: str, known: Comparisons, chosen: tuple, scale: float) -> tuple[str, PairModel, People, float, float]:
+    def whole(name: str, known: Comparisons, chosen: tuple, scale: float, adapts: bool = False) -> Teller[Comparisons, Comparisons]:
         model = fit_pairs(known if len(known) else train, raters, items, *chosen, seed=seed)
-        return name, model, infer_people(model, known, raters), scale, chosen[1]
+        people = infer_people(model, known, raters)
+        return Teller(
+            name, scale, lambda asked: tell_pairs(model, people, asked),
+            (lambda given, query: tell_pairs(model, infer_people(model, given, new), query)) if adapts else None,
+            {"precision": chosen[1]} if chosen[0] else {},
+        )  # fmt: skip
+
+    def floor(rows: Comparisons) -> Reading[Comparisons, Comparisons]:
+        model = fit_pairs(rows, raters, items, *alike, seed=seed)
+        return _reading(model, infer_people(model, nothing, raters))
 
     alike, careful = (0, PRECISIONS[0], False), (0, PRECISIONS[0], True)
-    yield whole(NOBODY, nothing, alike, trial(False, *alike)[0])
+    yield whole(NOBODY, nothing, alike, trial(False, *alike)[0], adapts=True)
+    yield from rival_tellers(floor(part), floor(train), part, held, held, train, raters, new, items, seed)
     yield whole(HABITS, train, alike, trial(True, *alike)[0])
     yield whole(CARE, train, careful, trial(True, *careful)[0])
     trials = {precision: trial(True, TASTES, precision) for precision in PRECISIONS}
     for precision, (_, nats) in trials.items():
         log.info(f"  precision {precision:g} of the loadings: {nats:.4f} nats a pair of comparisons kept back of train")
     best = max(trials, key=lambda precision: trials[precision][1])
-    yield whole(ALL, train, (TASTES, best), trials[best][0])
+    yield whole(ALL, train, (TASTES, best), trials[best][0], adapts=True)
     yield whole(SHUFFLED, strangers(train, seed), (TASTES, best), trials[best][0])
+    yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed), nothing) for rows in (train, part)), held)
+    mixed = [at_random(rows, raters, seed) for rows in (train, part)]
+    fits = [fit_pairs(rows, raters, items, TASTES, best, seed=seed) for rows in mixed]
+    yield in_mind(RANDOM_IDS, *(_strangers(model, rows, raters, seed) for model, rows in zip(fits, mixed)), held)
+
+
+def _reading(model: PairModel, people: People) -> Reading[Comparisons, Comparisons]:
+    """Comparisons beside the log-odds of nobody in particular."""
+
+    def labels(rows: Comparisons) -> Labels:
+        return Labels(
+            *tensors(rows.rater, rows.a, rows.b, rows.won, margins(model, people, replace(rows, rater=np.zeros_like(rows.rater))))
+        )
+
+    def pairs(rows: Comparisons) -> tuple[Labels, np.ndarray]:
+        decided = rows.rows(np.flatnonzero(rows.won != 0.5))
+        return labels(decided), np.where(decided.won == 1, 1, -1)
+
+    return Reading(labels, pairs)
+
+
+def ensemble(rows: Comparisons, raters: int, items: int, seed: int) -> list[PairModel]:
+    """What everybody values, each by the comparisons of as many raters drawn again."""
+    found = []
+    for rng in member_seeds(seed):
+        again, rater = resampled(rows.rater, raters, rng)
+        found.append(fit_pairs(replace(rows.rows(again), rater=rater), raters, items, 0, PRECISIONS[0], False, seed=seed))
+    return found
+
+
+def at_random(rows: Comparisons, raters: int, seed: int) -> Comparisons:
+    """Each comparison with the ID of a rater drawn at random."""
+    return replace(rows, rater=np.random.default_rng(np.random.SeedSequence([seed, 0x494473])).integers(raters, size=len(rows)))
+
+
+def _members(models: list[PairModel], nothing: Comparisons) -> list[Callable[[Comparisons], Told]]:
+    def says(model: PairModel, asked: Comparisons) -> Told:
+        return tell_pairs(model, infer_people(model, nothing, int(asked.rater.max()) + 1), asked)
+
+    return [partial(says, model) for model in models]
+
+
+def _strangers(model: PairModel, rows: Comparisons, raters: int, seed: int) -> list[Callable[[Comparisons], Told]]:
+    """What some of the IDs say that comparisons were given at random, whoever asks."""
+    people = infer_people(model, rows, raters)
+
+    def says(stranger: int, asked: Comparisons) -> Told:
+        one = np.full(int(asked.rater.max()) + 1, stranger)
+        return tell_pairs(model, People(people.mean[one], people.covariance[one]), asked)
+
+    drawn = np.random.default_rng(np.random.SeedSequence([seed, 0x73747267])).integers(raters, size=MEMBERS)
+    return [partial(says, int(stranger)) for stranger in drawn]

@@ -9,11 +9,14 @@ No text is read here. Settings, and the scales by which margins become probabili
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from raterhf.bench.told import Told, fit_scale, summary, together
+from raterhf.bench.rival_tellers import ENSEMBLE, MEMBERS, RANDOM_IDS, Reading, in_mind, member_seeds, resampled, rival_tellers
+from raterhf.bench.rivals import Labels, tensors
+from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
 from raterhf.data.numbers import read_numbers
 from raterhf.errors import UserError
@@ -27,8 +30,6 @@ STEADY = (np.inf, 10.0)  # candidates of how alike raters are in care
 FACTORS = 16  # of the plain factor model
 NOBODY, UNKNOWNS, SHUFFLED = "nobody", "raters as unknowns", "IDs shuffled"
 KEPT = 0.1  # of the train ratings, by which settings are chosen
-LABELS = (0, 1, 5, 10, 20, 40)
-ORDERS = 8  # of a new person's labels: which came first moves a figure by more than models differ
 SPLITS = ("train", "test", "unseen_support", "unseen_query")
 KNOWN, UNSEEN = SPLITS[:2], SPLITS[2:]
 
@@ -51,10 +52,6 @@ class Table:
     items: pd.Index
     known: pd.Index
     unseen: pd.Index
-
-
-Support = Callable[[int, int], Ratings]
-"""How many labels of each new person, and the seed of their order -> what is known then."""
 
 
 def read_table(
@@ -185,9 +182,11 @@ def bench_raters(
             rows = np.unique(np.concatenate([given["unseen_support"].high[first], given["unseen_support"].low[first]]))
         return support.rows(rows[np.isin(support.item[rows], train.item)])  # of others nothing is known but that they are items
 
-    rows = []
+    asked = [({"margin": margin}, test) for margin, test in tests.items()]
+    rows: list[dict] = []
     for one in range(seed, seed + seeds):
-        rows += _rows(table, tests, query, labels, one)
+        tellers = _tellers(train, table.within["train"], len(table.known), len(table.unseen), len(table.items), one)
+        rows += table_rows(tellers, asked, query if len(query.high) else None, labels, one)
     return {"file": path, "rank": RANK, "orders": ORDERS, "rows": rows}
 
 
@@ -199,51 +198,100 @@ def _of_known_items(query: Held, train: Ratings) -> Held:
     return Held(query.ratings, query.high[both], query.low[both])
 
 
-def _rows(table: Table, tests: dict[float, Held], query: Held, support: Support, seed: int) -> list[dict]:
-    train, raters, new, rows, floors = table.ratings["train"], len(table.known), len(table.unseen), [], {}
-    for name, model, known, scale, nu in _fits(train, table.within["train"], raters, len(table.items), seed):
-        tastes, same = infer_tastes(model, known, raters), {"seed": seed, "model": name, "nu": nu}
-        for margin, test in tests.items():
-            found = tell(model, tastes, test).scaled(scale)
-            floor = floors.setdefault(margin, found)
-            rows.append(same | {"split": "test", "margin": margin, **summary(found, floor, seed)})
-        if not len(query.high) or name == SHUFFLED:
-            continue
-        for count in LABELS if name != NOBODY else (0,):
-            orders = ORDERS if count else 1
-            told = [tell(model, infer_tastes(model, support(count, order), new), query) for order in range(seed, seed + orders)]
-            floor = floors.setdefault("unseen", told[0])
-            figures = summary(together(told).scaled(scale), together([floor] * orders), seed, orders)
-            rows.append(same | {"split": "unseen", "labels": count, **figures})
-    return rows
+def _tellers(train: Ratings, within: np.ndarray, raters: int, new: int, items: int, seed: int) -> Iterator[Teller[Ratings, Held]]:
+    """The models of the table, the floor first; settings and scales are chosen on a part of train."""
+    kept = kept_back(train, seed)
+    part, back = train.rows(np.flatnonzero(~kept)), train.rows(np.flatnonzero(kept))
+    asked = differing(back, within[kept], 0.0)
 
-
-def _fits(
-    train: Ratings, within: np.ndarray, raters: int, items: int, seed: int
-) -> Iterator[tuple[str, ItemModel, Ratings, float, float]]:  # fmt: skip
-    """Name, model, what it knows of the known raters, the scale of its margins and the steadiness; the floor first."""
-    kept = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random(len(train)) < KEPT
-    part, held = train.rows(np.flatnonzero(~kept)), differing(train.rows(np.flatnonzero(kept)), within[kept], 0.0)
-
-    def scale(model: ItemModel) -> tuple[float, float]:
+    def trial(model: ItemModel) -> tuple[float, float]:
         """Of a model that was fitted without what was kept back: the scale, and nats a pair there."""
-        told = tell(model, infer_tastes(model, part, raters), held)
+        told = tell(model, infer_tastes(model, part, raters), asked)
         found = fit_scale(told)
         return found, -metrics.nll(found * told.margin, np.ones(len(told.margin), np.int64))
 
     def fit(ratings: Ratings, rank: int = RANK, nu: float = np.inf) -> ItemModel:
         return fit_items(ratings, raters, items, rank, nu, seed=seed)
 
+    def teller(name: str, model: ItemModel, known: Ratings, scale: float, settings: dict, adapts: bool = True) -> Teller[Ratings, Held]:
+        tastes = infer_tastes(model, known, raters)
+        return Teller(
+            name, scale, lambda held: tell(model, tastes, held),
+            (lambda given, query: tell(model, infer_tastes(model, given, new), query)) if adapts else None, settings,
+        )  # fmt: skip
+
     factors, partly = fit(train, FACTORS), fit(part, FACTORS)
-    yield NOBODY, nobody(factors), train, scale(nobody(partly))[0], np.inf
-    yield f"{FACTORS} factors", factors, train, scale(partly)[0], np.inf
-    trials = {nu: scale(fit(part, nu=nu)) for nu in STEADY}
+    yield teller(NOBODY, nobody(factors), train, trial(nobody(partly))[0], {})
+    yield teller(f"{FACTORS} factors", factors, train, trial(partly)[0], {})
+    yield from rival_tellers(_reading(nobody(partly)), _reading(nobody(factors)), part, back, asked, train, raters, new, items, seed)
+    trials = {nu: trial(fit(part, nu=nu)) for nu in STEADY}
     for nu, (_, nats) in trials.items():
         log.info(f"  steadiness nu {nu:g}: {nats:.4f} nats a pair of ratings kept back of train")
     nu = max(trials, key=lambda nu: trials[nu][1])
-    yield UNKNOWNS, fit(train, nu=nu), train, trials[nu][0], nu
-    strangers = shuffled(train, seed)
-    yield SHUFFLED, fit(strangers, nu=nu), strangers, trials[nu][0], nu
+    yield teller(UNKNOWNS, fit(train, nu=nu), train, trials[nu][0], {"nu": nu})
+    yield teller(SHUFFLED, fit(shuffled(train, seed), nu=nu), shuffled(train, seed), trials[nu][0], {"nu": nu}, adapts=False)
+    yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed)) for rows in (train, part)), asked)
+    yield in_mind(
+        RANDOM_IDS,
+        *(_strangers(fit(rows, nu=nu), rows, raters, seed) for rows in (at_random(train, raters, seed), at_random(part, raters, seed))),
+        asked,
+    )
+
+
+def kept_back(train: Ratings, seed: int) -> np.ndarray:
+    """Which ratings [N] are kept back to choose settings by."""
+    return np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random(len(train)) < KEPT
+
+
+def _reading(floor: ItemModel) -> Reading[Ratings, Held]:
+    """Ratings and pairs of them beside what nobody says, in units of what nobody leaves of them."""
+    unit = np.sqrt(floor.noise.mean())
+    mean = floor.mean / unit
+
+    def labels(ratings: Ratings) -> Labels:
+        rater, item, value, offset = tensors(ratings.rater, ratings.item, ratings.value / unit, mean[ratings.item])
+        return Labels(rater, item, None, value, offset)
+
+    def pairs(held: Held) -> tuple[Labels, np.ndarray]:
+        rater, (a, b) = held.ratings.rater[held.high], (held.ratings.item[side] for side in (held.high, held.low))
+        return Labels(*tensors(rater, a, b, np.ones(len(a)), mean[a] - mean[b])), np.ones(len(a))
+
+    return Reading(labels, pairs)
+
+
+def ensemble(ratings: Ratings, raters: int, items: int, seed: int) -> list[ItemModel]:
+    """Items' means for nobody in particular, each by the ratings of as many raters drawn again."""
+    found = []
+    for rng in member_seeds(seed):
+        rows, rater = resampled(ratings.rater, raters, rng)
+        found.append(nobody(fit_items(Ratings(rater, ratings.item[rows], ratings.value[rows]), raters, items, 1, seed=seed)))
+    return found
+
+
+def at_random(ratings: Ratings, raters: int, seed: int) -> Ratings:
+    """Each rating with the ID of a rater drawn at random."""
+    return Ratings(
+        np.random.default_rng(np.random.SeedSequence([seed, 0x494473])).integers(raters, size=len(ratings)), ratings.item, ratings.value
+    )
+
+
+def _members(models: list[ItemModel]) -> list[Callable[[Held], Told]]:
+    def says(model: ItemModel, held: Held) -> Told:
+        return tell(model, infer_tastes(model, held.ratings.rows(np.zeros(0, np.int64)), int(held.ratings.rater.max()) + 1), held)
+
+    return [partial(says, model) for model in models]
+
+
+def _strangers(model: ItemModel, ratings: Ratings, raters: int, seed: int) -> list[Callable[[Held], Told]]:
+    """What some of the IDs say that ratings were given at random, whoever asks."""
+    tastes = infer_tastes(model, ratings, raters)
+
+    def says(stranger: int, held: Held) -> Told:
+        one = np.full(int(held.ratings.rater.max()) + 1, stranger)
+        return tell(model, Tastes(tastes.mean[one], tastes.covariance[one], tastes.steadiness[one]), held)
+
+    drawn = np.random.default_rng(np.random.SeedSequence([seed, 0x73747267])).integers(raters, size=MEMBERS)
+    return [partial(says, int(stranger)) for stranger in drawn]
 
 
 def print_raters(found: dict) -> None:

@@ -4,15 +4,22 @@ A model gives a margin for each pair, positive where it is right. What makes mar
 were kept back of the training ones. A margin of 0 counts as half right. Intervals are over raters drawn again, never over pairs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
 
 from raterhf.evaluation import metrics
 
 RESAMPLES = 1000
+LABELS = (0, 1, 5, 10, 20, 40)  # of a new person
+ORDERS = 8  # of a new person's labels: which came first moves a figure by more than models differ
+
+Given = TypeVar("Given")
+Asked = TypeVar("Asked")
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,50 @@ class Told:
 
 def together(parts: Sequence[Told]) -> Told:
     return Told(np.concatenate([part.rater for part in parts]), np.concatenate([part.margin for part in parts]))
+
+
+def together_in_mind(members: Sequence[Told]) -> Told:
+    """What several models say of the same pairs, whose margins are log-odds: the log-odds of their mean probability."""
+    mean = np.mean([expit(one.margin) for one in members], 0)
+    return Told(members[0].rater, logit(np.clip(mean, 1e-12, 1 - 1e-12)))
+
+
+@dataclass(frozen=True)
+class Teller(Generic[Given, Asked]):
+    """A fitted model in the table: what it says of pairs of known people, and of new people by some labels of theirs where it can.
+
+    `scale` makes its margins log-odds, `settings` are what was chosen on labels kept back.
+    """
+
+    name: str
+    scale: float
+    known: Callable[[Asked], Told]
+    new: Callable[[Given, Asked], Told] | None = None
+    settings: dict = field(default_factory=dict)
+
+
+def table_rows(
+    tellers: Iterable[Teller[Given, Asked]], tests: Sequence[tuple[dict, Asked]], query: Asked | None, support: Callable[[int, int], Given],
+    seed: int,
+) -> Iterator[dict]:  # fmt: skip
+    """Rows of the table, of the floor first: for each model those of `tests`, with what tells them apart, and those of unseen people.
+
+    `support` gives labels of each unseen person by their number and the seed of their order; `query` is nothing where there is none.
+    """
+    floors: dict[int | str, Told] = {}
+    for teller in tellers:
+        same = {"seed": seed, "model": teller.name, "settings": teller.settings}
+        for number, (what, test) in enumerate(tests):
+            told = teller.known(test).scaled(teller.scale)
+            yield same | {"split": "test", **what, **summary(told, floors.setdefault(number, told), seed)}
+        if query is None or teller.new is None:
+            continue
+        for count in LABELS if "unseen" in floors else (0,):  # labels tell nobody nothing
+            orders = ORDERS if count else 1
+            each = [teller.new(support(count, order), query).scaled(teller.scale) for order in range(seed, seed + orders)]
+            floor = floors.setdefault("unseen", each[0])
+            figures = summary(together(each), together([floor] * orders), seed, orders)
+            yield same | {"split": "unseen", "labels": count, **figures}
 
 
 def fit_scale(told: Told) -> float:

@@ -23,17 +23,14 @@ from typing import Protocol
 import numpy as np
 from scipy.special import expit, ndtr
 
-from raterhf.raters.inference import Noise, Statements, infer
 from raterhf.raters.items import ItemModel, Ratings, Tastes, infer_tastes, leftovers
-from raterhf.raters.pairs import Comparisons, PairModel, People
-from raterhf.raters.population import Population
+from raterhf.raters.pairs import Comparisons, PairModel, People, infer_people
 
 TASTE, HABITS, CARE = "taste", "habits", "care"
 SOURCES = (TASTE, HABITS, CARE, "chance")
 DRAWS = 100
 ASKED = 5_000  # of a draw: pairs, each asked of two raters
 CAREFUL = 0.9  # quantile of care that counts as careful
-NO_TIES = Noise(np.array([1e-9]), 0.0)
 
 
 @dataclass(frozen=True)
@@ -165,20 +162,8 @@ class RatingVoices:
 
 
 def voices_of_pairs(model: PairModel, rows: Comparisons, raters: int) -> PairVoices:
-    """Raters under a model of comparisons, with posteriors that hold what they promise (`inference.infer`), unlike the fit's own.
-
-    A tie is half a label for each side.
-    """
-    tied = np.flatnonzero(rows.won == 0.5)
-    both = np.concatenate([np.arange(len(rows)), tied])
-    label = np.where(rows.won == 0, -1, 1)[both]
-    label[len(rows) :] = -1
-    weight = np.where(rows.won == 0.5, 0.5, 1.0)[both]
-    said = Statements(rows.rater[both], label, np.full(len(both), -1), weight)
-    design, rater = model.design(rows)[both], said.rater
-    prior = Population(np.ones(1), model.mean[None], np.linalg.cholesky(model.covariance)[None])
-    found = infer(lambda z: ((design * z[rater]).sum(1), design), said, NO_TIES, prior, raters)
-    return PairVoices(model, People(found.mean(), found.covariance()))
+    """Raters under a model of comparisons."""
+    return PairVoices(model, infer_people(model, rows, raters))
 
 
 def voices_of_ratings(model: ItemModel, ratings: Ratings, raters: int) -> RatingVoices:

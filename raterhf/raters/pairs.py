@@ -11,8 +11,8 @@ a win of each side.
 
 EM, with the Polya-Gamma bound on the logistic function (Jaakkola and Jordan 2000): raters' posteriors are Gaussian in closed form, and so
 are the items' worths, one dimension after the other. Worths and loadings have normal priors; that of the worths is learned, that of the
-loadings is given, since learned it goes to nothing where items have few labels each. The bound leaves posteriors too narrow: this is for
-telling choices, intervals of people are `inference.infer`'s.
+loadings is given, since learned it goes to nothing where items have few labels each. The bound leaves posteriors too narrow, so what is
+inferred of people starts from it and ends where slope and curvature are means over the posterior (Opper and Archambeau 2009).
 
 Notation: R raters, I items, N comparisons, k tastes, h habits, d = 2 + k + h numbers of a rater.
 """
@@ -22,7 +22,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.special import expit
 
+ROUNDS = 4  # from the bound's posterior to that of the least divergence
+NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
 START = 0.1  # variance of what raters differ by, at first
 LEAST = 1e-6  # and at last
 
@@ -66,8 +70,12 @@ class People:
 
 
 def infer_people(model: PairModel, rows: Comparisons, raters: int, rounds: int = 8) -> People:
-    """The posteriors of raters under a model; one without comparisons is the population."""
-    return _infer(model, rows, raters, np.full(len(rows), 0.2), rounds)[0]
+    """The posteriors of raters under a model, of which 90 % intervals hold 90 %; one without comparisons is the population."""
+    told = _Told(model, rows, raters)
+    people, _ = _infer(told, np.full(len(rows), 0.2), rounds)
+    for _ in range(ROUNDS):
+        people = told.averaged(people)
+    return people
 
 
 def margins(model: PairModel, people: People, rows: Comparisons) -> np.ndarray:
@@ -106,10 +114,10 @@ def fit_pairs(
     model = PairModel(worth, np.eye(d)[1], np.diag(variance))
     precisions = np.array([1.0] + [precision] * tastes)
     blocks = _blocks(rows, items)
-    people, weight = _infer(model, rows, raters, np.full(len(rows), 0.2), 3)
+    people, weight = _infer(_Told(model, rows, raters), np.full(len(rows), 0.2), 3)
     for _ in range(steps):
         model, precisions[0] = _items(model, people, rows, weight, precisions, blocks)
-        people, weight = _infer(model, rows, raters, weight, 2)
+        people, weight = _infer(_Told(model, rows, raters), weight, 2)
         model = _population(model, people, care, taste)
         people = replace(people, mean=people.mean / _unit(people), covariance=people.covariance / np.outer(_unit(people), _unit(people)))
     return model
@@ -122,17 +130,38 @@ def _unit(people: People) -> np.ndarray:
     return unit
 
 
-def _infer(model: PairModel, rows: Comparisons, raters: int, weight: np.ndarray, rounds: int) -> tuple[People, np.ndarray]:
-    """Posteriors, and the bound's weight [N] of each comparison, which both get better with every round."""
-    design, d = model.design(rows), len(model.mean)
-    squares = (design[:, :, None] * design[:, None, :]).reshape(len(rows), d * d)
-    by_rater = csr_matrix((np.ones(len(rows)), (rows.rater, np.arange(len(rows)))), shape=(raters, len(rows)))
-    prior = np.linalg.inv(model.covariance)
-    told = by_rater @ ((rows.won - 0.5)[:, None] * design) + prior @ model.mean
+class _Told:
+    """What comparisons tell of raters under a model, whatever is known of these yet."""
+
+    def __init__(self, model: PairModel, rows: Comparisons, raters: int):
+        self.model, self.rows, self.raters, self.d = model, rows, raters, len(model.mean)
+        self.design = model.design(rows)
+        self.squares = (self.design[:, :, None] * self.design[:, None, :]).reshape(len(rows), self.d * self.d)
+        self.by_rater = csr_matrix((np.ones(len(rows)), (rows.rater, np.arange(len(rows)))), shape=(raters, len(rows)))
+        self.prior = np.linalg.inv(model.covariance)
+
+    def covariance(self, weight: np.ndarray) -> np.ndarray:
+        """[R, d, d], each comparison being as telling as its weight [N]."""
+        told = (self.by_rater @ (weight[:, None] * self.squares)).reshape(self.raters, self.d, self.d)
+        return np.linalg.inv(told + self.prior)
+
+    def averaged(self, people: People) -> People:
+        """A Newton step with slope and curvature of the log posterior averaged over these posteriors."""
+        mean = (self.design * people.mean[self.rows.rater]).sum(1)
+        at = expit(mean + NODES[:, None] * np.sqrt(_variance(self.design, people, self.rows.rater)))
+        covariance = self.covariance(NODE_WEIGHTS @ (at * (1 - at)))
+        slope = self.by_rater @ ((self.rows.won - NODE_WEIGHTS @ at)[:, None] * self.design) - (people.mean - self.model.mean) @ self.prior
+        return People(people.mean + np.einsum("rkl,rl->rk", covariance, slope), covariance)
+
+
+def _infer(told: _Told, weight: np.ndarray, rounds: int) -> tuple[People, np.ndarray]:
+    """Posteriors by the bound, and its weight [N] of each comparison, which both get better with every round."""
+    design, rater = told.design, told.rows.rater
+    pull = told.by_rater @ ((told.rows.won - 0.5)[:, None] * design) + told.prior @ told.model.mean
     for _ in range(rounds):
-        covariance = np.linalg.inv((by_rater @ (weight[:, None] * squares)).reshape(raters, d, d) + prior)
-        people = People(np.einsum("rkl,rl->rk", covariance, told), covariance)
-        at = np.sqrt((design * people.mean[rows.rater]).sum(1) ** 2 + _variance(design, people, rows.rater))
+        covariance = told.covariance(weight)
+        people = People(np.einsum("rkl,rl->rk", covariance, pull), covariance)
+        at = np.sqrt((design * people.mean[rater]).sum(1) ** 2 + _variance(design, people, rater))
         at = np.maximum(at, 1e-4)
         weight = np.tanh(at / 2) / (2 * at)
     return people, weight

@@ -1,0 +1,309 @@
+"""Published ways to model raters, on items that are known by their number alone: rivals in the table of `raterhf bench raters`.
+
+    head of each rater      a linear head for every rater on frozen features of items, with a ridge towards the common one
+    mixture of prototypes   PAL (Chen et al. 2024, arXiv 2406.08469): a rater's ideal point is a mixture of a few that all share
+    variational encoder     VPL (Poddar et al. 2024, arXiv 2408.10075): a network reads a rater's labels into a Gaussian
+    low-rank basis          LoRe (Bose et al. 2025, arXiv 2504.14439): a rater's reward is a mixture of a few that all share
+
+Each adds to what nobody says of a label what the rater says otherwise, and starts near nothing, so that early stopping gives nobody where
+raters cannot be told apart. Ridge, size and number of updates are chosen on labels that are kept back; nothing is averaged over what is
+unsure of a rater but in the encoder's training. Ratings are Gaussian around what is said, comparisons logistic.
+
+Notation: R raters, I items, N labels, s numbers of a rater.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+RATE = 0.03  # Adam's
+STEPS, LOOK, PATIENCE = 600, 10, 4  # updates at most; between looks at what was kept back; looks without gain
+ADAPT, ADAPT_RATE = 60, 0.1  # of a new rater's numbers
+PLACE = 16  # dimensions in which ideal points lie
+HIDDEN = 64  # units of the encoder and of its decoder
+FEW = 10  # labels by which the ridge of new raters is chosen
+SMALL = 0.1  # numbers at the start
+
+
+@dataclass(frozen=True)
+class Labels:
+    """N labels: `rater`, `a`, `b` [N] from 0, `value` [N], and `offset` [N], what nobody says of them.
+
+    A comparison has value 1 (a), 0 (b) or .5 (a tie), and log-odds as offset. A rating has no `b`; its value and offset are in units of
+    what nobody leaves of ratings.
+    """
+
+    rater: Tensor
+    a: Tensor
+    b: Tensor | None
+    value: Tensor
+    offset: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rater)
+
+    def rows(self, index: np.ndarray | Tensor) -> "Labels":
+        index = torch.as_tensor(index)
+        return Labels(*(None if one is None else one[index] for one in (self.rater, self.a, self.b, self.value, self.offset)))
+
+    def left(self) -> Tensor:
+        """What nobody leaves of the labels [N]."""
+        return self.value - (self.offset if self.b is None else self.offset.sigmoid())
+
+
+class Rival(Protocol):
+    """A way to model raters; `people` [R, s] are what it knows of them."""
+
+    def loss(self, labels: Labels, step: int) -> Tensor:
+        """What an update lowers."""
+        ...
+
+    def known(self, labels: Labels) -> Tensor:
+        """People who were trained on, by these labels."""
+        ...
+
+    def new(self, labels: Labels, raters: int, ridge: float) -> Tensor:
+        """People who were not, by these labels."""
+        ...
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        """What items are worth to raters beyond what nobody says [N]."""
+        ...
+
+
+def says(model: Rival, people: Tensor, labels: Labels) -> Tensor:
+    """The rating, or the log-odds of a [N], for each label's rater."""
+    worth = model.worth(people, labels.rater, labels.a)
+    return labels.offset + (worth if labels.b is None else worth - model.worth(people, labels.rater, labels.b))
+
+
+def nats(labels: Labels, said: Tensor) -> Tensor:
+    """What the labels cost [N], up to a constant."""
+    if labels.b is None:
+        return (labels.value - said) ** 2 / 2
+    return binary_cross_entropy_with_logits(said, labels.value, reduction="none")
+
+
+class Mixed(nn.Module):
+    """Raters as free numbers under a ridge: what heads, prototypes and bases have in common. `s` numbers of a rater."""
+
+    def __init__(self, raters: int, size: int, ridge: float):
+        super().__init__()
+        self.people = nn.Parameter(SMALL * torch.randn(raters, size))
+        self.ridge = ridge
+
+    def loss(self, labels: Labels, step: int) -> Tensor:
+        squares = torch.stack([(one**2).sum() for one in self.parameters()]).sum()
+        return nats(labels, says(self, self.people, labels)).sum() + self.ridge / 2 * squares
+
+    def known(self, labels: Labels) -> Tensor:
+        return self.people
+
+    def new(self, labels: Labels, raters: int, ridge: float) -> Tensor:
+        """From the mean of known raters, under a ridge towards it."""
+        centre = self.people.detach().mean(0)
+        people = centre.repeat(raters, 1).requires_grad_()
+        optimiser = torch.optim.Adam([people], ADAPT_RATE)
+        for _ in range(ADAPT if len(labels) else 0):
+            cost = nats(labels, says(self, people, labels)).sum() + ridge / 2 * ((people - centre) ** 2).sum()
+            (people.grad,) = torch.autograd.grad(cost, people)
+            optimiser.step()
+        return people.detach()
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Heads(Mixed):
+    """A linear head for each rater on frozen `features` [I, s]."""
+
+    def __init__(self, raters: int, features: Tensor, ridge: float):
+        super().__init__(raters, features.shape[1], ridge)
+        self.register_buffer("features", features)
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return (people[rater] * self.features[item]).sum(1)
+
+
+class Prototypes(Mixed):
+    """What an item is worth is how near it lies to the rater's ideal point, a mixture of s shared ones."""
+
+    def __init__(self, raters: int, items: int, size: int, ridge: float):
+        super().__init__(raters, size, ridge)
+        self.points = nn.Parameter(torch.randn(size, PLACE) / PLACE**0.5)
+        self.places = nn.Parameter(SMALL * torch.randn(items, PLACE))
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        ideal = people.softmax(1) @ self.points
+        middle = self.points.mean(0)  # from which distances count, so that all start near nothing
+        return ((middle - ideal) ** 2).sum(1)[rater] - ((self.places[item] + middle - ideal[rater]) ** 2).sum(1)
+
+
+class Basis(Mixed):
+    """A rater's reward of an item is a mixture of s shared ones."""
+
+    def __init__(self, raters: int, items: int, size: int, ridge: float):
+        super().__init__(raters, size, ridge)
+        self.rewards = nn.Parameter(SMALL * torch.randn(items, size))
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return (people.softmax(1)[rater] * self.rewards[item]).sum(1)
+
+
+class Encoder(nn.Module):
+    """A network reads a rater's labels into a Gaussian over s numbers, another says from these and an item what it is worth.
+
+    In training it reads a part of a rater's labels, however small, and tells all of them. `beta` weighs how far a rater's Gaussian is from
+    the standard one. `batches` is into how many parts the raters are put, one an update.
+    """
+
+    def __init__(self, raters: int, items: int, size: int, beta: float, batches: int = 4):
+        super().__init__()
+        self.raters, self.beta, self.batches = raters, beta, batches
+        self.items = nn.Parameter(SMALL * torch.randn(items, PLACE))
+        self.read, self.gauss = nn.Linear(2 * PLACE, HIDDEN), nn.Linear(HIDDEN + 1, 2 * size)
+        self.of_item, self.of_rater = nn.Parameter(SMALL * torch.randn(items, HIDDEN)), nn.Linear(size, HIDDEN)
+        self.out = nn.Parameter(torch.zeros(HIDDEN))
+
+    def gaussians(self, labels: Labels, raters: int) -> tuple[Tensor, Tensor]:
+        """Means and logarithms of variances, each [R, s]."""
+        what = self.items[labels.a] if labels.b is None else self.items[labels.a] - self.items[labels.b]
+        read = self.read(torch.cat([labels.left()[:, None] * what, what], 1) / SMALL).tanh()
+        count = torch.bincount(labels.rater, minlength=raters)[:, None].to(read.dtype)
+        pooled = torch.zeros(raters, HIDDEN).index_add(0, labels.rater, read) / (count + 1)
+        return self.gauss(torch.cat([pooled, count.log1p()], 1)).chunk(2, 1)
+
+    def loss(self, labels: Labels, step: int) -> Tensor:
+        rows = labels.rows(torch.nonzero(labels.rater % self.batches == step % self.batches)[:, 0])
+        seen = torch.rand(len(rows)) < torch.rand(self.raters)[rows.rater]
+        mean, log_variance = self.gaussians(rows.rows(torch.nonzero(seen)[:, 0]), self.raters)
+        drawn = mean + (log_variance / 2).exp() * torch.randn_like(mean)
+        apart = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)[step % self.batches :: self.batches]
+        return nats(rows, says(self, drawn, rows)).sum() + self.beta / 2 * apart.sum()
+
+    def known(self, labels: Labels) -> Tensor:
+        return self.gaussians(labels, self.raters)[0]
+
+    def new(self, labels: Labels, raters: int, ridge: float) -> Tensor:
+        return self.gaussians(labels, raters)[0]
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return (self.of_item[item] + self.of_rater(people)[rater]).relu() @ self.out
+
+
+def features(labels: Labels, raters: int, items: int, size: int) -> Tensor:
+    """Frozen features [I, s] of items: the widest directions in which raters differ from what nobody says, of unit length on average.
+
+    What a rater did not judge counts as nobody has it.
+    """
+    left = labels.left().double().numpy()
+    sides = [labels.a] if labels.b is None else [labels.a, labels.b]
+    rows = np.concatenate([labels.rater.numpy()] * len(sides))
+    table = csr_matrix((np.concatenate([left, -left][: len(sides)]), (rows, torch.cat(sides).numpy())), shape=(raters, items))
+    values, vectors = np.linalg.eigh((table.T @ table).toarray())
+    found = vectors[:, ::-1][:, :size] * np.sqrt(np.maximum(values[::-1][:size], 0))
+    return torch.from_numpy(found * np.sqrt(items / max((found**2).sum(), 1e-12))).float()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A rival that was fitted, `settings` and `ridge` of new raters as chosen, and what labels kept back cost, in nats each."""
+
+    model: Rival
+    known: Labels
+    settings: dict
+    ridge: float
+    nats: float
+
+
+HEADS, PROTOTYPES, ENCODER, BASIS = "head of each rater", "mixture of prototypes", "variational encoder", "low-rank basis"
+RIDGES = (1.0, 4.0, 16.0)
+GRIDS: dict[str, list[dict]] = {
+    HEADS: [{"size": size, "ridge": ridge} for size in (8, 24) for ridge in RIDGES],
+    PROTOTYPES: [{"size": size, "ridge": ridge} for size in (4, 16) for ridge in RIDGES],
+    ENCODER: [{"size": 8, "beta": beta} for beta in (1.0, 0.1)],
+    BASIS: [{"size": size, "ridge": ridge} for size in (4, 16) for ridge in RIDGES],
+}
+NEW_RIDGES = (0.3, 1.0, 3.0, 10.0)  # of raters who come after training, times the ridge chosen
+
+
+def make(name: str, labels: Labels, raters: int, items: int, settings: dict, seed: int) -> nn.Module:
+    """A rival that knows nothing yet, but its features; the same seed gives the same one."""
+    torch.manual_seed(seed)
+    if name == HEADS:
+        return Heads(raters, features(labels, raters, items, settings["size"]), settings["ridge"])
+    kind = {PROTOTYPES: Prototypes, ENCODER: Encoder, BASIS: Basis}[name]
+    return kind(raters, items, *settings.values())
+
+
+def train(model: nn.Module, labels: Labels, steps: int, held: Labels | None = None) -> tuple[int, float]:
+    """Update the model in place; with labels kept back only to where these cost least: how many updates that were, and the cost of each."""
+    optimiser = torch.optim.Adam(model.parameters(), RATE)
+    best, at, kept = np.inf, 0, {}
+    for step in range(steps + 1):
+        if held is not None and step % LOOK == 0:
+            with torch.no_grad():
+                cost = float(nats(held, says(model, model.known(labels), held)).mean())
+            if cost < best - 1e-5:
+                best, at, kept = cost, step, {name: one.clone() for name, one in model.state_dict().items()}
+            elif step - at >= PATIENCE * LOOK:
+                break
+        if step == steps:
+            break
+        optimiser.zero_grad()
+        model.loss(labels, step).backward()
+        optimiser.step()
+    if held is not None:
+        model.load_state_dict(kept)
+    return at, best
+
+
+def choose(name: str, part: Labels, held: Labels, raters: int, items: int, seed: int) -> Fitted:
+    """The rival fitted to `part` with the settings under which labels kept back cost least; `steps` is among them."""
+    best: Fitted | None = None
+    for settings in GRIDS[name]:
+        model = make(name, part, raters, items, settings, seed)
+        steps, cost = train(model, part, STEPS, held)
+        if best is None or cost < best.nats:
+            best = Fitted(model, part, settings | {"steps": steps}, 0.0, cost)
+    assert best is not None
+    if "ridge" not in best.settings:
+        return best
+    few = part.rows(_first(part.rater.numpy(), FEW, seed))
+    costs = {}
+    for ridge in (times * best.settings["ridge"] for times in NEW_RIDGES):
+        costs[ridge] = float(nats(held, says(best.model, best.model.new(few, raters, ridge), held)).detach().mean())
+    return replace(best, ridge=min(costs, key=lambda ridge: costs[ridge]))
+
+
+def _first(rater: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Some `count` rows of each rater."""
+    order = np.random.default_rng(np.random.SeedSequence([seed, 0x666577])).permutation(len(rater))
+    by_rater = order[np.argsort(rater[order], kind="stable")]
+    return by_rater[np.arange(len(by_rater)) - np.searchsorted(rater[by_rater], rater[by_rater]) < count]
+
+
+def refit(name: str, chosen: Fitted, train_labels: Labels, raters: int, items: int, seed: int) -> Fitted:
+    """The rival fitted to all labels, as it was chosen on a part of them."""
+    settings = {key: value for key, value in chosen.settings.items() if key != "steps"}
+    model = make(name, train_labels, raters, items, settings, seed)
+    train(model, train_labels, chosen.settings["steps"])
+    return replace(chosen, model=model, known=train_labels)
+
+
+@torch.no_grad()
+def margins(fitted: Fitted, asked: Labels, people: Tensor | None = None) -> np.ndarray:
+    """What a fitted rival says [N] of pairs or ratings: of people whom it knows, or of these."""
+    people = fitted.model.known(fitted.known) if people is None else people
+    return says(fitted.model, people, asked).double().numpy()
+
+
+def tensors(*arrays: np.ndarray) -> Sequence[Tensor]:
+    """Indices as integers, all else as single precision."""
+    return [torch.from_numpy(one) if np.issubdtype(one.dtype, np.integer) else torch.from_numpy(one).float() for one in arrays]
