@@ -216,3 +216,33 @@ def test_ties_are_no_preference_and_alike_raters_are_not_set_apart(tmp_path):
     found = read(tmp_path / "out")["kinds"]["comparisons"]
     assert found["disagreement"]["rate"][0] == pytest.approx(found["observed"]["differ"], abs=0.05)
     assert found["disagreement"]["chance"][0] > 0.8 and not found.get("splits")
+
+
+def of_rank(rank: int, rated: bool) -> pd.DataFrame:
+    """Labels of 120 people on 15 things, who differ by as many tastes and by nothing else."""
+    rng = np.random.default_rng(rank)
+    taste, loading, worth = rng.standard_normal((120, rank)), 1.5 * rng.standard_normal((15, rank)), rng.standard_normal(15)
+    value = worth + taste @ loading.T
+    if rated:
+        value = value + rng.standard_normal(value.shape)
+        rows = [("p", f"thing {i}", value[r, i], f"r{r}") for r in range(120) for i in range(15)]
+        return pd.DataFrame(rows, columns=["prompt", "response", "rating", "rater_id"])
+    rows = []
+    for r in range(120):
+        for _ in range(60):
+            i, j = rng.choice(15, 2, replace=False)
+            label = 1 if rng.random() < 1 / (1 + np.exp(value[r, j] - value[r, i])) else -1
+            rows.append(("p", f"thing {i}", f"thing {j}", label, f"r{r}"))
+    return pd.DataFrame(rows, columns=["prompt", "a", "b", "label", "rater_id"])
+
+
+@pytest.mark.parametrize("rated", [False, True])
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_as_many_axes_are_active_as_there_are_tastes(tmp_path, monkeypatch, rank, rated):
+    """Eight tastes may be: as few as tell what was kept back are fitted, and so many are active."""
+    for name, value in (("TASTES", 8), ("RANK", 8), ("PRECISIONS", (2.5, 10.0))):
+        monkeypatch.setattr(fitted, name, value)
+    of_rank(rank, rated).to_csv(tmp_path / "labels.csv", index=False)
+    succeeds("audit", tmp_path / "labels.csv", "--out", tmp_path / "out")
+    found = read(tmp_path / "out")["kinds"]["ratings" if rated else "comparisons"]
+    assert found["dimensions"]["active"] == rank

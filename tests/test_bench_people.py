@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_run import fails, succeeds
+from tables import few_rivals
 from test_pairs import simulated
 
-from raterhf.bench.people import Crowd, agreements, checks, drawn_comparisons, drawn_ratings, rare_recall, wins
+from raterhf.bench.people import Crowd, agreements, checks, couples, drawn_comparisons, drawn_ratings, rare_recall, wins
 from raterhf.raters.items import ItemModel, Ratings
 from raterhf.raters.pairs import Comparisons, PairModel
 
@@ -24,6 +25,24 @@ def test_agreement_and_wins_by_hand():
     found = checks(CROWD, WORTH, 0)
     # Thing 0 wins 1 and .5 (spread .25), thing 1 wins 0 and 1 (.5), thing 2 never.
     assert [found[name][0] for name in ("agreement", "spread", "odd ones", "wins")] == [0.75, 0.25, 0, 0.25]
+
+
+def test_couples_by_hand():
+    """Both decided 0 against 1 differently, and 0 against 2 alike; nobody is a couple with themselves, whoever is drawn twice."""
+    found = couples(CROWD, 3, 0)
+    assert found.shared[0, 1] == 2 and found.differed[0, 1] == 1 and found.figures(np.array([0, 1]))[0] == 0.5
+    assert found.figures(np.array([0, 0, 1]))[0] == 0.5
+
+
+@pytest.mark.parametrize(("opposed", "persists"), [(True, 0.5), (False, 0.0)])
+def test_what_persists_in_couples(opposed, persists):
+    """Two camps that want the opposite differ in all pairs or in none, .5 around one half; of people who throw coins nothing persists."""
+    rng = np.random.default_rng(0)
+    rater = np.repeat(np.arange(60), 190)
+    a, b = (np.tile(side, 60) for side in np.triu_indices(20, 1))
+    won = (rater % 2).astype(float) if opposed else rng.integers(2, size=len(a)).astype(float)
+    value, low, high = checks(Crowd(rater, a, b, won, None), np.zeros(20), 0)["of it in couples"]
+    assert value == pytest.approx(persists, abs=0.02) and low <= value <= high + 0.02
 
 
 def test_recall_of_rare_tastes_by_hand():
@@ -56,6 +75,7 @@ def test_drawn_comparisons_persist_in_a_person():
 def ratings(tmp_path, monkeypatch):
     """Two tastes; those without tastes agree too much alike."""
     monkeypatch.setattr("raterhf.bench.people.RANK", 4)
+    few_rivals(monkeypatch)
     rng = np.random.default_rng(0)
     people, items = 300, 20
     taste, loading, mean = rng.standard_normal((people, 2)), rng.standard_normal((2, items)), rng.standard_normal(items)
@@ -85,6 +105,7 @@ def test_people_drawn_from_the_population_are_like_unseen_ones(ratings, tmp_path
 
 def test_comparisons_too(tmp_path, monkeypatch):
     monkeypatch.setattr("raterhf.bench.people.TASTES", 2)
+    few_rivals(monkeypatch)
     monkeypatch.setattr("raterhf.bench.people.PRECISIONS", (4.0,))
     rows, _ = simulated(120, 40)
     split = np.where(rows.rater >= 80, np.where(np.arange(len(rows)) % 2, "unseen_support", "unseen_query"), "train")

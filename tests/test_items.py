@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_run import fails, succeeds
+from tables import few_rivals
 
 from raterhf.bench.raters import differing, first_rows, nobody, tell
 from raterhf.bench.told import Told, fit_scale, summary, together
@@ -117,7 +118,8 @@ def test_first_ratings_hold_those_of_fewer():
 def table(tmp_path, monkeypatch):
     """Ratings of 300 simulated people as a file, 100 of them unseen; item 0 is in no train row."""
     monkeypatch.setattr("raterhf.bench.raters.RANK", 6)
-    monkeypatch.setattr("raterhf.bench.raters.ORDERS", 2)
+    monkeypatch.setattr("raterhf.bench.told.ORDERS", 2)
+    few_rivals(monkeypatch)
     known, _, _ = simulated(300, 30)
     rng = np.random.default_rng(0)
     unseen, second = known.rater >= 200, rng.random(len(known)) < 0.4

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_run import fails, succeeds
+from tables import few_rivals
 
 from raterhf.bench.comparisons import KEPT_ITEMS, read_comparisons, strangers, tell_pairs
 from raterhf.raters.pairs import Comparisons, PairModel, People, fit_pairs, infer_people, kept_apart, margins
@@ -103,7 +104,8 @@ def test_what_settings_are_chosen_by_has_no_vote_of_what_is_fitted():
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     monkeypatch.setattr("raterhf.bench.comparisons.TASTES", 2)
-    monkeypatch.setattr("raterhf.bench.comparisons.ORDERS", 2)
+    monkeypatch.setattr("raterhf.bench.told.ORDERS", 2)
+    few_rivals(monkeypatch)
     rows, _ = simulated()
     split = np.where(np.random.default_rng(1).random(len(rows)) < 0.3, "test", "train")
     unseen = rows.rater >= 150

@@ -99,3 +99,42 @@ def test_personas_of_a_run_can_be_asked_when_they_are_saved(tmp_path):
 )
 def test_too_few_raters(tmp_path, raters, options, says):
     fails("personas", saved(tmp_path, raters), *options, says=says)
+
+
+def test_personas_by_a_column(tmp_path):
+    """Two shores of ten raters each, of whom one says nothing and one is the only one of a third; they can then be asked by name."""
+    run = saved(tmp_path, 20)
+    frame = pd.DataFrame({"rater_id": [f"r{i:02}" for i in range(20)], "shore": ["east", "west"] * 10})
+    frame.loc[18, "shore"], frame.loc[19, "shore"] = None, "north"
+    frame.to_csv(tmp_path / "raters.csv", index=False)
+    shown = succeeds("personas", run, "--by", "shore", "--file", tmp_path / "raters.csv", "--save", "--out", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert {one["name"]: len(one["members"]) for one in found["personas"]} == {"east": 9, "west": 9} and found["raters"] == 18
+    assert "silhouette" not in shown
+    assert load_pool(run / "reward").populations["persona:east"].means.mean() == pytest.approx(-3, abs=0.5)
+    (tmp_path / "answers.csv").write_text("prompt,completion\nRoll a die.,6\n")
+    succeeds("score", run, tmp_path / "answers.csv", "--raters", "persona:west")
+
+
+def test_a_column_of_the_data(tmp_path):
+    run = saved(tmp_path, 20)
+    frame = pd.read_csv(tmp_path / "comparisons.csv")
+    frame.assign(shore=frame.rater_id.map(lambda name: "east" if int(name[1:]) % 2 else "west")).to_csv(
+        tmp_path / "comparisons.csv", index=False
+    )
+    assert "least contested" in succeeds("personas", run, "--by", "shore")
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        ("r00,east\nr00,west", ("--by", "shore"), "rater 'r00' has shore 'east' and 'west'; a rater is in one persona"),
+        ("r00,east", ("--by", "coast"), "no file has the columns rater_id and coast"),
+        ("r00,east\nr01,west", ("--by", "shore"), "0 value(s) have 8 known raters or more, and two are needed"),
+        ("r00,east", ("--by", "shore", "--clusters", 2), "--by shore puts raters together, and --clusters 2 finds"),
+        ("r00,east", (), "which column puts raters together? name it with --by"),
+    ],
+)
+def test_columns_that_make_no_personas(tmp_path, rows, options, says):
+    (tmp_path / "raters.csv").write_text(f"rater_id,shore\n{rows}\n")
+    fails("personas", saved(tmp_path, 20), "--file", tmp_path / "raters.csv", *options, says=says)

@@ -27,8 +27,8 @@ def test_a_basis_by_hand():
 
 
 def test_a_prototype_by_hand():
-    """Ideal points 1 and -1 on a line; an item at 1 is worth 1 to the first, who is there (their square, less no distance), and 1 - 4 to the
-    second; halfway between, it is worth -1."""
+    """Ideal points 1 and -1 on a line: an item at 1 is worth 1 to the first, who is there (their square, less no distance), and 1 - 4 to
+    the second; halfway between, it is worth -1."""
     model = Prototypes(1, 1, 2, 1.0)
     model.points.data, model.places.data = torch.zeros(2, rivals.PLACE), torch.zeros(1, rivals.PLACE)
     model.points.data[:, 0], model.places.data[:, 0] = tensor([1.0, -1.0]), 1.0

@@ -5,15 +5,16 @@ drawn by the seed. Where it has their texts (`a_text`, `b_text`) their length is
 Models are a ladder: nobody; raters' habits (of what stands first, of length); their care; their tastes. Ties are not told.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from raterhf.bench.raters import KNOWN, NOBODY, SHUFFLED, SPLITS, UNSEEN, first_rows, require_columns
-from raterhf.bench.rival_tellers import ENSEMBLE, MEMBERS, RANDOM_IDS, Reading, in_mind, member_seeds, resampled, rival_tellers
+from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS, Reading, in_mind, member_seeds, random_ids, resampled, rival_tellers, some_ids
 from raterhf.bench.rivals import Labels, tensors
 from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
@@ -89,18 +90,26 @@ def bench_comparisons(path: str, columns: dict[str, str], new_items: bool, seeds
         parts, items, counts = read_comparisons(path, columns, one)
         if not new_items:
             parts["unseen_query"] = _of_known_items(parts["unseen_query"], parts["train"])
-        query, support = parts["unseen_query"], parts["unseen_support"]
-        query = query.rows(np.flatnonzero(query.won != 0.5))
-        mine = list(
-            table_rows(
-                _tellers(parts["train"], counts, items, one), [({}, parts["test"])], query if len(query) else None,
-                lambda count, order, support=support: support.rows(first_rows(support.rater, count, order)), one,
-            )
-        )  # fmt: skip
-        rows += mine
-        gains = {row["model"]: row["gain"] for row in mine if row["split"] == "test"}
-        steps.append({"seed": one, "habits": gains[HABITS], "care": gains[CARE], "tastes": gains[ALL]})
+        found = bench_parts(parts, items, counts, one)
+        rows += found["rows"]
+        steps += found["ladder"]
     return {"file": path, "tastes": TASTES, "orders": ORDERS, "rows": rows, "ladder": steps}
+
+
+def bench_parts(
+    parts: dict[str, Comparisons], items: int, counts: dict[str, int], seed: int, more: Sequence[Teller[Comparisons, Comparisons]] = ()
+) -> dict:  # fmt: skip
+    """`rows` and `ladder` of one seed; `more` are models that are fitted already."""
+    query, support = parts["unseen_query"], parts["unseen_support"]
+    query = query.rows(np.flatnonzero(query.won != 0.5))
+    rows = list(
+        table_rows(
+            chain(_tellers(parts["train"], counts, items, seed), more), [({}, parts["test"])], query if len(query) else None,
+            lambda count, order: support.rows(first_rows(support.rater, count, order)), seed,
+        )
+    )  # fmt: skip
+    gains = {row["model"]: row["gain"] for row in rows if row["split"] == "test"}
+    return {"rows": rows, "ladder": [{"seed": seed, "habits": gains[HABITS], "care": gains[CARE], "tastes": gains[ALL]}]}
 
 
 def _of_known_items(query: Comparisons, train: Comparisons) -> Comparisons:
@@ -177,7 +186,7 @@ def ensemble(rows: Comparisons, raters: int, items: int, seed: int) -> list[Pair
 
 def at_random(rows: Comparisons, raters: int, seed: int) -> Comparisons:
     """Each comparison with the ID of a rater drawn at random."""
-    return replace(rows, rater=np.random.default_rng(np.random.SeedSequence([seed, 0x494473])).integers(raters, size=len(rows)))
+    return replace(rows, rater=random_ids(len(rows), raters, seed))
 
 
 def _members(models: list[PairModel], nothing: Comparisons) -> list[Callable[[Comparisons], Told]]:
@@ -195,5 +204,4 @@ def _strangers(model: PairModel, rows: Comparisons, raters: int, seed: int) -> l
         one = np.full(int(asked.rater.max()) + 1, stranger)
         return tell_pairs(model, People(people.mean[one], people.covariance[one]), asked)
 
-    drawn = np.random.default_rng(np.random.SeedSequence([seed, 0x73747267])).integers(raters, size=MEMBERS)
-    return [partial(says, int(stranger)) for stranger in drawn]
+    return [partial(says, stranger) for stranger in some_ids(raters, seed)]

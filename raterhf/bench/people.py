@@ -1,7 +1,8 @@
 """`raterhf bench raters --people`: are people who are drawn from the population like people whom no fit has seen?
 
 Each unseen person gets a fictitious twin: numbers drawn from the fitted population, and labels drawn for just the things that the person
-judged. Posterior predictive checks compare the two crowds; beside them stand twins by a model without tastes, and, where the tastes of a
+judged. Posterior predictive checks compare the two crowds; beside them stand twins by a model without tastes, by an ensemble (each twin is
+a member, which saw raters drawn again and knows nobody) and by a model of labels whose IDs were given at random; and, where the tastes of a
 crowd are compared, as many known people. Ratings are read by `raters/items.py`, comparisons by `raters/pairs.py`; no text is read.
 
     agreement         share of a person's pairs that are decided as most people's values would have it: mean over people
@@ -9,6 +10,9 @@ crowd are compared, as many known people. Ratings are read by `raters/items.py`,
     odd ones          share of people who agree with most in less than half of their pairs
     wins              how differently people let one thing win: the standard deviation, over people, of the share of its pairs that a
                       thing wins within a person; mean over things
+    two differ        how often two people of the crowd decide a pair differently that both decided
+    of it in couples  its standard deviation over couples, as far as it persists: of a couple's share on one half of the things, and on the
+                      other, the covariance over couples, its root. 0 where only chance sets people apart
     rarest tenth      of the tenth of the unseen people whose inferred tastes are furthest from all others', the share whose neighbourhood
                       (up to the fifth nearest of the unseen) has somebody of the crowd in it
 
@@ -18,10 +22,14 @@ Intervals are over people drawn again.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
+from raterhf.bench import comparisons as comparisons_table
+from raterhf.bench import raters as raters_table
 from raterhf.bench.comparisons import KEPT_ITEMS, PRECISIONS, TASTES, holds_comparisons, read_comparisons, tell_pairs
-from raterhf.bench.raters import KEPT, RANK, STEADY, differing, nobody, read_table
+from raterhf.bench.raters import RANK, STEADY, differing, kept_back, nobody, read_table
+from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.log import log
@@ -30,7 +38,8 @@ from raterhf.raters.pairs import Comparisons, PairModel, fit_pairs, infer_people
 from raterhf.terminal import show_table
 
 UNSEEN, FICTITIOUS, TASTELESS, OTHERS = "unseen people", "fictitious people", "fictitious, without tastes", "known people"
-CHECKS = ("agreement", "spread", "odd ones", "wins", "rarest tenth")
+CHECKS = ("agreement", "spread", "odd ones", "wins", "two differ", "of it in couples", "rarest tenth")
+SHARED = 3  # pairs of each half that a couple must both have decided
 NEIGHBOURS = 5
 RARE = 0.1
 RESAMPLES = 400
@@ -67,23 +76,60 @@ def wins(crowd: Crowd, items: int) -> tuple[np.ndarray, np.ndarray]:
     return (won / np.maximum(count, 1)).reshape(people, items), count.reshape(people, items) > 0
 
 
+@dataclass(frozen=True)
+class Couples:
+    """Every two of R people: `shared` pairs that both decided and `differed` [R, R] of them; and the same by each half of the things."""
+
+    shared: np.ndarray
+    differed: np.ndarray
+    halves: tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+    def figures(self, people: np.ndarray) -> list[float]:
+        """two differ, of it in couples; of these people, who may stand there several times but are no couple with themselves."""
+        two = np.ix_(people, people)
+        apart = people[:, None] != people
+        shared, differed = self.shared[two][apart], self.differed[two][apart]
+        (n, one), (m, other) = (tuple(part[two][apart] for part in half) for half in self.halves)
+        both = (n >= SHARED) & (m >= SHARED)
+        persists = np.cov(one[both] / n[both], other[both] / m[both])[0, 1] if both.sum() > 1 else np.nan
+        return [differed.sum() / max(shared.sum(), 1), np.sqrt(max(persists, 0)) if np.isfinite(persists) else np.nan]
+
+
+def couples(crowd: Crowd, items: int, seed: int) -> Couples:
+    people = int(crowd.rater.max()) + 1
+    first = np.random.default_rng(np.random.SeedSequence([seed, 0x68616C])).permutation(items) < items / 2
+    low, high = np.minimum(crowd.a, crowd.b), np.maximum(crowd.a, crowd.b)
+    pair = np.unique(low * items + high, return_inverse=True)[1]
+    said = np.where(crowd.a < crowd.b, 1, -1) * (2 * crowd.won - 1)
+
+    def of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        table = csr_matrix((said[rows], (crowd.rater[rows], pair[rows])), shape=(people, int(pair.max()) + 1)).sign()
+        shared = (abs(table) @ abs(table).T).toarray()
+        return shared, (shared - (table @ table.T).toarray()) / 2
+
+    halves = tuple(of((first[low] == half) & (first[high] == half)) for half in (True, False))
+    return Couples(*of(np.ones(len(low), bool)), halves)
+
+
 def checks(crowd: Crowd, worth: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """agreement, spread, odd ones and wins of a crowd, each [value, low, high]."""
+    """All checks of a crowd but the last, each [value, low, high]."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x63726F]))
     agree = agreements(crowd, worth)
     there = np.flatnonzero(np.isfinite(agree))
     share, known = wins(crowd, len(worth))
+    two = couples(crowd, len(worth), seed)
 
     def figures(people: np.ndarray) -> list[float]:
         own, won, seen = agree[people], share[people], known[people]
         count = seen.sum(0)
         mean = (won * seen).sum(0) / np.maximum(count, 1)
         each = np.sqrt((((won - mean) ** 2) * seen).sum(0) / np.maximum(count, 1))
-        return [own.mean(), own.std(), (own < 0.5).mean(), each[count > 1].mean()]
+        return [own.mean(), own.std(), (own < 0.5).mean(), each[count > 1].mean(), *two.figures(people)]
 
     drawn = np.array([figures(there[rng.integers(len(there), size=len(there))]) for _ in range(RESAMPLES)])
     low, high = np.quantile(drawn, [0.025, 0.975], 0)
-    return {name: [round(float(x), 4) for x in parts] for name, *parts in zip(CHECKS, figures(there), low, high)}
+    found = {name: [round(float(x), 4) for x in parts] for name, *parts in zip(CHECKS, figures(there), low, high)}
+    return {name: values for name, values in found.items() if np.isfinite(values).all()}  # too few pairs in common say nothing
 
 
 def rare_recall(unseen: np.ndarray, crowd: np.ndarray, seed: int) -> list[float]:
@@ -130,18 +176,27 @@ def _by_ratings(
     known = np.isin(new.item, train.item)
     new, place, people = new.rows(np.flatnonzero(known)), place[known], len(table.unseen)
     _enough(path, people)
-    kept = np.random.default_rng(np.random.SeedSequence([seed, 0x6B657074])).random(len(train)) < KEPT
+    kept = kept_back(train, seed)
     part, held = train.rows(np.flatnonzero(~kept)), train.rows(np.flatnonzero(kept))
     trials = {}
     for nu in STEADY:
         model = fit_items(part, raters, items, RANK, nu, STEPS, seed)
         trials[nu] = log_likelihood(model, infer_tastes(model, part, raters), held)
         log.info(f"  steadiness nu {nu:g}: {trials[nu]:.4f} nats a rating kept back of train")
-    model = fit_items(train, raters, items, RANK, max(trials, key=lambda nu: trials[nu]), seed=seed)
+    nu = max(trials, key=lambda nu: trials[nu])
+    model = fit_items(train, raters, items, RANK, nu, seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x747769]))
     grid = np.unique(train.value)
     twins = drawn_ratings(model, new, people, grid, rng)
     tasteless = drawn_ratings(nobody(model), new, people, grid, rng)
+    random = fit_items(raters_table.at_random(train, raters, seed), raters, items, RANK, nu, seed=seed)
+    stranger = drawn_ratings(random, new, people, grid, rng)
+    ensemble = raters_table.ensemble(train, raters, items, seed)
+    which, of_members = rng.integers(len(ensemble), size=people)[new.rater], new.value.copy()
+    for number, member in enumerate(ensemble):
+        mine = np.flatnonzero(which == number)
+        of_members[mine] = drawn_ratings(member, new.rows(mine), people, grid, rng).value
+    members = Ratings(new.rater, new.item, of_members)
     others = rng.permutation(raters)[:people]
     tastes = infer_tastes(model, train, raters).mean[others]
 
@@ -153,6 +208,7 @@ def _by_ratings(
         return Crowd(ratings.rater[held.high], np.where(swap, low, high), np.where(swap, high, low), np.where(swap, 0.0, 1.0), told)
 
     found = {UNSEEN: crowd(new, True), FICTITIOUS: crowd(twins, True), TASTELESS: crowd(tasteless, True)}
+    found |= {ENSEMBLE: crowd(members, True), RANDOM_IDS: crowd(stranger, True)}
     return found | {OTHERS: replace(found[UNSEEN], rater=np.arange(len(others)), taste=tastes)}, model.mean
 
 
@@ -189,17 +245,31 @@ def _by_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict
         told = tell_pairs(model, infer_people(model, part, raters), held)
         trials[precision] = -metrics.nll(told.margin, np.ones(len(told.margin), np.int64))
         log.info(f"  precision {precision:g} of the loadings: {trials[precision]:.4f} nats a pair of comparisons kept back of train")
-    model = fit_pairs(train, raters, items, TASTES, max(trials, key=lambda precision: trials[precision]), seed=seed)
+    precision = max(trials, key=lambda precision: trials[precision])
+    model = fit_pairs(train, raters, items, TASTES, precision, seed=seed)
     alone = fit_pairs(train, raters, items, 0, PRECISIONS[0], False, seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x747769]))
-    twins, tasteless = (drawn_comparisons(one, new, people, rng) for one in (model, alone))
+    random = fit_pairs(comparisons_table.at_random(train, raters, seed), raters, items, TASTES, precision, seed=seed)
+    twins, tasteless, stranger = (drawn_comparisons(one, new, people, rng) for one in (model, alone, random))
+    ensemble = comparisons_table.ensemble(train, raters, items, seed)
+    which, won = rng.integers(len(ensemble), size=people)[new.rater], new.won.copy()
+    for number, member in enumerate(ensemble):
+        mine = np.flatnonzero(which == number)
+        won[mine] = drawn_comparisons(member, new.rows(mine), people, rng).won
+    members = replace(new, won=won)
     others = rng.permutation(raters)[:people]
     tastes = infer_people(model, train, raters).mean[others, 1:]
 
     def crowd(rows: Comparisons) -> Crowd:
         return Crowd(rows.rater, rows.a, rows.b, rows.won, infer_people(model, rows, people).mean[:, 1:])
 
-    found = {UNSEEN: crowd(new), FICTITIOUS: crowd(twins), TASTELESS: crowd(tasteless)}
+    found = {
+        UNSEEN: crowd(new),
+        FICTITIOUS: crowd(twins),
+        TASTELESS: crowd(tasteless),
+        ENSEMBLE: crowd(members),
+        RANDOM_IDS: crowd(stranger),
+    }
     return found | {OTHERS: replace(found[UNSEEN], rater=np.arange(len(others)), taste=tastes)}, model.worth[:, 0]
 
 

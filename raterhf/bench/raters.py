@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from raterhf.bench.rival_tellers import ENSEMBLE, MEMBERS, RANDOM_IDS, Reading, in_mind, member_seeds, resampled, rival_tellers
+from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS, Reading, in_mind, member_seeds, random_ids, resampled, rival_tellers, some_ids
 from raterhf.bench.rivals import Labels, tensors
 from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
@@ -270,9 +270,7 @@ def ensemble(ratings: Ratings, raters: int, items: int, seed: int) -> list[ItemM
 
 def at_random(ratings: Ratings, raters: int, seed: int) -> Ratings:
     """Each rating with the ID of a rater drawn at random."""
-    return Ratings(
-        np.random.default_rng(np.random.SeedSequence([seed, 0x494473])).integers(raters, size=len(ratings)), ratings.item, ratings.value
-    )
+    return Ratings(random_ids(len(ratings), raters, seed), ratings.item, ratings.value)
 
 
 def _members(models: list[ItemModel]) -> list[Callable[[Held], Told]]:
@@ -290,8 +288,7 @@ def _strangers(model: ItemModel, ratings: Ratings, raters: int, seed: int) -> li
         one = np.full(int(held.ratings.rater.max()) + 1, stranger)
         return tell(model, Tastes(tastes.mean[one], tastes.covariance[one], tastes.steadiness[one]), held)
 
-    drawn = np.random.default_rng(np.random.SeedSequence([seed, 0x73747267])).integers(raters, size=MEMBERS)
-    return [partial(says, int(stranger)) for stranger in drawn]
+    return [partial(says, stranger) for stranger in some_ids(raters, seed)]
 
 
 def print_raters(found: dict) -> None:

@@ -72,3 +72,13 @@ def resampled(rater: np.ndarray, raters: int, rng: np.random.Generator) -> tuple
 def member_seeds(seed: int) -> list[np.random.Generator]:
     """A generator for each member of an ensemble."""
     return [np.random.default_rng(np.random.SeedSequence([seed, 0x626F6F74, number])) for number in range(MEMBERS)]
+
+
+def some_ids(raters: int, seed: int) -> list[int]:
+    """As many IDs of a model whose labels have random ones as an ensemble has members."""
+    return np.random.default_rng(np.random.SeedSequence([seed, 0x73747267])).integers(raters, size=MEMBERS).tolist()
+
+
+def random_ids(labels: int, raters: int, seed: int) -> np.ndarray:
+    """An ID for each label, drawn at random."""
+    return np.random.default_rng(np.random.SeedSequence([seed, 0x494473])).integers(raters, size=labels)

@@ -296,7 +296,7 @@ def bench_plan(
 
 @bench_app.command("raters")
 def bench_raters(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings, or of comparisons, with a column `split`.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of ratings, or of comparisons, with a column `split`; or a world.")],
     columns: Annotated[
         Files,
         typer.Option(
@@ -321,18 +321,24 @@ def bench_raters(
     with_people: Annotated[
         bool, typer.Option("--people", help="Check instead whether fictitious people are like those whom no fit has seen.")
     ] = False,
+    with_search: Annotated[
+        bool, typer.Option("--search", help="Instead fit a grid of other settings, and say how far the default is from the best.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Of comparisons the models are a ladder: habits, care, taste. With --people a fictitious twin of each unseen person is drawn, and the two
-    crowds are compared: how often they agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that
-    a model of raters must reach. Splits are train, test, unseen_support and unseen_query.
+    Beside these stand rivals (a head for each rater, and what PAL, VPL and LoRe do) and controls (IDs shuffled or random, an ensemble over
+    resampled raters). Of comparisons the models are a ladder: habits, care, taste. DATA may be the name of a simulated world (dice), whose
+    exact rate is known. With --people a fictitious twin of each unseen person is drawn, and the two crowds are compared: how often they
+    agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that a model of raters must reach.
+    Splits are train, test, unseen_support and unseen_query.
     """
     set_environment(models=[encoder] if encoder else [])
-    from raterhf.bench import comparisons, new_items, people, raters
+    from raterhf.bench import comparisons, exact, new_items, people, raters, search
+    from raterhf.worlds.make import worlds
 
     named = {name: theirs for name, theirs in map(assigned, columns or [])}
     ours = ("rater_id", "item", "rating", "split", "chosen", "rejected", "a", "b", "label", "a_text", "b_text")
@@ -341,28 +347,46 @@ def bench_raters(
     numbers = numbers_of(values)
     if encoder and not text:
         raise UserError(f"--encoder {encoder} reads texts; name their column with --text, or leave it out")
-    if with_people:
-        options = {"--text": text, "--pairs": pairs, "--margin": margin, "--new-items": with_new_items, "--seeds": seeds > 1}
-        if given := [name for name, value in options.items() if value]:
-            raise UserError(f"--people compares crowds and tells no pairs apart, and {given[0]} does not go with it; leave one of them out")
-        found = people.bench_people(data, named, numbers, within, seed)
-        people.print_people(found)
-        if out:
-            _write(out, found)
-        return
-    if text:
-        options = {"--within": within, "--pairs": pairs, "--new-items": with_new_items, "--seeds": seeds > 1}
-        if given := [name for name, value in options.items() if value] or (["--margin twice"] if len(margin or []) > 1 else []):
-            raise UserError(f"--text tells apart items in folds, and {given[0]} does not go with it; leave one of them out")
-        found = new_items.bench_new_items(data, named, numbers, text, encoder, (margin or [0.0])[0], seed)
-    elif not comparisons.holds_comparisons(data, named):
-        found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs)
+    given = {
+        "--column": columns, "--value": values, "--within": within, "--margin": margin, "--pairs": pairs, "--new-items": with_new_items,
+        "--seeds": seeds > 1, "--margin twice": len(margin or []) > 1, "--people": with_people, "--search": with_search, "--text": text,
+    }  # fmt: skip
+
+    def refuse(names: str, why: str) -> None:
+        if there := [name for name in names.split(", ") if given[name]]:
+            raise UserError(f"{why.format(there[0])}; leave it out")
+
+    ratings_only = "--value, --within, --margin, --pairs"
+    if data in worlds() and not Path(data).exists():
+        refuse(
+            f"--people, --search, --text, --column, --new-items, {ratings_only}",
+            f"{data} is a simulated world and no file, and {{}} does not go with it",
+        )
+        found, show = exact.bench_world(data, seeds, seed), exact.print_world
+    elif with_people:
+        refuse(
+            "--search, --text, --pairs, --margin, --new-items, --seeds",
+            "--people compares crowds and tells no pairs apart, and {} does not go with it",
+        )
+        found, show = people.bench_people(data, named, numbers, within, seed), people.print_people
+    elif text:
+        refuse(
+            "--search, --within, --pairs, --new-items, --seeds, --margin twice",
+            "--text tells apart items in folds, and {} does not go with it",
+        )
+        found, show = new_items.bench_new_items(data, named, numbers, text, encoder, (margin or [0.0])[0], seed), raters.print_raters
     else:
-        options = {"--value": values, "--within": within, "--margin": margin, "--pairs": pairs}
-        if given := [name for name, value in options.items() if value]:
-            raise UserError(f"{data} holds comparisons, and {given[0]} speaks of ratings; leave it out")
-        found = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed)
-    raters.print_raters(found)
+        if compared := comparisons.holds_comparisons(data, named):
+            refuse(ratings_only, f"{data} holds comparisons, and {{}} speaks of ratings")
+        if with_search:
+            refuse("--new-items, --seeds, --margin twice", "--search compares settings by one table, and {} does not go with it")
+            found, show = search.search(data, named, numbers, within, (margin or [0.0])[0], pairs, seed), search.print_search
+        elif compared:
+            found, show = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed), raters.print_raters
+        else:
+            found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs)
+            show = raters.print_raters
+    show(found)
     if out:
         _write(out, found)
 

@@ -110,6 +110,12 @@ def personas(
     clusters: Annotated[
         int | None, typer.Option(min=2, max=100, help="So many; else the number with the best silhouette, up to 8.")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Not clusters but raters put together by this column of the run's data files.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --by: a file of raters and what is said of them, in place of the data.")
+    ] = None,
     save: Annotated[
         bool, typer.Option("--save", help="Make them personas of the run: --rater persona:kind-1 then samples and scores.")
     ] = False,
@@ -118,18 +124,25 @@ def personas(
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the figures there as JSON, members included.")
     ] = None,
 ) -> None:
-    """Find kinds of known raters by what they like: clusters of their scores of the texts of the run's data.
+    """Find kinds of known raters by what they like: clusters of their scores of the texts of the run's data; or tell what those like whom a
+    column puts together (`--by country`).
 
     Says of each what it likes better and worse than the others do, how contested its favourites are among the others, and how reliable it
     is: how often its mean score is right about its members' comparisons. Names the least contested and the most reliable one.
     """
     set_environment()
-    from raterhf.evaluation.personas import find_personas, save_personas
+    from raterhf.evaluation.personas import find_personas, members_by, save_personas
     from raterhf.io import write_text
     from raterhf.reports.persona_table import print_personas
 
     _, recipe, _ = audited([str(run)], {})
-    found = find_personas(raterhf.open(run), recipe, clusters, seed)
+    if by and clusters:
+        raise UserError(f"--by {by} puts raters together, and --clusters {clusters} finds who hangs together; give one of them")
+    if file and not by:
+        raise UserError(f"--file {file}: which column puts raters together? name it with --by")
+    opened, data = raterhf.open(run), recipe.data
+    named = members_by(by, opened.raters.known, [file] if file else data.files, data.columns.get("rater_id", "rater_id")) if by else None
+    found = find_personas(opened, recipe, clusters, seed, named)
     if out:
         write_text(out, json.dumps(found, ensure_ascii=False, indent=1))
     print_personas(found)

@@ -1,8 +1,9 @@
 """`raterhf personas`: kinds of known raters by what the reward model says they like, what each likes, and which are safest and surest.
 
 Raters are clustered by their scores of the texts of the run's data, each against the mean of its prompt (k-means on their main directions;
-the number of clusters has the best silhouette of those whose clusters are large enough to draw fictitious raters from). A cluster becomes a
-persona of the run where that is asked for: its population is fitted to its members' vectors as those of training are.
+the number of clusters has the best silhouette of those whose clusters are large enough to draw fictitious raters from), or put together by
+what a column says of them. Either becomes a persona of the run where that is asked for: its population is fitted to its members' vectors as
+those of training are.
 
 Notation: K raters, N texts, P prompts, C clusters.
 """
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from raterhf.data.normalise import keys
+from raterhf.data.files import read_rows
+from raterhf.data.ids import tidy_ids
+from raterhf.data.normalise import keys, optional_names
 from raterhf.data.prepare import read_data
 from raterhf.data.requests import Prompt
 from raterhf.errors import UserError
@@ -41,9 +44,10 @@ class Texts:
     group: np.ndarray
 
 
-def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int) -> dict:
+def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int, named: dict[str, list[str]] | None = None) -> dict:
     """Clusters of the run's known raters, JSON-like: `personas` with members, likes, dislikes, `contested` and `reliable`, the last two as
     [value, low, high]; `silhouette` of each number of clusters tried; and the names of the `least_contested` and the `most_reliable` one.
+    With `named`, members by name, these sets are told of in place of clusters, and no other raters are read.
 
     `contested`: how often a rater of another persona likes the persona's favourite of a prompt less than the average text there.
     `reliable`: the share of its members' comparisons that the mean member's score is right about. Raises UserError for a run that knows no
@@ -51,32 +55,84 @@ def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int) -> 
     """
     pool = run.raters
     if pool.encoding != "embedding":
-        raise UserError(f"{run.folder} knows raters by {pool.encoding}, and clusters need vectors; raters.encoding=embedding has them")
-    most = len(pool.known) // MIN_MEMBERS
-    if most < 2 or clusters is not None and clusters > most:
-        wanted = clusters or 2
-        raise UserError(
-            f"{run.folder} has {len(pool.known)} known raters, too few for {wanted} clusters of {MIN_MEMBERS}; "
-            + (f"give at most {most}" if most > 1 else "train with more raters")
-        )
+        raise UserError(f"{run.folder} knows raters by {pool.encoding}, and personas need vectors; raters.encoding=embedding has them")
+    if named is None:
+        _enough(run, clusters)
+    ids = list(pool.known) if named is None else [rater_id for members in named.values() for rater_id in members]
     rows = read_data(recipe).comparisons
     texts = texts_of(rows, seed)
-    table = run.score(list(zip(texts.prompts, texts.answers)), list(pool.known))
+    table = run.score(list(zip(texts.prompts, texts.answers)), ids)
     margins = centred(table.to_numpy(np.float64), texts.group)
-    member, silhouettes = cluster(margins, clusters, seed)
-    count = int(member.max()) + 1
-    found = [_persona(margins, texts, member, one) for one in range(count)]
-    reliable = _reliable(table, texts, rows, list(pool.known), member, seed)
-    for one in range(count):
-        ids = [pool.known[i] for i in np.flatnonzero(member == one)]
+    if named is None:
+        member, silhouettes = cluster(margins, clusters, seed)
+        names = [f"kind-{one + 1}" for one in range(int(member.max()) + 1)]
+    else:
+        member, silhouettes, names = np.repeat(np.arange(len(named)), [len(one) for one in named.values()]), {}, list(named)
+    found = [_persona(margins, texts, member, one) for one in range(len(names))]
+    reliable = _reliable(table, texts, rows, ids, member, seed)
+    for one, name in enumerate(names):
+        members = [ids[i] for i in np.flatnonzero(member == one)]
         contested = contested_by(margins, texts.group, member, one, seed)
-        found[one] |= {"name": f"kind-{one + 1}", "members": ids, "contested": contested, "reliable": reliable[one]}
+        found[one] |= {"name": name, "members": members, "contested": contested, "reliable": reliable[one]}
     safest = min(found, key=lambda one: one["contested"][0])["name"]
     surest = max(found, key=lambda one: one["reliable"][0] if one["reliable"] else -1.0)["name"]
     return {
-        "raters": len(pool.known), "texts": len(texts.answers), "silhouette": silhouettes, "least_contested": safest,
+        "raters": len(ids), "texts": len(texts.answers), "silhouette": silhouettes, "least_contested": safest,
         "most_reliable": surest, "personas": found,
     }  # fmt: skip
+
+
+def _enough(run: Run, clusters: int | None) -> None:
+    """Raise UserError where a run's raters are too few for clusters, or for so many."""
+    known = len(run.raters.known)
+    most = known // MIN_MEMBERS
+    if most < 2 or clusters is not None and clusters > most:
+        remedy = f"give at most {most}" if most > 1 else "train with more raters"
+        raise UserError(f"{run.folder} has {known} known raters, too few for {clusters or 2} clusters of {MIN_MEMBERS}; {remedy}")
+
+
+def members_by(column: str, known: Sequence[str], files: Sequence[str], rater_column: str) -> dict[str, list[str]]:
+    """Known raters by what `column` of the files says of them, the most members first. Files without the column, raters of whom it says
+    nothing and values of too few raters are left out, which is said.
+
+    Raises UserError where no file has the column, a rater has two values, and fewer than two values have members enough.
+    """
+    said: dict[str, str] = {}
+    there, columns = False, {}
+    for path in files:
+        frame = read_rows(path).frame
+        columns[path] = ", ".join(map(str, frame.columns))
+        if column not in frame or rater_column not in frame:
+            continue
+        there = True
+        for rater_id, value in zip(tidy_ids(frame[rater_column]), optional_names(frame[column])):
+            if value is None:
+                continue
+            if said.setdefault(str(rater_id), value) != value:
+                first = said[str(rater_id)]
+                raise UserError(
+                    f"{path}: rater {rater_id!r} has {column} {first!r} and {value!r}; a rater is in one persona: correct one of them"
+                )
+    if not there:
+        seen = "; ".join(f"{path} has {names}" for path, names in columns.items())
+        raise UserError(f"no file has the columns {rater_column} and {column}: {seen}; name one of these columns, or a file with --file")
+    members: dict[str, list[str]] = {}
+    for rater_id in known:
+        if rater_id in said:
+            members.setdefault(said[rater_id], []).append(rater_id)
+    few = {value: len(ids) for value, ids in members.items() if len(ids) < MIN_MEMBERS}
+    if few:
+        told = ", ".join(f"{value} ({n})" for value, n in sorted(few.items()))
+        log.warning(f"  {column}: too few raters ({MIN_MEMBERS} are needed), and so no persona: {told}")
+    if silent := [rater_id for rater_id in known if rater_id not in said]:
+        log.info(f"  {column}: nothing is said of {len(silent)} of {len(known)} known raters, such as {silent[0]!r}")
+    found = {value: ids for value, ids in sorted(members.items(), key=lambda pair: -len(pair[1])) if value not in few}
+    if len(found) < 2:
+        raise UserError(
+            f"{column}: {len(found)} value(s) have {MIN_MEMBERS} known raters or more, and two are needed to be told apart; name another "
+            "column"
+        )
+    return found
 
 
 def save_personas(run: Path, found: dict, seed: int) -> list[Path]:

@@ -24,7 +24,7 @@ def print_personas(found: dict) -> None:
     print_rows(
         "Personas",
         [
-            ("clusters, by silhouette (1: far apart, 0: one cloud)", tried),
+            *([("clusters, by silhouette (1: far apart, 0: one cloud)", tried)] if tried else []),
             ("least contested, the safest to show everybody", found["least_contested"]),
             ("most reliable", found["most_reliable"]),
         ],

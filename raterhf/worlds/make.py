@@ -15,14 +15,18 @@ from raterhf.io import write_file
 from raterhf.worlds.world import base_corpus, label_people, load_world
 
 
+def worlds() -> list[str]:
+    """Names of the simulated worlds."""
+    return sorted(path.name.removesuffix(".yaml") for path in files("raterhf.worlds").iterdir() if path.name.endswith(".yaml"))
+
+
 def make_world(name: str, seed: int, out: Path, force: bool = False) -> str:
     """Write the files of world `name` into `out`; returns what was done, in words.
 
     Raises UserError where `out` holds other files: the world's with other bytes, or none of the world's at all. `force` replaces them.
     """
-    worlds = sorted(path.name.removesuffix(".yaml") for path in files("raterhf.worlds").iterdir() if path.name.endswith(".yaml"))
-    if name not in worlds:
-        raise UserError(f"world {name!r} is not known; there are: {', '.join(worlds)}")
+    if name not in worlds():
+        raise UserError(f"world {name!r} is not known; there are: {', '.join(worlds())}")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder with --out")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The model by which an audit tells taste from care, habit and chance, or the reason why there is none.
 
 A part of each rater's labels is kept back, and of several models that is fitted to all which tells them best: without tastes where these
-tell nothing. Nothing is read of texts but their length.
+tell nothing, with as few as tell all. Nothing is read of texts but their length.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from raterhf.raters.disagreement import PairVoices, RatingVoices, voices_of_pair
 from raterhf.raters.items import Ratings, fit_items, infer_tastes, log_likelihood
 from raterhf.raters.pairs import Comparisons, fit_pairs, infer_people, kept_apart, margins
 
-TASTES = 8
-RANK = 24  # of ratings' factors, of which their widths leave what the data bear
+TASTES, FEWER = 8, (1, 2, 4)  # with the most the prior is chosen, with that prior how many there are
+RANK, LOWER = 24, (2, 4, 8)  # of ratings' factors
 STEADY = (np.inf, 10.0)  # candidates of how alike raters are in care
 PRECISIONS = (10.0, 40.0, 160.0)  # candidates of the loadings' prior
 KEPT = 0.2  # of the items of a rater, by which the model is chosen
@@ -65,13 +65,17 @@ def _fit_comparisons(data: Judged, rows: Comparisons, seed: int) -> Fitted | str
     part, held = kept_apart(rows, items, KEPT, seed, whole=True)
     if len(held) < LEAST:
         return _too_few(len(held))
-    trials = []
-    for tastes, precision, care in ((0, 10.0, False), (0, 10.0, True), *((TASTES, precision, True) for precision in PRECISIONS)):
+
+    def trial(tastes: int, precision: float, care: bool = True) -> dict:
         model = fit_pairs(part, raters, items, tastes, precision, care, STEPS, seed)
         told = np.where(held.won == 1, 1, -1) * margins(model, infer_people(model, part, raters), held)
         nats = -float(metrics.nll(told, np.ones(len(told), np.int64)))
-        trials.append({"tastes": tastes, "precision": precision, "care": care, "nats": round(nats, 4)})
-    trials.sort(key=lambda trial: -trial["nats"])
+        return {"tastes": tastes, "precision": precision, "care": care, "nats": round(nats, 4)}
+
+    trials = [trial(TASTES, precision) for precision in PRECISIONS]
+    chosen = max(trials, key=_nats)["precision"]
+    trials += [trial(0, 10.0, False), trial(0, 10.0), *(trial(tastes, chosen) for tastes in FEWER if tastes < TASTES)]
+    trials.sort(key=_nats, reverse=True)
     best = trials[0]
     model = fit_pairs(rows, raters, items, best["tastes"], best["precision"], best["care"], seed=seed)
     return Fitted(voices_of_pairs(model, rows, raters), trials)
@@ -83,15 +87,23 @@ def _fit_ratings(data: Judged, ratings: Ratings, seed: int) -> Fitted | str:
     part, held = ratings.rows(np.flatnonzero(~kept)), ratings.rows(np.flatnonzero(kept))
     if len(held) < LEAST:
         return _too_few(len(held))
-    trials = []
-    for rank, nu in ((1, np.inf), (1, 10.0), *((RANK, nu) for nu in STEADY)):
+
+    def trial(rank: int, nu: float) -> dict:
         model = fit_items(part, raters, items, rank, nu, STEPS, seed)
         nats = log_likelihood(model, infer_tastes(model, part, raters), held)
-        trials.append({"tastes": rank, "nu": nu if np.isfinite(nu) else None, "nats": round(nats, 4)})
-    trials.sort(key=lambda trial: -trial["nats"])
+        return {"tastes": rank, "nu": nu if np.isfinite(nu) else None, "nats": round(nats, 4)}
+
+    trials = [trial(RANK, nu) for nu in STEADY]
+    chosen = max(trials, key=_nats)["nu"] or np.inf
+    trials += [*(trial(1, nu) for nu in STEADY), *(trial(rank, chosen) for rank in LOWER if rank < RANK)]
+    trials.sort(key=_nats, reverse=True)
     best = trials[0]
     model = fit_items(ratings, raters, items, best["tastes"], best["nu"] or np.inf, seed=seed)
     return Fitted(voices_of_ratings(model, ratings, raters), trials)
+
+
+def _nats(trial: dict) -> float:
+    return trial["nats"]
 
 
 def _too_few(held: int) -> str:
