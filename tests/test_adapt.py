@@ -63,15 +63,14 @@ def test_a_new_person_is_known_to_every_stage(run, tmp_path):
     for load, stage in ((load_policy, "sft"), (load_policy, "policy"), (load_reward, "reward")):
         load(run / stage)  # what binds the files holds
     average = raterhf.open(run).raters.populations["group:south"].means[0]
-    assert liked(run, "6", "1", "me") > raterhf_margin(run, average)
+    assert liked(run, "6", "1", "me") > liked_by(raterhf.open(run), "6", "1", average)
     assert rows_of(succeeds("sample", run, "--prompt", PROMPT, "--rater", "me"))[0]["rater"] == "me"
 
 
-def raterhf_margin(run: Path, taste: np.ndarray) -> float:
-    """What somebody with this taste thinks of 6 against 1."""
-    opened = raterhf.open(run)
+def liked_by(opened: raterhf.Run, better: str, worse: str, taste: np.ndarray) -> float:
+    """What somebody with this taste thinks of one text against another."""
     scorer, renderer = opened._scorer, opened._jury.renderer
-    pairs = [renderer.example(PROMPT, text) for text in ("6", "1")]
+    pairs = [renderer.example(PROMPT, text) for text in (better, worse)]
     with torch.no_grad():
         scores = scorer.matrix(pairs, RaterBatch.people(torch.tensor(taste[None], dtype=torch.float32)))[0]
     return float(scores[0] - scores[1])
@@ -129,6 +128,25 @@ def test_ratings_count_for_what_they_say_of_order(run, tmp_path):
     assert one.labels == 14  # 15 pairs of 6, of which one is equal
     labels = read_labels(ratings=path, one_rater=True)
     assert weights(labels) == pytest.approx(np.full(14, 5 / 14))
+
+
+@pytest.mark.parametrize(
+    ("rows", "least", "most"),
+    [
+        ([("6", "1", 1)], 0.5, 1.0),  # one label tells little
+        ([("6", "1", 1), ("6", "1", -1)] * 8, 0.0, 1.0),  # contradictory ones tell that nothing is preferred
+        ([("nine, which nobody threw", "1", 1)] * 16, 0.0, 1.0),  # a text that no known rater saw is read as any
+    ],
+)
+def test_labels_that_tell_little_or_of_what_nobody_saw(run, tmp_path, rows, least, most):
+    opened = raterhf.open(run)
+    better, worse, _ = rows[0]
+    before = liked_by(opened, better, worse, opened.raters.population.means[0])
+    found = rows_of(succeeds("adapt", run, comparisons(tmp_path / "me.csv", rows), "--id", "me"))[0]
+    after = liked(run, better, worse, "me")
+    assert found["labels"] == len(rows) and least < found["unknown"] < most
+    wins = sum(label for _, _, label in rows)
+    assert abs(after) <= abs(before) + 0.05 if wins == 0 else after > before
 
 
 BAD = {

@@ -27,13 +27,19 @@ def test_a_basis_by_hand():
 
 
 def test_a_prototype_by_hand():
-    """Ideal points 1 and -1 on a line: an item at 1 is worth 1 to the first, who is there (their square, less no distance), and 1 - 4 to
-    the second; halfway between, it is worth -1."""
+    """Ideal points 1 and -1 on a line, 0 between them: an item at 1 lies 0, 4 and 1 from who is at 1, at -1 and at 0; and these from the
+    middle 1, 1 and 0: worth 1, -3 and -1."""
     model = Prototypes(1, 1, 2, 1.0)
     model.points.data, model.places.data = torch.zeros(2, rivals.PLACE), torch.zeros(1, rivals.PLACE)
     model.points.data[:, 0], model.places.data[:, 0] = tensor([1.0, -1.0]), 1.0
     people = tensor([[50.0, 0.0], [0.0, 50.0], [0.0, 0.0]])
     assert model.worth(people, tensor([0, 1, 2]), tensor([0, 0, 0])).tolist() == pytest.approx([1, -3, -1])
+
+
+def test_a_table_says_what_single_products_say():
+    people, items = torch.randn(3, 2), torch.randn(4, 2)
+    rater, item = torch.arange(48) % 3, torch.arange(48) % 4
+    assert torch.allclose(rivals.inner(people, items, rater, item)[:2], rivals.inner(people, items, rater[:2], item[:2]))
 
 
 def test_what_labels_cost_by_hand():

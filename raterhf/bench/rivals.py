@@ -90,6 +90,13 @@ def nats(labels: Labels, said: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(said, labels.value, reduction="none")
 
 
+def inner(people: Tensor, items: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+    """Inner products [N] of people [R, k] and items [I, k]; by a table of all of them where that is smaller than the labels."""
+    if len(people) * len(items) <= 4 * len(rater):
+        return (people @ items.T).flatten().index_select(0, rater * len(items) + item)
+    return (people.index_select(0, rater) * items.index_select(0, item)).sum(1)
+
+
 class Mixed(nn.Module):
     """Raters as free numbers under a ridge: what heads, prototypes and bases have in common. `s` numbers of a rater."""
 
@@ -128,11 +135,11 @@ class Heads(Mixed):
         self.register_buffer("features", features)
 
     def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        return (people[rater] * self.features[item]).sum(1)
+        return inner(people, self.features, rater, item)
 
 
 class Prototypes(Mixed):
-    """What an item is worth is how near it lies to the rater's ideal point, a mixture of s shared ones."""
+    """An item is worth less by its squared distance from the rater's ideal point, which is a mixture of s shared ones."""
 
     def __init__(self, raters: int, items: int, size: int, ridge: float):
         super().__init__(raters, size, ridge)
@@ -140,9 +147,9 @@ class Prototypes(Mixed):
         self.places = nn.Parameter(SMALL * torch.randn(items, PLACE))
 
     def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        ideal = people.softmax(1) @ self.points
         middle = self.points.mean(0)  # from which distances count, so that all start near nothing
-        return ((middle - ideal) ** 2).sum(1)[rater] - ((self.places[item] + middle - ideal[rater]) ** 2).sum(1)
+        nearer = inner(people.softmax(1) @ self.points - middle, self.places, rater, item)
+        return 2 * nearer - (self.places**2).sum(1).index_select(0, item)
 
 
 class Basis(Mixed):
@@ -153,7 +160,7 @@ class Basis(Mixed):
         self.rewards = nn.Parameter(SMALL * torch.randn(items, size))
 
     def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        return (people.softmax(1)[rater] * self.rewards[item]).sum(1)
+        return inner(people.softmax(1), self.rewards, rater, item)
 
 
 class Encoder(nn.Module):
@@ -173,7 +180,8 @@ class Encoder(nn.Module):
 
     def gaussians(self, labels: Labels, raters: int) -> tuple[Tensor, Tensor]:
         """Means and logarithms of variances, each [R, s]."""
-        what = self.items[labels.a] if labels.b is None else self.items[labels.a] - self.items[labels.b]
+        what = self.items.index_select(0, labels.a)
+        what = what if labels.b is None else what - self.items.index_select(0, labels.b)
         read = self.read(torch.cat([labels.left()[:, None] * what, what], 1) / SMALL).tanh()
         count = torch.bincount(labels.rater, minlength=raters)[:, None].to(read.dtype)
         pooled = torch.zeros(raters, HIDDEN).index_add(0, labels.rater, read) / (count + 1)
@@ -194,7 +202,7 @@ class Encoder(nn.Module):
         return self.gaussians(labels, raters)[0]
 
     def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        return (self.of_item[item] + self.of_rater(people)[rater]).relu() @ self.out
+        return (self.of_item.index_select(0, item) + self.of_rater(people).index_select(0, rater)).relu() @ self.out
 
 
 def features(labels: Labels, raters: int, items: int, size: int) -> Tensor:

@@ -120,18 +120,17 @@ def members_by(column: str, known: Sequence[str], files: Sequence[str], rater_co
     for rater_id in known:
         if rater_id in said:
             members.setdefault(said[rater_id], []).append(rater_id)
-    few = {value: len(ids) for value, ids in members.items() if len(ids) < MIN_MEMBERS}
-    if few:
-        told = ", ".join(f"{value} ({n})" for value, n in sorted(few.items()))
-        log.warning(f"  {column}: too few raters ({MIN_MEMBERS} are needed), and so no persona: {told}")
-    if silent := [rater_id for rater_id in known if rater_id not in said]:
-        log.info(f"  {column}: nothing is said of {len(silent)} of {len(known)} known raters, such as {silent[0]!r}")
-    found = {value: ids for value, ids in sorted(members.items(), key=lambda pair: -len(pair[1])) if value not in few}
+    found = {value: ids for value, ids in sorted(members.items(), key=lambda pair: -len(pair[1])) if len(ids) >= MIN_MEMBERS}
+    few = ", ".join(f"{value} ({len(ids)})" for value, ids in sorted(members.items()) if value not in found)
     if len(found) < 2:
         raise UserError(
-            f"{column}: {len(found)} value(s) have {MIN_MEMBERS} known raters or more, and two are needed to be told apart; name another "
-            "column"
+            f"{column}: {len(found)} value(s) have {MIN_MEMBERS} known raters or more, and two are needed to be told apart "
+            f"(fewer: {few or 'none'}); name another column"
         )
+    if few:
+        log.warning(f"  {column}: too few raters ({MIN_MEMBERS} are needed), and so no persona: {few}")
+    if silent := [rater_id for rater_id in known if rater_id not in said]:
+        log.info(f"  {column}: nothing is said of {len(silent)} of {len(known)} known raters, such as {silent[0]!r}")
     return found
 
 
