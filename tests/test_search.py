@@ -34,7 +34,7 @@ def searched(path, tmp_path, *options) -> tuple[str, list[dict]]:
 
 def test_ranks_of_ratings(small, tmp_path):
     """Two factors there are: the default of at most three beats one."""
-    ratings, _, _ = rated(150, 20)
+    ratings, _, _ = rated(300, 30)
     split = np.where(np.random.default_rng(0).random(len(ratings)) < 0.3, "test", "train")
     frame = {"rater_id": ratings.rater, "item": ratings.item, "rating": ratings.value, "split": split}
     pd.DataFrame(frame).to_csv(tmp_path / "r.csv", index=False)

@@ -201,21 +201,25 @@ def _items(
     model: PairModel, people: People, rows: Comparisons, weight: np.ndarray, precisions: np.ndarray, blocks: list[_Blocks]
 ) -> tuple[PairModel, float]:  # fmt: skip
     """Worths given the raters' posteriors, one dimension after the other, and the precision of the common worth's prior."""
-    worth, common = model.worth.copy(), precisions[0]
+    worth, common, design = model.worth.copy(), precisions[0], model.design(rows)
+    means, covariances = people.mean[rows.rater], people.covariance[:, 1 : 1 + worth.shape[1]].transpose(1, 0, 2)
     for j in range(worth.shape[1]):
-        design = replace(model, worth=worth).design(rows)
-        mean = people.mean[rows.rater, 1 + j]
-        moments = people.mean[rows.rater] * mean[:, None] + people.covariance[rows.rater, 1 + j]
+        mean = means[:, 1 + j]
+        moments = means * mean[:, None] + covariances[j][rows.rater]
         others = (moments * design).sum(1) - moments[:, 1 + j] * design[:, 1 + j]
         curved, pull, squares = weight * moments[:, 1 + j], (rows.won - 0.5) * mean - weight * others, 0.0
         for block in blocks:
             count, n = block.items.shape
             gram = _gram(block, curved[block.rows]) + precisions[j] * np.eye(n)
-            covariance = np.linalg.inv(gram)
             pulled = np.bincount(block.a, pull[block.rows], count * n) - np.bincount(block.b, pull[block.rows], count * n)
-            found = np.einsum("bkl,bl->bk", covariance, pulled.reshape(count, n))
+            if j == 0:  # whose prior is learned by how sure it is, too
+                covariance = np.linalg.inv(gram)
+                found = np.einsum("bkl,bl->bk", covariance, pulled.reshape(count, n))
+                squares += (found**2).sum() + np.trace(covariance, axis1=1, axis2=2).sum()
+            else:
+                found = np.linalg.solve(gram, pulled.reshape(count, n, 1))[..., 0]
             worth[block.items, j] = found
-            squares += (found**2).sum() + np.trace(covariance, axis1=1, axis2=2).sum()
+        design[:, 1 + j] = worth[rows.a, j] - worth[rows.b, j]
         if j == 0:
             common = len(worth) / squares
     return replace(model, worth=worth), common
