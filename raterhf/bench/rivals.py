@@ -166,8 +166,8 @@ class Basis(Mixed):
 class Encoder(nn.Module):
     """A network reads a rater's labels into a Gaussian over s numbers, another says from these and an item what it is worth.
 
-    In training it reads a part of a rater's labels, however small, and tells all of them. `beta` weighs how far a rater's Gaussian is from
-    the standard one. `batches` is into how many parts the raters are put, one an update.
+    In training it reads a part of a rater's labels, of between one and all, drawn evenly in its logarithm, and tells all of them.
+    `beta` weighs how far a rater's Gaussian is from the standard one. `batches` is into how many parts the raters are put, one an update.
     """
 
     def __init__(self, raters: int, items: int, size: int, beta: float, batches: int = 4):
@@ -189,7 +189,8 @@ class Encoder(nn.Module):
 
     def loss(self, labels: Labels, step: int) -> Tensor:
         rows = labels.rows(torch.nonzero(labels.rater % self.batches == step % self.batches)[:, 0])
-        seen = torch.rand(len(rows)) < torch.rand(self.raters)[rows.rater]
+        count = torch.bincount(rows.rater, minlength=self.raters).clamp(min=1).float()
+        seen = torch.rand(len(rows)) < (count ** -torch.rand(self.raters))[rows.rater]
         mean, log_variance = self.gaussians(rows.rows(torch.nonzero(seen)[:, 0]), self.raters)
         drawn = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         apart = (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)[step % self.batches :: self.batches]
@@ -231,12 +232,12 @@ class Fitted:
 
 
 HEADS, PROTOTYPES, ENCODER, BASIS = "head of each rater", "mixture of prototypes", "variational encoder", "low-rank basis"
-RIDGES = (1.0, 4.0, 16.0)
+MIXTURES = [{"size": size, "ridge": ridge} for size, ridge in ((4, 1.0), (16, 0.25), (16, 1.0), (16, 4.0))]
 GRIDS: dict[str, list[dict]] = {
-    HEADS: [{"size": size, "ridge": ridge} for size in (8, 24) for ridge in RIDGES],
-    PROTOTYPES: [{"size": size, "ridge": ridge} for size in (4, 16) for ridge in RIDGES],
+    HEADS: [{"size": size, "ridge": ridge} for size, ridge in ((8, 1.0), (8, 4.0), (24, 4.0), (24, 16.0))],
+    PROTOTYPES: MIXTURES,
     ENCODER: [{"size": 8, "beta": beta} for beta in (1.0, 0.1)],
-    BASIS: [{"size": size, "ridge": ridge} for size in (4, 16) for ridge in RIDGES],
+    BASIS: MIXTURES,
 }
 NEW_RIDGES = (0.3, 1.0, 3.0, 10.0)  # of raters who come after training, times the ridge chosen
 
