@@ -21,7 +21,7 @@ def plots(kind: dict) -> dict[str, str]:
         if "disagreement" in kind:
             drawn["parts"] = parts_plot(kind["disagreement"], parts(kind))
         rows = kind.get("people", [])[:DOTS]  # the most labels first
-        if rows and "y" in rows[0]:
+        if rows and "x" in rows[0]:
             drawn["map"] = map_plot(rows)
         if "care" in kind.get("everybody", {}):
             drawn["care"] = care_plot(rows)
@@ -53,7 +53,12 @@ def parts_plot(found: dict, names: list[str]) -> str:
 
 
 def map_plot(rows: list[dict]) -> str:
-    """Where raters are on the two widest axes of taste; the fainter, the less their labels tell. Some at the edge are named."""
+    """Where raters are on the two widest axes of taste, or on the only one and by their care; the fainter, the less their labels tell.
+
+    Some at the edge are named.
+    """
+    alone = "y" not in rows[0]
+    rows = [row | {"y": row["care"]} for row in rows] if alone else rows
     figure, (ax,) = canvas(WIDTH, WIDTH, left=40, right=14, top=24, bottom=38)
     x, y = (np.array([row[name][0] for row in rows]) for name in "xy")
     wide = np.array([(row["x"][2] - row["x"][1]) ** 2 + (row["y"][2] - row["y"][1]) ** 2 for row in rows])
@@ -61,7 +66,7 @@ def map_plot(rows: list[dict]) -> str:
     for low, high, alpha in ((0.0, 1 / 3, 0.25), (1 / 3, 2 / 3, 0.5), (2 / 3, 1.01, 0.9)):
         those = (sure >= low) & (sure < high)
         ax.plot(x[those], y[those], "o", markersize=4 if len(rows) < 500 else 2.6, color=colour("raters"), alpha=alpha, markeredgewidth=0)
-    ax.axhline(0, color=colour("faint"), linewidth=0.8, zorder=0)
+    ax.axhline(float(alone), color=colour("faint"), linewidth=0.8, zorder=0)
     ax.axvline(0, color=colour("faint"), linewidth=0.8, zorder=0)
     for i in _edge(x, y, sure):
         row, middle = rows[i], x[i] < (x.min() + x.max()) / 2
@@ -74,7 +79,7 @@ def map_plot(rows: list[dict]) -> str:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("axis 1")
-    ax.set_title("axis 2", loc="left", fontsize=11, pad=4)
+    ax.set_title("care (1: average)" if alone else "axis 2", loc="left", fontsize=11, pad=4)
     ax.margins(0.08)
     return svg_text(figure)
 
