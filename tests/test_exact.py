@@ -50,6 +50,13 @@ def test_labels_by_hand():
     assert near.tolist() == [0, 0.95, pytest.approx(0.05)] and chance(WORLD, np.array([0.1, 2.0]), 0).tolist() == [1, 0]
 
 
+def test_what_no_draw_says_is_no_evidence_for_a_type():
+    """A tie that no draw has: the type is as likely as if a thousandth of one had them, and what is asked is told without them."""
+    draws = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0]])
+    told, found = exact._weighed(WORLD, draws, asked([(0, 0, 0, 1, 0)]), asked([(0, 0, 0, 2, 1)]), 1)
+    assert told == pytest.approx([np.log(exact.NONE / 2)]) and found == pytest.approx(np.array([[0.05, 0.95]]))
+
+
 def test_a_pair_is_kept_back_with_its_repeats():
     rows = asked([(0, 0, 1, 2, 1), (0, 0, 2, 1, -1), (1, 0, 1, 2, 1)] * 40)
     back = kept_pairs(rows, 0.5, 1)
