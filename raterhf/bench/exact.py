@@ -21,7 +21,7 @@ from raterhf.log import log
 from raterhf.raters.pairs import Comparisons
 from raterhf.worlds.world import Question, World, label_people, load_world
 
-DRAWS = 40_000  # of a question's persistent noise
+DRAWS = 20_000  # of a question's persistent noise
 NONE = 1e-3  # draws that an event counts for which none of them is
 BACK = 0.1  # of known people's pairs, which `test` is, as in a recipe (data.held_out)
 EXACT = "exact Bayes"
