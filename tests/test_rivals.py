@@ -9,19 +9,19 @@ from torch import tensor
 
 from raterhf.bench import rivals
 from raterhf.bench.rival_tellers import in_mind, resampled
-from raterhf.bench.rivals import BASIS, ENCODER, GRIDS, HEADS, PROTOTYPES, Basis, Encoder, Heads, Labels, Prototypes
+from raterhf.bench.rivals import BASIS, ENCODER, GRIDS, HEADS, PROTOTYPES, Basis, Encoder, Heads, Labels, Mixed, Prototypes
 from raterhf.bench.told import Told, together_in_mind
 
 
 def test_a_head_by_hand():
     """Numbers (2, -1) on features (1, 3): -1."""
-    model = Heads(1, tensor([[1.0, 3.0]]), 1.0)
+    model = Heads(tensor([[1.0, 3.0]]))
     assert model.worth(tensor([[2.0, -1.0]]), tensor([0]), tensor([0])).item() == -1
 
 
 def test_a_basis_by_hand():
     """Three parts of 1 and one of 5 are 2."""
-    model = Basis(1, 1, 2, 1.0)
+    model = Basis(1, 2)
     model.rewards.data = tensor([[1.0, 5.0]])
     assert model.worth(tensor([[math.log(3), 0.0]]), tensor([0]), tensor([0])).item() == pytest.approx(2)
 
@@ -29,7 +29,7 @@ def test_a_basis_by_hand():
 def test_a_prototype_by_hand():
     """Ideal points 1 and -1 on a line, 0 between them: an item at 1 lies 0, 4 and 1 from who is at 1, at -1 and at 0; and these from the
     middle 1, 1 and 0: worth 1, -3 and -1."""
-    model = Prototypes(1, 1, 2, 1.0)
+    model = Prototypes(1, 2)
     model.points.data, model.places.data = torch.zeros(2, rivals.PLACE), torch.zeros(1, rivals.PLACE)
     model.points.data[:, 0], model.places.data[:, 0] = tensor([1.0, -1.0]), 1.0
     people = tensor([[50.0, 0.0], [0.0, 50.0], [0.0, 0.0]])
@@ -109,6 +109,11 @@ def test_none_is_worse_than_nobody_where_raters_are_alike(quick, name):
     assert fitted.nats < float(rivals.nats(held, held.offset).mean()) + 0.003
 
 
+def test_fewer_items_than_features(quick):
+    part, held = parts(two_kinds(True, items=5)[0])
+    assert rivals.choose(HEADS, part, held, 120, 5, 0).model.people.shape == (120, 5)
+
+
 def test_the_same_seed_gives_the_same_rival(quick):
     part, held = parts(two_kinds(False)[0])
     one, other = (rivals.choose(ENCODER, part, held, 120, 16, 3) for _ in range(2))
@@ -119,7 +124,7 @@ def test_the_same_seed_gives_the_same_rival(quick):
 
 def test_without_labels_a_new_person_is_the_mean_of_known_ones():
     labels, _ = two_kinds(False)
-    model = Basis(120, 16, 2, 1.0)
+    model = Mixed(120, 2, 1.0, lambda: Basis(16, 2))
     nothing = labels.rows(np.zeros(0, np.int64))
     assert torch.allclose(model.new(nothing, 2, 1.0), model.people.detach().mean(0).repeat(2, 1))
     encoder = Encoder(120, 16, 2, 1.0)

@@ -12,7 +12,7 @@ unsure of a rater but in the encoder's training. Ratings are Gaussian around wha
 Notation: R raters, I items, N labels, s numbers of a rater.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -97,12 +97,57 @@ def inner(people: Tensor, items: Tensor, rater: Tensor, item: Tensor) -> Tensor:
     return (people.index_select(0, rater) * items.index_select(0, item)).sum(1)
 
 
-class Mixed(nn.Module):
-    """Raters as free numbers under a ridge: what heads, prototypes and bases have in common. `s` numbers of a rater."""
+class Form(Protocol):
+    """How a rater's numbers and an item make a worth."""
 
-    def __init__(self, raters: int, size: int, ridge: float):
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        """[N], of people [R, s], for raters and items [N]."""
+        ...
+
+
+class Heads(nn.Module):
+    """A linear head for each rater on frozen `features` [I, s]."""
+
+    def __init__(self, features: Tensor):
+        super().__init__()
+        self.register_buffer("features", features)
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return inner(people, self.features, rater, item)
+
+
+class Prototypes(nn.Module):
+    """An item is worth less by its squared distance from the rater's ideal point, which is a mixture of s shared ones."""
+
+    def __init__(self, items: int, size: int):
+        super().__init__()
+        self.points = nn.Parameter(torch.randn(size, PLACE) / PLACE**0.5)
+        self.places = nn.Parameter(SMALL * torch.randn(items, PLACE))
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        middle = self.points.mean(0)  # from which distances count, so that all start near nothing
+        nearer = inner(people.softmax(1) @ self.points - middle, self.places, rater, item)
+        return 2 * nearer - (self.places**2).sum(1).index_select(0, item)
+
+
+class Basis(nn.Module):
+    """A rater's reward of an item is a mixture of s shared ones."""
+
+    def __init__(self, items: int, size: int):
+        super().__init__()
+        self.rewards = nn.Parameter(SMALL * torch.randn(items, size))
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return inner(people.softmax(1), self.rewards, rater, item)
+
+
+class Mixed(nn.Module):
+    """Raters as s free numbers each, which a form reads; all that is learned is under a ridge."""
+
+    def __init__(self, raters: int, size: int, ridge: float, form: Callable[[], Form]):
         super().__init__()
         self.people = nn.Parameter(SMALL * torch.randn(raters, size))
+        self.form = form()
         self.ridge = ridge
 
     def loss(self, labels: Labels, step: int) -> Tensor:
@@ -124,43 +169,7 @@ class Mixed(nn.Module):
         return people.detach()
 
     def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class Heads(Mixed):
-    """A linear head for each rater on frozen `features` [I, s]."""
-
-    def __init__(self, raters: int, features: Tensor, ridge: float):
-        super().__init__(raters, features.shape[1], ridge)
-        self.register_buffer("features", features)
-
-    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        return inner(people, self.features, rater, item)
-
-
-class Prototypes(Mixed):
-    """An item is worth less by its squared distance from the rater's ideal point, which is a mixture of s shared ones."""
-
-    def __init__(self, raters: int, items: int, size: int, ridge: float):
-        super().__init__(raters, size, ridge)
-        self.points = nn.Parameter(torch.randn(size, PLACE) / PLACE**0.5)
-        self.places = nn.Parameter(SMALL * torch.randn(items, PLACE))
-
-    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        middle = self.points.mean(0)  # from which distances count, so that all start near nothing
-        nearer = inner(people.softmax(1) @ self.points - middle, self.places, rater, item)
-        return 2 * nearer - (self.places**2).sum(1).index_select(0, item)
-
-
-class Basis(Mixed):
-    """A rater's reward of an item is a mixture of s shared ones."""
-
-    def __init__(self, raters: int, items: int, size: int, ridge: float):
-        super().__init__(raters, size, ridge)
-        self.rewards = nn.Parameter(SMALL * torch.randn(items, size))
-
-    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
-        return inner(people.softmax(1), self.rewards, rater, item)
+        return self.form.worth(people, rater, item)
 
 
 class Encoder(nn.Module):
@@ -245,10 +254,15 @@ NEW_RIDGES = (0.3, 1.0, 3.0, 10.0)  # of raters who come after training, times t
 def make(name: str, labels: Labels, raters: int, items: int, settings: dict, seed: int) -> nn.Module:
     """A rival that knows nothing yet, but its features; the same seed gives the same one."""
     torch.manual_seed(seed)
-    if name == HEADS:
-        return Heads(raters, features(labels, raters, items, settings["size"]), settings["ridge"])
-    kind = {PROTOTYPES: Prototypes, ENCODER: Encoder, BASIS: Basis}[name]
-    return kind(raters, items, *settings.values())
+    size = min(settings["size"], items) if name == HEADS else settings["size"]  # there are no more features than items
+    if name == ENCODER:
+        return Encoder(raters, items, size, settings["beta"])
+    forms = {
+        HEADS: lambda: Heads(features(labels, raters, items, size)),
+        PROTOTYPES: lambda: Prototypes(items, size),
+        BASIS: lambda: Basis(items, size),
+    }
+    return Mixed(raters, size, settings["ridge"], forms[name])
 
 
 def train(model: nn.Module, labels: Labels, steps: int, held: Labels | None = None) -> tuple[int, float]:
