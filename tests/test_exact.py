@@ -57,6 +57,14 @@ def test_what_no_draw_says_is_no_evidence_for_a_type():
     assert told == pytest.approx([np.log(exact.NONE / 2)]) and found == pytest.approx(np.array([[0.05, 0.95]]))
 
 
+def test_a_pair_that_all_likely_draws_tie_is_told_as_without_labels():
+    """The only draw that says 2 before 1 ties 0 and 1; of both draws one has 1 before 0."""
+    draws = np.array([[0.0, 0.1, 5.0], [0.0, 9.0, 5.0]])
+    world = replace(WORLD, label_noise=0.0)
+    _, found = exact._weighed(world, draws, asked([(0, 0, 2, 1, 1)]), asked([(0, 0, 0, 1, 1)]), 1)
+    assert found[0, 0] == 0 and found[0, 1] == pytest.approx(0.5 * exact.NONE / (1 + exact.NONE))
+
+
 def test_a_pair_is_kept_back_with_its_repeats():
     rows = asked([(0, 0, 1, 2, 1), (0, 0, 2, 1, -1), (1, 0, 1, 2, 1)] * 40)
     back = kept_pairs(rows, 0.5, 1)

@@ -22,7 +22,7 @@ from raterhf.raters.pairs import Comparisons
 from raterhf.worlds.world import Question, World, label_people, load_world
 
 DRAWS = 20_000  # of a question's persistent noise
-NONE = 1e-3  # draws that an event counts for which none of them is
+NONE = 1e-3  # draws that what is known without labels counts for beside those that say the same as the labels
 BACK = 0.1  # of known people's pairs, which `test` is, as in a recipe (data.held_out)
 EXACT = "exact Bayes"
 
@@ -137,11 +137,11 @@ def _weighed(world: World, draws: np.ndarray, said: Asked, asked: Asked, raters:
             weight *= chance(world, draws[:, said.a[row]] - draws[:, said.b[row]], said.label[row])
         total = weight.sum()
         evidence[rater] = np.log(max(total, NONE) / len(draws))
-        if total == 0:  # no draw says all of that: of this type too little is known of the question
-            weight, total = np.ones(len(draws)), float(len(draws))
         for row in theirs:
             apart = draws[:, asked.a[row]] - draws[:, asked.b[row]]
-            found[row] = [weight @ chance(world, apart, label) / total for label in (1, -1)]
+            for side, label in enumerate((1, -1)):
+                likely = chance(world, apart, label)  # and as without labels where no draw says all of them, or those that do are tied
+                found[row, side] = (weight @ likely + NONE * likely.mean()) / (total + NONE)
     return evidence, found
 
 
