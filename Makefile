@@ -9,10 +9,10 @@ SLOW_READY := $(VENV)/.slow-ready
 
 .PHONY: demo test test-slow smollm2 page lint docs setup clean
 
-# Less than the recipe, alike for our policy and for vanilla: half of the updates of imitation and .4 of those of the policy, all of the
-# reward model's. 800 draws a question instead of 1,500 make intervals 1.4 times as wide. The whole comparison, with known raters:
+# Less than the recipe, alike for our policy and for vanilla: half of the updates of the base and of imitation and .35 of those of the policy,
+# all of the reward model's. 800 draws a question instead of 1,500 make intervals 1.4 times as wide. The whole comparison, with known raters:
 # raterhf compare recipes/dice.yaml
-DEMO := base.steps=800 sft.steps=500 policy.steps=400 vanilla.sft.max_steps=500 vanilla.rl.max_steps=400 \
+DEMO := base.steps=600 sft.steps=500 policy.steps=350 vanilla.sft.max_steps=500 vanilla.rl.max_steps=350 \
 	compare.draws=800 compare.repeats=2 --controls base,sft_no_ids,vanilla,rater_new,shuffled
 
 demo: $(READY)
