@@ -8,11 +8,11 @@ Notation: N pairs, k dimensions of taste.
 """
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from raterhf.raters.inference import Noise, Statements, label_likelihood
 
-POINTS = norm.ppf((np.arange(64) + 0.5) / 64)  # of a standard normal, equally likely: wide margins need them denser than a quadrature's
+POINTS = ndtri((np.arange(64) + 0.5) / 64)  # of a standard normal, equally likely: wide margins need them denser than a quadrature's
 
 
 def information(margin: np.ndarray, width: np.ndarray, noise: Noise) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 An SVG stands alone: mid-grey ink on no background, legible on white and on black. `inline` turns it into one for an HTML page, where its
 colours are CSS variables of the same names and so follow the page's theme. One plot unit is one CSS pixel at the plot's own width.
+
+Matplotlib is imported where something is drawn: it is slow, and most commands draw nothing.
 """
 
 import io
 import re
-
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 # name: colour in an SVG file, in a light page, in a dark page. Orange, blue and purple after Okabe and Ito.
 COLOURS = {
@@ -103,6 +101,8 @@ def inline(name, svg):
 
 def canvas(width, height, left, right, top, bottom, rows=1, columns=1):
     """A figure of width x height pixels and its axes, row by row, on common scales, inside margins in pixels."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
     figure.patch.set_alpha(0)
     grid = {"left": left / width, "right": 1 - right / width, "hspace": 0.35, "wspace": 0.16}
@@ -114,6 +114,8 @@ def canvas(width, height, left, right, top, bottom, rows=1, columns=1):
 
 
 def svg_text(figure):
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     FigureCanvasSVG(figure).print_svg(buffer, metadata=no_metadata)
@@ -126,6 +128,8 @@ def short(text, limit=20):
 
 
 def legend(figure, measured):
+    from matplotlib.patches import Rectangle
+
     width, height = figure.get_size_inches() * 72
     x = 6
     for name in measured:
