@@ -106,7 +106,7 @@ def test_all_stages_train(device, data, tmp_path, changes):
 
 
 def test_an_interrupted_training_goes_on(device, data, tmp_path, monkeypatch, capsys):
-    recipe = short(data, tmp_path, reward={"steps": 5}, sft=None, policy=None)
+    recipe = short(data, tmp_path, reward={"steps": 5}, sft=None, policy=None).model_copy(update={"monitor": None})
     pipeline.train(recipe.model_copy(update={"reward": None}))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         interrupt(patched, at=3)
