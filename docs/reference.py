@@ -23,7 +23,7 @@ from raterhf.evaluation import metrics
 from raterhf.evaluation.probes import suite
 from raterhf.models import checkpoint
 from raterhf.raters.pool import RaterPool
-from raterhf.reports import comparison, metrics_file, rated
+from raterhf.reports import answers, comparison, metrics_file, rated
 from raterhf.training.algorithms.base import options_of
 
 FOLDER = Path(__file__).parent / "reference"
@@ -49,6 +49,8 @@ METRICS = (
     "coherence",
     "two_samples",
     "told",
+    "authors",
+    "writing",
     "quality",
     "intervals",
     "diversity",
@@ -151,6 +153,7 @@ def metrics_page() -> str:
             table(["figure", "what it is", "a perfect sampler"], [[f"`{k}`", *v] for k, v in glossary.items()]),
         ]
     parts += ["## Rated texts", table(["figure", "what it is"], [[f"`{name}`", about] for name, about in rated.FIGURES.items()])]
+    parts += ["## Answers alone", table(["figure", "what it is"], [[f"`{name}`", about] for name, about in answers.FIGURES.items()])]
     names = [*comparison.POLICIES.items(), *comparison.REWARD_MODELS.items()]
     parts += ["## Policies and reward models", table(["name", "what it is"], [[f"`{name}`", about] for name, about in names])]
     parts += ["## Probes", prose(doc(suite)), probe_table()]

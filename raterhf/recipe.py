@@ -283,9 +283,12 @@ class SftSettings(Evaluated):
     which is what labels leave open of a person. With less, a policy knows raters one by one, and fictitious ones are none of them."""
     learn_vectors: bool = False
     """Go on learning the rater vectors, from what raters say (habits that comparisons do not show), and fit the populations again. Without
-    a stage `reward` they are learned here in any case, under raters.noise."""
+    a stage `reward` raters are inferred from their own answers, and with this key learned from them instead, under raters.noise, as they
+    always are from choices."""
     vector_lr: float = Field(0.02, gt=0)
     """Learning rate of the rater vectors, where they are learned here."""
+    max_new_tokens: int = Field(LONGEST, ge=1, le=MAX_SIZE)
+    """Longest completion sampled, where no stage `policy` says."""
     replay: float = Field(0.2, ge=0, lt=1)
     """Share of the loss that is imitation of texts nobody rated, so that what the model says there stays: rows of data.base of which raters
     saw neither prompt nor completion, or without data.base what a pretrained model says of itself. 0 goes without."""
@@ -377,9 +380,12 @@ class CompareSettings(Section):
     draws: int = Field(4000, ge=10, le=MAX_SIZE)
     """Draws per question, each from a fresh rater."""
     people: int = Field(400, ge=10, le=MAX_SIZE)
-    """Fresh raters whose answer vectors are compared, and as many fictitious ones."""
+    """Fresh raters whose answers are compared, and as many fictitious ones."""
     repeats: int = Field(5, ge=2, le=MAX_SIZE)
     """Times each rater is asked the same thing for kappa."""
+    encoder: str | None = None
+    """A sentence encoder, a folder or a hub name (sentence-transformers/all-MiniLM-L6-v2), by which answers are compared where they are all
+    there is. Without it some figures are missing."""
     probes: str = "none"
     """Probes of mode collapse that `compare` runs and reports too: names separated by commas, all, or none."""
 
@@ -480,12 +486,14 @@ class Recipe(Section):
     @property
     def limits(self) -> tuple[int, float]:
         """The longest answer in tokens and the smallest min_p with which this recipe's policies are asked."""
-        return (self.policy.max_new_tokens, self.policy.min_p) if self.policy else (LONGEST, 0.0)
+        if self.policy:
+            return self.policy.max_new_tokens, self.policy.min_p
+        return (self.sft.max_new_tokens if self.sft else LONGEST), 0.0
 
     @property
     def room(self) -> int:
         """Positions that a model from scratch has beside its longest example: for a rater, and an answer to a prompt as long."""
-        return max(64, self.raters.tokens + (self.policy.max_new_tokens if self.policy else 0))
+        return max(64, self.raters.tokens + self.limits[0])
 
 
 def check_vanilla(arguments: dict[str, Any], prefix: str = "") -> None:

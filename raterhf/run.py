@@ -43,7 +43,7 @@ from raterhf.models.pools import add_raters
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool, require_text
-from raterhf.recipe import PolicySettings, Recipe
+from raterhf.recipe import LONGEST, Recipe
 from raterhf.recipe_reader import load_recipe
 
 SAMPLED_FROM = ("policy", "sft", "base")
@@ -330,12 +330,10 @@ class Run:
         """The model that answers, for what is more than answers: distributions of the next token, and how begun texts go on."""
         folder = find_stage(self.folder, SAMPLED_FROM)
         policy, tokenizer, header = load_policy(folder, self.device)
-        settings = _policy_settings(folder)
+        recipe = _recipe_of(folder)
+        limits = recipe.limits if recipe else (LONGEST, 0.0)
         renderer = Renderer(tokenizer, header["max_length"])
-        return RaterPolicy(
-            folder.resolve().name, policy, renderer, self._policy_pool, "new", settings.max_new_tokens, settings.min_p,
-            deterministic=self.deterministic,
-        )  # fmt: skip
+        return RaterPolicy(folder.resolve().name, policy, renderer, self._policy_pool, "new", *limits, deterministic=self.deterministic)
 
     @cached_property
     def _jury(self) -> _Jury:
@@ -489,12 +487,6 @@ def _batch(jury: _Jury, people: list[Rater], device: torch.device) -> RaterBatch
     if jury.model.reader is None:
         return RaterBatch.nobody(len(people), device)
     return RaterBatch.of(people, jury.pool.dim + jury.pool.idiosyncratic_dim, device)
-
-
-def _policy_settings(folder: Path) -> PolicySettings:
-    """How the policy was trained to sample: the resolved recipe's `policy`, or that section's defaults."""
-    recipe = _recipe_of(folder)
-    return (recipe.policy if recipe else None) or PolicySettings(steps=1, lr=1.0)
 
 
 def _recipe_of(folder: Path) -> Recipe | None:

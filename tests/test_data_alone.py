@@ -48,11 +48,18 @@ def recipe_for(folder, kind: str, **changes):
     return parse_recipe(raw, "the test")
 
 
-def test_answers_alone_teach_who_said_them(tmp_path):
-    recipe = recipe_for(tmp_path, "demonstrations", sft={"steps": 100, "batch_size": 24, "lr": 1e-2}, raters={"noise": 0.5})
+@pytest.mark.parametrize("learned", [True, False])
+def test_answers_alone_teach_who_said_them(tmp_path, learned):
+    sft = {"steps": 100, "batch_size": 24, "lr": 1e-2, "learn_vectors": learned}
+    recipe = recipe_for(tmp_path, "demonstrations", sft=sft, raters={"noise": 0.5})
     pipeline.train(recipe)
     run = open_run(recipe.folder)
-    assert run.raters.vectors.std(0, ddof=1).mean() == pytest.approx(1, abs=0.01)
+    if learned:
+        assert run.raters.vectors.std(0, ddof=1).mean() == pytest.approx(1, abs=0.01)
+    else:  # both kinds are known, and nothing else hangs together
+        assert run.raters.dim == 1
+        assert np.diag(run.raters.population.covariance()) == pytest.approx([1])
+        assert (run.raters.vectors[0::2] * run.raters.vectors[1::2] < 0).all()
     assert not np.allclose(run.raters.vectors[0], run.raters.vectors[1])
     said = {prompt: [answer.completion for answer in run.sample(prompt, "new", 60)] for prompt in ASKED}
     pairs = list(zip(*said.values()))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from small_run import fails, succeeds
 
-from raterhf.raters.item_texts import kernels, predict, style
+from raterhf.evaluation.metrics.writing import style
+from raterhf.raters.item_texts import kernels, predict
 
 
 def test_style_by_hand():

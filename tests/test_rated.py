@@ -10,7 +10,7 @@ from small_run import CONFIG
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.rated import read_rated
 from raterhf.evaluation.compare.run import compare
-from raterhf.evaluation.metrics import told
+from raterhf.evaluation.metrics import intervals, told
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import parse_recipe
 
@@ -62,12 +62,12 @@ def test_each_is_graded_by_their_own_rating_and_everybodys_by_all_of_them():
     assert (total.tolist(), number.tolist()) == ([2 * 4 - 2, 1 + 5], [3, 2])
 
 
-def test_a_mean_rating_has_an_interval_over_people():
+def test_a_mean_has_an_interval_over_people():
     total, number = np.array([10.0, 0.0] * 50), np.array([2.0, 2.0] * 50)
-    mean, low, high = told.mean_rating(total, number, np.random.default_rng(0))
+    mean, low, high = intervals.mean_over_people(total, number, np.random.default_rng(0))
     assert mean == 2.5
     assert 1.9 < low < 2.5 < high < 3.1
-    assert np.isnan(told.mean_rating(np.zeros(3), np.zeros(3), np.random.default_rng(0))).all()
+    assert np.isnan(intervals.mean_over_people(np.zeros(3), np.zeros(3), np.random.default_rng(0))).all()
 
 
 def write_ratings(folder, splits=("train", "test", "unseen_support", "unseen_query")) -> str:

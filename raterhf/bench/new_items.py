@@ -5,39 +5,20 @@ Items are put into five folds; each fold's ratings are told by a factor model of
 with somebody else's taste. Scales of margins are those of the other folds.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from raterhf.bench.raters import FACTORS, NOBODY, UNKNOWNS, UNSEEN, differing, nobody, read_table, require_columns, tell
 from raterhf.bench.told import Told, fit_scale, summary, together
 from raterhf.data.files import read_rows
 from raterhf.errors import UserError
-from raterhf.raters.item_texts import kernels, predict, style
+from raterhf.evaluation.metrics.writing import style
+from raterhf.models.encoder import encode
+from raterhf.raters.item_texts import kernels, predict
 from raterhf.raters.items import ItemModel, Ratings, Tastes, fit_items, infer_tastes
 
 FOLDS = 5
 LEAST = 25  # items to learn from what their texts say
 OTHER = "somebody else's taste"
-WINDOW = 256  # tokens of a text that the encoder reads
-
-
-def encode(encoder: str, texts: Sequence[str]) -> np.ndarray:
-    """Vectors [I, d] of texts by a sentence encoder, a folder or a name on the hub: means of the last states, of unit length."""
-    import torch
-    from transformers import AutoModel
-
-    from raterhf.models.load import load_model, load_tokenizer
-
-    model, tokenizer = load_model(encoder, AutoModel).eval(), load_tokenizer(encoder)
-    found = []
-    with torch.no_grad():
-        for start in range(0, len(texts), 16):
-            batch = tokenizer(list(texts[start : start + 16]), padding=True, truncation=True, max_length=WINDOW, return_tensors="pt")
-            mask = batch["attention_mask"][..., None]
-            mean = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-            found.append(torch.nn.functional.normalize(mean, dim=1).double().numpy())
-    return np.concatenate(found)
 
 
 def bench_new_items(

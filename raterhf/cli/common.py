@@ -88,7 +88,8 @@ def numbers_of(values: list[str] | None) -> dict[str, float]:
 
 
 def names_hub(recipe: "Recipe") -> bool:
-    return any(map(is_no_file, recipe.data.files)) or bool(recipe.model.path and not Path(recipe.model.path).exists())
+    models = (recipe.model.path, recipe.compare.encoder)
+    return any(map(is_no_file, recipe.data.files)) or any(model and not Path(model).exists() for model in models)
 
 
 def is_no_file(path: str) -> bool:

@@ -7,37 +7,11 @@ so nothing is set by hand. Loadings have one kernel, since factors are known up 
 Notation: I items, m values of each, O of them rated.
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
-
-PERSONS = (("i", "me", "my", "we", "us", "our"), ("you", "your"), ("he", "she", "him", "her", "his", "they", "them", "their"))
-
-
-def style(texts: Sequence[str]) -> np.ndarray:
-    """Plain features [I, 16] of how a text is written, whatever its subject: lengths, punctuation, capitals, digits, persons."""
-    return np.array([_style(text) for text in texts], float)
-
-
-def _style(text: str) -> list[float]:
-    words = re.findall(r"\w+", text) or [""]
-    sentences = max(1, len(re.findall(r"[.!?]+", text)))
-    lower = [word.lower() for word in words]
-    n = len(words)
-    found = [
-        np.log(n),
-        np.mean([len(word) for word in words]),
-        np.log(n / sentences),
-        np.log1p(text.count('"')),
-        np.log1p(text.count("\n")),
-    ]
-    found += [text.count(mark) / sentences for mark in "?!:,"]
-    found += [sum(word[:1].isupper() for word in words) / n, sum(word.isdigit() for word in words) / n, len(set(lower)) / n]
-    found += [sum(word in persons for word in lower) / n for persons in PERSONS]
-    return [*found, float(text.strip().endswith('"'))]
 
 
 def kernels(blocks: Sequence[np.ndarray]) -> np.ndarray:

@@ -8,6 +8,13 @@ from raterhf.terminal import show_table
 WORLD = {"etv": "0", "mi_ratio": "1", "c2st_auc": "0.5", "reward_gold": "high", "reward_proxy": "high", "valid": "1"}
 OWN_DATA = {"top_share": "people's", "vendi_ratio": "1", "energy": "0", "nats": "people's", "repeated": "people's"}
 RATED = {"rating": "high", "effective_items": "people's", "top_25": "people's", "tv": "0", "etv": "0", "new": ""}
+ANSWERS = {
+    "same_author_trees": "people's",
+    "same_author_logistic": "people's",
+    "energy": "people's",
+    "near_copies": "people's",
+    "nats": "people's",
+}
 DISCUSSIONS = {"etv": "0", "mi_ratio": "1", "joint_tv": "0", "c2st_auc": "0.5", "vote_nll": "low", "vote_accuracy": "high", "valid": "1"}
 TRAININGS = {"updates": "", "seconds": "low", "peak_mib": "low"}
 REWARD_MODELS = {"accuracy": "high", "accuracy_new_statement": "high", "nll": "low", "flip_rate": "high"}

@@ -20,10 +20,26 @@ def wanted_policies(recipe: Recipe, controls: list[str] | None, known: tuple[str
     """
     if recipe.raters.encoding != "embedding" or not (recipe.reward and recipe.sft and recipe.policy):
         raise UserError(f"compare needs a recipe with raters.encoding embedding and the stages reward, sft and policy{instead}")
+    wanted = _named(recipe, controls, known)
+    check_vanilla(recipe, wanted, without)
+    return wanted
+
+
+def wanted_answers(recipe: Recipe, controls: list[str] | None, known: tuple[str, ...]) -> list[str]:
+    """The policies to judge where people's own answers are all there is. Raises UserError where one is not known, and where the recipe has
+    no raters to draw."""
+    if recipe.raters.encoding != "embedding" or recipe.base or not recipe.sft:
+        raise UserError(
+            "compare on answers alone needs a recipe with raters.encoding embedding and one stage, sft, as recipes/moments.yaml; the text "
+            "of IDs is a control of it: --controls rater_new,text_new"
+        )
+    return _named(recipe, controls, known)
+
+
+def _named(recipe: Recipe, controls: list[str] | None, known: tuple[str, ...]) -> list[str]:
     wanted = list(known) if controls == ["all"] else controls or [name for name in recipe.compare.controls if name in known]
     if unknown := [name for name in wanted if name not in known]:
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, or all, where there is no simulated world")
-    check_vanilla(recipe, wanted, without)
     return wanted
 
 

@@ -173,7 +173,7 @@ def measure(rated: Rated, said: Told, seed: int) -> Measured:
     counts = metrics.class_counts(item, len(rated.items))
     to_all = said.person is None
     graded = metrics.everybodys_ratings(item, rated.kept) if to_all else metrics.own_ratings(item, said.person, rated.kept)
-    rating, low, high = metrics.mean_rating(*graded, rng)
+    rating, low, high = metrics.mean_over_people(*graded, rng)
     people = metrics.favourites(rated.unseen).sum(0)
     figures = {
         "rating": rating, "graded": graded[1].sum(), "effective_items": metrics.effective(counts[:-1]),
@@ -216,7 +216,7 @@ def of_people(rated: Rated, seed: int) -> dict[str, float | list[float]]:
         "top_share": people.max() / people.sum(), "top_25": metrics.top_mass(people),
     }  # fmt: skip
     for name, graded in choices.items():
-        rating, *interval = metrics.mean_rating(*graded, rng)
+        rating, *interval = metrics.mean_over_people(*graded, rng)
         found |= {name: rating, f"{name}_interval": interval}
     return found
 

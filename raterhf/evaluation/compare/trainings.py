@@ -85,6 +85,25 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     return folders
 
 
+def train_imitations(recipe: Recipe, labels: Labels, wanted: list[str]) -> dict[str, tuple[Path, str]]:
+    """As `train_policies`, where people's own answers are all there is: the stage `sft` with raters, without, with their IDs shuffled or as
+    text, whatever is wanted."""
+    save_start(recipe, labels)
+    ours = recipe.folder / "sft"
+    folders = {"base": (recipe.start, "none"), "none": (ours, "none"), "rater_known": (ours, "known"), "rater_new": (ours, "new")}
+    variants = {
+        "sft_no_ids": lambda: _variant(recipe, "sft_no_ids", raters={"encoding": "none"}),
+        "shuffled": lambda: _variant(recipe, "shuffled", data={"shuffle_raters": True}),
+        "text_new": lambda: _variant(recipe, "text_ids", raters={"encoding": "text"}),
+    }
+    controls = {name: make() for name, make in variants.items() if name in wanted}
+    recipes = ([recipe] if {"none", "rater_known", "rater_new"} & set(wanted) else []) + list(controls.values())
+    model, copies = held_by_each(recipe)
+    chains = [_stages(one, labels_of(one, recipe, labels)) for one in recipes]
+    side_by_side(chains, model, copies=copies, most=held_by_passes(recipe))
+    return folders | {name: (one.folder / "sft", "none" if name == "sft_no_ids" else "new") for name, one in controls.items()}
+
+
 def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
     """The recipe with a rival's policy, and that policy's folder. Raises UserError where its settings are none of section `policy`."""
     assert recipe.policy is not None
@@ -115,7 +134,8 @@ def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
         ("reward", vanilla / "reward", asked.reward), ("sft", vanilla / "sft", asked.sft),
         ("policy", vanilla_folder(recipe.folder, recipe), asked.rl),
     ):  # fmt: skip
-        rows[stage] = (getattr(recipe, stage).steps, recipe.folder / stage / FINISHED)
+        if section := getattr(recipe, stage):
+            rows[stage] = (section.steps, recipe.folder / stage / FINISHED)
         rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
     taken = {name: (updates, io.read_json(record).get("cost")) for name, (updates, record) in rows.items() if record.is_file()}
     return {name: {"updates": updates} | cost for name, (updates, cost) in taken.items() if cost}

@@ -3,7 +3,9 @@
     marginal.py      tv, etv, entropy_ratio, coverage_ratio, gamma        do samples span what people say?
     coherence.py     mi_ratio, joint_tv, kappa_taste, kappa_dice          is one rater one person?
     two_samples.py   c2st_auc, copying                                    like fresh people, and not copies?
-    told.py          mean_rating, effective, top_mass                     are people told what they like, and not all the same?
+    told.py          own_ratings, effective, top_mass                     are people told what they like, and not all the same?
+    authors.py       triples, pair_features, nearest                      is a person somebody, and nobody known before?
+    writing.py       style, habits                                        how is a text written?
     quality.py       accuracy, nll, ece, flip_rate, worst decile, skill   does it know its raters?
     intervals.py     bootstrap, seeds, sweeps at equal gold reward        how sure is it?
 
@@ -21,7 +23,7 @@ from raterhf.evaluation.metrics.coherence import (
     pair_tv,
     pair_tv_floor,
 )
-from raterhf.evaluation.metrics.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, over_seeds
+from raterhf.evaluation.metrics.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, mean_over_people, over_seeds
 from raterhf.evaluation.metrics.marginal import (
     class_counts,
     class_distribution,
@@ -38,7 +40,6 @@ from raterhf.evaluation.metrics.told import (
     effective,
     everybodys_ratings,
     favourites,
-    mean_rating,
     opening,
     own_ratings,
     recognise,
@@ -74,7 +75,7 @@ __all__ = [
     "joint_tv",
     "joint_tv_to_raters",
     "mean_over_pairs",
-    "mean_rating",
+    "mean_over_people",
     "mi_ratio",
     "mutual_information",
     "nll",

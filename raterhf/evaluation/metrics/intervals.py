@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 LEVEL = 0.95
 MIN_SEEDS = 3
+RESAMPLES = 1000  # of people, for the interval of a mean
 MONTE_CARLO = 3.0  # errors of a mean of replicates that chance explains
 
 
@@ -60,6 +61,16 @@ def without_bias(replicates: np.ndarray, value: float) -> np.ndarray:
     """
     bias = replicates.mean() - value
     return replicates - bias if abs(bias) > MONTE_CARLO * replicates.std() / len(replicates) ** 0.5 else replicates
+
+
+def mean_over_people(total: np.ndarray, number: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Mean of everything that people [P] have so much of, with its 95 % interval over people, from sums and numbers [P]; nan where there is
+    nothing."""
+    if not number.sum():
+        return (float("nan"),) * 3
+    drawn = rng.integers(len(total), size=(RESAMPLES, len(total)))
+    sums, numbers = total[drawn].sum(1), number[drawn].sum(1)
+    return float(total.sum() / number.sum()), *percentiles(sums[numbers > 0] / numbers[numbers > 0])
 
 
 def clopper_pearson(count: int, n: int) -> tuple[float, float]:

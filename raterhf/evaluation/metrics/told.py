@@ -9,11 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raterhf.evaluation.metrics.intervals import percentiles
-
 WORDS = 6  # of a text at least that say which item it is
 TOP = 25  # items whose share together is reported (Jentzsch and Kersting 2023: 25 jokes were 90 % of ChatGPT's)
-RESAMPLES = 1000
 
 
 def recognise(texts: Sequence[str], items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -82,12 +79,3 @@ def everybodys_ratings(item: np.ndarray, ratings: np.ndarray) -> tuple[np.ndarra
     """The same where each telling is to everybody [P]."""
     counts = np.bincount(item[item >= 0], minlength=ratings.shape[1]).astype(float)
     return np.nan_to_num(ratings) @ counts, (~np.isnan(ratings)) @ counts
-
-
-def mean_rating(total: np.ndarray, number: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Mean rating of all tellings that were rated, with its 95 % interval over people, from sums and numbers [P]; nan where none was."""
-    if not number.sum():
-        return (float("nan"),) * 3
-    drawn = rng.integers(len(total), size=(RESAMPLES, len(total)))
-    sums, numbers = total[drawn].sum(1), number[drawn].sum(1)
-    return float(total.sum() / number.sum()), *percentiles(sums[numbers > 0] / numbers[numbers > 0])

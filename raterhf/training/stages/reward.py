@@ -194,13 +194,19 @@ def fit_populations(
 ) -> list[dict]:  # fmt: skip
     """Fit the population of everybody, and one for each persona and group, to the pool's vectors. Returns the best trials for everybody."""
     pool.populations[""], trials = fit_population(pool.vectors, raters.components, raters.scales, seed, likelihood)
+    for key, ids in members_of(pool).items():
+        vectors = pool.vectors[[pool.index[r] for r in ids]]
+        pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, seed)
+    return trials[:5]
+
+
+def members_of(pool: RaterPool) -> dict[str, list[str]]:
+    """The members of each persona and group that is large enough for a population of its own, by the population's name; says which are
+    not."""
     members = {f"persona:{name}": ids for name, ids in pool.personas.items()}
     for rater_id, group in pool.groups.items():
         members.setdefault(f"group:{group}", []).append(rater_id)
     for key, ids in members.items():
-        vectors = pool.vectors[[pool.index[r] for r in ids]]
-        if len(ids) >= MIN_MEMBERS:
-            pool.populations[key], _ = fit_population(vectors, raters.components, raters.scales, seed)
-        else:
+        if len(ids) < MIN_MEMBERS:
             log.warning(f"  {key} has {len(ids)} raters, fewer than {MIN_MEMBERS}: no fictitious ones can be drawn from it")
-    return trials[:5]
+    return {key: ids for key, ids in members.items() if len(ids) >= MIN_MEMBERS}

@@ -1,6 +1,8 @@
 """The stage `sft`: imitate each rater's own answers, or choices, under that rater's soft prefix.
 
-The raters' vectors are those of the stage `reward`. Without one they are learned here, by imitation, and the population is fitted to them.
+The raters' vectors are those of the stage `reward`. Without one raters are inferred from their answers before anything is learned
+(`training/inferred.py`); or, with `sft.learn_vectors` and of choices, vectors are learned here, by imitation, and the population is fitted
+to them.
 """
 
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from raterhf.log import log
 from raterhf.models import checkpoint
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy
+from raterhf.raters.answers import Inferred
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace, unit_spread
@@ -27,6 +30,7 @@ from raterhf.training import ranks
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.held_back import HeldBack
+from raterhf.training.inferred import know_by_answers
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.replay import TEXTS, Drawn, Row, make_replay, read_rows, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
@@ -49,8 +53,10 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     tokenizer, raters, settings = start.tokenizer, recipe.raters, recipe.sft
     people = prepare.find_people(labels)
     soft = raters.encoding == "embedding"
-    fresh = soft and recipe.reward is None
-    if fresh:
+    alone = soft and recipe.reward is None
+    inferred = alone and settings.source == "demonstrations" and not settings.learn_vectors
+    fresh = alone and not inferred
+    if alone:
         pool = unknown_raters(raters, people, labels, settings.source)
     else:
         pool = checkpoint.load_pool(recipe.folder / "reward").learned() if soft else pool_without_vectors(raters, people)
@@ -67,16 +73,20 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
                 write_rows(folder, _texts_of_its_own(start, window.renderer, recipe.seed))
             kept = read_rows(folder)
     torch.manual_seed(recipe.seed)
+    known = None
+    if inferred:
+        reading = place(make_policy(start.lm, tokenizer, base=start.base).eval(), pick_device())
+        known = know_by_answers(reading, [examples[i] for i in trained_on], rater[trained_on], pool, raters, folder, recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
     noise = raters.noise if settings.noise is None else settings.noise
     space = None
-    if soft and (fresh or settings.learn_vectors):
+    if fresh or soft and settings.learn_vectors:
         space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else noise)
         if not fresh:
             space.vectors.data.copy_(torch.tensor(pool.vectors))
-    read = Read(torch.tensor(pool.vectors) if soft else None, noise, raters.null_share, space is not None)
+    read = Read(torch.tensor(pool.vectors) if soft else None, noise, raters.null_share, space is not None, known)
 
     def batch(rows: np.ndarray, step: int) -> Demonstrations:
         rows = trained_on[rows]
@@ -89,10 +99,10 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         return taken, [told.get(pool.known[i], "") for i in picks], learned
 
     def loss() -> float:
-        known = RaterBatch.nobody(len(back))
+        who = RaterBatch.nobody(len(back))
         if soft:
-            known = RaterBatch.people((space.vectors.detach().cpu() if space else torch.tensor(pool.vectors))[rater[back]])
-        return -float(completion_log_probs(policy, [examples[i] for i in back], known)[0].mean())
+            who = RaterBatch.people((space.vectors.detach().cpu() if space else torch.tensor(pool.vectors))[rater[back]])
+        return -float(completion_log_probs(policy, [examples[i] for i in back], who)[0].mean())
 
     # Nobody answers while there is no population to draw from.
     who, draws = (pool, "new") if raters.encoding != "none" and not fresh else (None, "none")
@@ -119,20 +129,25 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
 
 @dataclass(frozen=True)
 class Read:
-    """Raters as imitation reads them: vectors [R, k] (None: nobody) under noise in units of their spread, some of the raters dropped."""
+    """Raters as imitation reads them: vectors [R, k] (None: nobody) under noise in units of their spread, or draws of who they could be
+    where they were inferred from their answers (`known`); some of the raters dropped."""
 
     vectors: torch.Tensor | None
     noise: float
     null_share: float
     learned: bool
+    known: Inferred | None = None
 
     def __call__(self, who: np.ndarray, seed: int) -> tuple[RaterBatch, torch.Tensor | None]:
         """Raters `who` [N]; and their rows of the rater space, where that learns."""
         if self.vectors is None:
             return RaterBatch.nobody(len(who)), None
         generator = torch.Generator().manual_seed(seed)
-        taste = self.vectors[who]
-        taste = taste + self.noise * self.vectors.std(0).mean() * torch.randn(taste.shape, generator=generator)
+        if self.known is not None:
+            taste = torch.from_numpy(self.known.draw(who, np.random.default_rng(seed))).float()
+        else:
+            taste = self.vectors[who]
+            taste = taste + self.noise * self.vectors.std(0).mean() * torch.randn(taste.shape, generator=generator)
         null = torch.rand(len(who), generator=generator) < self.null_share
         return RaterBatch(taste, null), torch.as_tensor(who) if self.learned else None
 
