@@ -21,12 +21,13 @@ import torch
 
 from raterhf.data.checks import answer_fault, prompt_fault
 from raterhf.data.example import Example
+from raterhf.data.labels import Labels
 from raterhf.data.people import Given, read_people
 from raterhf.data.prepare import read_data
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
 from raterhf.engine.checks import fault_finder
-from raterhf.engine.newcomers import FittedRater, fit_raters, noise_of
+from raterhf.engine.newcomers import FittedRater, fit_by_answers, fit_raters, noise_of
 from raterhf.engine.questions import Question, next_questions
 from raterhf.engine.rater_policy import Heard, RaterPolicy
 from raterhf.engine.scorer import Scorer
@@ -42,7 +43,9 @@ from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.pools import add_raters
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
+from raterhf.raters.files import ANSWERS, load_answer_model
 from raterhf.raters.pool import Rater, RaterPool, require_text
+from raterhf.raters.population import Population
 from raterhf.recipe import LONGEST, Recipe
 from raterhf.recipe_reader import load_recipe
 
@@ -182,24 +185,36 @@ class Run:
     ) -> list[FittedRater]:  # fmt: skip
         """Who people are, inferred from their labels under the population; the weights stay, and nothing is saved (see `add_raters`).
 
-        `labels` is a file or a table of comparisons or ratings, with columns as in the run's own data: of one person, `rater_id`, or of
-        several, whom its column `rater_id` names. Without any a person is the population. `group` is theirs, whose population is the prior
-        then. With `update` people whom an earlier call added are known better by labels that came since. Raises UserError for texts that
-        the model cannot read, and for people whom the run knows already.
+        `labels` is a file or a table of comparisons or ratings, with columns as in the run's own data, or of own answers for a run that was
+        trained on these alone: of one person, `rater_id`, or of several, whom its column `rater_id` names. Without any a person is the
+        population. `group` is theirs, whose population is the prior then. With `update` people whom an earlier call added are known better
+        by labels that came since. Raises UserError for texts that the model cannot read, and for people whom the run knows already.
         """
+        if (spoken := self._spoken) is not None:
+            read, ids = self._read_newcomers(self._policy_pool, spoken, labels, rater_id, group, update, answers=True)
+            known = load_answer_model(spoken)
+
+            def fit(ids: Sequence[str], prior: Population) -> list[FittedRater]:
+                return fit_by_answers(self.policy.policy, self.policy.renderer, *known, read, ids, prior)
+
+            return _fitted(fit, self._policy_pool, ids, group, update)
         jury = self._jury
         if jury.model.reader is None:
             raise UserError(
                 f"{jury.folder} knows raters by {jury.pool.encoding}, which nothing can be fitted to; raters.encoding=embedding can"
             )
-        recipe = _recipe_of(jury.folder)
-        read, ids = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder))
-        _check_newcomers(jury.pool, ids, group, update)
+        read, ids = self._read_newcomers(jury.pool, jury.folder, labels, rater_id, group, update)
         noise = noise_of(jury.folder)
-        if not update:
-            return fit_raters(self._scorer, jury.renderer, noise, read, ids, jury.pool.prior(group))
-        each = [fit_raters(self._scorer, jury.renderer, noise, read, [one], jury.pool.prior(rater_id=one)) for one in ids]
-        return [fitted for one in each for fitted in one]
+        return _fitted(lambda ids, prior: fit_raters(self._scorer, jury.renderer, noise, read, ids, prior), jury.pool, ids, group, update)
+
+    def _read_newcomers(
+        self, pool: RaterPool, folder: Path, labels: Given | None, rater_id: str | None, group: str | None, update: bool,
+        answers: bool = False,
+    ) -> tuple[Labels, list[str]]:  # fmt: skip
+        recipe = _recipe_of(folder)
+        read, ids = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder), answers)
+        _check_newcomers(pool, ids, group, update)
+        return read, ids
 
     def add_raters(self, fitted: Sequence[FittedRater], group: str | None = None) -> list[Path]:
         """Make fitted people known raters of all stages of the run, so that `--rater ID` samples, scores and exports; returns the folders.
@@ -343,6 +358,12 @@ class Run:
         return _Jury(folder, model, pool, Renderer(tokenizer, header["max_length"]))
 
     @property
+    def _spoken(self) -> Path | None:
+        """The stage whose raters are known by their answers alone, where they are."""
+        folder = find_stage(self.folder, (*SAMPLED_FROM, *SCORED_BY))
+        return folder if (folder / ANSWERS).is_file() else None
+
+    @property
     def _scorer(self) -> Scorer:
         return Scorer(self._jury.model, deterministic=self.deterministic)
 
@@ -450,6 +471,15 @@ def _candidates(completions: Pairs | None, recipe: Recipe | None, folder: Path) 
     rows = read_data(recipe).comparisons
     different = {_unordered(*pair): pair for pair in zip(rows.prompt, rows.a, rows.b)}
     return list(different.values())
+
+
+def _fitted(
+    fit: Callable[[Sequence[str], Population], list[FittedRater]], pool: RaterPool, ids: list[str], group: str | None, update: bool
+) -> list[FittedRater]:
+    """People under the population, or each under what is known of them already."""
+    if not update:
+        return fit(ids, pool.prior(group))
+    return [fitted for one in ids for fitted in fit([one], pool.prior(rater_id=one))]
 
 
 def _check_newcomers(pool: RaterPool, ids: Sequence[str], group: str | None, update: bool) -> None:

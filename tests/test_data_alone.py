@@ -7,6 +7,8 @@ import pytest
 from raterhf.data.prepare import find_people, read_data
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_pool
+from raterhf.models.load import build_model, train_tokenizer
+from raterhf.recipe import ModelSettings
 from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import pipeline
@@ -69,6 +71,40 @@ def test_answers_alone_teach_who_said_them(tmp_path, learned):
     assert [answer.completion for answer in run.sample("Name a pet.", "r00", 5)].count("cat") >= 4
     with pytest.raises(UserError, match="has the stage sft alone, and reward is needed"):
         run.score([("Name a pet.", "cat")], "new:2x")
+
+
+def test_people_who_come_later_are_known_by_their_answers(tmp_path):
+    texts = [*ASKED, *(answer for answers in ASKED.values() for answer in answers)]
+    tokenizer = train_tokenizer(texts, 300)
+    build_model(TINY, tokenizer, 32, 0).save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    model = {"path": str(tmp_path / "lm"), "train": "lora", "max_length": 32}
+    recipe = recipe_for(tmp_path, "demonstrations").model_copy(update={"model": ModelSettings(**model)})
+    pipeline.train(recipe)
+    run = open_run(recipe.folder)
+    # r00 says red and cat, r01 blue and dog: so do the two who come later, and one of them says more than the other.
+    rows = [("Name a colour.", "red", "ann"), ("Name a pet.", "cat", "ann"), ("Name a colour.", "blue", "ben")]
+    pd.DataFrame(rows, columns=["prompt", "completion", "rater_id"]).to_csv(tmp_path / "later.csv", index=False)
+    ann, ben = run.fit_rater(tmp_path / "later.csv")
+    assert (ann.id, ann.labels, ben.labels) == ("ann", 2, 1)
+    first, second = run.raters.vectors[0], run.raters.vectors[1]
+    assert ann.mean == pytest.approx(first, abs=1e-4)
+    assert ben.mean @ second > 0 > ben.mean @ first
+    assert np.trace(ann.covariance) < np.trace(ben.covariance) < np.trace(run.raters.population.covariance())
+    run.add_raters([ann, ben])
+    assert run.raters.known[-2:] == ["ann", "ben"] and len(run.sample("Name a pet.", "ann", 2)) == 2
+    later = pd.DataFrame([("Name a pet.", "dog")], columns=["prompt", "completion"])
+    (more,) = run.fit_rater(later, "ben", update=True)
+    assert np.trace(more.covariance) < np.trace(ben.covariance)
+    assert run.fit_rater(None, "cat")[0].mean == pytest.approx(run.raters.population.means.mean(0), abs=0.5)
+
+
+def test_answers_of_people_who_come_later_need_the_model_that_read_the_others(tmp_path):
+    recipe = recipe_for(tmp_path, "demonstrations")
+    pipeline.train(recipe)
+    later = pd.DataFrame([("Name a pet.", "dog")], columns=["prompt", "completion"])
+    with pytest.raises(UserError, match="trained all weights.*train with model.train=lora"):
+        open_run(recipe.folder).fit_rater(later, "ben")
 
 
 @pytest.mark.parametrize("kind", ["comparisons", "ratings"])

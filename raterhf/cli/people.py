@@ -16,7 +16,9 @@ from raterhf.errors import UserError
 
 def adapt(
     run: Run,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Comparisons or ratings, with columns as in the run's own data.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Comparisons, ratings or (of a run on answers alone) answers, columns as in its data.")
+    ],
     rater_id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="Whose they are; the column rater_id's where not given.")
     ] = None,
@@ -25,9 +27,9 @@ def adapt(
 ) -> None:
     """Make people who come after training known raters, by their labels.
 
-    The weights stay: `--rater ID` then samples and scores. Prints a JSON line a person: rater, labels (comparisons; pairs of ratings are
-    such), nats (a label, of the labels under the population: the nearer to 0, the less of an exception) and unknown (the share of the
-    population's variance that the labels leave).
+    The weights stay: `--rater ID` then samples and scores. Prints a JSON line a person: rater, labels (comparisons, pairs of
+    ratings among them, or answers), nats (a label, of the labels under the population: the nearer to 0, the less of an exception) and
+    unknown (the share of the population's variance that the labels leave).
     """
     set_environment()
     opened = raterhf.open(run)

@@ -17,8 +17,11 @@ from raterhf.recipe import DataSettings
 Given = str | PathLike | pd.DataFrame
 
 
-def read_people(given: Given | None, rater_id: str | None, data: DataSettings | None, run: Path) -> tuple[Labels, list[str]]:
-    """Comparisons or ratings of a file or a table, and whose they are: `rater_id` alone where given, else those that the rows name.
+def read_people(
+    given: Given | None, rater_id: str | None, data: DataSettings | None, run: Path, answers: bool = False
+) -> tuple[Labels, list[str]]:  # fmt: skip
+    """Comparisons or ratings (or own `answers`) of a file or a table, and whose they are: `rater_id` alone where given, else those that the
+    rows name.
 
     `data` is the section of the run's recipe, by which columns and labels have their names. Raises UserError for rows of several people
     where one is asked for, rows that name nobody where none is, and people who were dropped from the run. Without labels: none, of
@@ -35,21 +38,23 @@ def read_people(given: Given | None, rater_id: str | None, data: DataSettings | 
         with tempfile.TemporaryDirectory() as folder:
             table = Path(folder) / "labels.parquet"
             given.to_parquet(table)
-            return read_people(table, rater_id, data, run)
+            return read_people(table, rater_id, data, run, answers)
     path = str(given)
     there = set(read_rows(path).frame)
     names = dict(data.columns) if data else {}
     rating = names.get("ratings.rating", names.get("rating", "rating"))
     labels = read_labels(
-        comparisons=None if rating in there else path,
-        ratings=path if rating in there else None,
+        comparisons=None if answers or rating in there else path,
+        ratings=path if rating in there and not answers else None,
+        demonstrations=path if answers else None,
         columns={name: column for name, column in names.items() if column in there or "{" in column or " " in column},
         one_rater=True,
         labels=data.labels if data else None,
         within=data.within if data else None,
         preset=data.preset if data else None,
     )
-    ids = sorted(set(labels.comparisons.rater_id))
+    rows = labels.demonstrations if answers else labels.comparisons
+    ids = sorted(set(rows.rater_id))
     if rater_id is None and ids == [EVERYONE]:
         raise UserError(f"{path}: no column says who judged; give --id NAME, or add a column rater_id")
     if rater_id is not None and len(ids) > 1:
@@ -58,7 +63,7 @@ def read_people(given: Given | None, rater_id: str | None, data: DataSettings | 
             "leave out --id to fit each of them"
         )
     if rater_id is not None:
-        labels.comparisons["rater_id"] = rater_id
+        rows["rater_id"] = rater_id
         ids = [rater_id]
     refuse_dropped(run, ids, [path])
     return labels, ids

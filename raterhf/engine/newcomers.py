@@ -1,7 +1,8 @@
 """People who come after training: who they are, inferred from their labels; the weights stay as they are.
 
 Comparisons are read as they are, ties included. Ratings are read as what they say of order: every two different ratings that a person gave
-answers to one prompt are a comparison, and n ratings of one prompt together count for n - 1. Own answers are not read.
+answers to one prompt are a comparison, and n ratings of one prompt together count for n - 1. Own answers are read where a run was trained
+on nothing else.
 """
 
 from collections.abc import Sequence
@@ -15,17 +16,21 @@ from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.checks import fault_finder
 from raterhf.engine.margins import margins_of
+from raterhf.engine.points import answer_points
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models.checkpoint import read_header
+from raterhf.models.policy import Policy, make_policy
+from raterhf.raters.answers import AnswerModel, Answers, infer_answers
+from raterhf.raters.files import Heads
 from raterhf.raters.inference import Noise, Statements, infer
 from raterhf.raters.population import Population
 
 
 @dataclass(frozen=True)
 class FittedRater:
-    """A person inferred from `labels` comparisons (pairs of ratings among them), who is `taste`, a mixture over vectors [k].
+    """A person inferred from `labels` comparisons (pairs of ratings among them) or own answers, who is `taste`, a mixture over vectors [k].
 
     `mean` [k] and `covariance` [k, k] are its moments. `log_evidence` is how likely the population makes the labels, in nats.
     """
@@ -70,6 +75,32 @@ def fit_raters(
     mean, covariance, counts = found.mean(), found.covariance(), np.bincount(rater, minlength=len(ids))
     return [
         FittedRater(rater_id, int(counts[i]), found.of(i), mean[i], covariance[i], float(found.log_evidence[i]))
+        for i, rater_id in enumerate(ids)
+    ]
+
+
+def fit_by_answers(
+    policy: Policy, renderer: Renderer, model: AnswerModel, heads: Heads, labels: Labels, ids: Sequence[str], prior: Population
+) -> list[FittedRater]:
+    """The people `ids`, from their own answers, read by the pretrained model that the policy lies on. Raises UserError where its weights
+    were trained."""
+    if policy.base is None:
+        raise UserError(
+            "this run trained all weights (model.train), so the model that read the raters' answers is gone, and it reads nobody else's; "
+            "train with model.train=lora"
+        )
+    place = {rater_id: i for i, rater_id in enumerate(ids)}
+    rows = labels.demonstrations
+    rows = rows[rows.rater_id.isin(place)] if len(rows) else rows
+    examples = [renderer.example(prompt, text) for prompt, text in zip(rows.get("prompt", ()), rows.get("completion", ()))]
+    reading = make_policy(policy.base.model(), renderer.tokenizer, base=policy.base).eval()
+    points = answer_points(reading, examples, "newcomers") if examples else np.zeros((0, len(model.axes)))
+    rater = np.array([place[rater_id] for rater_id in rows.get("rater_id", ())], np.int64)
+    prompt = np.array([heads.get(example.ids[: example.prompt_length], -1) for example in examples], np.int64)
+    found = infer_answers(model, prior, Answers(points, rater, prompt), len(ids))
+    mean, counts = found.mean(), np.bincount(rater, minlength=len(ids))
+    return [
+        FittedRater(rater_id, int(counts[i]), found.of(i), mean[i], found.of(i).covariance(), float(found.log_evidence[i]))
         for i, rater_id in enumerate(ids)
     ]
 

@@ -31,7 +31,7 @@ def add_raters(
     there = {path.parent.name: load_pool(path.parent) for path in sorted(run.glob("*/raters.json"))}
     if len(stages) == 1 and (others := [name for name in there if name != stages[0]]):
         raise UserError(f"{run / stages[0]} is one stage of {run}, whose stages {', '.join(others)} know raters too; give {run}")
-    changed, space = {}, there["reward"].population.means
+    changed, space = {}, there.get("reward", next(iter(there.values()))).population.means
     for stage in [stage for stage in stages if stage in there]:
         pool = there[stage]
         if not np.array_equal(pool.population.means, space):

@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from raterhf.errors import UserError
-from raterhf.io import check_whole, file_digest, read_json
+from raterhf.io import check_whole, file_digest, read_json, write_file
+from raterhf.raters.answers import AnswerModel
 from raterhf.raters.pool import PoolText, RaterPool
 from raterhf.raters.population import Population
 
 Tensors = TypeVar("Tensors")
 SCHEMA = 6  # of a model folder
+ANSWERS = "answers.safetensors"  # how raters are known by their answers, where they are
+Heads = dict[tuple[int, ...], int]
+"""The prompts that raters answered, in token ids, and their places in an `AnswerModel`."""
 PUT_BACK = "put the saved files back, or delete the folder and train that stage again"
 
 
@@ -87,6 +91,28 @@ def load_pool(folder: Path) -> RaterPool:
         text["dropped"],
         dict(zip(text["inferred"], arrays.get("covariances", ()))),
     )
+
+
+def save_answer_model(folder: Path, model: AnswerModel, heads: Heads) -> None:
+    """Write how raters are known by their answers, for people who come later."""
+    tensors = {name: np.ascontiguousarray(getattr(model, name)) for name in ("centres", "axes", "noise")}
+    write_file(folder / ANSWERS, lambda partial: save_file(tensors, partial, {"prompts": json.dumps(list(heads))}))
+
+
+def load_answer_model(folder: Path) -> tuple[AnswerModel, Heads]:
+    """What `save_answer_model` wrote. Raises UserError where it is damaged."""
+
+    def prompts(path: Path) -> list:
+        with safe_open(path, "np") as file:
+            return json.loads(file.metadata()["prompts"])
+
+    path = folder / ANSWERS
+    tensors, told = read_safe(path, load_file), read_safe(path, prompts)
+    shapes = [tensors[name].shape if name in tensors else () for name in ("centres", "axes", "noise")]
+    fits = [len(shape) for shape in shapes] == [2, 2, 1] and shapes[0] == (len(told) + 1, shapes[1][0]) and shapes[1][1] == shapes[2][0]
+    if not fits or not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise UserError(f"{path} does not hold what people are known by; delete {folder} and train that stage again")
+    return AnswerModel(tensors["centres"], tensors["axes"], tensors["noise"]), {tuple(head): i for i, head in enumerate(told)}
 
 
 def check_specs(run: Path, specs: Iterable[str], stages: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ visit a draw of who the rater could be, so that the policy learns what a person 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,25 @@ from raterhf.data.example import Example
 from raterhf.engine.points import answer_points
 from raterhf.log import log
 from raterhf.models.policy import Policy
-from raterhf.raters.answers import Answers, Inferred, fit_answers, fit_crowd, in_units, infer_answers
+from raterhf.raters.answers import AnswerModel, Answers, Inferred, fit_answers, fit_crowd, in_units, infer_answers
+from raterhf.raters.files import Heads
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import RatersSettings
 from raterhf.training.stages.reward import members_of
 
 
+@dataclass(frozen=True)
+class Known:
+    """Who the raters are, and how they are known: for a policy to imitate, and for people who come later."""
+
+    raters: Inferred
+    model: AnswerModel
+    heads: Heads
+
+
 def know_by_answers(
     policy: Policy, examples: Sequence[Example], rater: np.ndarray, pool: RaterPool, settings: RatersSettings, folder: Path, seed: int
-) -> Inferred:
+) -> Known:
     """Who the raters of a pool are, from examples [N] of theirs (`rater` [N]); puts their vectors and the populations into the pool."""
     points = answer_points(policy, examples, folder.parent.name)
     heads = {head: i for i, head in enumerate(dict.fromkeys(example.ids[: example.prompt_length] for example in examples))}
@@ -46,4 +57,4 @@ def know_by_answers(
         pool.populations[key], _ = fit_crowd(model, answers, np.isin(pool.known, members), settings.components, seed)
     inferred = infer_answers(model, pool.populations[""], answers, len(pool.known))
     pool.vectors = inferred.mean().astype(np.float32)
-    return inferred
+    return Known(inferred, model, heads)

@@ -23,6 +23,7 @@ from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.answers import Inferred
 from raterhf.raters.batch import RaterBatch
+from raterhf.raters.files import ANSWERS, save_answer_model
 from raterhf.raters.pool import RaterPool
 from raterhf.raters.space import RaterSpace, unit_spread
 from raterhf.recipe import RatersSettings, Recipe
@@ -86,7 +87,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else noise)
         if not fresh:
             space.vectors.data.copy_(torch.tensor(pool.vectors))
-    read = Read(torch.tensor(pool.vectors) if soft else None, noise, raters.null_share, space is not None, known)
+    read = Read(torch.tensor(pool.vectors) if soft else None, noise, raters.null_share, space is not None, known and known.raters)
 
     def batch(rows: np.ndarray, step: int) -> Demonstrations:
         rows = trained_on[rows]
@@ -125,6 +126,10 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     elif policy.idiosyncratic is not None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
+    if known is not None:
+        save_answer_model(folder, known.model, known.heads)
+    else:
+        (folder / ANSWERS).unlink(missing_ok=True)  # of an earlier training
 
 
 @dataclass(frozen=True)
