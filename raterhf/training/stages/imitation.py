@@ -12,6 +12,8 @@ from raterhf.training.algorithms.imitation import Demonstrations, Imitation
 from raterhf.training.policy_module import PolicyModule
 from raterhf.training.replay import Replay, beside
 
+TOGETHER = 4  # answers of a rater that are read after one rater's soft tokens and one prompt
+
 
 def imitate(
     policy: Policy,
@@ -21,10 +23,12 @@ def imitate(
     seed: int,
     space: RaterSpace | None = None,
     replay: Replay | None = None,
+    together: np.ndarray | None = None,
 ) -> tuple[PolicyModule, Callable[[int], Any]]:
-    """The module that imitates `make(rows, step)`, rows of n examples, and its batch of a step."""
+    """The module that imitates `make(rows, step)`, rows of n examples, and its batch of a step. Examples that have the same number in
+    `together` [n] come together, some at a time, where they share what stands before them."""
 
-    rows = StepRows(np.zeros(n, np.int64), batch_size, 1, seed)
+    rows = StepRows(np.zeros(n, np.int64), batch_size, 1, seed) if together is None else StepRows(together, batch_size, TOGETHER, seed)
 
     def batch(step: int) -> Demonstrations:
         return make(rows(step), step)

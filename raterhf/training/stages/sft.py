@@ -112,7 +112,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     monitor = watch(recipe.monitor, asked, all_prompts(labels), recipe.data.world, folder, recipe.seed, settings.steps, trained=trained)
     held_back = HeldBack(loss, settings.evaluate_every, settings.patience, folder, settings.steps) if settings.evaluate_every else None
     replay = make_replay(kept, settings, policy, window.renderer, draw, recipe.seed, space)
-    training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay)
+    together = rater[trained_on] if known is not None else None
+    training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay, together)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
     fit(*training, settings, folder, rates, recipe.logger, monitor, None, held_back, precision=recipe.model.precision)
     if not ranks.first():
@@ -148,11 +149,13 @@ class Read:
         if self.vectors is None:
             return RaterBatch.nobody(len(who)), None
         generator = torch.Generator().manual_seed(seed)
-        if self.known is not None:
-            taste = torch.from_numpy(self.known.draw(who, np.random.default_rng(seed))).float()
-        else:
-            taste = self.vectors[who]
-            taste = taste + self.noise * self.vectors.std(0).mean() * torch.randn(taste.shape, generator=generator)
+        if self.known is not None:  # a rater of the batch is one person in it
+            different, place = np.unique(who, return_inverse=True)
+            taste = torch.from_numpy(self.known.draw(different, np.random.default_rng(seed))).float()[place]
+            null = (torch.rand(len(different), generator=generator) < self.null_share)[place]
+            return RaterBatch(taste, null), None
+        taste = self.vectors[who]
+        taste = taste + self.noise * self.vectors.std(0).mean() * torch.randn(taste.shape, generator=generator)
         null = torch.rand(len(who), generator=generator) < self.null_share
         return RaterBatch(taste, null), torch.as_tensor(who) if self.learned else None
 
