@@ -195,7 +195,7 @@ class Run:
             known = load_answer_model(spoken)
 
             def fit(ids: Sequence[str], prior: Population) -> list[FittedRater]:
-                return fit_by_answers(self.policy.policy, self.policy.renderer, *known, read, ids, prior)
+                return fit_by_answers(*known, read, ids, prior)
 
             return _fitted(fit, self._policy_pool, ids, group, update)
         jury = self._jury

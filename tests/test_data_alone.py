@@ -7,8 +7,6 @@ import pytest
 from raterhf.data.prepare import find_people, read_data
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_pool
-from raterhf.models.load import build_model, train_tokenizer
-from raterhf.recipe import ModelSettings
 from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import pipeline
@@ -74,12 +72,7 @@ def test_answers_alone_teach_who_said_them(tmp_path, learned):
 
 
 def test_people_who_come_later_are_known_by_their_answers(tmp_path):
-    texts = [*ASKED, *(answer for answers in ASKED.values() for answer in answers)]
-    tokenizer = train_tokenizer(texts, 300)
-    build_model(TINY, tokenizer, 32, 0).save_pretrained(tmp_path / "lm")
-    tokenizer.save_pretrained(tmp_path / "lm")
-    model = {"path": str(tmp_path / "lm"), "train": "lora", "max_length": 32}
-    recipe = recipe_for(tmp_path, "demonstrations").model_copy(update={"model": ModelSettings(**model)})
+    recipe = recipe_for(tmp_path, "demonstrations")
     pipeline.train(recipe)
     run = open_run(recipe.folder)
     # r00 says red and cat, r01 blue and dog: so do the two who come later, and one of them says more than the other.
@@ -97,14 +90,6 @@ def test_people_who_come_later_are_known_by_their_answers(tmp_path):
     (more,) = run.fit_rater(later, "ben", update=True)
     assert np.trace(more.covariance) < np.trace(ben.covariance)
     assert run.fit_rater(None, "cat")[0].mean == pytest.approx(run.raters.population.means.mean(0), abs=0.5)
-
-
-def test_answers_of_people_who_come_later_need_the_model_that_read_the_others(tmp_path):
-    recipe = recipe_for(tmp_path, "demonstrations")
-    pipeline.train(recipe)
-    later = pd.DataFrame([("Name a pet.", "dog")], columns=["prompt", "completion"])
-    with pytest.raises(UserError, match="trained all weights.*train with model.train=lora"):
-        open_run(recipe.folder).fit_rater(later, "ben")
 
 
 @pytest.mark.parametrize("kind", ["comparisons", "ratings"])

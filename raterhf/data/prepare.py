@@ -194,14 +194,14 @@ def imitated(labels: Labels, source: str) -> pd.DataFrame:
 
 def demonstration_data(
     labels: Labels, window: Window, ids: list[str], rater_text: dict[str, str], source: str
-) -> tuple[list[Example], np.ndarray]:
-    """Raters' own answers (or what they chose in comparisons): examples [N] and the raters' positions in `ids` [N]."""
+) -> tuple[list[Example], np.ndarray, pd.DataFrame]:
+    """Raters' own answers (or what they chose in comparisons): examples [N], the raters' positions in `ids` [N], and the rows [N]."""
     frame = imitated(labels, source)
     frame = frame[frame.rater_id.isin(set(ids))]
     texts = [rater_text.get(r, "") for r in frame.rater_id]
     mask = window.keep("demonstrations", frame, ["completion"], texts)
     window.require("demonstrations", mask.sum())
     index = {rater_id: i for i, rater_id in enumerate(ids)}
-    rows = [(p, y, r, t) for p, y, r, t, m in zip(frame.prompt, frame.completion, frame.rater_id, texts, mask) if m]
-    examples = [window.renderer.example(p, y, t) for p, y, _, t in rows]
-    return examples, np.array([index[r] for _, _, r, _ in rows])
+    rows, told = frame[mask], [text for text, m in zip(texts, mask) if m]
+    examples = [window.renderer.example(p, y, t) for p, y, t in zip(rows.prompt, rows.completion, told)]
+    return examples, np.array([index[r] for r in rows.rater_id]), rows

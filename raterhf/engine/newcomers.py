@@ -16,15 +16,13 @@ from raterhf.data.labels import Labels
 from raterhf.data.renderer import Renderer
 from raterhf.engine.checks import fault_finder
 from raterhf.engine.margins import margins_of
-from raterhf.engine.points import answer_points
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models.checkpoint import read_header
-from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.answers import AnswerModel, Answers, infer_answers
-from raterhf.raters.files import Heads
 from raterhf.raters.inference import Noise, Statements, infer
+from raterhf.raters.letters import Letters
 from raterhf.raters.population import Population
 
 
@@ -80,23 +78,15 @@ def fit_raters(
 
 
 def fit_by_answers(
-    policy: Policy, renderer: Renderer, model: AnswerModel, heads: Heads, labels: Labels, ids: Sequence[str], prior: Population
-) -> list[FittedRater]:
-    """The people `ids`, from their own answers, read by the pretrained model that the policy lies on. Raises UserError where its weights
-    were trained."""
-    if policy.base is None:
-        raise UserError(
-            "this run trained all weights (model.train), so the model that read the raters' answers is gone, and it reads nobody else's; "
-            "train with model.train=lora"
-        )
-    place = {rater_id: i for i, rater_id in enumerate(ids)}
+    model: AnswerModel, letters: Letters, prompts: Sequence[str], labels: Labels, ids: Sequence[str], prior: Population
+) -> list[FittedRater]:  # fmt: skip
+    """The people `ids`, from their own answers to any prompts, of which `prompts` are those that the model knows."""
+    place, known = {rater_id: i for i, rater_id in enumerate(ids)}, {prompt: i for i, prompt in enumerate(prompts)}
     rows = labels.demonstrations
     rows = rows[rows.rater_id.isin(place)] if len(rows) else rows
-    examples = [renderer.example(prompt, text) for prompt, text in zip(rows.get("prompt", ()), rows.get("completion", ()))]
-    reading = make_policy(policy.base.model(), renderer.tokenizer, base=policy.base).eval()
-    points = answer_points(reading, examples, "newcomers") if examples else np.zeros((0, len(model.axes)))
+    points = letters.points(list(rows.completion)) if len(rows) else np.zeros((0, len(model.axes)))
     rater = np.array([place[rater_id] for rater_id in rows.get("rater_id", ())], np.int64)
-    prompt = np.array([heads.get(example.ids[: example.prompt_length], -1) for example in examples], np.int64)
+    prompt = np.array([known.get(str(prompt), -1) for prompt in rows.get("prompt", ())], np.int64)
     found = infer_answers(model, prior, Answers(points, rater, prompt), len(ids))
     mean, counts = found.mean(), np.bincount(rater, minlength=len(ids))
     return [

@@ -182,7 +182,7 @@ def _climb(population: Population, count: np.ndarray, mean: np.ndarray, noise: n
         mass = found.weights.sum(0)
         centres = np.einsum("rc,rck->ck", found.weights, found.means) / np.maximum(mass, 1e-9)[:, None]
         apart = found.means - centres
-        between = np.einsum("rc,rck,rcl->ckl", found.weights, apart, apart)
+        between = np.stack([(weight[:, None] * one).T @ one for weight, one in zip(found.weights.T, apart.transpose(1, 0, 2))])
         members = np.stack([found.weights[found.row == u].sum(0) for u in range(len(found.factors))])  # [U, C]
         left = np.einsum("uc,uckl,ucml->ckm", members, found.factors, found.factors)
         covariances = (between + left + k * usual) / (mass + k)[:, None, None]

@@ -17,14 +17,13 @@ from safetensors.numpy import load_file, save_file
 from raterhf.errors import UserError
 from raterhf.io import check_whole, file_digest, read_json, write_file
 from raterhf.raters.answers import AnswerModel
+from raterhf.raters.letters import Letters
 from raterhf.raters.pool import PoolText, RaterPool
 from raterhf.raters.population import Population
 
 Tensors = TypeVar("Tensors")
 SCHEMA = 6  # of a model folder
 ANSWERS = "answers.safetensors"  # how raters are known by their answers, where they are
-Heads = dict[tuple[int, ...], int]
-"""The prompts that raters answered, in token ids, and their places in an `AnswerModel`."""
 PUT_BACK = "put the saved files back, or delete the folder and train that stage again"
 
 
@@ -93,26 +92,37 @@ def load_pool(folder: Path) -> RaterPool:
     )
 
 
-def save_answer_model(folder: Path, model: AnswerModel, heads: Heads) -> None:
+def save_answer_model(folder: Path, model: AnswerModel, letters: Letters, prompts: list[str]) -> None:
     """Write how raters are known by their answers, for people who come later."""
-    tensors = {name: np.ascontiguousarray(getattr(model, name)) for name in ("centres", "axes", "noise")}
-    write_file(folder / ANSWERS, lambda partial: save_file(tensors, partial, {"prompts": json.dumps(list(heads))}))
+    tensors = {name: getattr(model, name) for name in ("centres", "axes", "noise")}
+    tensors |= {"rarity": letters.rarity, "main": letters.axes}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    about = {"prompts": json.dumps(prompts), "terms": json.dumps(letters.terms)}
+    write_file(folder / ANSWERS, lambda partial: save_file(tensors, partial, about))
 
 
-def load_answer_model(folder: Path) -> tuple[AnswerModel, Heads]:
+def load_answer_model(folder: Path) -> tuple[AnswerModel, Letters, list[str]]:
     """What `save_answer_model` wrote. Raises UserError where it is damaged."""
 
-    def prompts(path: Path) -> list:
+    def about(path: Path) -> list[list[str]]:
         with safe_open(path, "np") as file:
-            return json.loads(file.metadata()["prompts"])
+            return [json.loads(file.metadata()[name]) for name in ("prompts", "terms")]
 
     path = folder / ANSWERS
-    tensors, told = read_safe(path, load_file), read_safe(path, prompts)
-    shapes = [tensors[name].shape if name in tensors else () for name in ("centres", "axes", "noise")]
-    fits = [len(shape) for shape in shapes] == [2, 2, 1] and shapes[0] == (len(told) + 1, shapes[1][0]) and shapes[1][1] == shapes[2][0]
-    if not fits or not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+    tensors, (prompts, terms) = read_safe(path, load_file), read_safe(path, about)
+    sizes = {name: tensors[name].shape if name in tensors else () for name in ("centres", "axes", "noise", "rarity", "main")}
+    k, points = sizes["noise"][:1], sizes["main"][1:]
+    wanted = {
+        "centres": (len(prompts) + 1, *points),
+        "axes": (*points, *k),
+        "noise": k,
+        "rarity": (len(terms),),
+        "main": (len(terms), *points),
+    }
+    if sizes != wanted or not points or not k or not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise UserError(f"{path} does not hold what people are known by; delete {folder} and train that stage again")
-    return AnswerModel(tensors["centres"], tensors["axes"], tensors["noise"]), {tuple(head): i for i, head in enumerate(told)}
+    model = AnswerModel(tensors["centres"], tensors["axes"], tensors["noise"])
+    return model, Letters(terms, tensors["rarity"], tensors["main"]), prompts
 
 
 def check_specs(run: Path, specs: Iterable[str], stages: Iterable[str]) -> None:

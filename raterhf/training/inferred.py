@@ -1,6 +1,6 @@
 """Raters known from their answers alone, before a policy learns to answer as them.
 
-The pretrained model reads every answer once; what hangs together across a rater's answers is their taste (`raters/answers.py`). So a rater
+What hangs together across a rater's answers, as their letters tell (`raters/letters.py`), is their taste (`raters/answers.py`). So a rater
 is known as well after an hour of training as after none, and who gave few answers is known less, not worse. Imitation then reads at every
 visit a draw of who the rater could be, so that the policy learns what a person with that taste says, whoever else was near.
 """
@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.data.example import Example
-from raterhf.engine.points import answer_points
 from raterhf.log import log
-from raterhf.models.policy import Policy
 from raterhf.raters.answers import AnswerModel, Answers, Inferred, fit_answers, fit_crowd, in_units, infer_answers
-from raterhf.raters.files import Heads
+from raterhf.raters.letters import Letters, fit_letters
 from raterhf.raters.pool import RaterPool
 from raterhf.recipe import RatersSettings
 from raterhf.training.stages.reward import members_of
@@ -28,17 +25,17 @@ class Known:
 
     raters: Inferred
     model: AnswerModel
-    heads: Heads
+    letters: Letters
+    prompts: list[str]
 
 
 def know_by_answers(
-    policy: Policy, examples: Sequence[Example], rater: np.ndarray, pool: RaterPool, settings: RatersSettings, folder: Path, seed: int
+    prompts: Sequence[str], texts: Sequence[str], rater: np.ndarray, pool: RaterPool, settings: RatersSettings, folder: Path, seed: int
 ) -> Known:
-    """Who the raters of a pool are, from examples [N] of theirs (`rater` [N]); puts their vectors and the populations into the pool."""
-    points = answer_points(policy, examples, folder.parent.name)
-    heads = {head: i for i, head in enumerate(dict.fromkeys(example.ids[: example.prompt_length] for example in examples))}
-    prompt = np.array([heads[example.ids[: example.prompt_length]] for example in examples], np.int64)
-    answers = Answers(points, rater, prompt)
+    """Who the raters of a pool are, from texts [N] of theirs (`rater` [N]) to prompts [N]; puts their vectors and the populations into the
+    pool."""
+    letters, place = fit_letters(texts, seed), {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+    answers = Answers(letters.points(texts), rater, np.array([place[prompt] for prompt in prompts], np.int64))
     model, trials = fit_answers(answers, len(pool.known), settings.dim, seed)
     best = trials[0]
     log.info(
@@ -57,4 +54,4 @@ def know_by_answers(
         pool.populations[key], _ = fit_crowd(model, answers, np.isin(pool.known, members), settings.components, seed)
     inferred = infer_answers(model, pool.populations[""], answers, len(pool.known))
     pool.vectors = inferred.mean().astype(np.float32)
-    return Known(inferred, model, heads)
+    return Known(inferred, model, letters, list(place))

@@ -119,8 +119,9 @@ def _train(recipe: Recipe) -> Path:
         for stage in recipe.stages:
             last = recipe.folder / stage
             train_stage(recipe, stage, last, labels)
-        if labels is not None and recipe.reward and recipe.raters.encoding == "embedding" and ranks.first():
-            know_kept_back(recipe.folder, recipe.stages, labels, recipe.reward.conditioning, recipe.data.max_dropped)
+        if labels is not None and (recipe.reward or recipe.sft) and recipe.raters.encoding == "embedding" and ranks.first():
+            conditioning = recipe.reward.conditioning if recipe.reward else None
+            know_kept_back(recipe.folder, recipe.stages, labels, conditioning, recipe.data.max_dropped)
     return last
 
 

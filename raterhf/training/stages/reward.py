@@ -127,7 +127,7 @@ def own_answers(labels: Labels, window: prepare.Window, ids: list[str]) -> OwnAn
     demonstrations = labels.demonstrations
     if demonstrations.empty or not demonstrations.rater_id.isin(ids).any():
         return OwnAnswers([], *EMPTY)
-    examples, rater = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
+    examples, rater, _ = prepare.demonstration_data(labels, window, ids, {}, "demonstrations")
     _, group = np.unique([str(example.prompt.ids) for example in examples], return_inverse=True)
     return OwnAnswers(examples, rater, group.astype(np.int64))
 

@@ -63,7 +63,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         pool = checkpoint.load_pool(recipe.folder / "reward").learned() if soft else pool_without_vectors(raters, people)
     window = prepare.Window(Renderer(tokenizer, recipe.model.max_length), recipe.data.max_dropped)
     told = rater_texts(raters, people)
-    examples, rater = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
+    examples, rater, spoken = prepare.demonstration_data(labels, window, pool.known, told, settings.source)
     trained_on, back = split(len(examples), recipe.data.held_out if settings.evaluate_every else 0.0, recipe.seed)
     kept: list[Row] = []
     if settings.replay and recipe.data.base:
@@ -76,8 +76,9 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     torch.manual_seed(recipe.seed)
     known = None
     if inferred:
-        reading = place(make_policy(start.lm, tokenizer, base=start.base).eval(), pick_device())
-        known = know_by_answers(reading, [examples[i] for i in trained_on], rater[trained_on], pool, raters, folder, recipe.seed)
+        spoken = spoken.iloc[trained_on]
+        prompts, texts = list(spoken.prompt.map(str)), list(spoken.completion)
+        known = know_by_answers(prompts, texts, rater[trained_on], pool, raters, folder, recipe.seed)
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
@@ -128,7 +129,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
         idiosyncratic_of_answers(policy, examples, raters.persistence)
     checkpoint.save_policy(folder, policy, tokenizer, pool, recipe.model.max_length, {})
     if known is not None:
-        save_answer_model(folder, known.model, known.heads)
+        save_answer_model(folder, known.model, known.letters, known.prompts)
     else:
         (folder / ANSWERS).unlink(missing_ok=True)  # of an earlier training
 
