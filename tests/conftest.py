@@ -58,6 +58,24 @@ def smollm2() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """A sentence encoder: the folder that `make minilm` writes, or that the environment variable MINILM names."""
+    folder = Path(os.environ.get("MINILM") or Path(__file__).parents[1] / "minilm")
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"{folder} is not there; `make minilm` writes it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def moments() -> Path:
+    """Answers of real people, which the project does not ship."""
+    file = Path(__file__).parents[2] / "shared" / "data" / "moments" / "answers.parquet"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    return file
+
+
 @pytest.fixture
 def answers(tmp_path):
     path = tmp_path / "answers.jsonl"

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from raterhf.errors import UserError
 from raterhf.raters.answers import AnswerModel, Answers, fit_answers, fit_crowd, in_units, infer_answers
+from raterhf.raters.files import load_answer_model, save_answer_model
+from raterhf.raters.letters import fit_letters
 from raterhf.raters.population import Population
 
 
@@ -22,6 +25,14 @@ def test_a_posterior_by_hand():
     # The mean of three, 2, has variance 1 + 2 / 3.
     assert found.log_evidence[0] == pytest.approx(-(4 / (5 / 3)) / 2 - np.log(2 * np.pi * 5 / 3) / 2)
     assert found.log_evidence[2] == 0
+
+
+def test_how_much_likelier_two_answers_are_as_one_persons_by_hand():
+    """Noise 1: alone an answer has variance 2, two of one person covariance 1, so that ((2, 1), (1, 2)) has determinant 3."""
+    model = AnswerModel(np.zeros((1, 1)), np.eye(1), np.array([1.0]))
+    a, b = np.array([[1.0], [1.0]]), np.array([[1.0], [-1.0]])
+    # Quadratic forms 2/3 and 2 together, 1 apart; log determinants log 3 and log 4.
+    assert model.likeness(a, b) == pytest.approx([(1 + np.log(4) - 2 / 3 - np.log(3)) / 2, (1 + np.log(4) - 2 - np.log(3)) / 2])
 
 
 def test_a_rater_is_of_the_component_that_explains_their_answers():
@@ -88,3 +99,32 @@ def test_few_people_are_enough_to_fit_something():
     crowd, _ = fit_crowd(model, answers, np.ones(4, bool), [1, 2, 16], 0)
     assert len(crowd.weights) == 1
     assert np.isfinite(infer_answers(model, crowd, answers, 4).mean()).all()
+
+
+def test_letters_are_points_that_a_newcomers_text_has_too():
+    texts = ["aa b", "aa c", "dd b", "dd c", "aa d"]
+    letters = fit_letters(texts, 0)
+    assert {"aa", "a", "aa ", "b"} <= set(letters.terms)
+    points = letters.points(texts)
+    assert points.shape == (5, 4)
+    # All axes there are but one: what is left of five unit vectors keeps which are alike.
+    assert points[0] @ points[1] > points[0] @ points[2] and points[2] @ points[3] > points[2] @ points[1]
+    assert letters.points(["aa b"])[0] == pytest.approx(points[0])
+    assert letters.points(["xyz"])[0] == pytest.approx(np.zeros(4))
+    assert fit_letters(["a", "b"], 0).axes.shape[1] == 1
+
+
+def test_how_people_are_known_is_saved_and_what_is_damaged_is_said(tmp_path):
+    texts, rater = ["aa", "ab", "ba", "bb"] * 3, np.repeat(np.arange(6), 2)
+    letters = fit_letters(texts, 0)
+    model, _ = fit_answers(Answers(letters.points(texts), rater, np.zeros(12, int)), 6, 4, 0)
+    save_answer_model(tmp_path, model, letters, ["Say."])
+    again, same, prompts = load_answer_model(tmp_path)
+    assert prompts == ["Say."] and same.terms == letters.terms
+    assert np.array_equal(again.axes, model.axes) and np.array_equal(same.points(texts), letters.points(texts))
+    save_answer_model(tmp_path, model, letters, ["Say.", "Tell."])  # one prompt more than centres
+    with pytest.raises(UserError, match="does not hold what people are known by"):
+        load_answer_model(tmp_path)
+    (tmp_path / "answers.safetensors").write_bytes(b"{}")
+    with pytest.raises(UserError, match="is damaged"):
+        load_answer_model(tmp_path)

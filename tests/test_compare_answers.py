@@ -1,11 +1,12 @@
 """People's own answers alone: is a fictitious person somebody? From a file to metrics.json and the page, and who is compared with whom."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from small_run import CONFIG
+from small_run import CONFIG, succeeds
 
 from raterhf.data.prepare import read_data
 from raterhf.errors import UserError
@@ -91,3 +92,29 @@ def test_what_cannot_be_compared_is_said_before_training(tmp_path):
         compare(recipe_for(tmp_path), ["vanilla"], 1)
     with pytest.raises(UserError, match="raters.encoding embedding and one stage, sft"):
         compare(recipe_for(tmp_path, raters={"encoding": "text"}), None, 1)
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_recipe_on_a_real_model_and_real_people(smollm2, minilm, moments, tmp_path):
+    """The smallest setting of the recipe: an encoder, two updates, a few people."""
+    files = [f"data.demonstrations={moments}", f"model.path={smollm2}", f"compare.encoder={minilm}", f"runs={tmp_path}"]
+    small = ["sft.steps=2", "sft.batch_size=6", "raters.components=[1,2]", "raters.dim=8", "compare.people=16", "sft.max_new_tokens=12"]
+    succeeds("compare", ROOT / "recipes" / "moments.yaml", *files, *small, "--controls", "rater_new")
+    found = json.loads((tmp_path / "moments" / "compare" / "metrics.json").read_text())
+    people, fictitious = found["policies"]["population"], found["policies"]["rater_new"]
+    assert people["same_author_trees"] > 0.65 and people["energy"] < 0.2 < 2 * fictitious["energy"]
+    assert people["near_copies"] < 0.1 and fictitious["words"] <= 12
+
+
+@pytest.mark.slow
+def test_authors_of_real_answers_are_told_by_raters_as_unknowns(moments, tmp_path):
+    """What the training knows raters by tells unseen people's answers apart as well as classifiers do."""
+    out = tmp_path / "authors.json"
+    command = ["bench", "authors", ROOT / "recipes" / "moments.yaml", f"data.demonstrations={moments}", "compare.encoder=", "--out", out]
+    succeeds(*command)
+    right = {row["by"]: row["right"] for row in json.loads(out.read_text())["rows"]}
+    assert right["raters as unknowns"] > 0.77
+    assert right["raters as unknowns"] > right["letters, cosine"] + 0.05

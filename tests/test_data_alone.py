@@ -92,6 +92,19 @@ def test_people_who_come_later_are_known_by_their_answers(tmp_path):
     assert run.fit_rater(None, "cat")[0].mean == pytest.approx(run.raters.population.means.mean(0), abs=0.5)
 
 
+def test_raters_kept_for_validation_are_known_by_their_answers_when_training_ends(tmp_path):
+    recipe = recipe_for(tmp_path, "demonstrations", data={"validate_share": 0.3})
+    pipeline.train(recipe)
+    pool = load_pool(recipe.folder / "sft")
+    kept = find_people(read_data(recipe)).validate
+    assert kept and set(pool.covariances) == set(kept) and set(pool.learned().known) == set(pool.known) - set(kept)
+    like = {rater: pool.vectors[pool.index[rater]] for rater in pool.known}
+    of_kind = [[like[rater] for rater in pool.learned().known if int(rater[1:]) % 2 == kind] for kind in (0, 1)]
+    for rater in kept:  # each is as those of their kind are
+        apart = [np.linalg.norm(like[rater] - np.mean(kind, 0)) for kind in of_kind]
+        assert apart[int(rater[1:]) % 2] < apart[1 - int(rater[1:]) % 2]
+
+
 @pytest.mark.parametrize("kind", ["comparisons", "ratings"])
 def test_comparisons_or_ratings_alone_train_every_stage(tmp_path, kind):
     one = {"steps": 2, "batch_size": 8, "lr": 1e-3}

@@ -391,6 +391,26 @@ def bench_raters(
         _write(out, found)
 
 
+@bench_app.command("authors")
+def bench_authors(recipe: RecipePath, overrides: Overrides = None, out: Out = None) -> None:
+    """Tell, from one answer of an unseen person, which of two others is theirs: by letters, meaning, classifiers, and raters as unknowns.
+
+    The recipe is one of answers alone. Trains no language model: what fictitious people can reach, and what knows raters.
+    """
+    from raterhf.recipe_reader import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    set_environment(resolved)
+    if not resolved.data.demonstrations:
+        raise UserError(f"{recipe}: authors are told by their own answers, and there are none; give data.demonstrations")
+    from raterhf.bench import authors
+
+    found = authors.bench_authors(resolved)
+    authors.print_authors(found)
+    if out:
+        _write(out, found)
+
+
 @bench_app.command("scale")
 def bench_scale(
     raters: Annotated[list[int] | None, typer.Option("--raters", "-k", min=100, max=MOST, help="Raters; 1000, 10000, 100000 else.")] = None,

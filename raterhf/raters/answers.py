@@ -59,6 +59,13 @@ class AnswerModel:
         """What each answer says of its author [N, k]."""
         return (answers.point - self.centres[answers.prompt]) @ self.axes
 
+    def likeness(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """How much likelier two answers that say this, [M, k] each, are as one person's than as two people's [M], in nats, where the
+        population is one Gaussian."""
+        single, both = 1 + self.noise, (1 + self.noise) ** 2 - 1
+        joint = (single * (a**2 + b**2) - 2 * a * b) / both + np.log(both)
+        return (((a**2 + b**2) / single + 2 * np.log(single) - joint) / 2).sum(1)
+
     def information(self) -> float:
         """Nats that one answer tells of its author, of a population that is one Gaussian."""
         return float(np.log1p(1 / self.noise).sum() / 2)

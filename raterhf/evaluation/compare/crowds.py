@@ -125,14 +125,18 @@ class Judging:
         return stat(np.arange(people), None), *metrics.cluster_bootstrap(stat, people, None, rng, RESAMPLES)
 
 
+def teach(teachers: Crowd, encoder: str | None, seed: int) -> tuple[authors.Describer, dict[str, authors.Judge]]:
+    """What tells authors apart, learned from these people."""
+    describe = authors.Describer(teachers.texts)
+    described = describe(teachers.texts, None if encoder is None else encode(encoder, teachers.texts))
+    a, b, same = authors.labelled_pairs(teachers.person, teachers.prompt, seed)
+    return describe, authors.fit_judges(authors.pair_features(described, a, b), same, seed)
+
+
 def make_judging(people: People, encoder: str | None, seed: int) -> Judging:
     """Learn from the teachers what tells authors apart, and find where the other texts lie."""
-    teachers = people.teachers
-    others, trained, taught = (None if encoder is None else encode(encoder, one.texts) for one in (people.others, people.trained, teachers))
-    describe = authors.Describer(teachers.texts)
-    a, b, same = authors.labelled_pairs(teachers.person, teachers.prompt, seed)
-    judges = authors.fit_judges(authors.pair_features(describe(teachers.texts, taught), a, b), same, seed)
-    return Judging(people, describe, judges, encoder, others, trained, seed)
+    others, trained = (None if encoder is None else encode(encoder, one.texts) for one in (people.others, people.trained))
+    return Judging(people, *teach(people.teachers, encoder, seed), encoder, others, trained, seed)
 
 
 def nats(base: RaterPolicy, crowd: Crowd, prompts: list[Prompt], seed: int) -> Measured:
