@@ -12,6 +12,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from exports import write_exports
@@ -20,7 +21,11 @@ from typer.main import get_command
 
 import raterhf
 from raterhf.cli.main import app
+from raterhf.models.checkpoint import load_pool
 from raterhf.models.load import build_model, train_tokenizer
+from raterhf.raters.answers import AnswerModel
+from raterhf.raters.files import save_answer_model
+from raterhf.raters.letters import fit_letters
 from raterhf.recipe_reader import RENAMED, keys, parse_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +35,7 @@ TEXT = {page: (ROOT / page).read_text("utf-8") for page in SITE}
 KEYS = {key for key, _, _ in keys()}
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 FILES = (".py", ".md", ".json", ".csv", ".yaml", ".safetensors")
-RUNS = ("dice", "first", "mine", "jokes")
+RUNS = ("dice", "first", "mine", "jokes", "moments")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -64,6 +69,8 @@ def place(tmp_path, monkeypatch) -> Path:
     save_run(tmp_path / "runs" / RUNS[0], "embedding")
     for name in RUNS[1:]:
         shutil.copytree(tmp_path / "runs" / RUNS[0], tmp_path / "runs" / name)
+    known_by_answers(tmp_path / "runs" / "moments")
+    (tmp_path / "diary.csv").write_text("prompt,completion\nWhat made you happy?,my cat\nWhat made you happy?,a walk\n")
     (tmp_path / "answers.csv").write_text("prompt,completion\nRoll a die.,6\nRoll a die.,1\n")
     (tmp_path / "labels.csv").write_text("prompt,chosen,rejected\nRoll a die.,6,1\nRoll a die.,5,2\n")
     (tmp_path / "my_comparisons.csv").write_text(comparisons())
@@ -71,6 +78,16 @@ def place(tmp_path, monkeypatch) -> Path:
     write_exports(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def known_by_answers(run: Path) -> None:
+    """Make a run one of answers alone, whose raters are known by their letters."""
+    for stage in ("reward", "policy"):
+        shutil.rmtree(run / stage)
+    letters, dim = fit_letters(["my cat", "a dog", "a walk"], 0), load_pool(run / "sft").dim
+    size = letters.axes.shape[1]
+    model = AnswerModel(np.zeros((1, size)), np.ones((size, dim)), np.ones(dim))
+    save_answer_model(run / "sft", model, letters, [])
 
 
 def comparisons(raters: int = 14) -> str:
