@@ -29,6 +29,7 @@ from raterhf.raters.population import Population
 
 WIDTHS = (4, 8, 16, 32, 64, 128, 256, 512)  # principal components among which axes are looked for: chosen on people left out
 STEPS, STARTS = 50, 3  # of the mixture's EM
+CLIMBED = 1e-3  # nats a person that a step must gain
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,12 @@ def _mixture(count: np.ndarray, mean: np.ndarray, noise: np.ndarray, components:
 
 def _climb(population: Population, count: np.ndarray, mean: np.ndarray, noise: np.ndarray, usual: np.ndarray) -> Population:
     """EM steps. `usual` [k, k] is the covariance expected beforehand."""
-    k = mean.shape[1]
+    k, before = mean.shape[1], -np.inf
     for _ in range(STEPS if len(mean) else 0):
         found = _posteriors(population, count, mean, noise)
+        if found.log_evidence.mean() < before + CLIMBED:
+            break
+        before = found.log_evidence.mean()
         mass = found.weights.sum(0)
         centres = np.einsum("rc,rck->ck", found.weights, found.means) / np.maximum(mass, 1e-9)[:, None]
         apart = found.means - centres

@@ -19,6 +19,7 @@ from raterhf.engine.scorer import completion_log_probs
 from raterhf.errors import UserError
 from raterhf.log import log
 from raterhf.models import checkpoint
+from raterhf.models.backbone import embeddings
 from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy
 from raterhf.raters.answers import Inferred
@@ -31,7 +32,7 @@ from raterhf.training import ranks
 from raterhf.training.algorithms.imitation import Demonstrations
 from raterhf.training.fit import fit
 from raterhf.training.held_back import HeldBack
-from raterhf.training.inferred import know_by_answers
+from raterhf.training.inferred import begin_reader, know_by_answers
 from raterhf.training.persistence import carry_idiosyncratic, idiosyncratic_of_answers
 from raterhf.training.replay import TEXTS, Drawn, Row, make_replay, read_rows, said_rows, unrated_rows, write_rows
 from raterhf.training.stages.imitation import imitate
@@ -82,7 +83,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
-    noise = raters.noise if settings.noise is None else settings.noise
+    if known is not None:
+        begin_reader(policy.reader, embeddings(policy.lm).weight, [examples[i] for i in trained_on], pool.vectors[rater[trained_on]])
     space = None
     if fresh or soft and settings.learn_vectors:
         space = RaterSpace(len(pool.known), pool.dim, raters.noise if fresh else noise)
