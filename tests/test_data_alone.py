@@ -3,13 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from raterhf.data.example import Example
 from raterhf.data.prepare import find_people, read_data
 from raterhf.errors import UserError
 from raterhf.models.checkpoint import load_policy, load_pool
+from raterhf.raters.batch import RaterBatch
+from raterhf.raters.space import PrefixReader
 from raterhf.recipe_reader import parse_recipe
 from raterhf.run import open_run
 from raterhf.training import pipeline
+from raterhf.training.inferred import begin_reader
 from raterhf.training.stages.sft import unknown_raters
 
 TINY = {
@@ -69,6 +74,21 @@ def test_answers_alone_teach_who_said_them(tmp_path, learned):
     assert [answer.completion for answer in run.sample("Name a pet.", "r00", 5)].count("cat") >= 4
     with pytest.raises(UserError, match="has the stage sft alone, and reward is needed"):
         run.score([("Name a pet.", "cat")], "new:2x")
+
+
+def test_soft_tokens_begin_as_what_such_a_person_says_by_hand():
+    """Of two kinds one says tokens 2 and 3, the other 4 and 5, so that taste explains all: a rater's soft tokens are their kind's own
+    words, nobody's are half of each."""
+    table = torch.eye(6)
+    examples = [Example((1, 2, 3), 1), Example((1, 4, 5), 1)] * 2
+    reader = PrefixReader(1, 2, 6, 0.5)
+    begin_reader(reader, table, examples, np.array([[-1.0], [1.0]] * 2))
+    with torch.no_grad():
+        soft = reader(RaterBatch(torch.tensor([[-1.0], [1.0], [0.0], [7.0]]), torch.tensor([False, False, False, True])))
+    assert soft[0].numpy() == pytest.approx(table[[2, 3]].numpy(), abs=1e-6)
+    assert soft[1].numpy() == pytest.approx(table[[4, 5]].numpy(), abs=1e-6)
+    for nobody in soft[2:]:
+        assert nobody.numpy() == pytest.approx((table[[2, 3]] + table[[4, 5]]).numpy() / 2, abs=1e-6)
 
 
 def test_people_who_come_later_are_known_by_their_answers(tmp_path):
