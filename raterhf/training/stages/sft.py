@@ -83,6 +83,7 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     sizes = (pool.dim, raters.tokens, pool.idiosyncratic_dim) if soft else (0, 0, 0)
     policy = place(make_policy(start.lm, tokenizer, *sizes, start.base), pick_device())
     spare_memory(policy, recipe.model)
+    noise = raters.noise if settings.noise is None else settings.noise
     if known is not None:
         begin_reader(policy.reader, embeddings(policy.lm).weight, [examples[i] for i in trained_on], pool.vectors[rater[trained_on]])
     space = None
