@@ -70,7 +70,7 @@ def summary(metrics: dict) -> Groups:
         f"From one answer of a person another of theirs is told from somebody else's in {judged(metrics, 'same_author', name)} of cases "
         f"for {called(name)}."
         for name in metrics["policies"]
-        if name in ("population", "rater_new", "sft_no_ids", "shuffled", "text_new")
+        if name in ("population", "rater_new", "none", "sft_no_ids", "shuffled", "text_new")
     ]
     spread = [
         f"The energy distance from other people's answers is {value(metrics, name, 'energy')} for {called(name)}."
