@@ -35,9 +35,8 @@ from raterhf.errors import UserError
 from raterhf.export.adapter import fill_adapter
 from raterhf.export.card import Origin
 from raterhf.export.folder import Exported, check_export, check_free, fill_policy, fill_reward, write_export
-from raterhf.io import check_whole
 from raterhf.lock import hold_run
-from raterhf.models.checkpoint import FINISHED, STARTED, load_policy, load_pool, load_reward, read_header
+from raterhf.models.checkpoint import load_policy, load_pool, load_reward
 from raterhf.models.draw import key_of
 from raterhf.models.place import pick_device, pick_dtype
 from raterhf.models.pools import add_raters
@@ -47,10 +46,7 @@ from raterhf.raters.files import ANSWERS, load_answer_model
 from raterhf.raters.pool import Rater, RaterPool, require_text
 from raterhf.raters.population import Population
 from raterhf.recipe import LONGEST, Recipe
-from raterhf.recipe_reader import load_recipe
-
-SAMPLED_FROM = ("policy", "sft", "base")
-SCORED_BY = ("reward",)
+from raterhf.run_folder import SAMPLED_FROM, SCORED_BY, find_stage, home_of, read_pool, recipe_of
 
 Pairs = pd.DataFrame | Sequence[tuple[Prompt, str] | dict]
 
@@ -103,7 +99,7 @@ class Run:
     @cached_property
     def raters(self) -> RaterPool:
         """Who answers and scores: known raters, personas, groups, and the population that fictitious ones are drawn from."""
-        return _read_pool(find_stage(self.folder, ("policy", "sft", "reward", "base")))
+        return read_pool(find_stage(self.folder, ("policy", "sft", "reward", "base")))
 
     def sample(
         self, prompts: Prompt | Sequence[Prompt], rater: str = "new", n: int = 1, seed: int = 0, group: str | None = None,
@@ -211,8 +207,8 @@ class Run:
         self, pool: RaterPool, folder: Path, labels: Given | None, rater_id: str | None, group: str | None, update: bool,
         answers: bool = False,
     ) -> tuple[Labels, list[str]]:  # fmt: skip
-        recipe = _recipe_of(folder)
-        read, ids = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder), answers)
+        recipe = recipe_of(folder)
+        read, ids = read_people(labels, rater_id, recipe.data if recipe else None, home_of(self.folder), answers)
         _check_newcomers(pool, ids, group, update)
         return read, ids
 
@@ -221,9 +217,9 @@ class Run:
 
         An ID that is known gets its new vector, the populations stay. Raises UserError where the run is one stage of several.
         """
-        stages = [self.folder.name] if _home(self.folder) != self.folder else [*SAMPLED_FROM, *SCORED_BY]
+        stages = [self.folder.name] if home_of(self.folder) != self.folder else [*SAMPLED_FROM, *SCORED_BY]
         with hold_run(self.folder):
-            done = add_raters(_home(self.folder), stages, [(one.id, one.mean, one.covariance, group) for one in fitted])
+            done = add_raters(home_of(self.folder), stages, [(one.id, one.mean, one.covariance, group) for one in fitted])
         for cached in ("raters", "_policy_pool", "policy", "_jury"):  # what was read before
             self.__dict__.pop(cached, None)
         return done
@@ -240,7 +236,7 @@ class Run:
         rater is not known, and where what is asked for would not give the run's own log-probabilities or scores.
         """
         check_export(to, stage, mean)
-        target = Path(folder) if folder is not None else _home(self.folder) / "export" / (to if stage == "policy" else f"{to}-{stage}")
+        target = Path(folder) if folder is not None else home_of(self.folder) / "export" / (to if stage == "policy" else f"{to}-{stage}")
         check_free(target)
         pool = self._policy_pool if stage == "policy" else self._jury.pool
         people: dict[str, Rater] = {} if mean else {"none": pool.null()}
@@ -252,7 +248,7 @@ class Run:
             raise UserError("no raters; name some, such as new:7, an ID, or none for nobody in particular")
         chosen, about = list(people.values()), {"to": to, "stage": stage}
         trained_in = find_stage(self.folder, SAMPLED_FROM if stage == "policy" else SCORED_BY)
-        origin = Origin(_home(self.folder), _recipe_of(trained_in), pool)
+        origin = Origin(home_of(self.folder), recipe_of(trained_in), pool)
         if stage == "reward":
             jury = self._jury
             fill = fill_reward(jury.model, jury.renderer, chosen, _batch(jury, chosen, self.device), mean)
@@ -277,10 +273,10 @@ class Run:
         if known and group is not None:
             raise UserError(f"group {group!r}: the run knows {rater_id!r}, which goes before what their group is; leave it out")
         taste = self.fit_rater(labels, rater_id, group, update=known)[0].taste
-        recipe = _recipe_of(jury.folder)
+        recipe = recipe_of(jury.folder)
         asked: set[tuple[str, frozenset[str]]] = set()
         if labels is not None:
-            read, _ = read_people(labels, rater_id, recipe.data if recipe else None, _home(self.folder))
+            read, _ = read_people(labels, rater_id, recipe.data if recipe else None, home_of(self.folder))
             asked = set(map(_unordered, *(read.comparisons[name] for name in ("prompt", "a", "b"))))
         pairs = _candidates(completions, recipe, jury.folder)
         left = [pair for pair in pairs if _unordered(*pair) not in asked]
@@ -338,14 +334,14 @@ class Run:
     @cached_property
     def _policy_pool(self) -> RaterPool:
         """Read before the model, so that a rater who is not known is an error at once."""
-        return _read_pool(find_stage(self.folder, SAMPLED_FROM))
+        return read_pool(find_stage(self.folder, SAMPLED_FROM))
 
     @cached_property
     def policy(self) -> RaterPolicy:
         """The model that answers, for what is more than answers: distributions of the next token, and how begun texts go on."""
         folder = find_stage(self.folder, SAMPLED_FROM)
         policy, tokenizer, header = load_policy(folder, self.device)
-        recipe = _recipe_of(folder)
+        recipe = recipe_of(folder)
         limits = recipe.limits if recipe else (LONGEST, 0.0)
         renderer = Renderer(tokenizer, header["max_length"])
         return RaterPolicy(folder.resolve().name, policy, renderer, self._policy_pool, "new", *limits, deterministic=self.deterministic)
@@ -366,52 +362,6 @@ class Run:
     @property
     def _scorer(self) -> Scorer:
         return Scorer(self._jury.model, deterministic=self.deterministic)
-
-
-def find_stage(run: Path, stages: tuple[str, ...]) -> Path:
-    """The model folder meant by RUN: RUN itself, or the first of `stages` trained in it."""
-    for folder in (run, *(run / stage for stage in stages)):
-        check_trained(folder)
-        if (folder / "raterhf.json").is_file():
-            return check_whole(folder)
-    if trained := sorted(path.parent.name for path in run.glob("*/raterhf.json")):
-        raise UserError(
-            f"run {run} has the stage {', '.join(trained)} alone, and {' or '.join(stages)} is needed: add it to the recipe and run "
-            "`raterhf train` again"
-        )
-    what = f"has no trained stage {' or '.join(stages)}" if run.is_dir() else "does not exist"
-    inside, beside = (sorted({path.parent.parent.as_posix() for path in place.glob("*/*/raterhf.json")}) for place in (run, run.parent))
-    near = f"; runs in it: {', '.join(inside)}" if inside else f"; runs beside it: {', '.join(beside)}" if beside else ""
-    raise UserError(f"run {run} {what}{near}; give a folder that `raterhf train RECIPE` wrote, such as runs/NAME")
-
-
-def untrained_stages(run: Path) -> list[str]:
-    """Later stages of a run's recipe that are not trained, the last first, so that an earlier one answers; none where `run` names it."""
-    answers = find_stage(run, SAMPLED_FROM)
-    if answers == run:
-        return []
-    recipe = _recipe_of(answers)
-    return [stage for stage in SAMPLED_FROM[: SAMPLED_FROM.index(answers.name)] if recipe and stage in recipe.stages]
-
-
-def check_trained(folder: Path) -> None:
-    """Raise UserError for the folder of a stage whose training has begun and not ended: what lies there may be another training's."""
-    if (folder / STARTED).is_file() and not (folder / FINISHED).is_file():
-        raise UserError(
-            f"{folder} is being trained, or its training was interrupted; run the same `raterhf train` again to end it, or give the "
-            "folder of an earlier stage"
-        )
-
-
-def _home(folder: Path) -> Path:
-    """The run folder of a run or of one of its stages."""
-    return folder.parent if (folder / "raterhf.json").is_file() else folder
-
-
-def _read_pool(folder: Path) -> RaterPool:
-    """The raters of a model folder; the base model, which nobody rates, has none."""
-    knows = (folder / "raters.json").is_file() or read_header(folder)["dim"] > 0
-    return load_pool(folder) if knows else RaterPool([], np.zeros((0, 0), np.float32), 0, "none")
 
 
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
@@ -517,9 +467,3 @@ def _batch(jury: _Jury, people: list[Rater], device: torch.device) -> RaterBatch
     if jury.model.reader is None:
         return RaterBatch.nobody(len(people), device)
     return RaterBatch.of(people, jury.pool.dim + jury.pool.idiosyncratic_dim, device)
-
-
-def _recipe_of(folder: Path) -> Recipe | None:
-    """The recipe that a stage was trained by; None where a model folder has none."""
-    path = folder / "recipe.resolved.yaml"
-    return load_recipe(path) if path.is_file() else None

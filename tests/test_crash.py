@@ -25,7 +25,7 @@ from raterhf.errors import UserError
 from raterhf.io import check_whole, write_folder
 from raterhf.lock import hold_run
 from raterhf.recipe import Recipe
-from raterhf.run import find_stage
+from raterhf.run_folder import find_stage
 from raterhf.training import pipeline
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")]

@@ -22,7 +22,7 @@ from raterhf.errors import UserError
 from raterhf.models.backbone import window_of
 from raterhf.models.checkpoint import load_reward, read_header
 from raterhf.models.reward import RewardModel
-from raterhf.run import SCORED_BY, find_stage
+from raterhf.run_folder import SCORED_BY, find_stage
 
 # 20 million parameters beside the embeddings, in the shape of Qwen3.
 SMALL = {

@@ -208,7 +208,7 @@ def audited(inputs: list[str], given: dict[str, list[str]]) -> tuple[str, "Recip
     if (alone := folders or recipes) and (len(paths) > 1 or given):
         raise UserError(f"audit takes one run, one recipe, or data files, and {alone[0]} stands beside others: give one of them alone")
     if folders:
-        from raterhf.run import SAMPLED_FROM, SCORED_BY, find_stage
+        from raterhf.run_folder import SAMPLED_FROM, SCORED_BY, find_stage
 
         run, stages = Path(folders[0]), (*SCORED_BY, *SAMPLED_FROM)
         find_stage(run, stages)

@@ -211,7 +211,7 @@ def sample(
     set_environment()
     from raterhf.data.requests import read_prompts
     from raterhf.raters.files import check_specs
-    from raterhf.run import untrained_stages
+    from raterhf.run_folder import untrained_stages
 
     asked = read_prompts(prompt or [], prompts)
     check_specs(run, [rater], ("policy", "sft", "base"))
@@ -259,7 +259,7 @@ def score(
     from raterhf.io import write_text
     from raterhf.raters.files import check_specs, load_pool
     from raterhf.raters.juries import judge_prompts, read_seats, read_verdict, read_weights
-    from raterhf.run import SCORED_BY, find_stage
+    from raterhf.run_folder import SCORED_BY, find_stage
 
     rule = read_verdict(verdict) if verdict is not None else None
     if weights is not None and rule is None:
@@ -322,7 +322,7 @@ def export(
     set_environment(models=[push] if push else [])
     from raterhf.export.push import check_name, push_folder
     from raterhf.raters.files import check_specs
-    from raterhf.run import untrained_stages
+    from raterhf.run_folder import untrained_stages
 
     if push is not None:
         check_name(push)

@@ -16,7 +16,8 @@ from raterhf.models.checkpoint import is_model, read_header
 from raterhf.raters.pool import Rater
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import load_recipe
-from raterhf.run import SAMPLED_FROM, SCORED_BY, Run, check_trained, find_stage
+from raterhf.run import Run
+from raterhf.run_folder import SAMPLED_FROM, SCORED_BY, check_trained, find_stage
 from raterhf.worlds.world import Question, load_world
 
 SUGGESTED = 14  # prompts

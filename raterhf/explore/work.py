@@ -21,7 +21,7 @@ from raterhf.explore.asked import (
 )
 from raterhf.explore.opened import VANILLA, Opened
 from raterhf.explore.queue import Teller
-from raterhf.run import untrained_stages
+from raterhf.run_folder import untrained_stages
 
 OFFERED = 2000  # IDs that the page offers while one is typed; any can be typed
 

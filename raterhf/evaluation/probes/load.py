@@ -16,7 +16,7 @@ from raterhf.io import on_hub, split_name
 from raterhf.models import checkpoint
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import load_recipe
-from raterhf.run import check_trained
+from raterhf.run_folder import check_trained
 from raterhf.worlds.world import World, load_world
 
 MAX_LENGTH, MAX_NEW_TOKENS = 2048, 256  # of a plain model, whose recipe nobody knows
