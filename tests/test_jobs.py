@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,20 @@ def test_processes_stay_for_the_next_jobs_and_begin_with_what_those_need(two_cor
     with pytest.raises(UserError, match="no"):
         jobs.side_by_side([[(refuse, ("no",))]] * 2, MODEL)
     assert not multiprocessing.active_children()
+
+
+def listens(x: int) -> bool:
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_ends_jobs_and_not_processes_that_wait(two_cores):
+    heard = signal.getsignal(signal.SIGINT)
+    jobs.start_processes([square])  # also while they are starting
+    for _ in range(2):
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGINT)
+        assert jobs.side_by_side([[(listens, (x,))] for x in (1, 2)], MODEL) == [True, True]
+    assert signal.getsignal(signal.SIGINT) is heard
 
 
 def test_memory_that_waiting_processes_hold_is_theirs_to_work_in(two_cores, monkeypatch, tmp_path):

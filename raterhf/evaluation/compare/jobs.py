@@ -7,6 +7,7 @@ here.
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -54,7 +55,7 @@ def side_by_side(
         if workers < 2 or torch.cuda.is_available():
             return [_one_by_one(chain, advance) for chain in chains]
         try:
-            return _in_turns(_processes(), workers, max(1, cores // workers), chains, advance)
+            return _in_turns(workers, max(1, cores // workers), chains, advance)
         except BrokenProcessPool as error:
             _end_processes()
             raise UserError(
@@ -71,19 +72,26 @@ def start_processes(functions: Sequence[Callable[..., Any]]) -> None:
     """Start the processes of `side_by_side` before their first jobs, to import what these functions need while this process is busy."""
     if count_cores() > 1 and not torch.cuda.is_available():
         for _ in range(count_cores()):
-            _processes().submit(_import, *functions)
+            _submit(_import, *functions)
 
 
 def _import(*functions: Callable[..., Any]) -> None:
     """To be handed a function imports its module."""
 
 
-def _processes() -> ProcessPoolExecutor:
+def _submit(run: Callable[..., Any], *arguments: Any) -> Future:
+    """To the processes that are kept, which are started where there are none yet."""
     global _kept
     if _kept is None:
         spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
         _kept = ProcessPoolExecutor(count_cores(), mp_context=spawn, initializer=_settle)
-    return _kept
+    if threading.current_thread() is not threading.main_thread():
+        return _kept.submit(run, *arguments)
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # by who is started here too: Ctrl-C ends a process that waits with a traceback
+    try:
+        return _kept.submit(run, *arguments)
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _end_processes() -> None:
@@ -101,9 +109,7 @@ def _one_by_one(chain: Sequence[Job], advance: Callable[[], None]) -> Any:
     return result
 
 
-def _in_turns(
-    pool: ProcessPoolExecutor, workers: int, threads: int, chains: Sequence[Sequence[Job]], advance: Callable[[], None]
-) -> list[Any]:  # fmt: skip
+def _in_turns(workers: int, threads: int, chains: Sequence[Sequence[Job]], advance: Callable[[], None]) -> list[Any]:
     """At most so many jobs at once. The next job of a chain queues when the one before it is done, behind those that wait already."""
     left = [iter(chain) for chain in chains]
     waiting = deque((i, job) for i in range(len(chains)) if (job := next(left[i], None)))
@@ -112,7 +118,7 @@ def _in_turns(
     while waiting or running:
         while waiting and len(running) < workers:
             i, job = waiting.popleft()
-            running[pool.submit(_run, threads, *job)] = i
+            running[_submit(_run, threads, *job)] = i
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             i = running.pop(future)
             results[i] = future.result()
@@ -124,9 +130,11 @@ def _in_turns(
 
 def _run(threads: int, run: Callable[..., Any], arguments: tuple) -> Any:
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return run(*arguments)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.collect()  # modules and trainers refer to each other
         give_back_freed_memory()
 
