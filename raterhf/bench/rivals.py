@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 RATE = 0.03  # Adam's
-STEPS, LOOK, PATIENCE = 600, 10, 4  # updates at most; between looks at what was kept back; looks without gain
+STEPS, LOOK, PATIENCE = 600, 10, 12  # updates at most; between looks at what was kept back; looks without gain
 ADAPT, ADAPT_RATE = 60, 0.1  # of a new rater's numbers
 PLACE = 16  # dimensions in which ideal points lie
 HIDDEN = 64  # units of the encoder and of its decoder
