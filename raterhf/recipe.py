@@ -223,7 +223,7 @@ class Optimisation(Section):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after its peak: to a tenth of it at the last step, along a cosine or a line, or not at all."""
+    """How the learning rate falls after its peak: to 0 after the last step, along a cosine or a line, or not at all."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of all gradients together; larger ones are scaled down to it."""
     weight_decay: float = Field(0.01, ge=0)
@@ -305,7 +305,8 @@ class PolicySettings(Optimisation):
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
     batch_size: int = Field(128, ge=1, le=MAX_SIZE)
-    """Answers imitated per step (reword, forward_kl): one round of sampling and scoring serves several steps."""
+    """Answers imitated per step (reword, forward_kl): rounds of sampling and scoring serve several steps, and a step has answers of eight
+    rounds."""
     prompts: int = Field(8, ge=1, le=MAX_SIZE)
     """Prompts per round of sampling."""
     raters: int = Field(16, ge=1, le=MAX_SIZE)

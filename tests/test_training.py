@@ -451,11 +451,12 @@ def test_raters_by_text_stand_in_what_the_policy_stage_asks_and_imitates(done, d
 
     known = {f"Rater {rater}: " for rater in load_pool(recipe.folder / "sft").known}
     many = RLOO | {"raters": 20, "known_share": 0.5}
-    for texts in (asked(many), asked(FORWARD_KL | {"raters": 20, "known_share": 0.5, "batch_size": 80})):
+    rounds = FORWARD_KL | {"raters": 20, "known_share": 0.5, "batch_size": 80}
+    for texts, prompts in ((asked(many), 2), (asked(rounds), 10)):  # of one step's own, and of rounds that are imitated together
         assert len(texts) >= 40
         told = [re.match(r"Rater t\d+: ", text).group() for text in texts]
         assert known & set(told) and set(told) - known
-        assert len({text.removeprefix(rater) for text, rater in zip(texts, told)}) == 2
+        assert len({text.removeprefix(rater) for text, rater in zip(texts, told)}) == prompts
 
 
 def test_the_policy_stage_renders_conversations_as_the_stages_before_it(data, tmp_path, monkeypatch):
@@ -500,10 +501,10 @@ def test_learning_rate():
     rates = [fitting.learning_rate(step, 100) for step in range(100)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5] == pytest.approx(1.0) and max(rates) <= 1.0
-    assert fitting.learning_rate(52, 100) == pytest.approx(0.1 + 0.45 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
-    assert fitting.learning_rate(100, 100) == pytest.approx(0.1)
+    assert fitting.learning_rate(52, 100) == pytest.approx(0.5 * (1 + torch.cos(torch.tensor(47 / 95 * torch.pi)).item()))
+    assert fitting.learning_rate(100, 100) == pytest.approx(0)
     assert fitting.learning_rate(0, 1) == 1.0
-    assert fitting.learning_rate(52, 100, 0.05, "linear") == pytest.approx(1 - 0.9 * 47 / 95)
+    assert fitting.learning_rate(52, 100, 0.05, "linear") == pytest.approx(1 - 47 / 95)
     assert fitting.learning_rate(52, 100, 0.05, "constant") == fitting.learning_rate(50, 100, 0.5, "cosine") == 1.0
     assert fitting.learning_rate(9, 100, 0.2) == 0.5
 

@@ -60,14 +60,13 @@ class Steps(Dataset):
         return self.first + i, self.make_batch(self.first + i)
 
 
-def learning_rate(step: int, total: int, warmup: float = 0.05, schedule: str = "cosine", floor: float = 0.1) -> float:
-    """Factor of the peak rate: linear warm-up, then a decay to `floor` along a cosine or a line, or none (constant)."""
+def learning_rate(step: int, total: int, warmup: float = 0.05, schedule: str = "cosine") -> float:
+    """Factor of the peak rate: linear warm-up, then a decay to 0 along a cosine or a line, or none (constant)."""
     rise = max(1, int(warmup * total))
     if step < rise:
         return (step + 1) / rise
     fallen = (step - rise) / max(1, total - rise)
-    left = {"cosine": 0.5 * (1 + math.cos(math.pi * fallen)), "linear": 1 - fallen, "constant": 1.0}[schedule]
-    return floor + (1 - floor) * left
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * fallen)), "linear": 1 - fallen, "constant": 1.0}[schedule]
 
 
 def make_optimizer(module: torch.nn.Module, lr: float, weight_decay: float, rates: dict[str, float]) -> torch.optim.AdamW:

@@ -23,6 +23,8 @@ from raterhf.recipe_reader import check_options
 from raterhf.training import ranks
 from raterhf.training.objective import Objective
 
+PASS = 0x70617373  # salt of the order of prompts
+
 Log = dict[str, Tensor | float]
 Said = dict[tuple[int, ...], list[tuple[int, ...]]]
 
@@ -73,21 +75,24 @@ class Start:
     def ask(self, step: int, salt: int) -> Round:
         """The prompts and raters of a round, by the algorithm's own `salt`."""
         rng = np.random.default_rng(np.random.SeedSequence([self.objective.seed, step, salt]))
-        chosen = self.choose_prompts(rng)
+        chosen = self.choose_prompts(step, salt)
         raters, texts = self.objective.draw_raters(self.settings.raters, self.settings.known_share, rng)
         own = chosen[ranks.part(len(chosen))]
         plain = [self.renderer.prompt(prompt) for prompt in own]
         return Round([[self.renderer.prompt(prompt, text) for text in texts] for prompt in own], raters, rng, plain)
 
-    def choose_prompts(self, rng: np.random.Generator) -> list[str | list[dict]]:
-        """The prompts of a round, of which every process answers some. Raises UserError where they are fewer than processes."""
+    def choose_prompts(self, step: int, salt: int) -> list[str | list[dict]]:
+        """The prompts of a round, of which every process answers some: a pass over all in an order drawn for it, then the next pass, each
+        without the few that fill no round. Raises UserError where they are fewer than processes."""
         count = min(self.settings.prompts, len(self.prompts))
         if count < ranks.count():
             raise UserError(
                 f"policy: {ranks.count()} processes share the prompts of a round, and the data hold {len(self.prompts)} different ones; "
                 "train with fewer (trainer.devices, or torchrun's --nproc-per-node)"
             )
-        return [self.prompts[i] for i in rng.choice(len(self.prompts), size=count, replace=False)]
+        number, place = divmod(step, len(self.prompts) // count)
+        order = np.random.default_rng(np.random.SeedSequence([self.objective.seed, number, salt, PASS])).permutation(len(self.prompts))
+        return [self.prompts[i] for i in order[place * count : (place + 1) * count]]
 
     def check_room(self, sampler: Sampler) -> None:
         """Raise UserError where a prompt beside the longest text of a rater leaves no room for an answer."""

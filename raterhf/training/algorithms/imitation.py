@@ -18,6 +18,8 @@ from raterhf.raters.space import RaterSpace
 from raterhf.training import losses, ranks
 from raterhf.training.algorithms.base import Log, Start
 
+TOGETHER = 8  # rounds of sampling whose answers are imitated together
+
 
 @dataclass(frozen=True)
 class Demonstrations:
@@ -38,6 +40,15 @@ class Demonstrations:
     def of_nobody(cls, examples: list[Example]) -> "Demonstrations":
         return cls(examples, RaterBatch.nobody(len(examples)), torch.ones(len(examples)), {})
 
+    @classmethod
+    def joined(cls, parts: list["Demonstrations"]) -> "Demonstrations":
+        """Parts of several rounds as one batch, with the means of what they log."""
+        vectors, null = (torch.cat([getattr(part.raters, name) for part in parts]) for name in ("vectors", "null"))
+        log = {key: sum(part.log[key] for part in parts) / len(parts) for key in parts[0].log}
+        examples = [example for part in parts for example in part.examples]
+        weight = torch.cat([part.weight for part in parts])
+        return cls(examples, RaterBatch(vectors, null), weight, log, whole=sum(part.whole or 0 for part in parts))
+
     def split(self, parts: int) -> list["Demonstrations"]:
         """Interleaved parts of the round, so that each holds every prompt. Processes have made the round one after the other's prompts."""
         told = ranks.gathered([len(self.examples), *self.log.values()])
@@ -53,16 +64,23 @@ class Demonstrations:
 
 
 def imitate_rounds(start: Start, choices: int, targets: Callable[[int], Demonstrations]) -> "Imitation":
-    """Imitation of `targets(round)`, rounds in which each rater says `choices` things to each prompt, cut into batches."""
+    """Imitation of `targets(round)`, rounds in which each rater says `choices` things to each prompt, cut into batches.
+
+    A batch has answers of TOGETHER rounds, or of all that the training needs: updates on the few prompts of one round at a time unlearn how
+    answers to the others are distributed.
+    """
     start.check_room(start.of_reference)
     settings = start.settings
     parts = max(1, settings.prompts * settings.raters * choices // settings.batch_size)
+    rounds = min(TOGETHER, -(-settings.steps // parts))
 
     @lru_cache(maxsize=1)
-    def batches(round_: int) -> list[Demonstrations]:
-        return targets(round_).split(parts)
+    def batches(number: int) -> list[Demonstrations]:
+        made = [targets(round_).split(parts * rounds) for round_ in range(number * rounds, (number + 1) * rounds)]
+        # A round of fewer rows than batches has some for the first of its parts, which are of other batches for each round.
+        return [Demonstrations.joined([cut[i - parts * k] for k, cut in enumerate(made)]) for i in range(parts * rounds)]
 
-    return Imitation(start.policy, lambda step: batches(step // parts)[step % parts])
+    return Imitation(start.policy, lambda step: batches(step // (parts * rounds))[step % (parts * rounds)])
 
 
 class Imitation:

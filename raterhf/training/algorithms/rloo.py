@@ -16,6 +16,8 @@ from raterhf.recipe import Section
 from raterhf.training import losses, ranks
 from raterhf.training.algorithms.base import Log, Start
 
+SALT = 0x726C6F6F
+
 
 class Settings(Section):
     target_kl: float | None = Field(None, gt=0)
@@ -46,8 +48,8 @@ class RLOO:
 
     def batch(self, step: int) -> Groups:
         start, settings = self.start, self.start.settings
-        rng = np.random.default_rng(np.random.SeedSequence([start.seed, step, 0x726C6F6F]))
-        chosen = start.choose_prompts(rng)
+        rng = np.random.default_rng(np.random.SeedSequence([start.seed, step, SALT]))
+        chosen = start.choose_prompts(step, SALT)
         raters, texts = start.objective.draw_raters(len(chosen) * settings.raters, settings.known_share, rng)
         # Whole prompts: a rater's samples of one are told apart by how many there are before.
         mine = ranks.part(len(chosen))
