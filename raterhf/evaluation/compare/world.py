@@ -14,21 +14,22 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.evaluation.compare import reward_metrics
-from raterhf.evaluation.compare.jobs import side_by_side
+from raterhf.evaluation.compare.frontier import frontier, row
+from raterhf.evaluation.compare.jobs import Job, side_by_side
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
-from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, rival, sweep_folders, train_policies
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, check_rivals, strengths
+from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, main_policies, swept_policies, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
 from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models import checkpoint
-from raterhf.recipe import Recipe
+from raterhf.recipe import Recipe, SampledSettings
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
 from raterhf.reports.summary_table import WORLD, print_summary
-from raterhf.training.algorithms.base import load_algorithm
 from raterhf.worlds.world import load_world
 
 ALL = [
@@ -49,6 +50,8 @@ ALL = [
 ASKED_MORE = ("rater_known", "text_ids")
 # Temperatures among which vanilla's best is chosen, on the questions other than the one judged.
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+# Policies whose sweeps over beta are compared where they reach the same gold reward.
+BY_BETA = ("rater_new", "vanilla", "none")
 
 
 def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
@@ -60,8 +63,7 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, sweeps; or use --controls all")
     if both := set(ALL) & set(recipe.compare.rivals):
         raise UserError(f"compare.rivals.{both.pop()}: a control has that name already; give the rival another")
-    for name in recipe.compare.rivals:
-        load_algorithm(rival(recipe, name)[0].policy)  # what is no setting is refused before hours of training
+    check_rivals(recipe, wanted)
     if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
@@ -101,22 +103,27 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     world = load_world(recipe.data.world)
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
     arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
+    swept = swept_policies(recipe, wanted) if sweep else main_policies(recipe, wanted)
+    names = [name for name in wanted if name in folders]
+    asked = {name: (*folders[name], SampledSettings()) for name in names}
+    asked |= {name: _asked(strengths(recipe, name)[0]) for name in names if name in recipe.compare.rivals}
+    if "vanilla_best_t" in wanted:
+        asked |= {f"vanilla at {t}": (*folders["vanilla"], SampledSettings(temperature=t)) for t in TEMPERATURES}
+    # What is asked alike, as the main strength of a sweep, is asked once.
+    known = {way: name for name, way in reversed(asked.items()) if name not in ASKED_MORE}
+    for one in (one for points in swept.values() for one in points):
+        if _asked(one) not in known:
+            known[_asked(one)] = f"{one.folder.name} {one.key} {one.value}"
+            asked[known[_asked(one)]] = _asked(one)
     # Those that are asked more than others come first, so that no core waits for them.
-    names = sorted((name for name in wanted if name in folders), key=lambda name: name not in ASKED_MORE)
-    swept = sweep_folders(recipe, wanted) if sweep else {}
-    points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
-    jobs = [(_measured, (recipe, arena, name, *folders[name])) for name in names]
-    jobs += [(_measured, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
-    if "vanilla_best_t" in wanted:
-        jobs += [(_measured, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
+    order = sorted(asked, key=lambda name: name not in ASKED_MORE)
     model, copies = held_by_each(recipe)
-    outcome = side_by_side([[job] for job in jobs], model, f"judging policies of seed {recipe.seed}", copies)
-    all_results = {name: outcome[names.index(name)] for name in wanted if name in names}
-    sweeps: dict[str, list[dict]] = {name: [] for name in swept}
-    for (name, beta, _, _), measured in zip(points, outcome[len(names) :]):
-        sweeps[name].append({"beta": beta} | {figure: measured.metrics[figure] for figure in SWEPT})
+    jobs: list[list[Job]] = [[(_measured, (recipe, arena, name, *asked[name]))] for name in order]
+    found = dict(zip(order, side_by_side(jobs, model, f"judging policies of seed {recipe.seed}", copies)))
+    all_results = {name: found[name] for name in names}
     if "vanilla_best_t" in wanted:
-        all_results["vanilla_best_t"] = _best_temperature(outcome[-len(TEMPERATURES) :], arena)
+        all_results["vanilla_best_t"] = _best_temperature([found[f"vanilla at {t}"] for t in TEMPERATURES], arena)
+    sweeps = {name: [(one, found[known[_asked(one)]]) for one in points] for name, points in swept.items()}
     models = reward_metrics.measure_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
     population = [
         {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
@@ -127,17 +134,22 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     return {
         "arena": arena,
         "verdicts": all_results,
-        "sweeps": sweeps,
+        "strengths": sweeps,
+        "sweeps": {name: [row(*one) for one in sweeps[name]] for name in BY_BETA if name in sweeps} if sweep else {},
         "reward_models": models,
         "samples": samples,
         "trainings": costs(recipe),
     }
 
 
-def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> PolicyMetrics:
+def _asked(one: Strength) -> tuple[Path, str, SampledSettings]:
+    return one.folder, one.draws, one.sampled
+
+
+def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, sampled: SampledSettings) -> PolicyMetrics:
     base = of_recipe("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
-    evaluated = of_recipe(name, folder, draws, recipe, temperature)
+    evaluated = of_recipe(name, folder, draws, recipe, sampled.temperature, sampled.min_p)
     measured = measure_policy(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ASKED_MORE:
         measured.metrics |= skill_and_recall(evaluated, arena)
@@ -188,11 +200,8 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
             "policies": rows,
         }
     sweeps = {
-        name: [
-            {key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in row}
-            for i, row in enumerate(results[0]["sweeps"][name])
-        ]
-        for name in results[0]["sweeps"]
+        name: [{key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in (STRENGTH, *SWEPT)} for i in range(len(rows))]
+        for name, rows in results[0]["sweeps"].items()
     }
     return metrics_file.header(recipe, [recipe.seed + i for i in range(len(results))]) | {
         "policies": policies,
@@ -203,6 +212,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
         "coherence": _coherence_pictures(results[0]),
         "sweeps": sweeps,
         "equal_gold": _equal_gold(results),
+        "frontier": frontier([result["strengths"] for result in results]),
         "real": _real(results),
         "seed_figures": [{name: v.metrics for name, v in result["verdicts"].items()} for result in results],
     }

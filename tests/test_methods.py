@@ -1,0 +1,90 @@
+"""Vanilla by other methods than RLOO: TRL's losses on our token ids, rewards of sets by hand, and each trained to its end."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_vanilla import LORA, PROMPTS, RL, SFT, demonstrations, pairs
+from test_vanilla import base as base  # a fixture
+
+from raterhf.data.renderer import Renderer
+from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.methods.base import Work, arguments, load_method
+from raterhf.evaluation.methods.darling import distinctness
+from raterhf.evaluation.methods.dpo import RenderedDPO, dpo_trainer
+from raterhf.models.load import load_model, load_tokenizer
+from raterhf.recipe import VanillaSettings, methods
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+DPO = {"learning_rate": 1.0e-2, "per_device_train_batch_size": 8, "max_steps": 12, "max_length": 32, "beta": 0.5, "logging_steps": 1}
+ONLINE = RL | {"max_steps": 6}
+ARGS = {
+    "rloo": ONLINE, "grpo": ONLINE | {"loss_type": "grpo"}, "dpo": DPO,
+    "darling": ONLINE | {"loss_type": "dapo", "scale_rewards": "none"},
+}  # fmt: skip
+
+
+def likes_red(prompts, texts) -> list[float]:
+    return [float("red" in text) - 0.1 * len(text) for text in texts]
+
+
+def test_every_method_is_known():
+    assert methods() == sorted(ARGS)
+
+
+@pytest.mark.parametrize(("method", "means"), [*((method, trl_trainers.ALL) for method in sorted(ARGS)), ("dpo", LORA), ("grpo", LORA)])
+def test_each_method_trains_to_its_end_and_writes_a_model(base, tmp_path, method, means):
+    sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, seed=0, means=means)
+    out = load_method(method).train(Work(sft, pairs(64), PROMPTS, likes_red, ARGS[method], 0, means), tmp_path / "out")
+    log = pd.read_csv(out / "log.csv")
+    assert len(log) == ARGS[method]["max_steps"] and np.isfinite(log.loss).all()
+    # The reference is the SFT model, adapters and all: before the first update nothing differs from it.
+    assert log.loss[0] == pytest.approx(math.log(2), abs=1e-4) if method == "dpo" else abs(log.kl[0]) < 1e-5
+    assert (out / ("adapter_model.safetensors" if means is LORA else "model.safetensors")).is_file()
+
+
+def test_dpos_loss_is_that_of_its_paper_on_our_token_ids(base, tmp_path):
+    frame = pd.DataFrame({"prompt": PROMPTS, "chosen": ["red", "green"], "rejected": ["blue", "purple"]})
+    trainer = dpo_trainer(Work(base, frame, PROMPTS, likes_red, DPO | {"per_device_train_batch_size": 2}, 0), tmp_path / "out", RenderedDPO)
+    torch.manual_seed(0)
+    for parameter in trainer.model.parameters():  # a policy that is not the reference
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    loss = trainer.compute_loss(trainer.model, next(iter(trainer.get_train_dataloader())))
+    renderer, reference = Renderer(load_tokenizer(base), 32), load_model(base)
+
+    def log_prob(model, prompt: str, text: str) -> float:
+        example = renderer.example(prompt, text)
+        with torch.no_grad():
+            table = model(torch.tensor([example.ids])).logits[0].log_softmax(-1)
+        return sum(table[i - 1, example.ids[i]].item() for i in range(example.prompt_length, len(example)))
+
+    by_hand = 0.0
+    for row in frame.itertuples():
+        gains = [log_prob(trainer.model, row.prompt, text) - log_prob(reference, row.prompt, text) for text in (row.chosen, row.rejected)]
+        by_hand += math.log1p(math.exp(-0.5 * (gains[0] - gains[1]))) / 2
+    assert loss.item() == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_dpo_prefers_what_was_chosen(base, tmp_path):
+    sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 20}, seed=0)
+    out = load_method("dpo").train(Work(sft, pairs(64), PROMPTS, likes_red, DPO, 0), tmp_path / "out")
+    log = pd.read_csv(out / "log.csv")
+    assert log["rewards/margins"].iloc[-1] > log["rewards/margins"].iloc[0] + 0.2 and log.loss[0] == pytest.approx(math.log(2), abs=1e-4)
+
+
+def test_distinctness_is_the_share_of_the_others_that_say_something_else():
+    same, other = [1.0, 0.0], [0.0, 1.0]
+    features = torch.tensor([same, same, other, [0.8, 0.6], same, same, same, same])
+    # In the first group .8 and .6 are both near.
+    assert np.allclose(distinctness(features, 4), [1 / 3, 1 / 3, 2 / 3, 0, 0, 0, 0, 0])
+    assert np.allclose(distinctness(features, 4, near=0.7), [1 / 3, 1 / 3, 1, 1 / 3, 0, 0, 0, 0])
+
+
+def test_another_method_takes_vanillas_updates_and_leaves_what_it_does_not_know():
+    vanilla = VanillaSettings(rl={"max_steps": 5, "learning_rate": 1e-3, "num_generations": 8})
+    assert arguments("dpo", vanilla, {"learning_rate": 1e-4}) == {"max_steps": 5, "learning_rate": 1e-4}
+    assert arguments("grpo", vanilla, {}) == vanilla.rl
+    # Vanilla's own keeps all, so that a slip of the pen is refused.
+    assert arguments("rloo", VanillaSettings(rl={"max_step": 5}), {}) == {"max_step": 5}
