@@ -33,6 +33,7 @@ VANILLA_FIXED = (
         (
             *("report_to", "project", "run_name", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
             *("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision"),
+            "log_completions_hub_repo",
             *("use_vllm", "vllm_mode", "vllm_model_impl", "vllm_server_base_url", "vllm_server_host", "vllm_server_port"),
             *("vllm_server_timeout", "vllm_group_port"),
         ),

@@ -315,7 +315,7 @@ def test_what_lets_somebody_in_or_something_out_is_listed():
     assert [name for name in VANILLA_FIXED if name not in known] == []
     tells = ("hub", "token_", "_token", "trust", "remote", "url", "host", "port", "server", "path", "dir", "init_kwargs", "report", "space")
     harmless = {"eos_token", "pad_token", "include_num_input_tokens_seen", "average_tokens_across_devices", "num_input_tokens"}
-    telling = {name for name in known if any(word in name for word in tells)} - harmless
+    telling = {name for name in known if any(word in name.replace("importance", "") for word in tells)} - harmless
     assert telling - VANILLA_FIXED.keys() == set()
 
 
