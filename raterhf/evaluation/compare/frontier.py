@@ -36,7 +36,8 @@ def frontier(worlds: Sequence[Swept]) -> dict:
         for i, (strength, _) in enumerate(strengths):
             here = [world[name][i] for world in rows]
             point = {"method": name, "setting": strength.key if strength.value is not None else None, "value": strength.value}
-            points.append(point | {"main": i == 0} | _over_worlds(here, FIGURES))
+            point |= {"main": i == 0, "with_raters": strength.draws != "none"}
+            points.append(point | _over_worlds(here, FIGURES))
     front = metrics.on_front([p["reward_gold"] for p in points], [p["etv"] for p in points])
     for point, kept in zip(points, front.tolist()):
         point["on_front"] = kept

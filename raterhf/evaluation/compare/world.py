@@ -29,6 +29,7 @@ from raterhf.models import checkpoint
 from raterhf.recipe import Recipe, SampledSettings
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
+from raterhf.reports.frontier import print_frontier
 from raterhf.reports.summary_table import WORLD, print_summary
 from raterhf.worlds.world import load_world
 
@@ -76,6 +77,7 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
     found = metrics_file.write(out / "metrics.json", merged)
     page = write_report(found, out, results[0]["samples"], drawn)
     print_summary(found, WORLD)
+    print_frontier(found)
     return page
 
 
