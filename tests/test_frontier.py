@@ -12,6 +12,7 @@ from raterhf.evaluation.compare.policy_metrics import PolicyMetrics
 from raterhf.evaluation.compare.rivals import Strength
 from raterhf.evaluation.metrics import at_gold, on_front
 from raterhf.reports import metrics_file
+from raterhf.reports.comparison import write_report
 from raterhf.reports.frontier import at_equal_gold, draw, points_csv, table_rows
 
 
@@ -54,7 +55,8 @@ def found(tmp_path) -> dict:
         "rater_new": [(strength(beta, "new", tmp_path), measured(*at)) for beta, at in {0.1: (-0.05, 0.06), 0.5: (-0.25, 0.02)}.items()],
         "other": [(strength(None, "none", tmp_path), measured(-0.22, 0.2))],
     }
-    metrics = {"frontier": frontier([world]), "trainings": {"policy": {"updates": 9, "seconds": 61.4}, "other": {"updates": 9}}}
+    taken = {"updates": 9, "seconds": 61.4, "peak_mib": 100.0}
+    metrics = {"frontier": frontier([world]), "trainings": {"policy": taken, "other": taken | {"seconds": None}}}
     return metrics_file.clean(metrics)
 
 
@@ -112,3 +114,13 @@ def test_the_plot_names_every_method_and_the_file_holds_every_point(found):
     assert [row["method"] for row in rows] == ["vanilla", "rater_new", "rater_new", "other"]
     assert (rows[1]["etv_low"], rows[3]["value"], rows[3]["mi_ratio"]) == ("0.049999999999999996", "", "")
     assert draw({"frontier": {"points": found["frontier"]["points"][:1]}}) == {} == draw({})
+
+
+def test_the_page_has_the_table_and_the_plot_and_the_file_lies_beside_it(found, tmp_path):
+    page = write_report(found, tmp_path / "out").read_text("utf-8")
+    section = page[page.index('<h2 id="frontier">') :]
+    assert "Every method at equal quality" in section and "<svg" in section
+    assert "not reached" in section and "0.050 [0.040, 0.060]" in section and "at −0.100, vanilla’s" in section
+    assert (tmp_path / "out" / "frontier.csv").read_text("utf-8") == points_csv(found)
+    assert '<h2 id="frontier">' not in write_report({}, tmp_path / "none").read_text("utf-8")
+    assert not (tmp_path / "none" / "frontier.csv").exists()

@@ -6,16 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_recipe import RAW
 from test_vanilla import LORA, PROMPTS, RL, SFT, demonstrations, pairs
 from test_vanilla import base as base  # a fixture
 
 from raterhf.data.renderer import Renderer
+from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.compare.needs import by_trl
+from raterhf.evaluation.compare.rivals import check_rivals, jobs
 from raterhf.evaluation.methods.base import Work, arguments, load_method
 from raterhf.evaluation.methods.darling import distinctness
 from raterhf.evaluation.methods.dpo import RenderedDPO, dpo_trainer
 from raterhf.models.load import load_model, load_tokenizer
-from raterhf.recipe import VanillaSettings, methods
+from raterhf.recipe import Recipe, VanillaSettings, methods
+from raterhf.recipe_reader import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DPO = {"learning_rate": 1.0e-2, "per_device_train_batch_size": 8, "max_steps": 12, "max_length": 32, "beta": 0.5, "logging_steps": 1}
@@ -88,3 +93,40 @@ def test_another_method_takes_vanillas_updates_and_leaves_what_it_does_not_know(
     assert arguments("grpo", vanilla, {}) == vanilla.rl
     # Vanilla's own keeps all, so that a slip of the pen is refused.
     assert arguments("rloo", VanillaSettings(rl={"max_step": 5}), {}) == {"max_step": 5}
+
+
+def compared(**rivals):
+    vanilla = {"rl": {"max_steps": 3, "num_generations": 2, "per_device_train_batch_size": 2}}
+    return parse_recipe(RAW | {"vanilla": vanilla, "compare": {"rivals": rivals, "vanilla_betas": [0.1]}}, "tiny.yaml")
+
+
+def test_a_rival_is_trained_at_its_main_strength_and_with_sweeps_at_all():
+    recipe = compared(
+        best={"policy": {"algorithm": "best_of_n"}, "sweep": {"samples": [4, 2]}}, hot={"sampled": {"temperature": 2.0}},
+        pairs={"vanilla": {"method": "dpo"}, "sweep": {"beta": [0.1, 0.3, 1.0]}},
+    )  # fmt: skip
+
+    def trained(name: str, sweep: bool) -> list[tuple]:
+        return [tuple(part for part in job[1] if not isinstance(part, Recipe | str)) for job in jobs(recipe, "labels", name, sweep)]
+
+    home = recipe.folder
+    assert trained("best", False) == [(home / "policy-best",)]
+    assert trained("best", True) == [(home / "policy-best",), (home / "policy-best-samples-2",)]
+    assert trained("pairs", True)[1] == (home / "vanilla" / "pairs-beta-0.3", {"beta": 0.3}) and len(trained("pairs", True)) == 3
+    assert trained("hot", True) == []
+    assert by_trl(recipe) >= {"hot", "pairs", "vanilla"} and "best" not in by_trl(recipe)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"policy": {"algorithm": "dpo", "options": {"nobodi": 1}}}, "policy.options.nobodi.*did you mean `policy.options.nobody`"),
+        ({"policy": {"algorithm": "dpp"}}, "dpp"),
+        ({"policy": {}, "sweep": {"options.choices": [0]}}, "choices` is 0"),
+        ({"vanilla": {"method": "dpo", "learnin_rate": 1.0}}, "DPOConfig has no argument 'learnin_rate'. Did you mean 'learning_rate'"),
+        ({"vanilla": {"method": "grpo", "loss_type": "grpo", "beta": "1e-3"}}, "Write a number"),
+    ],
+)
+def test_a_rivals_settings_are_checked_before_anything_is_trained(settings, says):
+    with pytest.raises(UserError, match=says):
+        check_rivals(compared(other=settings), ["other"])

@@ -79,8 +79,8 @@ SYMBOLS = {"beta": "β"}
 
 
 def at_equal_gold(metrics: dict) -> dict:
-    """`levels` [(given up of vanilla's gold reward, gold reward)], and `rows` of methods: name, whether raters are told apart, what its
-    training took, and its etv with interval at each level, None where it does not reach it. The best first."""
+    """`levels` [(given up of vanilla's gold reward, gold reward)], and `rows` of methods: name, whether raters are told apart, updates and
+    seconds that its last stage took as text, and its etv with interval at each level, None where it does not reach it. The best first."""
     levels = find(metrics, "frontier", "levels") or []
     methods: Iterable[str] = levels[0]["methods"] if levels else ()
     points = {p["method"]: p for p in find(metrics, "frontier", "points") or [] if p["main"]}
@@ -90,15 +90,15 @@ def at_equal_gold(metrics: dict) -> dict:
         for level in levels:
             found = level["methods"][name]
             cells.append((find(found, "etv"), find_interval(found, "intervals", "etv")))
-        rows.append({"name": name, "with_raters": points[name]["with_raters"], "cost": cost_of(metrics, name), "cells": cells})
+        rows.append({"name": name, "with_raters": points[name]["with_raters"], "took": _took(metrics, name), "cells": cells})
     rows.sort(key=lambda row: [(value is None, value or 0.0) for value, _ in row["cells"]])
     return {"levels": [(level["below"], level["reward_gold"]) for level in levels], "rows": rows}
 
 
-def cost_of(metrics: dict, name: str) -> dict | None:
-    """What the last stage of a method took: updates, seconds, peak_mib; None where nothing was trained for it or it is not known."""
-    stage = {"rater_new": "policy", "vanilla": "vanilla policy"}.get(name, name)
-    return find(metrics, "trainings", stage)
+def _took(metrics: dict, name: str) -> list[str]:
+    """Dashes where nothing was trained for the method, or it is not known."""
+    cost = find(metrics, "trainings", {"rater_new": "policy", "vanilla": "vanilla policy"}.get(name, name)) or {}
+    return ["–" if cost.get(key) is None else f"{cost[key]:.0f}" for key in ("updates", "seconds")]
 
 
 def table_rows(metrics: dict) -> tuple[list[str], list[list[str]]]:
@@ -108,10 +108,8 @@ def table_rows(metrics: dict) -> tuple[list[str], list[list[str]]]:
     columns += [f"etv at gold {number(gold)}" for _, gold in found["levels"]]
     rows = []
     for row in found["rows"]:
-        cost = row["cost"] or {}
-        took = [f"{cost['updates']}" if cost.get("updates") else "–", f"{cost['seconds']:.0f}" if cost.get("seconds") else "–"]
         cells = ["not reached" if value is None else f"{number(value)} {interval_text(span)}".rstrip() for value, span in row["cells"]]
-        rows.append([policy_name(row["name"]), "yes" if row["with_raters"] else "no", *took, *cells])
+        rows.append([policy_name(row["name"]), "yes" if row["with_raters"] else "no", *row["took"], *cells])
     return columns, rows
 
 

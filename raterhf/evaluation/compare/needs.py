@@ -45,7 +45,7 @@ def _named(recipe: Recipe, controls: list[str] | None, known: tuple[str, ...]) -
 
 def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
-    theirs = {*BY_VANILLA, *(name for name, rival in recipe.compare.rivals.items() if rival.policy is None)}
+    theirs = by_trl(recipe)
     ours = {*OURS, *recipe.compare.rivals} - theirs
     if recipe.base and recipe.model.train == "lora" and (others := [name for name in wanted if name not in ours]):
         raise UserError(
@@ -75,10 +75,15 @@ def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     check_arguments([(kind, getattr(settings, stage), f"vanilla.{stage}") for stage, kind in kinds.items()])
 
 
+def by_trl(recipe: Recipe) -> set[str]:
+    """Policies that TRL trains, or that are sampled from one that it trained."""
+    return {*BY_VANILLA, *(name for name, rival in recipe.compare.rivals.items() if rival.policy is None)}
+
+
 def check_data(recipe: Recipe, labels: Labels, wanted: list[str]) -> None:
     """Raise UserError where the stages, or TRL's, would have nothing to train on; say which figures will be missing."""
     check_labels(labels, recipe.raters.encoding, recipe.reward is not None, recipe.sft and recipe.sft.source)
-    if set(BY_VANILLA) & set(wanted) and not (labels.comparisons.label != 0).any():
+    if by_trl(recipe) & set(wanted) and not (labels.comparisons.label != 0).any():
         raise UserError("the vanilla baseline trains on comparisons that are no ties, and all are; add others, or leave vanilla out")
     if recipe.data.held_out == 0:
         log.warning("  compare: data.held_out=0 keeps no comparison from training, so how often a reward model is right is not measured")

@@ -86,11 +86,6 @@ def train_method(recipe: Recipe, labels: Labels, folder: Path, method: str, own:
     train_vanilla(recipe, labels, folder, method, own)
 
 
-def by_vanilla(recipe: Recipe) -> set[str]:
-    """Rivals that need vanilla's models."""
-    return {name for name, rival in recipe.compare.rivals.items() if rival.policy is None}
-
-
 def check_rivals(recipe: Recipe, wanted: list[str]) -> None:
     """Raise UserError, before hours of training, where a rival's settings are none of what it is."""
     for name in wanted:

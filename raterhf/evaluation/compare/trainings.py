@@ -6,8 +6,8 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side, start_processes
-from raterhf.evaluation.compare.needs import BY_VANILLA
-from raterhf.evaluation.compare.rivals import STRENGTH, Strength, by_vanilla, policy_of, strengths, train_method
+from raterhf.evaluation.compare.needs import by_trl
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, policy_of, strengths, train_method
 from raterhf.evaluation.compare.rivals import jobs as rival_jobs
 from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
@@ -53,7 +53,7 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
     save_start(recipe, labels)
     rivals = [name for name in wanted if name in recipe.compare.rivals]
-    home, vanilla = recipe.folder, {*BY_VANILLA, *by_vanilla(recipe)} & set(wanted)
+    home, vanilla = recipe.folder, by_trl(recipe) & set(wanted)
     folders = {"base": (recipe.start, "none"), "sft": (home / "sft", "new")}
     folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
     # Without a simulated world nobody judges a policy of shuffled raters.

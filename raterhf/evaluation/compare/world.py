@@ -64,12 +64,12 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, sweeps; or use --controls all")
     if both := set(ALL) & set(recipe.compare.rivals):
         raise UserError(f"compare.rivals.{both.pop()}: a control has that name already; give the rival another")
-    check_rivals(recipe, wanted)
     if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
     check_vanilla(recipe, [*wanted, *(["vanilla"] if sweep else [])], "base,sft,rater_known,rater_new,shuffled")
-    chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
+    check_rivals(recipe, wanted)  # what is no setting is refused before hours of training
+    chosen(recipe.compare.probes)  # and so is a name that is no probe
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
