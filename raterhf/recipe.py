@@ -407,8 +407,9 @@ class RivalSettings(Section):
             raise ValueError(f"`sweep` of a rival is {self.sweep}; it is one key and different values, such as {{beta: [0.1, 0.3]}}")
         if self.vanilla is not None:
             check_vanilla(self.vanilla)
-            if (method := self.vanilla.get("method")) not in (None, *methods()):
-                raise ValueError(f"`method` of a rival is {method!r}; it is one of {', '.join(methods())}")
+        for key, settings, known in (("algorithm", self.policy, algorithms()), ("method", self.vanilla, methods())):
+            if (chosen := (settings or {}).get(key)) not in (None, *known):
+                raise ValueError(f"`{key}` of a rival is {chosen!r}; it is one of {', '.join(known)}")
         return self
 
 

@@ -121,7 +121,7 @@ def test_a_rival_is_trained_at_its_main_strength_and_with_sweeps_at_all():
     ("settings", "says"),
     [
         ({"policy": {"algorithm": "dpo", "options": {"nobodi": 1}}}, "policy.options.nobodi.*did you mean `policy.options.nobody`"),
-        ({"policy": {"algorithm": "dpp"}}, "dpp"),
+        ({"policy": {"algorithm": "dpp"}}, "`algorithm` of a rival is 'dpp'; it is one of best_of_n, dpo"),
         ({"policy": {}, "sweep": {"options.choices": [0]}}, "choices` is 0"),
         ({"vanilla": {"method": "dpo", "learnin_rate": 1.0}}, "DPOConfig has no argument 'learnin_rate'. Did you mean 'learning_rate'"),
         ({"vanilla": {"method": "grpo", "loss_type": "grpo", "beta": "1e-3"}}, "Write a number"),
