@@ -16,6 +16,8 @@ from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
 from raterhf.training.algorithms.base import load_algorithm
 
+Way = tuple[Path, str, SampledSettings]  # what is asked: a folder, how raters are drawn for it, how it is sampled
+
 STRENGTH = "beta"  # the key that is swept of vanilla and of our own policy
 
 
@@ -29,6 +31,10 @@ class Strength:
     folder: Path
     draws: str
     sampled: SampledSettings = SampledSettings()
+
+    @property
+    def way(self) -> Way:
+        return self.folder, self.draws, self.sampled
 
 
 def strengths(recipe: Recipe, name: str) -> list[Strength]:
@@ -48,6 +54,10 @@ def strengths(recipe: Recipe, name: str) -> list[Strength]:
     return found
 
 
+def main_strength(recipe: Recipe, name: str) -> Strength:
+    return strengths(recipe, name)[0]
+
+
 def jobs(recipe: Recipe, labels: Labels, name: str, sweep: bool) -> list[Job]:
     """The trainings of a rival, at its main strength or with all of its sweep; the stages before are trained."""
     rival, found = recipe.compare.rivals[name], strengths(recipe, name)
@@ -64,7 +74,7 @@ def policy_of(recipe: Recipe, name: str, strength: Strength | None = None) -> Re
     assert recipe.policy is not None
     rival = recipe.compare.rivals[name]
     changes = {"options": {}} | (rival.policy or {})
-    strength = strength or strengths(recipe, name)[0]
+    strength = strength or main_strength(recipe, name)
     if strength.value is not None:
         changes = _with(changes, strength.key, strength.value)
     policy = check_options(PolicySettings, recipe.policy.model_dump() | changes, "compare.rivals", ("compare", "rivals", name, "policy"))

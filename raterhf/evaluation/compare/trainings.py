@@ -7,7 +7,7 @@ from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side, start_processes
 from raterhf.evaluation.compare.needs import by_trl
-from raterhf.evaluation.compare.rivals import STRENGTH, Strength, policy_of, strengths, train_method
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, main_strength, policy_of, strengths, train_method
 from raterhf.evaluation.compare.rivals import jobs as rival_jobs
 from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
@@ -76,7 +76,8 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (vanilla_folder(recipe.folder, recipe), "none")}
     drawn = {"none": "none", "text_ids": "known"}
     folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
-    folders |= {name: (main.folder, main.draws) for name in rivals for main in strengths(recipe, name)[:1]}
+    mains = {name: main_strength(recipe, name) for name in rivals}
+    folders |= {name: (main.folder, main.draws) for name, main in mains.items()}
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
     jobs = [job for name in rivals for job in rival_jobs(recipe, labels, name, sweep)]
@@ -132,7 +133,7 @@ def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
             rows[stage] = (section.steps, recipe.folder / stage / FINISHED)
         rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
     for name, rival in recipe.compare.rivals.items():
-        folder = strengths(recipe, name)[0].folder
+        folder = main_strength(recipe, name).folder
         if rival.policy is not None:
             rows[name] = (policy_of(recipe, name).policy.steps, folder / FINISHED)
         elif rival.vanilla is not None:
@@ -171,7 +172,7 @@ def main_policies(recipe: Recipe, wanted: list[str]) -> dict[str, list[Strength]
         "rater_new": [Strength(STRENGTH, recipe.policy.beta, recipe.folder / "policy", "new")],
         "vanilla": [Strength(STRENGTH, recipe.compare.vanilla_betas[0], vanilla_folder(recipe.folder, recipe), "none")],
     }
-    mains |= {name: strengths(recipe, name)[:1] for name in recipe.compare.rivals}
+    mains |= {name: [main_strength(recipe, name)] for name in recipe.compare.rivals}
     return {name: main for name, main in mains.items() if name in wanted}
 
 

@@ -18,7 +18,7 @@ from raterhf.evaluation.compare.frontier import frontier, row
 from raterhf.evaluation.compare.jobs import Job, side_by_side
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
-from raterhf.evaluation.compare.rivals import STRENGTH, Strength, check_rivals, strengths
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, Way, check_rivals, main_strength
 from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, main_policies, swept_policies, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
@@ -106,26 +106,17 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
     arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
     swept = swept_policies(recipe, wanted) if sweep else main_policies(recipe, wanted)
-    names = [name for name in wanted if name in folders]
-    asked = {name: (*folders[name], SampledSettings()) for name in names}
-    asked |= {name: _asked(strengths(recipe, name)[0]) for name in names if name in recipe.compare.rivals}
-    if "vanilla_best_t" in wanted:
-        asked |= {f"vanilla at {t}": (*folders["vanilla"], SampledSettings(temperature=t)) for t in TEMPERATURES}
-    # What is asked alike, as the main strength of a sweep, is asked once.
-    known = {way: name for name, way in reversed(asked.items()) if name not in ASKED_MORE}
-    for one in (one for points in swept.values() for one in points):
-        if _asked(one) not in known:
-            known[_asked(one)] = f"{one.folder.name} {one.key} {one.value}"
-            asked[known[_asked(one)]] = _asked(one)
+    asked = _to_ask(recipe, wanted, folders, swept)
     # Those that are asked more than others come first, so that no core waits for them.
     order = sorted(asked, key=lambda name: name not in ASKED_MORE)
     model, copies = held_by_each(recipe)
     jobs: list[list[Job]] = [[(_measured, (recipe, arena, name, *asked[name]))] for name in order]
     found = dict(zip(order, side_by_side(jobs, model, f"judging policies of seed {recipe.seed}", copies)))
-    all_results = {name: found[name] for name in names}
+    all_results = {name: found[name] for name in wanted if name in found}
     if "vanilla_best_t" in wanted:
-        all_results["vanilla_best_t"] = _best_temperature([found[f"vanilla at {t}"] for t in TEMPERATURES], arena)
-    sweeps = {name: [(one, found[known[_asked(one)]]) for one in points] for name, points in swept.items()}
+        all_results["vanilla_best_t"] = _best_temperature([found[_at(t)] for t in TEMPERATURES], arena)
+    by_way = {way: found[name] for name, way in asked.items()}
+    strengths = {name: [(one, by_way[one.way]) for one in points] for name, points in swept.items()}
     models = reward_metrics.measure_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
     population = [
         {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
@@ -136,16 +127,31 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     return {
         "arena": arena,
         "verdicts": all_results,
-        "strengths": sweeps,
-        "sweeps": {name: [row(*one) for one in sweeps[name]] for name in BY_BETA if name in sweeps} if sweep else {},
+        "strengths": strengths,
+        "sweeps": {name: [row(*one) for one in strengths[name]] for name in BY_BETA if name in strengths} if sweep else {},
         "reward_models": models,
         "samples": samples,
         "trainings": costs(recipe),
     }
 
 
-def _asked(one: Strength) -> tuple[Path, str, SampledSettings]:
-    return one.folder, one.draws, one.sampled
+def _to_ask(
+    recipe: Recipe, wanted: list[str], folders: dict[str, tuple[Path, str]], swept: dict[str, list[Strength]]
+) -> dict[str, Way]:  # fmt: skip
+    """All that is asked, by a name of its own: the policies wanted, vanilla at each temperature, and strengths that are none of these."""
+    rivals = {name: main_strength(recipe, name) for name in wanted if name in recipe.compare.rivals}
+    asked = {name: rivals[name].way if name in rivals else (*folders[name], SampledSettings()) for name in wanted if name in folders}
+    if "vanilla_best_t" in wanted:
+        asked |= {_at(t): (*folders["vanilla"], SampledSettings(temperature=t)) for t in TEMPERATURES}
+    for name, points in swept.items():
+        for one in points:
+            if one.way not in asked.values():  # what is asked alike is asked once
+                asked[f"{name} at {one.key} {one.value}"] = one.way
+    return asked
+
+
+def _at(temperature: float) -> str:
+    return f"vanilla at temperature {temperature}"
 
 
 def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, sampled: SampledSettings) -> PolicyMetrics:
