@@ -112,7 +112,7 @@ def test_a_rival_is_trained_at_its_main_strength_and_with_sweeps_at_all():
     home = recipe.folder
     assert trained("best", False) == [(home / "policy-best",)]
     assert trained("best", True) == [(home / "policy-best",), (home / "policy-best-samples-2",)]
-    assert trained("pairs", True)[1] == (home / "vanilla" / "pairs-beta-0.3", {"beta": 0.3}) and len(trained("pairs", True)) == 3
+    assert trained("pairs", True)[1] == (home / "vanilla" / "rival-pairs-beta-0.3", {"beta": 0.3}) and len(trained("pairs", True)) == 3
     assert trained("hot", True) == []
     assert by_trl(recipe) >= {"hot", "pairs", "vanilla"} and "best" not in by_trl(recipe)
 

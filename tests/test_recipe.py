@@ -314,9 +314,9 @@ def test_rivals_are_methods_of_trl():
     recipe = with_rival(vanilla={"method": "dpo", "per_device_train_batch_size": 2}, sweep={"beta": [0.5, 1]})
     recipe = recipe.model_copy(update={"vanilla": VanillaSettings(rl={"max_steps": 3})})
     main, other = strengths(recipe, "best")
-    assert (main.folder, main.draws, main.value) == (recipe.folder / "vanilla" / "best", "none", 0.5)
+    assert (main.folder, main.draws, main.value) == (recipe.folder / "vanilla" / "rival-best", "none", 0.5)
     assert method_of(recipe, recipe.compare.rivals["best"], other) == ("dpo", {"per_device_train_batch_size": 2, "beta": 1})
-    assert other.folder.name == "best-beta-1"
+    assert other.folder.name == "rival-best-beta-1"
     with pytest.raises(UserError, match="`method` of a rival is 'dpp'; it is one of .*dpo.*grpo.*rloo"):
         with_rival(vanilla={"method": "dpp"})
     with pytest.raises(UserError, match="`vanilla.method` is 'ppo'; it is one of .*dpo"):

@@ -48,7 +48,7 @@ def strengths(recipe: Recipe, name: str) -> list[Strength]:
             sampled = _sampled(name, rival.sampled, key, value)
             found.append(Strength(key, value, vanilla_folder(recipe.folder, recipe), "none", sampled))
         elif rival.vanilla is not None:
-            found.append(Strength(key, value, recipe.folder / "vanilla" / place, "none"))
+            found.append(Strength(key, value, recipe.folder / "vanilla" / f"rival-{place}", "none"))
         else:
             found.append(Strength(key, value, recipe.folder / f"policy-{place}", "new"))
     return found
