@@ -119,7 +119,7 @@ def test_an_unknown_section_names_the_nearest():
         ("policy.lr", float("inf"), "finite number"),
         ("policy.steps", 10**30, "less than or equal to"),
         ("seed", 2**32, "less than or equal to"),
-        ("policy.algorithm", "ppo", "one of best_of_n, favourites, forward_kl, reword, rloo"),
+        ("policy.algorithm", "ppo", "one of best_of_n, dpo, favourites, feedme, forward_kl, rating_conditioned, reword, rloo"),
         ("reward.steps", 1.5, "integer"),
         ("raters.encoding", None, "'embedding', 'text' or 'none'"),
         ("data.comparisons", 7, "valid"),

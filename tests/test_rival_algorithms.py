@@ -66,7 +66,7 @@ def make_start(samples: int = 4, vectors: list[float] = [1.0, -1.0], **fields) -
         ),
         scores=lambda examples, raters: torch.tensor([float(e.ids[2]) for e in examples]) * raters.vectors[:, 0],
     )
-    settings = SimpleNamespace(beta=0.5, samples=samples, prompts=1, raters=len(vectors), batch_size=64)
+    settings = SimpleNamespace(beta=0.5, samples=samples, prompts=1, raters=len(vectors), batch_size=64, steps=8)
     return Start(fields.pop("policy", None), objective, fields.pop("sampler", None), None, None, [], settings, 0, None, **fields)
 
 
