@@ -29,10 +29,11 @@ def draw(metrics: dict) -> dict[str, str]:
 
 
 def _plot(points: list[dict], width: int, height: int) -> str:
-    figure, (ax,) = canvas(width, height, left=44, right=10, top=10, bottom=40)
+    figure, (ax,) = canvas(width, height, left=50, right=10, top=10, bottom=40)
     best = max(p["reward_gold"] for p in points)
     left = max(min(p["reward_gold"] for p in points), min(best, _gold_of(points, "vanilla", best)) - SHOWN)
-    ax.set(xlim=limits([left, best], 0.06), ylim=limits([0, *(p["etv"] for p in points)], 0.08))
+    heights = [end for p in points for end in (p["etv"], *(find_interval(p, "intervals", "etv") or ()))]
+    ax.set(xlim=limits([left, best], 0.06), ylim=limits([0, *heights], 0.06))
     _draw_front(ax, [p for p in points if p["on_front"]])
     labels = []
     for name in dict.fromkeys(p["method"] for p in points):
