@@ -52,6 +52,7 @@ METRICS = (
     "authors",
     "writing",
     "quality",
+    "frontier",
     "intervals",
     "diversity",
     "repertoire",

@@ -33,6 +33,7 @@ VANILLA_FIXED = (
         (
             *("report_to", "project", "run_name", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
             *("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision"),
+            "log_completions_hub_repo",
             *("use_vllm", "vllm_mode", "vllm_model_impl", "vllm_server_base_url", "vllm_server_host", "vllm_server_port"),
             *("vllm_server_timeout", "vllm_group_port"),
         ),
@@ -297,11 +298,12 @@ class SftSettings(Evaluated):
 class PolicySettings(Optimisation):
     algorithm: str = "reword"
     """A file of raterhf/training/algorithms: imitation of the reference's answers put in better words (reword), of what raters choose among
-    its samples (forward_kl) or among the data's completions (favourites), or of the best samples (best_of_n); or REINFORCE leave-one-out
-    with a KL penalty (rloo)."""
+    its samples (forward_kl) or among the data's completions (favourites), of each rater's best samples (best_of_n), of the best of all
+    raters' samples (feedme), or of all samples under their ratings, asked for the best (rating_conditioned); REINFORCE leave-one-out with
+    a KL penalty (rloo); or DPO on raters' comparisons (dpo)."""
     options: dict[str, Any] = {}
     """Settings of the algorithm's own: choices, near and same of reword, choices and idiosyncratic of forward_kl, these and opening of
-    favourites, choices of best_of_n, target_kl of rloo."""
+    favourites, choices of best_of_n and feedme, ratings of rating_conditioned, nobody and noise of dpo, target_kl of rloo."""
     beta: float = Field(0.5, gt=0)
     """Weight of the reference's log-probability against the reward: pi proportional to pi_ref^beta exp(utility)."""
     batch_size: int = Field(128, ge=1, le=MAX_SIZE)
@@ -339,17 +341,22 @@ class MonitorSettings(Section):
 
 
 class VanillaSettings(Section):
+    method: str = "rloo"
+    """A file of raterhf/evaluation/methods, each TRL's own trainer: REINFORCE leave-one-out with the KL penalty in the reward (rloo), GRPO
+    (grpo), GRPO on quality times distinctness among a prompt's samples (darling), or DPO on the comparisons (dpo)."""
     sft: dict[str, Any] = {}
     """Arguments of trl.SFTConfig, all written out but for those that the program sets: where a stage runs, what it loads, whom it tells."""
     reward: dict[str, Any] = {}
     """Arguments of trl.RewardConfig, likewise."""
     rl: dict[str, Any] = {}
-    """Arguments of trl.RLOOConfig, likewise."""
+    """Arguments of the method's config (trl.RLOOConfig, GRPOConfig or DPOConfig), likewise."""
 
     @model_validator(mode="after")
     def check_arguments(self) -> "VanillaSettings":
         for section, arguments in (("sft", self.sft), ("reward", self.reward), ("rl", self.rl)):
             check_vanilla(arguments, f"vanilla.{section}.")
+        if self.method not in methods():
+            raise ValueError(f"`vanilla.method` is {self.method!r}; it is one of {', '.join(methods())}")
         return self
 
 
@@ -367,6 +374,45 @@ class TrainerSettings(Section):
     several). fsdp, each holding a part, is refused: this version cannot."""
 
 
+class SampledSettings(Section, frozen=True):
+    temperature: float = Field(1.0, ge=0)
+    """Temperature of sampling, 0: the likeliest token."""
+    min_p: float | None = Field(None, ge=0, lt=1)
+    """As policy.min_p, which it is where not given."""
+
+
+class RivalSettings(Section):
+    """One of `policy`, `vanilla` and `sampled`, and how strongly it acts."""
+
+    policy: dict[str, Any] | None = None
+    """What differs of section `policy`: a policy of ours from the same stages before it, asked as fictitious raters."""
+    vanilla: dict[str, Any] | None = None
+    """`method`, vanilla's where not given, and arguments of its config that differ from vanilla.rl, of which it takes those that its config
+    has too: a policy of TRL's from vanilla's SFT model, reward model and prompts."""
+    sampled: SampledSettings | None = None
+    """Vanilla's main policy, sampled otherwise."""
+    sweep: dict[str, list[int | float]] = {}
+    """A key of these settings, such as beta or options.choices, and values that it takes: its strength. The first is the main one, and the
+    others are trained and measured with the sweeps."""
+
+    @model_validator(mode="after")
+    def check_kind(self) -> "RivalSettings":
+        given = [name for name in ("policy", "vanilla", "sampled") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a rival in `compare.rivals` has one of policy, vanilla and sampled, and this one has {' and '.join(given) or 'none'}: "
+                "write for example {policy: {algorithm: forward_kl}} or {vanilla: {method: dpo}}"
+            )
+        if len(self.sweep) > 1 or any(not values or len(set(values)) < len(values) for values in self.sweep.values()):
+            raise ValueError(f"`sweep` of a rival is {self.sweep}; it is one key and different values, such as {{beta: [0.1, 0.3]}}")
+        if self.vanilla is not None:
+            check_vanilla(self.vanilla)
+        for key, settings, known in (("algorithm", self.policy, algorithms()), ("method", self.vanilla, methods())):
+            if (chosen := (settings or {}).get(key)) not in (None, *known):
+                raise ValueError(f"`{key}` of a rival is {chosen!r}; it is one of {', '.join(known)}")
+        return self
+
+
 class CompareSettings(Section):
     controls: list[str] = ["base", "sft_no_ids", "vanilla", "rater_known", "rater_new", "shuffled"]
     """Policies that `compare` measures; `--controls all` takes all of them. For votes of real people: reward models, `shuffled` and `none`
@@ -375,9 +421,10 @@ class CompareSettings(Section):
     """Betas at which the rater-conditioned policy is trained for the sweep; the first is the main one."""
     vanilla_betas: list[Annotated[float, Field(gt=0)]] = Field([0.1], min_length=1)
     """Betas of the vanilla sweep; the first is the main one."""
-    rivals: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], dict[str, Any]] = {}
-    """Other settings of section `policy` by name, such as {other: {algorithm: forward_kl}}: each is trained from the same stages before it,
-    and measured as a control of that name, asked as fictitious raters."""
+    rivals: dict[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")], RivalSettings] = {}
+    """Other ways to the same end by name, each measured as a control of that name: other settings of section `policy`
+    ({policy: {algorithm: forward_kl}}), other methods of TRL's ({vanilla: {method: dpo}}), or vanilla sampled otherwise
+    ({sampled: {temperature: 1.5}}), each with its strength to sweep ({sweep: {beta: [0.1, 0.3]}})."""
     draws: int = Field(4000, ge=10, le=MAX_SIZE)
     """Draws per question, each from a fresh rater."""
     people: int = Field(400, ge=10, le=MAX_SIZE)
@@ -506,7 +553,14 @@ def check_vanilla(arguments: dict[str, Any], prefix: str = "") -> None:
 
 def algorithms() -> list[str]:
     """Names that `policy.algorithm` may have: the files of the folder of algorithms but what they share."""
-    stems = {
-        file.name.removesuffix(".py") for file in (files("raterhf") / "training" / "algorithms").iterdir() if file.name.endswith(".py")
-    }
-    return sorted(stems - {"base", "imitation"})
+    return _modules("training", "algorithms", but={"base", "imitation"})
+
+
+def methods() -> list[str]:
+    """Names that `vanilla.method` may have, likewise."""
+    return _modules("evaluation", "methods", but={"base", "online"})
+
+
+def _modules(room: str, folder: str, but: set[str]) -> list[str]:
+    stems = {file.name.removesuffix(".py") for file in (files("raterhf") / room / folder).iterdir() if file.name.endswith(".py")}
+    return sorted(stems - but)

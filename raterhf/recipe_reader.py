@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import yaml
 from pydantic import ValidationError
@@ -126,7 +126,8 @@ def _explain(model: type[Section], item: ErrorDetails, begun: dict[str, str], ab
 
 def _fields_at(model: type[Section], path: list[str]) -> list[str]:
     for name in path:
-        model = _sections_of(model.model_fields[name].annotation)[0]
+        if name in model.model_fields:  # else it is a name that the recipe gives one of several sections
+            model = _sections_of(model.model_fields[name].annotation)[0]
     return list(model.model_fields)
 
 
@@ -150,8 +151,9 @@ def field_rows(section: type[Section], above: str) -> list[tuple[str, str, str]]
     rows = []
     for key, field in section.model_fields.items():
         rows.append(_row(above + key, field))
+        named = "NAME." if get_origin(field.annotation) is dict else ""
         for inner in _sections_of(field.annotation):
-            rows += field_rows(inner, f"{above}{key}.")
+            rows += field_rows(inner, f"{above}{key}.{named}")
     return rows
 
 

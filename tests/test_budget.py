@@ -68,6 +68,11 @@ def test_texts_of_a_step():
         ("forward_kl", {"choices": 2}, 16 * 17, 2 * (10 + 8 * 4) + 8 * (13 + 8 * 4), 16),
         # The best of 8, 2 a rater and prompt: 128 samples, all of them scored.
         ("best_of_n", {"choices": 2}, 16 * 17, 2 * (10 + 64 * 4), 128),
+        # 8 samples of each rater and prompt, all of them scored: 2 of them are learned from, or all, in four batches.
+        ("feedme", {"choices": 2}, 16 * 17, 2 * (10 + 32 * 4), 64),
+        ("rating_conditioned", {"ratings": 4}, 16 * 17, 2 * (10 + 32 * 4) / 4, 16),
+        # 8 pairs, which the reference reads too.
+        ("dpo", {}, 8 * (13 + 2 * 4), 8 * (13 + 2 * 4), 0),
         # Nothing is sampled, and what the data hold is read once.
         ("favourites", {"choices": 2}, 16 * 17, 0, 0),
     ],

@@ -226,6 +226,7 @@ OPTIONS = {
     "forward_kl": [{"choices": 2}, {"choices": 2, "idiosyncratic": False}],
     "reword": [{"choices": 2}],
     "best_of_n": [{"choices": 2}],
+    "feedme": [{"choices": 2}],
 }
 
 

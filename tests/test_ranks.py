@@ -84,10 +84,13 @@ def test_and_after_twenty_steps(longer, tmp_path, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ["forward_kl", "best_of_n", "favourites", "rloo"])
+@pytest.mark.parametrize("algorithm", ["forward_kl", "best_of_n", "favourites", "rloo", "feedme", "rating_conditioned", "dpo"])
 def test_two_processes_train_by_each_algorithm_as_one_does(alone, tmp_path, algorithm):
-    options = {"raters": 2, "samples": 4, "options": {"target_kl": 0.5}} if algorithm == "rloo" else {}
-    settings = PolicySettings(**POLICY | {"algorithm": algorithm} | options)
+    options = {
+        "rloo": {"raters": 2, "samples": 4, "options": {"target_kl": 0.5}}, "rating_conditioned": {"options": {"ratings": 3}},
+        "dpo": {"options": {"nobody": 0.3}},
+    }  # fmt: skip
+    settings = PolicySettings(**POLICY | {"algorithm": algorithm} | options.get(algorithm, {}))
     one, two = (copy_before(alone, "policy", tmp_path / name, policy=settings) for name in ("one", "two"))
     pipeline.train(one)
     trained_by_two(two, tmp_path)

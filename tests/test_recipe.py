@@ -10,8 +10,8 @@ from small_run import fails as refused
 from small_run import succeeds
 
 from raterhf.errors import UserError
-from raterhf.evaluation.compare.trainings import rival
-from raterhf.recipe import Recipe, Section
+from raterhf.evaluation.compare.rivals import method_of, policy_of, strengths
+from raterhf.recipe import Recipe, Section, VanillaSettings
 from raterhf.recipe_reader import dump_recipe, load_recipe, parse_recipe, shipped
 
 KINDS = ("comparisons", "ratings", "demonstrations")
@@ -119,7 +119,7 @@ def test_an_unknown_section_names_the_nearest():
         ("policy.lr", float("inf"), "finite number"),
         ("policy.steps", 10**30, "less than or equal to"),
         ("seed", 2**32, "less than or equal to"),
-        ("policy.algorithm", "ppo", "one of best_of_n, favourites, forward_kl, reword, rloo"),
+        ("policy.algorithm", "ppo", "one of best_of_n, dpo, favourites, feedme, forward_kl, rating_conditioned, reword, rloo"),
         ("reward.steps", 1.5, "integer"),
         ("raters.encoding", None, "'embedding', 'text' or 'none'"),
         ("data.comparisons", 7, "valid"),
@@ -299,10 +299,55 @@ def test_options_are_those_of_the_algorithm(recipe_file):
 
 
 def test_rivals_are_policies_by_other_settings():
-    recipe = parse_recipe(without() | {"compare": {"rivals": {"best": {"algorithm": "best_of_n", "samples": 3}}}}, "tiny.yaml")
-    changed, folder = rival(recipe, "best")
-    assert (changed.policy.algorithm, changed.policy.samples, changed.policy.steps) == ("best_of_n", 3, recipe.policy.steps)
-    assert folder == recipe.folder / "policy-best"
-    wrong = parse_recipe(without() | {"compare": {"rivals": {"best": {"sample": 3}}}}, "tiny.yaml")
-    with pytest.raises(UserError, match="compare.rivals.best.sample.*did you mean"):
-        rival(wrong, "best")
+    recipe = with_rival(policy={"algorithm": "best_of_n", "samples": 3}, sweep={"options.choices": [4, 2]})
+    main, other = strengths(recipe, "best")
+    changed = policy_of(recipe, "best", main).policy
+    assert (changed.algorithm, changed.samples, changed.steps) == ("best_of_n", 3, recipe.policy.steps)
+    assert (main.folder, main.draws) == (recipe.folder / "policy-best", "new") and changed.options == {"choices": 4}
+    assert other.folder == recipe.folder / "policy-best-options.choices-2"
+    assert policy_of(recipe, "best", other).policy.options == {"choices": 2}
+    with pytest.raises(UserError, match="compare.rivals.best.policy.sample.*did you mean"):
+        policy_of(with_rival(policy={"sample": 3}), "best")
+
+
+def test_rivals_are_methods_of_trl():
+    recipe = with_rival(vanilla={"method": "dpo", "per_device_train_batch_size": 2}, sweep={"beta": [0.5, 1]})
+    recipe = recipe.model_copy(update={"vanilla": VanillaSettings(rl={"max_steps": 3})})
+    main, other = strengths(recipe, "best")
+    assert (main.folder, main.draws, main.value) == (recipe.folder / "vanilla" / "rival-best", "none", 0.5)
+    assert method_of(recipe, recipe.compare.rivals["best"], other) == ("dpo", {"per_device_train_batch_size": 2, "beta": 1})
+    assert other.folder.name == "rival-best-beta-1"
+    with pytest.raises(UserError, match="`method` of a rival is 'dpp'; it is one of .*dpo.*grpo.*rloo"):
+        with_rival(vanilla={"method": "dpp"})
+    with pytest.raises(UserError, match="`vanilla.method` is 'ppo'; it is one of .*dpo"):
+        parse_recipe(without() | {"vanilla": {"method": "ppo"}}, "tiny.yaml")
+    with pytest.raises(UserError, match="`push_to_hub` is set by the program"):
+        with_rival(vanilla={"push_to_hub": True})
+
+
+def test_rivals_are_vanilla_sampled_otherwise():
+    recipe = with_rival(sampled={"min_p": 0.1}, sweep={"temperature": [2.0, 1.5]})
+    main, other = strengths(recipe, "best")
+    assert (main.folder, main.draws) == (recipe.folder / "vanilla" / "rl-beta-0.1", "none") and other.folder == main.folder
+    assert [(one.sampled.temperature, one.sampled.min_p) for one in (main, other)] == [(2.0, 0.1), (1.5, 0.1)]
+    with pytest.raises(UserError, match="compare.rivals.best.sweep.top_p"):
+        strengths(with_rival(sampled={}, sweep={"top_p": [0.5]}), "best")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"policy": {}, "vanilla": {}}, "one of policy, vanilla and sampled, and this one has policy and vanilla"),
+        ({}, "and this one has none"),
+        ({"policy": {}, "sweep": {"beta": [1], "lr": [2]}}, "it is one key and different values"),
+        ({"policy": {}, "sweep": {"beta": []}}, "it is one key and different values"),
+        ({"algorithm": "rloo"}, "unknown key `compare.rivals.best.algorithm`"),
+    ],
+)
+def test_what_is_no_rival_is_refused(settings, says):
+    with pytest.raises(UserError, match=says):
+        with_rival(**settings)
+
+
+def with_rival(**settings):
+    return parse_recipe(without() | {"compare": {"rivals": {"best": settings}}}, "tiny.yaml")

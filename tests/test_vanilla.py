@@ -22,6 +22,9 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.rater_policy import load_rater_policy
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.methods import rloo
+from raterhf.evaluation.methods.base import Work
+from raterhf.evaluation.methods.rloo import ReadOnceRLOO, rloo_trainer
 from raterhf.evaluation.trl_baseline import margins
 from raterhf.evaluation.trl_means import HEAD, Means, begin
 from raterhf.io import file_digest
@@ -102,6 +105,10 @@ def pairs(n: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["prompt", "chosen", "rejected"])
 
 
+def train_rl(sft: Path, out: Path, reward, args: dict | None = None, prompts: list[str] = PROMPTS, **work) -> Path:
+    return rloo.train(Work(sft, pairs(0), prompts, reward, RL | (args or {}), 0, **work), out)
+
+
 def unpadded(ids: torch.Tensor) -> list[tuple[int, ...]]:
     return [tuple(i for i in row.tolist() if i != 0) for row in ids]
 
@@ -128,7 +135,7 @@ def test_every_stage_sees_prompt_completion_eos(base, tmp_path, batches):
     reward = lambda prompts, completions: judged.extend(zip(prompts, completions)) or [0.0] * len(prompts)  # noqa: E731
     watched = []
     watch = lambda step, prompts, completions: watched.append((step, len(prompts), len(completions)))  # noqa: E731
-    trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, reward, RL, seed=0, watch=watch)
+    train_rl(sft, tmp_path / "rl", reward, watch=watch)
     assert watched == [(0, 32, 32)]
     (batch,) = batches["RLOOTrainer"]
     assert set(unpadded(batch["prompt_ids"])) == {tuple(ids) for ids in head.values()}
@@ -175,7 +182,7 @@ def test_learns(base, tmp_path):
     assert np.all(np.diff(order) < -0.5), order
 
     standardised = lambda p, c: (score(p, c) - order.mean()) / order.std()  # noqa: E731
-    rl = trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, standardised, RL | {"max_steps": 20}, seed=0)
+    rl = train_rl(sft, tmp_path / "rl", standardised, {"max_steps": 20})
     log = pd.read_csv(rl / "log.csv")
     assert log["reward"].iloc[-3:].mean() > log["reward"].iloc[:3].mean() + 0.5
     assert log["kl_completion"].iloc[-1] > 0.3
@@ -206,7 +213,7 @@ def test_too_long_is_an_error(base, tmp_path):
     with pytest.raises(UserError, match="tokens"):
         trl_trainers.train_reward(base, tmp_path / "b", pairs(2).assign(rejected=long), REWARD, seed=0)
     with pytest.raises(UserError, match="tokens"):
-        trl_trainers.train_rl(base, tmp_path / "c", [long * 2], lambda p, c: [0.0] * len(p), RL, seed=0)
+        train_rl(base, tmp_path / "c", lambda p, c: [0.0] * len(p), prompts=[long * 2])
 
 
 def test_a_chat_model_whose_pad_is_its_eos_and_that_begins_texts_with_bos(base, tmp_path, batches):
@@ -231,7 +238,7 @@ def test_a_chat_model_whose_pad_is_its_eos_and_that_begins_texts_with_bos(base, 
         by_hand = model.score(model.model(torch.tensor([ids])).last_hidden_state[0, -1]).item()
     assert trl_trainers.load_scorer(reward)([PROMPTS[0]] * 2, ["red", "a much longer purple"])[0] == pytest.approx(by_hand, abs=1e-5)
 
-    trl_trainers.train_rl(sft, tmp_path / "rl", PROMPTS, lambda p, c: [float(len(text)) for text in c], RL, seed=0)
+    train_rl(sft, tmp_path / "rl", lambda p, c: [float(len(text)) for text in c])
     (batch,) = batches["RLOOTrainer"]
     asked = zip(batch["prompt_ids"].tolist(), batch["prompt_mask"].tolist())
     assert {tuple(i for i, m in zip(row, mask) if m) for row, mask in asked} == head
@@ -253,9 +260,9 @@ def test_texts_read_once_give_trls_rewards_loss_and_gradients(base, tmp_path, dr
         data = trl_trainers.Dataset.from_dict({
             f"{side}_ids": [[*range(2, 3 + len(text)), 1] for text in frame[side]] for side in ("chosen", "rejected")
         })  # fmt: skip
-        config = trl_trainers._config(trl_trainers.RewardConfig, REWARD | {"disable_dropout": dropout}, tmp_path / "out", 0)
+        config = trl_trainers.make_config(trl_trainers.RewardConfig, REWARD | {"disable_dropout": dropout}, tmp_path / "out", 0)
         torch.manual_seed(0)
-        trainer = kind(str(base), args=config, train_dataset=data, processing_class=trl_trainers._tokenizer(base))
+        trainer = kind(str(base), args=config, train_dataset=data, processing_class=trl_trainers.padding_tokenizer(base))
         batch = next(iter(trainer.get_train_dataloader()))
         loss, outputs = trainer.compute_loss(trainer.model, batch, return_outputs=True)
         loss.backward()
@@ -271,10 +278,8 @@ def test_completions_read_once_give_trls_log_probabilities_and_gradients(base, t
     mask = torch.tensor([[0, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1, 0]])
     weight = torch.tensor([[1.0, -2, 3, -4], [2, 1, 1, 2], [3, 3, 1, 1], [1, 5, 2, 2]])
     found = []
-    for kind in (trl_trainers._RLOOTrainer, RLOOTrainer):
-        trainer = trl_trainers.rloo_trainer(
-            base, tmp_path / "out", PROMPTS, lambda p, c: [0.0] * len(c), RL | {"disable_dropout": True}, 0, kind
-        )
+    for kind in (ReadOnceRLOO, RLOOTrainer):
+        trainer = rloo_trainer(base, tmp_path / "out", PROMPTS, lambda p, c: [0.0] * len(c), RL | {"disable_dropout": True}, 0, kind)
         log_probs, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, 4, None, compute_entropy=True)
         (log_probs * weight * mask[:, 3:]).sum().backward()
         found.append((log_probs.detach(), entropies.detach() * mask[:, 3:], [p.grad for p in trainer.model.parameters()]))
@@ -290,9 +295,7 @@ def test_with_adapters_the_base_stays_and_folders_hold_adapters_alone(base, tmp_
     before = file_digest(str(base / "model.safetensors"))
     sft = trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT | {"max_steps": 8}, 0, LORA)
     reward = trl_trainers.train_reward(base, tmp_path / "reward", pairs(16), REWARD, 0, LORA)
-    rl = trl_trainers.train_rl(
-        sft, tmp_path / "rl", PROMPTS, lambda p, c: [float(len(text)) for text in c], RL | {"max_steps": 4}, 0, means=LORA
-    )
+    rl = train_rl(sft, tmp_path / "rl", lambda p, c: [float(len(text)) for text in c], {"max_steps": 4}, means=LORA)
     for folder in (sft, reward, rl):
         assert [path.name for path in folder.rglob("*.safetensors")] == ["adapter_model.safetensors"]
     assert file_digest(str(base / "model.safetensors")) == before
@@ -301,7 +304,7 @@ def test_with_adapters_the_base_stays_and_folders_hold_adapters_alone(base, tmp_
     add_lora(ours.get_decoder(), LORA.lora, 0)
     theirs = begin(base, LORA, "CAUSAL_LM")["peft_config"]
     trained = {name for name, parameter in trl_trainers.SFTTrainer(
-        str(base), args=trl_trainers._config(trl_trainers.SFTConfig, SFT, tmp_path / "x", 0, LORA), peft_config=theirs,
+        str(base), args=trl_trainers.make_config(trl_trainers.SFTConfig, SFT, tmp_path / "x", 0, LORA), peft_config=theirs,
         train_dataset=trl_trainers.Dataset.from_dict({"input_ids": [[2, 1]], "labels": [[2, 1]]}), processing_class=load_tokenizer(base),
     ).model.named_parameters() if parameter.requires_grad}  # fmt: skip
     assert trained == {f"base_model.model.{name}" for name, parameter in ours.named_parameters() if ".lora_" in name}
@@ -342,7 +345,7 @@ def test_a_reward_of_adapters_is_read_at_the_eos_by_the_head_that_was_trained(ba
 
 def test_products_are_in_bfloat16_where_ours_are(base, tmp_path):
     settings = ModelSettings(path=str(base), dtype="bfloat16", gradient_checkpointing=True)
-    config = trl_trainers._config(trl_trainers.SFTConfig, SFT, tmp_path / "sft", 0, Means.of(settings))
+    config = trl_trainers.make_config(trl_trainers.SFTConfig, SFT, tmp_path / "sft", 0, Means.of(settings))
     assert config.bf16 and config.activation_checkpointing and config.model_init_kwargs["dtype"] == "float32"
     trl_trainers.train_sft(base, tmp_path / "sft", demonstrations(16), SFT, 0, Means.of(settings))
     assert load_model(tmp_path / "sft").dtype == torch.float32

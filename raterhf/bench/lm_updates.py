@@ -21,6 +21,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.methods.rloo import rloo_trainer
 from raterhf.evaluation.trl_means import Means, load_judge
 from raterhf.models.adapters import add_lora
 from raterhf.models.base import Base, find_base
@@ -139,7 +140,7 @@ def _trl_policy(work: Workload, scratch: Path) -> Callable[[], None]:
     }  # fmt: skip
     means = Means.of(work.settings)
     judge = load_judge(work.folder, work.tokenizer, means.dtype).to(work.device).requires_grad_(False)
-    trainer = trl_trainers.rloo_trainer(work.folder, scratch / "trl", work.asked(), judge, args, 0, means=means)
+    trainer = rloo_trainer(work.folder, scratch / "trl", work.asked(), judge, args, 0, means=means)
     return lambda: trl_trainers.train_quietly(trainer, "policy of TRL")
 
 

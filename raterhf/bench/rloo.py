@@ -20,8 +20,9 @@ from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
+from raterhf.evaluation.methods.rloo import rloo_trainer
 from raterhf.evaluation.trl_means import Means
-from raterhf.evaluation.trl_trainers import rloo_trainer, train_quietly
+from raterhf.evaluation.trl_trainers import train_quietly
 from raterhf.models.load import load_config, load_model
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch

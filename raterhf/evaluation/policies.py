@@ -12,7 +12,10 @@ def vanilla_folder(run: Path, recipe: Recipe, i: int = 0) -> Path:
     return run / "vanilla" / f"rl-beta-{recipe.compare.vanilla_betas[i]}"
 
 
-def of_recipe(name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0) -> RaterPolicy:
-    """A policy that samples as the recipe's policy does; all that are compared do."""
+def of_recipe(
+    name: str, folder: Path, draws: str, recipe: Recipe, temperature: float = 1.0, min_p: float | None = None
+) -> RaterPolicy:  # fmt: skip
+    """A policy that samples as the recipe's policy does; all that are compared do, but those that are vanilla sampled otherwise."""
     dtype = kept_dtype(recipe.model, pick_device().type)
-    return load_rater_policy(name, folder, draws, recipe.model.max_length, *recipe.limits, temperature, dtype)
+    longest, own = recipe.limits
+    return load_rater_policy(name, folder, draws, recipe.model.max_length, longest, own if min_p is None else min_p, temperature, dtype)

@@ -23,6 +23,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.engine.memory import cost_of
 from raterhf.errors import UserError
 from raterhf.evaluation import trl_trainers
+from raterhf.evaluation.methods.base import Work, arguments, load_method
 from raterhf.evaluation.trl_means import INPUTS, Means
 from raterhf.log import log
 from raterhf.models import checkpoint, load
@@ -35,8 +36,9 @@ from raterhf.worlds.world import World, load_world
 LOOKS = 20  # windows that the curve of an RL training is cut into
 
 
-def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Path]:
-    """TRL's three stages, those that are missing. Returns the folders of its SFT model and of the policy at `beta`."""
+def train_vanilla(recipe: Recipe, labels: Labels, folder: Path, method: str, own: dict) -> None:
+    """TRL's three stages, those that are missing: SFT, reward model, and into `folder` the policy by a method, with arguments of its config
+    beside those of vanilla (`methods.base.arguments`)."""
     if recipe.vanilla is None or not recipe.vanilla.rl:
         raise UserError("the vanilla baseline needs the recipe's section `vanilla` (sft, reward, rl); see recipes/dice.yaml")
     home, base = recipe.folder / "vanilla", recipe.start
@@ -64,15 +66,19 @@ def train_vanilla(recipe: Recipe, labels: Labels, beta: float) -> tuple[Path, Pa
     score = trl_trainers.load_scorer(reward, dtype=means.dtype)
     scale = standard_scale(score(list(held.prompt), list(held.a)) - score(list(held.prompt), list(held.b)), held.label.to_numpy())
     prompts = list({str(prompt): prompt for prompt in all_prompts(labels)}.values())
-    args = settings.rl | {"beta": beta}
+    args = arguments(method, settings, own)
 
     def run(out: Path) -> None:
         drawn = Rollouts(load_world(recipe.data.world) if recipe.data.world else None)
-        trl_trainers.train_rl(sft, out, prompts, lambda p, c: list(scale * score(p, c)), args, recipe.seed, drawn.add, means)
-        if rows := drawn.curve(pd.read_csv(out / "log.csv")):
+
+        def reward(prompts: list, texts: list[str]) -> list[float]:
+            return list(scale * score(prompts, texts))
+
+        load_method(method).train(Work(sft, pairs, prompts, reward, args, recipe.seed, means, drawn.add), out)
+        if drawn.drawn and (rows := drawn.curve(pd.read_csv(out / "log.csv"))):
             write_training_curve(out / TRAINING_CURVE, rows)
 
-    return sft, _once(home / f"rl-beta-{beta}", [key, settings.sft, settings.reward, args], run)
+    _once(folder, [key, settings.sft, settings.reward, method, args], run)
 
 
 def margins(strength: pd.Series) -> np.ndarray:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raterhf.reports import bars, comparison_plots, tradeoff
+from raterhf.io import write_text
+from raterhf.reports import bars, comparison_plots, frontier, tradeoff
 from raterhf.reports.heat import off_diagonal
 from raterhf.reports.page import find, find_interval, inlined, page_template, write_page
 from raterhf.reports.probes import sections
@@ -95,11 +96,15 @@ KINDS = {"coin": "chance", "dice": "chance", "favourite": "favourite", "taste": 
 
 
 def write_report(metrics: dict, out: Path, samples: dict[str, list[dict]] | None = None, probed: dict[str, str] | None = None) -> Path:
-    """Write `out`/plots/*.svg and `out`/report.html, each whole or not at all; returns the latter's path.
+    """Write `out`/plots/*.svg, `out`/frontier.csv and `out`/report.html, each whole or not at all; returns the latter's path.
 
     samples: policy, or "population" -> rows {prompt, completion, rater}. probed: SVG texts of the probes.
     """
-    parts, drawn = sections(metrics.get("probes") or {}, comparison_plots.draw(metrics) | tradeoff.draw(metrics) | (probed or {}))
+    parts, drawn = sections(
+        metrics.get("probes") or {}, comparison_plots.draw(metrics) | tradeoff.draw(metrics) | frontier.draw(metrics) | (probed or {})
+    )
+    if find(metrics, "frontier", "points"):
+        write_text(Path(out) / "frontier.csv", frontier.points_csv(metrics))
     return write_page(Path(out), drawn, render(metrics, inlined(drawn), samples or {}, parts))
 
 
@@ -113,6 +118,7 @@ def render(metrics, drawn, samples, parts):
         main=summary_rows(metrics, WORLD),
         plots=drawn,
         tradeoff=tradeoff_facts(metrics),
+        frontier=frontier.at_equal_gold(metrics),
         questions=[card for card in cards if card["group"] != "unrated"],
         unrated=[card for card in cards if card["group"] == "unrated"],
         peaks=peaks(metrics),

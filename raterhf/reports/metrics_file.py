@@ -1,8 +1,9 @@
 """metrics.json: what every comparison writes beside its figures, and how.
 
 Schema 1. `schema`, `recipe` (resolved), `seeds`, `versions` of the packages; `policies` {name: {figure: value}}; `reward_models` likewise;
-`real`, what real raters get; `trainings` {stage: {updates, seconds, peak_mib}} of ours and of vanilla's. A comparison in a simulated world
-adds `intervals`, `questions`, `coherence`, `sweeps`, `equal_gold` and `seed_figures`; one of real people adds `options` and `discussions`;
+`real`, what real raters get; `trainings` {stage: {updates, seconds, peak_mib}} of ours, of vanilla's and of rivals. A comparison in a
+simulated world adds `intervals`, `questions`, `coherence`, `sweeps`, `equal_gold`, `seed_figures` and `frontier` (`points`: every method at
+each strength; `levels`: all methods at equal gold reward); one of real people adds `options` and `discussions`;
 one of rated texts `prompt`, `items`, `shares` (of each item, last of what is no item) and `intervals`; one of answers alone `people` (how
 many), `prompts` and `intervals`; one of somebody's own data `prompts` and `probes`. A figure that does not exist is null.
 """

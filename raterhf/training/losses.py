@@ -72,6 +72,11 @@ def imitation_loss(log_prob: Tensor, weight: Tensor) -> Tensor:
     return -(weight * log_prob).sum() / weight.sum()
 
 
+def preference_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
+    """-log sigmoid(beta (chosen - rejected)) [P], of log pi - log ref of what was chosen and rejected (Rafailov et al. 2023, eq. 7)."""
+    return -torch.nn.functional.logsigmoid(beta * (chosen - rejected))
+
+
 def of_nothing(module: torch.nn.Module) -> Tensor:
     """A loss of 0 whose gradients are 0, for a process that has no row of a batch."""
     learning = [parameter.sum() for parameter in module.parameters() if parameter.requires_grad]

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raterhf.models.policy import Policy
 from raterhf.raters.space import RaterSpace
@@ -17,11 +17,13 @@ SHOWN = ("loss", "reward", "kl", "entropy")  # beside the progress bar, where th
 
 
 class PolicyModule(L.LightningModule):
-    """`space` where the algorithm teaches rater vectors beside the policy."""
+    """`space` where the algorithm teaches rater vectors beside the policy, `learned` what else it does."""
 
-    def __init__(self, policy: Policy, algorithm: Algorithm, seed: int, space: RaterSpace | None = None):
+    def __init__(
+        self, policy: Policy, algorithm: Algorithm, seed: int, space: RaterSpace | None = None, learned: nn.Module | None = None
+    ):  # fmt: skip
         super().__init__()
-        self.space = space
+        self.space, self.learned = space, learned
         self.policy, self.algorithm, self.seed = policy, algorithm, seed
 
     def training_step(self, batch: tuple[int, Any], _: int) -> Tensor:

@@ -179,7 +179,10 @@ def policy_step(recipe: Recipe, lengths: Lengths) -> Step:
         n = settings.samples
         read = scored(n if trunk_reads_rater else n * settings.raters) + lengths.texts(asked, soft, n)
         return Step(lengths.texts(asked, soft, n), read, asked * n, settings.max_new_tokens, soft + lengths.prompt)
-    choices = int(settings.options.get("choices", 4))
+    if settings.algorithm == "dpo":  # two completions of each pair
+        pairs = lengths.texts(settings.batch_size / 2, soft, 2)
+        return Step(pairs + lengths.texts(settings.replay * settings.batch_size, soft), pairs)
+    choices = settings.samples if settings.algorithm == "rating_conditioned" else int(settings.options.get("choices", 4))
     pool, drawn, read = _round(recipe, settings, choices, lengths, soft)
     rounds = max(1, asked * choices // settings.batch_size)
     read = scored(pool) + read if pool else read
@@ -193,6 +196,9 @@ def _round(recipe: Recipe, settings: PolicySettings, choices: int, lengths: Leng
     asked = settings.prompts * settings.raters
     if settings.algorithm == "best_of_n":
         each = settings.raters * choices * settings.samples
+        return each, settings.prompts * each, Texts(0, 0, 0)
+    if settings.algorithm in ("feedme", "rating_conditioned"):  # each rater's samples, once
+        each = settings.raters * settings.samples
         return each, settings.prompts * each, Texts(0, 0, 0)
     if settings.algorithm == "favourites":  # chooses among the data's completions, which the reward model reads once
         return 0, 0, Texts(0, 0, 0)

@@ -45,19 +45,20 @@ def _named(recipe: Recipe, controls: list[str] | None, known: tuple[str, ...]) -
 
 def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
     """Raise UserError where the recipe lacks what TRL needs for the policies wanted. `without` are policies that need no TRL."""
-    ours = {*OURS, *recipe.compare.rivals}
+    theirs = by_trl(recipe)
+    ours = {*OURS, *recipe.compare.rivals} - theirs
     if recipe.base and recipe.model.train == "lora" and (others := [name for name in wanted if name not in ours]):
         raise UserError(
             f"only our own stages go on with the adapters of a stage base, and {', '.join(others)} would not; set model.train to all, or "
             f"leave them out: --controls {','.join(name for name in wanted if name in ours) or 'base,sft,rater_new'}"
         )
-    if not {*BY_VANILLA, "none"} & set(wanted):
+    if not {*theirs, "none"} & set(wanted):
         return
     alone = f"or leave it out: --controls {without}"
     if not (recipe.vanilla and recipe.vanilla.rl):
         raise UserError(
-            "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and RLOOConfig); copy it from "
-            f"recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
+            "the vanilla baseline needs the recipe's section `vanilla` (TRL's SFTConfig, RewardConfig and the method's config); copy it "
+            f"from recipes/dice.yaml (`raterhf recipes cp dice`), {alone}"
         )
     if "none" in wanted and (missing := [key for key in OF_OURS if key not in recipe.vanilla.rl]):
         raise UserError(f"the control `none` takes its sizes from vanilla.rl, which lacks {', '.join(missing)}; add them, {alone}")
@@ -66,15 +67,23 @@ def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
             "model.train is none: without raters nothing of such a model learns, neither vanilla's nor the control none; set "
             f"model.train to lora, {alone}"
         )
-    from raterhf.evaluation.trl_trainers import check_arguments  # imports trl, which is slow
+    from raterhf.evaluation.methods.base import load_method  # imports trl, which is slow
+    from raterhf.evaluation.trl_trainers import RewardConfig, SFTConfig, check_arguments
 
-    check_arguments(recipe.vanilla.sft, recipe.vanilla.reward, recipe.vanilla.rl)
+    settings = recipe.vanilla
+    kinds = {"sft": SFTConfig, "reward": RewardConfig, "rl": load_method(settings.method).CONFIG}
+    check_arguments([(kind, getattr(settings, stage), f"vanilla.{stage}") for stage, kind in kinds.items()])
+
+
+def by_trl(recipe: Recipe) -> set[str]:
+    """Policies that TRL trains, or that are sampled from one that it trained."""
+    return {*BY_VANILLA, *(name for name, rival in recipe.compare.rivals.items() if rival.policy is None)}
 
 
 def check_data(recipe: Recipe, labels: Labels, wanted: list[str]) -> None:
     """Raise UserError where the stages, or TRL's, would have nothing to train on; say which figures will be missing."""
     check_labels(labels, recipe.raters.encoding, recipe.reward is not None, recipe.sft and recipe.sft.source)
-    if set(BY_VANILLA) & set(wanted) and not (labels.comparisons.label != 0).any():
+    if by_trl(recipe) & set(wanted) and not (labels.comparisons.label != 0).any():
         raise UserError("the vanilla baseline trains on comparisons that are no ties, and all are; add others, or leave vanilla out")
     if recipe.data.held_out == 0:
         log.warning("  compare: data.held_out=0 keeps no comparison from training, so how often a reward model is right is not measured")

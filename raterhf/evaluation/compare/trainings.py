@@ -6,12 +6,14 @@ from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import COPIES, COPIES_STAYING, Job, side_by_side, start_processes
+from raterhf.evaluation.compare.needs import by_trl
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, main_strength, policy_of, strengths, train_method
+from raterhf.evaluation.compare.rivals import jobs as rival_jobs
 from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
 from raterhf.models.checkpoint import FINISHED, weights_of
 from raterhf.models.place import pick_device
-from raterhf.recipe import PolicySettings, Recipe, VanillaSettings
-from raterhf.recipe_reader import check_options
+from raterhf.recipe import Recipe, VanillaSettings
 from raterhf.training import pipeline
 from raterhf.training.estimate import estimate, estimate_vanilla
 from raterhf.training.start import save_start
@@ -50,7 +52,8 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
         start_processes([pipeline.train_stage])
         pipeline.train_stage(recipe, "base", recipe.folder / "base")
     save_start(recipe, labels)
-    home, vanilla = recipe.folder, {"vanilla", "sft_no_ids", "vanilla_best_t"} & set(wanted)
+    rivals = [name for name in wanted if name in recipe.compare.rivals]
+    home, vanilla = recipe.folder, by_trl(recipe) & set(wanted)
     folders = {"base": (recipe.start, "none"), "sft": (home / "sft", "new")}
     folders |= {"rater_known": (home / "policy", "known"), "rater_new": (home / "policy", "new")}
     # Without a simulated world nobody judges a policy of shuffled raters.
@@ -66,18 +69,18 @@ def train_policies(recipe: Recipe, labels: Labels, wanted: list[str], sweep: boo
     model, copies = held_by_each(recipe)
     most = held_by_passes(recipe)
     # The longest first; of ours a job for each stage, so that no core waits while another trains what is left.
-    chains: list[list[Job]] = [[(_vanilla, (recipe, labels, recipe.compare.vanilla_betas[0]))]] if vanilla or sweep else []
+    chains: list[list[Job]] = [[_vanilla(recipe, labels)]] if vanilla or sweep else []
     chains += [_stages(changed, labels_of(changed, recipe, labels)) for changed in (recipe, *controls.values())]
     side_by_side(chains, model, copies=copies, most=most)
     if vanilla:
         folders |= {"sft_no_ids": (home / "vanilla" / "sft", "none"), "vanilla": (vanilla_folder(recipe.folder, recipe), "none")}
     drawn = {"none": "none", "text_ids": "known"}
     folders |= {name: (changed.folder / changed.stages[-1], drawn.get(name, "new")) for name, changed in controls.items()}
+    mains = {name: main_strength(recipe, name) for name in rivals}
+    folders |= {name: (main.folder, main.draws) for name, main in mains.items()}
     if "text_ids" in folders:
         folders["text_new"] = (folders["text_ids"][0], "new")
-    rivals = {name: rival(recipe, name) for name in wanted if name in recipe.compare.rivals}
-    jobs: list[Job] = [(pipeline.train_stage, (changed, "policy", folder, labels)) for changed, folder in rivals.values()]
-    folders |= {name: (folder, "new") for name, (_, folder) in rivals.items()}
+    jobs = [job for name in rivals for job in rival_jobs(recipe, labels, name, sweep)]
     if sweep:
         jobs += _sweep_jobs(recipe, labels, wanted)
     if jobs:
@@ -104,14 +107,6 @@ def train_imitations(recipe: Recipe, labels: Labels, wanted: list[str]) -> dict[
     return folders | {name: (one.folder / "sft", "none" if name == "sft_no_ids" else "new") for name, one in controls.items()}
 
 
-def rival(recipe: Recipe, name: str) -> tuple[Recipe, Path]:
-    """The recipe with a rival's policy, and that policy's folder. Raises UserError where its settings are none of section `policy`."""
-    assert recipe.policy is not None
-    changes = {"options": {}} | recipe.compare.rivals[name]
-    policy = check_options(PolicySettings, recipe.policy.model_dump() | changes, "compare.rivals", ("compare", "rivals", name))
-    return recipe.model_copy(update={"policy": policy}), recipe.folder / f"policy-{name}"
-
-
 def held_by_each(recipe: Recipe) -> tuple[Path, int]:
     """The folder of the weights that every process holds, and how often."""
     return Path(weights_of(recipe.start)), COPIES if recipe.model.train == "all" else COPIES_STAYING
@@ -126,8 +121,8 @@ def held_by_passes(recipe: Recipe) -> float:
 
 
 def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
-    """What each stage of ours, and of vanilla, took where it was trained: `updates`, `seconds`, `peak_mib`; without those that are not
-    known, since the training resumed, or there was none."""
+    """What each stage of ours, of vanilla, and each rival's took where it was trained: `updates`, `seconds`, `peak_mib`; without those that
+    are not known, since the training resumed, or there was none."""
     asked = recipe.vanilla or VanillaSettings()
     vanilla, rows = recipe.folder / "vanilla", {}
     for stage, folder, arguments in (
@@ -137,6 +132,12 @@ def costs(recipe: Recipe) -> dict[str, dict[str, float | None]]:
         if section := getattr(recipe, stage):
             rows[stage] = (section.steps, recipe.folder / stage / FINISHED)
         rows[f"vanilla {stage}"] = (arguments.get("max_steps"), folder / INPUTS)
+    for name, rival in recipe.compare.rivals.items():
+        folder = main_strength(recipe, name).folder
+        if rival.policy is not None:
+            rows[name] = (policy_of(recipe, name).policy.steps, folder / FINISHED)
+        elif rival.vanilla is not None:
+            rows[name] = (rival.vanilla.get("max_steps", asked.rl.get("max_steps")), folder / INPUTS)
     taken = {name: (updates, io.read_json(record).get("cost")) for name, (updates, record) in rows.items() if record.is_file()}
     return {name: {"updates": updates} | cost for name, (updates, cost) in taken.items() if cost}
 
@@ -158,29 +159,41 @@ def _sweep_jobs(recipe: Recipe, labels: Labels, wanted: list[str]) -> list[Job]:
         changed, folder = _at_beta(recipe, i, beta)
         jobs.append((pipeline.train_stage, (changed, "policy", folder, labels)))
     for i, beta in enumerate(recipe.compare.vanilla_betas):
-        jobs.append((_vanilla, (recipe, labels, beta)))
+        jobs.append(_vanilla(recipe, labels, i))
         if "none" in wanted:
             changed, folder = _at_beta(_without_ids(recipe), i, beta)
             jobs.append((pipeline.train_stage, (changed, "policy", folder, labels)))
     return jobs
 
 
-def sweep_folders(recipe: Recipe, wanted: list[str]) -> dict[str, list[tuple[float, Path, str]]]:
-    """For each swept policy its betas, folders and how raters are drawn."""
+def main_policies(recipe: Recipe, wanted: list[str]) -> dict[str, list[Strength]]:
+    """The methods wanted that have strengths, each at its main one."""
+    mains = {
+        "rater_new": [Strength(STRENGTH, recipe.policy.beta, recipe.folder / "policy", "new")],
+        "vanilla": [Strength(STRENGTH, recipe.compare.vanilla_betas[0], vanilla_folder(recipe.folder, recipe), "none")],
+    }
+    mains |= {name: [main_strength(recipe, name)] for name in recipe.compare.rivals}
+    return {name: main for name, main in mains.items() if name in wanted}
+
+
+def swept_policies(recipe: Recipe, wanted: list[str]) -> dict[str, list[Strength]]:
+    """Each swept policy at all of its strengths, the main one first."""
     betas, vanilla_betas = recipe.compare.betas, recipe.compare.vanilla_betas
     swept = {
-        "rater_new": [(beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
-        "vanilla": [(beta, vanilla_folder(recipe.folder, recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
+        "rater_new": [Strength(STRENGTH, beta, _at_beta(recipe, i, beta)[1], "new") for i, beta in enumerate(betas)],
+        "vanilla": [Strength(STRENGTH, beta, vanilla_folder(recipe.folder, recipe, i), "none") for i, beta in enumerate(vanilla_betas)],
     }
     if "none" in wanted:
-        swept["none"] = [(beta, _at_beta(_without_ids(recipe), i, beta)[1], "none") for i, beta in enumerate(vanilla_betas)]
-    return swept
+        without = [_at_beta(_without_ids(recipe), i, beta)[1] for i, beta in enumerate(vanilla_betas)]
+        swept["none"] = [Strength(STRENGTH, beta, folder, "none") for beta, folder in zip(vanilla_betas, without)]
+    return swept | {name: strengths(recipe, name) for name in wanted if name in recipe.compare.rivals}
 
 
-def _vanilla(recipe: Recipe, labels: Labels, beta: float) -> None:
-    from raterhf.evaluation.trl_baseline import train_vanilla  # imports trl, which is slow and only this needs
-
-    train_vanilla(recipe, labels, beta)
+def _vanilla(recipe: Recipe, labels: Labels, i: int = 0) -> Job:
+    """The training of vanilla at its beta number `i`."""
+    assert recipe.vanilla is not None
+    own = {"beta": recipe.compare.vanilla_betas[i]}
+    return train_method, (recipe, labels, vanilla_folder(recipe.folder, recipe, i), recipe.vanilla.method, own)
 
 
 def _at_beta(recipe: Recipe, i: int, beta: float) -> tuple[Recipe, Path]:

@@ -14,21 +14,23 @@ from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.evaluation import metrics
 from raterhf.evaluation.compare import reward_metrics
-from raterhf.evaluation.compare.jobs import side_by_side
+from raterhf.evaluation.compare.frontier import frontier, row
+from raterhf.evaluation.compare.jobs import Job, side_by_side
 from raterhf.evaluation.compare.needs import check_data, check_vanilla
 from raterhf.evaluation.compare.policy_metrics import Arena, PolicyMetrics, measure_policy, skill_and_recall
-from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, rival, sweep_folders, train_policies
+from raterhf.evaluation.compare.rivals import STRENGTH, Strength, Way, check_rivals, main_strength
+from raterhf.evaluation.compare.trainings import at_seed, costs, held_by_each, main_policies, swept_policies, train_policies
 from raterhf.evaluation.policies import of_recipe
 from raterhf.evaluation.probes.load import of_run
 from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
 from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models import checkpoint
-from raterhf.recipe import Recipe
+from raterhf.recipe import Recipe, SampledSettings
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
+from raterhf.reports.frontier import print_frontier
 from raterhf.reports.summary_table import WORLD, print_summary
-from raterhf.training.algorithms.base import load_algorithm
 from raterhf.worlds.world import load_world
 
 ALL = [
@@ -49,6 +51,8 @@ ALL = [
 ASKED_MORE = ("rater_known", "text_ids")
 # Temperatures among which vanilla's best is chosen, on the questions other than the one judged.
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0)
+# Policies whose sweeps over beta are compared where they reach the same gold reward.
+BY_BETA = ("rater_new", "vanilla", "none")
 
 
 def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Path:
@@ -60,13 +64,12 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
         raise UserError(f"control {unknown[0]!r} is not one of {', '.join(known)}, sweeps; or use --controls all")
     if both := set(ALL) & set(recipe.compare.rivals):
         raise UserError(f"compare.rivals.{both.pop()}: a control has that name already; give the rival another")
-    for name in recipe.compare.rivals:
-        load_algorithm(rival(recipe, name)[0].policy)  # what is no setting is refused before hours of training
     if recipe.raters.encoding != "embedding" or not (recipe.base and recipe.reward and recipe.sft and recipe.policy):
         raise UserError("compare needs a recipe with raters.encoding embedding and the stages base, reward, sft and policy")
     sweep = controls == ["all"] or "sweeps" in wanted
     check_vanilla(recipe, [*wanted, *(["vanilla"] if sweep else [])], "base,sft,rater_known,rater_new,shuffled")
-    chosen(recipe.compare.probes)  # a name that is no probe is refused before hours of training
+    check_rivals(recipe, wanted)  # what is no setting is refused before hours of training
+    chosen(recipe.compare.probes)  # and so is a name that is no probe
     results = [_one_seed(at_seed(recipe, recipe.seed + s), wanted, sweep) for s in range(seeds)]
     out = recipe.folder / "compare"
     merged = _merge(recipe, results)
@@ -74,6 +77,7 @@ def compare_world(recipe: Recipe, controls: list[str] | None, seeds: int) -> Pat
     found = metrics_file.write(out / "metrics.json", merged)
     page = write_report(found, out, results[0]["samples"], drawn)
     print_summary(found, WORLD)
+    print_frontier(found)
     return page
 
 
@@ -101,22 +105,18 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     world = load_world(recipe.data.world)
     train = world.draw_people(int((labels.raters.split == "train").sum()), recipe.seed, "t")
     arena = Arena(world, recipe.seed, recipe.compare.draws, recipe.compare.people, recipe.compare.repeats, train, labels)
+    swept = swept_policies(recipe, wanted) if sweep else main_policies(recipe, wanted)
+    asked = _to_ask(recipe, wanted, folders, swept)
     # Those that are asked more than others come first, so that no core waits for them.
-    names = sorted((name for name in wanted if name in folders), key=lambda name: name not in ASKED_MORE)
-    swept = sweep_folders(recipe, wanted) if sweep else {}
-    points = [(name, beta, folder, draws) for name, rows in swept.items() for beta, folder, draws in rows]
-    jobs = [(_measured, (recipe, arena, name, *folders[name])) for name in names]
-    jobs += [(_measured, (recipe, arena, "sweep", folder, draws)) for _, _, folder, draws in points]
-    if "vanilla_best_t" in wanted:
-        jobs += [(_measured, (recipe, arena, "vanilla_best_t", *folders["vanilla"], temperature)) for temperature in TEMPERATURES]
+    order = sorted(asked, key=lambda name: name not in ASKED_MORE)
     model, copies = held_by_each(recipe)
-    outcome = side_by_side([[job] for job in jobs], model, f"judging policies of seed {recipe.seed}", copies)
-    all_results = {name: outcome[names.index(name)] for name in wanted if name in names}
-    sweeps: dict[str, list[dict]] = {name: [] for name in swept}
-    for (name, beta, _, _), measured in zip(points, outcome[len(names) :]):
-        sweeps[name].append({"beta": beta} | {figure: measured.metrics[figure] for figure in SWEPT})
+    jobs: list[list[Job]] = [[(_measured, (recipe, arena, name, *asked[name]))] for name in order]
+    found = dict(zip(order, side_by_side(jobs, model, f"judging policies of seed {recipe.seed}", copies)))
+    all_results = {name: found[name] for name in wanted if name in found}
     if "vanilla_best_t" in wanted:
-        all_results["vanilla_best_t"] = _best_temperature(outcome[-len(TEMPERATURES) :], arena)
+        all_results["vanilla_best_t"] = _best_temperature([found[_at(t)] for t in TEMPERATURES], arena)
+    by_way = {way: found[name] for name, way in asked.items()}
+    strengths = {name: [(one, by_way[one.way]) for one in points] for name, points in swept.items()}
     models = reward_metrics.measure_reward_models(recipe, labels, "vanilla" in folders, "shuffled" in folders)
     population = [
         {"prompt": q.prompts[0], "completion": q.classes[i], "rater": arena.fresh.ids[r]}
@@ -127,17 +127,37 @@ def _judged(recipe: Recipe, wanted: list[str], sweep: bool) -> dict:
     return {
         "arena": arena,
         "verdicts": all_results,
-        "sweeps": sweeps,
+        "strengths": strengths,
+        "sweeps": {name: [row(*one) for one in strengths[name]] for name in BY_BETA if name in strengths} if sweep else {},
         "reward_models": models,
         "samples": samples,
         "trainings": costs(recipe),
     }
 
 
-def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, temperature: float = 1.0) -> PolicyMetrics:
+def _to_ask(
+    recipe: Recipe, wanted: list[str], folders: dict[str, tuple[Path, str]], swept: dict[str, list[Strength]]
+) -> dict[str, Way]:  # fmt: skip
+    """All that is asked, by a name of its own: the policies wanted, vanilla at each temperature, and strengths that are none of these."""
+    rivals = {name: main_strength(recipe, name) for name in wanted if name in recipe.compare.rivals}
+    asked = {name: rivals[name].way if name in rivals else (*folders[name], SampledSettings()) for name in wanted if name in folders}
+    if "vanilla_best_t" in wanted:
+        asked |= {_at(t): (*folders["vanilla"], SampledSettings(temperature=t)) for t in TEMPERATURES}
+    for name, points in swept.items():
+        for one in points:
+            if one.way not in asked.values():  # what is asked alike is asked once
+                asked[f"{name} at {one.key} {one.value}"] = one.way
+    return asked
+
+
+def _at(temperature: float) -> str:
+    return f"vanilla at temperature {temperature}"
+
+
+def _measured(recipe: Recipe, arena: Arena, name: str, folder: Path, draws: str, sampled: SampledSettings) -> PolicyMetrics:
     base = of_recipe("base", recipe.folder / "base", "none", recipe)
     reward, tokenizer, _ = checkpoint.load_reward(recipe.folder / "reward")
-    evaluated = of_recipe(name, folder, draws, recipe, temperature)
+    evaluated = of_recipe(name, folder, draws, recipe, sampled.temperature, sampled.min_p)
     measured = measure_policy(evaluated, arena, base, Scorer(reward.requires_grad_(False)))
     if name in ASKED_MORE:
         measured.metrics |= skill_and_recall(evaluated, arena)
@@ -188,11 +208,8 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
             "policies": rows,
         }
     sweeps = {
-        name: [
-            {key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in row}
-            for i, row in enumerate(results[0]["sweeps"][name])
-        ]
-        for name in results[0]["sweeps"]
+        name: [{key: float(np.mean([r["sweeps"][name][i][key] for r in results])) for key in (STRENGTH, *SWEPT)} for i in range(len(rows))]
+        for name, rows in results[0]["sweeps"].items()
     }
     return metrics_file.header(recipe, [recipe.seed + i for i in range(len(results))]) | {
         "policies": policies,
@@ -203,6 +220,7 @@ def _merge(recipe: Recipe, results: list[dict]) -> dict:
         "coherence": _coherence_pictures(results[0]),
         "sweeps": sweeps,
         "equal_gold": _equal_gold(results),
+        "frontier": frontier([result["strengths"] for result in results]),
         "real": _real(results),
         "seed_figures": [{name: v.metrics for name, v in result["verdicts"].items()} for result in results],
     }

@@ -7,6 +7,7 @@
     authors.py       triples, pair_features, nearest                      is a person somebody, and nobody known before?
     writing.py       style, habits                                        how is a text written?
     quality.py       accuracy, nll, ece, flip_rate, worst decile, skill   does it know its raters?
+    frontier.py      on_front, at_gold                                    is anything better, and what is had at equal quality?
     intervals.py     bootstrap, seeds, sweeps at equal gold reward        how sure is it?
 
 Answers are class indices, -1 invalid. A figure that does not exist is nan here and null in the file.
@@ -23,6 +24,7 @@ from raterhf.evaluation.metrics.coherence import (
     pair_tv,
     pair_tv_floor,
 )
+from raterhf.evaluation.metrics.frontier import at_gold, on_front
 from raterhf.evaluation.metrics.intervals import cluster_bootstrap, combine, interpolate_at_equal_gold, mean_over_people, over_seeds
 from raterhf.evaluation.metrics.marginal import (
     class_counts,
@@ -50,6 +52,7 @@ from raterhf.evaluation.metrics.two_samples import auc, c2st_auc, c2st_scores, c
 
 __all__ = [
     "accuracy",
+    "at_gold",
     "auc",
     "c2st_auc",
     "c2st_scores",
@@ -79,6 +82,7 @@ __all__ = [
     "mi_ratio",
     "mutual_information",
     "nll",
+    "on_front",
     "opening",
     "over_seeds",
     "own_ratings",

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from raterhf.data.comparisons import ComparisonData
 from raterhf.data.renderer import Renderer
@@ -57,7 +57,9 @@ class Start:
     """What a policy stage begins with: the policy to train, what it is optimised for, a sampler of the reference and one of the policy.
 
     `held` are comparisons of known raters that nothing was trained on. `own_answers` says whether the reference imitates what raters
-    answered themselves, or what they chose among others' answers. `said()` are the data's completions of each prompt, in token ids.
+    answered themselves, or what they chose among others' answers. `said()` are the data's completions of each prompt, in token ids,
+    `compared` the comparisons of known raters that the reward model was trained on. What an algorithm puts into `learned` is trained
+    beside the policy, and not saved with it.
     """
 
     policy: Policy
@@ -71,6 +73,8 @@ class Start:
     held: ComparisonData
     own_answers: bool = True
     said: Callable[[], Said] = dict
+    compared: ComparisonData = field(default_factory=ComparisonData.nothing)
+    learned: nn.ParameterDict = field(default_factory=nn.ParameterDict)
 
     def ask(self, step: int, salt: int) -> Round:
         """The prompts and raters of a round, by the algorithm's own `salt`."""

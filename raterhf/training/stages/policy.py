@@ -49,14 +49,16 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         Sampler(model, tokenizer.pad_token_id, tokenizer.eos_token_id, settings.max_new_tokens) for model in (reference, policy)
     )  # fmt: skip
     compared = prepare.comparison_data(labels, prepare.Window(renderer, recipe.data.max_dropped), pool.known, {})
-    _, held = prepare.held_out_rows(compared, recipe.data.held_out, recipe.seed, None)
+    train, held = prepare.held_out_rows(compared, recipe.data.held_out, recipe.seed, None)
     own = recipe.sft is None or recipe.sft.source == "demonstrations"
 
     def said() -> Said:
         window = prepare.Window(renderer, recipe.data.max_dropped)
         return completions_of([*compared.examples, *own_answers(labels, window, pool.known).examples])
 
-    start = Start(policy, objective, *samplers, renderer, prompts, settings, recipe.seed, compared.rows(held), own, said)
+    start = Start(
+        policy, objective, *samplers, renderer, prompts, settings, recipe.seed, compared.rows(held), own, said, compared.rows(train)
+    )
     algorithm = load_algorithm(settings)(start)
 
     def draw(count: int, rng: np.random.Generator) -> Drawn:
@@ -69,7 +71,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         if not rows and recipe.model.path:
             log.warning("  policy: there is nothing to replay, since stage sft kept no texts; give data.base, or set sft.replay above 0")
     algorithm = beside(make_replay(rows, settings, policy, renderer, draw, recipe.seed), algorithm)
-    module = PolicyModule(policy, algorithm, recipe.seed)
+    module = PolicyModule(policy, algorithm, recipe.seed, learned=start.learned)
 
     def measure(examples: list[Example], raters: RaterBatch) -> dict[str, float]:
         return progress(policy, objective, settings.min_p, examples, RaterBatch(raters.taste(pool.dim), raters.null))
@@ -81,7 +83,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         algorithm.batch,
         settings,
         folder,
-        {"policy.reader.": raters.reader_lr},
+        {"policy.reader.": raters.reader_lr, "learned.": raters.reader_lr},
         recipe.logger,
         monitor,
         algorithm.state,
