@@ -61,9 +61,10 @@ def bench_world(name: str, seeds: int, seed: int) -> dict:
         exact = Teller(
             EXACT, 1.0, lambda rows, who=decided.rater, odds=log_odds: Told(who, np.where(rows.won[rows.won != 0.5] == 1, odds, -odds))
         )
-        counts = {"train": world.n_train, "unseen_support": world.n_validate}
+        crowds = {"train": (world.n_train, "t"), "unseen_support": (world.n_validate, "v")}
+        ids = {part: world.draw_people(count, one, prefix).ids for part, (count, prefix) in crowds.items()}
         comparisons = {part: _comparisons(rows, offsets) for part, rows in parts.items()}
-        mine = bench_parts(comparisons, int(offsets[-1]), counts, one, [exact])
+        mine = bench_parts(comparisons, int(offsets[-1]), ids, one, [exact])
         share = chances.max(1) / chances.sum(1)
         other = chances_given(world, given, decided, one + 2**31)
         error = float(np.abs((other.max(1) / other.sum(1)).mean() - share.mean()))

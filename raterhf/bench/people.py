@@ -232,8 +232,8 @@ def drawn_ratings(model: ItemModel, asked: Ratings, people: int, grid: np.ndarra
 
 
 def _by_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict[str, Crowd], np.ndarray]:
-    parts, items, counts = read_comparisons(path, columns, seed)
-    train, raters, people = parts["train"], counts["train"], counts["unseen_support"]
+    parts, items, ids = read_comparisons(path, columns, seed)
+    train, raters, people = parts["train"], len(ids["train"]), len(ids["unseen_support"])
     _enough(path, people)
     new = _joined(parts["unseen_support"], parts["unseen_query"])
     known = np.isin(new.a, [train.a, train.b]) & np.isin(new.b, [train.a, train.b]) & (new.won != 0.5)

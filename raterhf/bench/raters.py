@@ -185,7 +185,7 @@ def bench_raters(
     asked = [({"margin": margin}, test) for margin, test in tests.items()]
     rows: list[dict] = []
     for one in range(seed, seed + seeds):
-        tellers = _tellers(train, table.within["train"], len(table.known), len(table.unseen), len(table.items), one)
+        tellers = _tellers(train, table.within["train"], [str(name) for name in table.known], len(table.unseen), len(table.items), one)
         rows += table_rows(tellers, asked, query if len(query.high) else None, labels, one)
     return {"file": path, "rank": RANK, "orders": ORDERS, "rows": rows}
 
@@ -198,8 +198,9 @@ def _of_known_items(query: Held, train: Ratings) -> Held:
     return Held(query.ratings, query.high[both], query.low[both])
 
 
-def _tellers(train: Ratings, within: np.ndarray, raters: int, new: int, items: int, seed: int) -> Iterator[Teller[Ratings, Held]]:
+def _tellers(train: Ratings, within: np.ndarray, ids: list[str], new: int, items: int, seed: int) -> Iterator[Teller[Ratings, Held]]:
     """The models of the table, the floor first; settings and scales are chosen on a part of train."""
+    raters = len(ids)
     kept = kept_back(train, seed)
     part, back = train.rows(np.flatnonzero(~kept)), train.rows(np.flatnonzero(kept))
     asked = differing(back, within[kept], 0.0)
@@ -223,7 +224,7 @@ def _tellers(train: Ratings, within: np.ndarray, raters: int, new: int, items: i
     factors, partly = fit(train, FACTORS), fit(part, FACTORS)
     yield teller(NOBODY, nobody(factors), train, trial(nobody(partly))[0], {})
     yield teller(f"{FACTORS} factors", factors, train, trial(partly)[0], {})
-    yield from rival_tellers(_reading(nobody(partly)), _reading(nobody(factors)), part, back, asked, train, raters, new, items, seed)
+    yield from rival_tellers(_reading(nobody(partly)), _reading(nobody(factors)), part, back, asked, train, ids, new, items, seed)
     trials = {nu: trial(fit(part, nu=nu)) for nu in STEADY}
     for nu, (_, nats) in trials.items():
         log.info(f"  steadiness nu {nu:g}: {nats:.4f} nats a pair of ratings kept back of train")

@@ -11,7 +11,7 @@ from typing import Generic
 import numpy as np
 from torch import Tensor
 
-from raterhf.bench import rivals
+from raterhf.bench import rival_fits, rivals
 from raterhf.bench.told import Asked, Given, Teller, Told, fit_scale, together_in_mind
 from raterhf.log import log
 
@@ -26,19 +26,22 @@ class Reading(Generic[Given, Asked]):
     labels: Callable[[Given], rivals.Labels]
     pairs: Callable[[Asked], tuple[rivals.Labels, np.ndarray]]
 
-    def tell(self, fitted: rivals.Fitted, asked: Asked, people: Tensor | None = None) -> Told:
+    def tell(self, fitted: rival_fits.Fitted, asked: Asked, people: Tensor | None = None) -> Told:
         pairs, sign = self.pairs(asked)
-        return Told(pairs.rater.numpy(), sign * rivals.margins(fitted, pairs, people))
+        return Told(pairs.rater.numpy(), sign * rival_fits.margins(fitted, pairs, people))
 
 
 def rival_tellers(
-    part: Reading, whole: Reading, given: Given, back: Given, asked: Asked, everything: Given, raters: int, new: int, items: int, seed: int
+    part: Reading, whole: Reading, given: Given, back: Given, asked: Asked, everything: Given, ids: Sequence[str], new: int,
+    items: int, seed: int,
 ) -> Iterator[Teller]:  # fmt: skip
-    """Each rival, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`."""
-    for name in rivals.GRIDS:
-        chosen = rivals.choose(name, part.labels(given), part.labels(back), raters, items, seed)
+    """Each rival, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`.
+
+    `ids` are known raters', `new` is how many others there are."""
+    for name in rival_fits.GRIDS:
+        chosen = rival_fits.choose(name, part.labels(given), part.labels(back), ids, items, seed)
         scale = fit_scale(part.tell(chosen, asked))
-        fitted = rivals.refit(name, chosen, whole.labels(everything), raters, items, seed)
+        fitted = rival_fits.refit(name, chosen, whole.labels(everything), ids, items, seed)
         settings = chosen.settings | ({"ridge_of_new": chosen.ridge} if chosen.ridge else {})
         log.info(f"  {name}: {', '.join(f'{key} {value:g}' for key, value in settings.items())}, chosen on labels kept back of train")
 
