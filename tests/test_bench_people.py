@@ -62,6 +62,15 @@ def test_drawn_ratings_have_the_populations_law_on_the_grid():
     assert set(drawn_ratings(model, asked, people, np.array([3.0]), np.random.default_rng(0)).value) == {3.0}
 
 
+def test_drawn_answers_of_two_kinds_have_the_mean_that_was_fitted():
+    """A mean of .5 between -1 and 1 is three of four; and by a taste of spread .2 two answers of a person covary by .04."""
+    people = 40_000
+    model = ItemModel(np.array([0.5, 0.5]), np.array([[0.2], [0.2]]), np.array([0.71, 0.71]), np.inf)
+    asked = Ratings(np.repeat(np.arange(people), 2), np.tile([0, 1], people), np.zeros(2 * people))
+    found = drawn_ratings(model, asked, people, np.array([-1.0, 1.0]), np.random.default_rng(0)).value.reshape(-1, 2)
+    assert (found == 1).mean() == pytest.approx(0.75, abs=0.01) and np.cov(found.T)[0, 1] == pytest.approx(0.04, abs=0.01)
+
+
 def test_drawn_comparisons_persist_in_a_person():
     """All taste and no chance: a person answers the same pair the same way, and half of them prefer each side."""
     model = PairModel(np.array([[0.0, 50.0], [0.0, 0.0]]), np.array([0.0, 1.0, 0.0]), np.diag([1e-6, 1e-6, 1.0]))

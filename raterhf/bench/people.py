@@ -221,10 +221,17 @@ def _both(ratings: dict[str, Ratings], within: dict[str, np.ndarray], which: int
 
 
 def drawn_ratings(model: ItemModel, asked: Ratings, people: int, grid: np.ndarray, rng: np.random.Generator) -> Ratings:
-    """What people drawn from the population would rate the same things, to the nearest of the values [G] that ratings have."""
+    """What people drawn from the population would rate the same things, to the nearest of the values [G] that ratings have.
+
+    Where these are two, noise that is rounded to the nearest would give the likelier one too often. What a taste makes of a thing is then the
+    mean of the two, which says how often each is given: things keep the means and the covariances that were fitted.
+    """
     taste = rng.standard_normal((people, model.loading.shape[1]))
     steady = rng.gamma(model.nu / 2, 2 / model.nu, people) if np.isfinite(model.nu) else np.ones(people)
     value = model.mean[asked.item] + (model.loading[asked.item] * taste[asked.rater]).sum(1)
+    if len(grid) == 2:
+        share = (value - grid[0]) / (grid[1] - grid[0])
+        return Ratings(asked.rater, asked.item, grid[(rng.random(len(asked)) < share).astype(np.int64)])
     value = value + np.sqrt(model.noise[asked.item] / steady[asked.rater]) * rng.standard_normal(len(asked))
     above = np.clip(np.searchsorted(grid, value), 1, len(grid) - 1) if len(grid) > 1 else np.zeros(len(value), np.int64)
     nearest = np.where(value - grid[above - 1] < grid[above] - value, above - 1, above)
