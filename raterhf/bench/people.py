@@ -223,8 +223,8 @@ def _both(ratings: dict[str, Ratings], within: dict[str, np.ndarray], which: int
 def drawn_ratings(model: ItemModel, asked: Ratings, people: int, grid: np.ndarray, rng: np.random.Generator) -> Ratings:
     """What people drawn from the population would rate the same things, to the nearest of the values [G] that ratings have.
 
-    Where these are two, noise that is rounded to the nearest would give the likelier one too often. What a taste makes of a thing is then the
-    mean of the two, which says how often each is given: things keep the means and the covariances that were fitted.
+    Where these are two, noise that is rounded to the nearest would give the likelier one too often. What a taste makes of a thing is then
+    the mean of the two, which says how often each is given: things keep the means and the covariances that were fitted.
     """
     taste = rng.standard_normal((people, model.loading.shape[1]))
     steady = rng.gamma(model.nu / 2, 2 / model.nu, people) if np.isfinite(model.nu) else np.ones(people)
