@@ -330,11 +330,11 @@ def bench_raters(
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Beside these stand rivals (a head for each rater, and what PAL, VPL and LoRe do) and controls (IDs shuffled or random, an ensemble over
-    resampled raters). Of comparisons the models are a ladder: habits, care, taste. DATA may be the name of a simulated world (dice), whose
-    exact rate is known. With --people a fictitious twin of each unseen person is drawn, and the two crowds are compared: how often they
-    agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that a model of raters must reach.
-    Splits are train, test, unseen_support and unseen_query.
+    Beside these stand rivals (a head for each rater, what PAL, VPL and LoRe do, and IDs read as text) and controls (IDs shuffled or random,
+    an ensemble over resampled raters). Of comparisons the models are a ladder: habits, care, taste. DATA may be the name of a simulated
+    world (dice), whose exact rate is known. With --people a fictitious twin of each unseen person is drawn, and the two crowds are
+    compared: how often they agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that a model of
+    raters must reach. Splits are train, test, unseen_support and unseen_query.
     """
     set_environment(models=[encoder] if encoder else [])
     from raterhf.bench import comparisons, exact, new_items, people, raters, search

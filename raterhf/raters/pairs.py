@@ -136,19 +136,28 @@ class _Told:
     def __init__(self, model: PairModel, rows: Comparisons, raters: int):
         self.model, self.rows, self.raters, self.d = model, rows, raters, len(model.mean)
         self.design = model.design(rows)
-        self.squares = (self.design[:, :, None] * self.design[:, None, :]).reshape(len(rows), self.d * self.d)
+        self.i, self.j = np.triu_indices(self.d)  # of what is symmetric half is kept, which is most of what is read here
+        self.squares = self.design.take(self.i, 1) * self.design.take(self.j, 1)
         self.by_rater = csr_matrix((np.ones(len(rows)), (rows.rater, np.arange(len(rows)))), shape=(raters, len(rows)))
         self.prior = np.linalg.inv(model.covariance)
 
     def covariance(self, weight: np.ndarray) -> np.ndarray:
         """[R, d, d], each comparison being as telling as its weight [N]."""
-        told = (self.by_rater @ (weight[:, None] * self.squares)).reshape(self.raters, self.d, self.d)
+        weighted = csr_matrix((weight[self.by_rater.indices], self.by_rater.indices, self.by_rater.indptr), self.by_rater.shape)
+        half = weighted @ self.squares
+        told = np.empty((self.raters, self.d, self.d))
+        told[:, self.i, self.j], told[:, self.j, self.i] = half, half
         return np.linalg.inv(told + self.prior)
+
+    def variance(self, people: People) -> np.ndarray:
+        """Of the margins [N], by what is unsure of raters."""
+        half = people.covariance[:, self.i, self.j] * np.where(self.i == self.j, 1, 2)
+        return np.einsum("nt,nt->n", self.squares, half[self.rows.rater])
 
     def averaged(self, people: People) -> People:
         """A Newton step with slope and curvature of the log posterior averaged over these posteriors."""
         mean = (self.design * people.mean[self.rows.rater]).sum(1)
-        at = expit(mean + NODES[:, None] * np.sqrt(_variance(self.design, people, self.rows.rater)))
+        at = expit(mean + NODES[:, None] * np.sqrt(self.variance(people)))
         covariance = self.covariance(NODE_WEIGHTS @ (at * (1 - at)))
         slope = self.by_rater @ ((self.rows.won - NODE_WEIGHTS @ at)[:, None] * self.design) - (people.mean - self.model.mean) @ self.prior
         return People(people.mean + np.einsum("rkl,rl->rk", covariance, slope), covariance)
@@ -161,7 +170,7 @@ def _infer(told: _Told, weight: np.ndarray, rounds: int) -> tuple[People, np.nda
     for _ in range(rounds):
         covariance = told.covariance(weight)
         people = People(np.einsum("rkl,rl->rk", covariance, pull), covariance)
-        at = np.sqrt((design * people.mean[rater]).sum(1) ** 2 + _variance(design, people, rater))
+        at = np.sqrt((design * people.mean[rater]).sum(1) ** 2 + told.variance(people))
         at = np.maximum(at, 1e-4)
         weight = np.tanh(at / 2) / (2 * at)
     return people, weight
