@@ -13,6 +13,7 @@ from torch import Tensor
 
 from raterhf.bench import rival_fits, rivals
 from raterhf.bench.told import Asked, Given, Teller, Told, fit_scale, together_in_mind
+from raterhf.errors import UserError
 from raterhf.log import log
 
 MEMBERS = 16
@@ -33,12 +34,13 @@ class Reading(Generic[Given, Asked]):
 
 def rival_tellers(
     part: Reading, whole: Reading, given: Given, back: Given, asked: Asked, everything: Given, ids: Sequence[str], new: int,
-    items: int, seed: int,
+    items: int, seed: int, wanted: Callable[[str], bool],
 ) -> Iterator[Teller]:  # fmt: skip
-    """Each rival, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`.
+    """Each rival that is wanted, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`.
 
-    `ids` are known raters', `new` is how many others there are."""
-    for name in rival_fits.GRIDS:
+    `ids` are known raters', `new` is how many others there are.
+    """
+    for name in filter(wanted, rival_fits.GRIDS):
         chosen = rival_fits.choose(name, part.labels(given), part.labels(back), ids, items, seed)
         scale = fit_scale(part.tell(chosen, asked))
         fitted = rival_fits.refit(name, chosen, whole.labels(everything), ids, items, seed)
@@ -49,6 +51,13 @@ def rival_tellers(
             return whole.tell(fitted, query, fitted.model.new(whole.labels(few), new, fitted.ridge))
 
         yield Teller(name, scale, lambda test, fitted=fitted: whole.tell(fitted, test), adapted, settings)
+
+
+def wanted_among(names: Sequence[str], models: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a model of the table is fitted: all where no `names` are given. Raises UserError for a name of none of `models`."""
+    if strangers := [name for name in names if name not in models]:
+        raise UserError(f"--model {strangers[0]!r} is none of the table's: there are {', '.join(models)}")
+    return lambda name: not names or name in names
 
 
 def in_mind(name: str, members: Sequence[Callable[[Asked], Told]], partly: Sequence[Callable[[Asked], Told]], asked: Asked) -> Teller:
