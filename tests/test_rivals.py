@@ -123,7 +123,7 @@ def test_a_written_vector_by_hand():
     """Letters 1, -2 and 3 (u, 1 and 2 at their places): u1 is -1, no more than nothing; u2 is 4, doubled 8, times the item's .5."""
     model = Written(["u1", "u2"], 1, 1, 1, 1.0)
     model.letters.data = tensor([[-2.0], [1.0], [3.0]])
-    model.vector.weight.data, model.vector.bias.data, model.items.data = tensor([[2.0]]), tensor([0.0]), tensor([[0.5]])
+    model.weights.data, model.items.data = tensor([[2.0]]), tensor([[0.5]])
     assert model.known(None).tolist() == [[0], [8]]
     assert model.worth(model.known(None), tensor([0, 1]), tensor([0, 0])).tolist() == [0, 4]
     assert model.new(None, 3, 1.0).tolist() == [[0], [0], [0]]  # an ID that was never read says nothing

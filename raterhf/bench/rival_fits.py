@@ -35,7 +35,7 @@ GRIDS: dict[str, list[dict]] = {
     BASIS: MIXTURES,
     TEXT_IDS: [
         {"size": size, "hidden": hidden, "ridge": ridge}
-        for size, hidden, ridge in ((8, 64, 1.0), (8, 512, 1.0), (8, 512, 4.0), (24, 512, 4.0))
+        for size, hidden, ridge in ((8, 64, 1.0), (8, 512, 0.25), (8, 512, 1.0), (24, 512, 4.0))
     ],
 }
 NEW_RIDGES = (0.3, 1.0, 3.0, 10.0)  # of raters who come after training, times the ridge chosen

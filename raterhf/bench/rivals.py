@@ -225,13 +225,14 @@ class Written(nn.Module):
         super().__init__()
         self.register_buffer("written", characters(ids))
         self.letters = nn.Parameter(torch.randn(self.written.shape[1], hidden) / self.written.sum(1).mean() ** 0.5)
-        self.vector = nn.Linear(hidden, size)
+        self.weights = nn.Parameter(torch.zeros(hidden, size))
         self.items = nn.Parameter(SMALL * torch.randn(items, size))
         self.ridge = ridge
 
     def read(self) -> Tensor:
         """Vectors [R, s] of the raters it was made for."""
-        return self.vector((self.written @ self.letters).relu())
+        hidden = (self.written @ self.letters).relu()
+        return hidden @ self.weights / self.weights.shape[0] ** 0.5  # by which an update moves them as far, however wide it is
 
     def loss(self, labels: Labels, step: int) -> Tensor:
         people = self.read()

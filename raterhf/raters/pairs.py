@@ -24,6 +24,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from raterhf.raters.symmetric import halves, inner_weights, outer_halves, whole
+
 ROUNDS = 4  # from the bound's posterior to that of the least divergence
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
@@ -134,25 +136,21 @@ class _Told:
     """What comparisons tell of raters under a model, whatever is known of these yet."""
 
     def __init__(self, model: PairModel, rows: Comparisons, raters: int):
-        self.model, self.rows, self.raters, self.d = model, rows, raters, len(model.mean)
+        self.model, self.rows = model, rows
         self.design = model.design(rows)
-        self.i, self.j = np.triu_indices(self.d)  # of what is symmetric half is kept, which is most of what is read here
-        self.squares = self.design.take(self.i, 1) * self.design.take(self.j, 1)
+        self.squares = outer_halves(self.design)
         self.by_rater = csr_matrix((np.ones(len(rows)), (rows.rater, np.arange(len(rows)))), shape=(raters, len(rows)))
         self.prior = np.linalg.inv(model.covariance)
 
     def covariance(self, weight: np.ndarray) -> np.ndarray:
         """[R, d, d], each comparison being as telling as its weight [N]."""
         weighted = csr_matrix((weight[self.by_rater.indices], self.by_rater.indices, self.by_rater.indptr), self.by_rater.shape)
-        half = weighted @ self.squares
-        told = np.empty((self.raters, self.d, self.d))
-        told[:, self.i, self.j], told[:, self.j, self.i] = half, half
-        return np.linalg.inv(told + self.prior)
+        return np.linalg.inv(whole(weighted @ self.squares) + self.prior)
 
     def variance(self, people: People) -> np.ndarray:
         """Of the margins [N], by what is unsure of raters."""
-        half = people.covariance[:, self.i, self.j] * np.where(self.i == self.j, 1, 2)
-        return np.einsum("nt,nt->n", self.squares, half[self.rows.rater])
+        unsure = halves(people.covariance) * inner_weights(len(self.model.mean))
+        return np.einsum("nt,nt->n", self.squares, unsure[self.rows.rater])
 
     def averaged(self, people: People) -> People:
         """A Newton step with slope and curvature of the log posterior averaged over these posteriors."""
