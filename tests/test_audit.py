@@ -88,6 +88,16 @@ def test_ratings(tmp_path):
     assert found["splits"][0]["split"][1] > 0.3
 
 
+def test_couples_judged_the_same_things(tmp_path):
+    """Two crowds who each judged things of their own: the model has a guess of how far they are apart, and no couple is named for it."""
+    one = rated(16, 20)
+    other = one.assign(prompt="q", response="other " + one.response, rater_id="s" + one.rater_id)
+    pd.concat([one, other]).to_csv(tmp_path / "r.csv", index=False)
+    succeeds("audit", tmp_path / "r.csv", "--out", tmp_path / "out")
+    named = [row["raters"] for rows in read(tmp_path / "out")["kinds"]["ratings"]["couples"].values() for row in rows]
+    assert named and all(first.startswith("s") == second.startswith("s") for first, second in named)
+
+
 def test_words_among_ratings(tmp_path):
     rated(20, 12, {"yes": 1}).to_csv(tmp_path / "r.csv", index=False)
     fails("audit", tmp_path / "r.csv", says="rating is not a finite number")

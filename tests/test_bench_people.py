@@ -9,7 +9,8 @@ from small_run import fails, succeeds
 from tables import few_rivals
 from test_pairs import simulated
 
-from raterhf.bench.people import Crowd, agreements, checks, couples, drawn_comparisons, drawn_ratings, rare_recall, wins
+from raterhf.bench.people import Crowd, agreements, checks, couples, rare_recall, wins
+from raterhf.bench.twins import against_threshold, drawn_comparisons, drawn_ratings
 from raterhf.raters.items import ItemModel, Ratings
 from raterhf.raters.pairs import Comparisons, PairModel
 
@@ -60,6 +61,29 @@ def test_drawn_ratings_have_the_populations_law_on_the_grid():
     assert found.mean() == pytest.approx(0.5, abs=0.03) and found.var() == pytest.approx(1 + 0.5 * 10 / 8, rel=0.05)
     assert set(drawn_ratings(model, asked, people, np.array([-1.0, 1.0]), np.random.default_rng(0)).value) == {-1.0, 1.0}
     assert set(drawn_ratings(model, asked, people, np.array([3.0]), np.random.default_rng(0)).value) == {3.0}
+
+
+def test_answers_of_two_kinds_are_comparisons_with_a_threshold():
+    found = against_threshold(Ratings(np.array([0, 0, 1]), np.array([4, 2, 4]), np.array([-1.0, 1.0, 1.0])), 7)
+    assert found.a.tolist() == [4, 2, 4] and found.b.tolist() == [7, 7, 7] and found.won.tolist() == [0, 1, 1]
+
+
+def test_fictitious_people_of_two_answers_are_like_unseen_ones(tmp_path, monkeypatch):
+    """People who like what they like by taste and a threshold of their own: twins agree and differ as they do, by the command."""
+    few_rivals(monkeypatch)
+    rng = np.random.default_rng(0)
+    people, items = 500, 30
+    rater, item = np.repeat(np.arange(people), items), np.tile(np.arange(items), people)
+    worth = 1.5 * rng.standard_normal(items)[item] + rng.standard_normal(people)[rater]
+    worth = worth + 1.2 * rng.standard_normal(people)[rater] * rng.standard_normal(items)[item]
+    vote = np.where(rng.random(len(rater)) < 1 / (1 + np.exp(-worth)), "yes", "no")
+    half = rng.random(len(rater)) < 0.3
+    split = np.where(rater >= 300, np.where(half, "unseen_query", "unseen_support"), np.where(half, "test", "train"))
+    pd.DataFrame({"rater_id": rater, "item": item, "rating": vote, "split": split}).to_csv(tmp_path / "votes.csv", index=False)
+    succeeds("bench", "raters", tmp_path / "votes.csv", "--value", "yes=1", "--value", "no=0", "--people", "--out", tmp_path / "found.json")
+    rows = {row["crowd"]: row for row in json.loads((tmp_path / "found.json").read_text())["rows"]}
+    for check, near in (("agreement", 0.025), ("spread", 0.025), ("two differ", 0.03)):
+        assert rows["fictitious people"][check][0] == pytest.approx(rows["unseen people"][check][0], abs=near), check
 
 
 def test_drawn_comparisons_persist_in_a_person():

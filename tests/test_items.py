@@ -142,6 +142,16 @@ def test_the_table_of_anchors(table, tmp_path, monkeypatch):
     assert floor["interval"][0] < floor["accuracy"] < floor["interval"][1]
 
 
+def test_a_model_of_the_table_alone(table, tmp_path, monkeypatch):
+    """The same figures as beside all others; of a person whose ID was never read it says what nobody says."""
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = succeeds("bench", "raters", table, "--column", "item=joke", "--model", "literal text IDs", "--out", tmp_path / "found.json")
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert {row["model"] for row in rows} == {"nobody", "literal text IDs"} and "literal text IDs" in shown
+    assert {row["gain"] for row in rows if row["split"] == "unseen"} == {0.0}
+    fails("bench", "raters", table, "--column", "item=joke", "--model", "nobdy", says=("'nobdy' is none of the table's", "16 factors"))
+
+
 def test_pairs_of_another_file_are_told_apart(table, tmp_path):
     """Item 3 against 5 wherever both are test ratings; a pair whose ratings are not there is an error that names its row."""
     frame = pd.read_csv(table)

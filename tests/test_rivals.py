@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import tensor
 
-from raterhf.bench import rivals
+from raterhf.bench import rival_fits, rivals
+from raterhf.bench.rival_fits import BASIS, ENCODER, GRIDS, HEADS, PROTOTYPES, TEXT_IDS
 from raterhf.bench.rival_tellers import in_mind, resampled
-from raterhf.bench.rivals import BASIS, ENCODER, GRIDS, HEADS, PROTOTYPES, Basis, Encoder, Heads, Labels, Mixed, Prototypes
+from raterhf.bench.rivals import Basis, Encoder, Heads, Labels, Mixed, Prototypes, Written
 from raterhf.bench.told import Told, together_in_mind
 
 
@@ -70,10 +71,13 @@ def two_kinds(compared: bool, raters: int = 120, items: int = 16, each: int = 40
     ), kind
 
 
+IDS = [f"u{i}" for i in range(120)]
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(rivals, "STEPS", 150)
-    monkeypatch.setattr(rivals, "GRIDS", {name: grid[:1] for name, grid in GRIDS.items()})
+    monkeypatch.setattr(rival_fits, "STEPS", 150)
+    monkeypatch.setattr(rival_fits, "GRIDS", {name: grid[:1] for name, grid in GRIDS.items()})
 
 
 def parts(labels: Labels) -> tuple[Labels, Labels]:
@@ -87,17 +91,17 @@ def test_two_kinds_of_people_are_found(quick, name, compared):
     """Known people's labels cost far less than by nobody, and so do those of new people by ten labels of theirs."""
     labels, _ = two_kinds(compared)
     part, held = parts(labels)
-    fitted = rivals.choose(name, part, held, 120, 16, 0)
+    fitted = rival_fits.choose(name, part, held, IDS, 16, 0)
     nobody = float(rivals.nats(held, held.offset).mean())
     noise = 0.5 if not compared else 0.3  # what would be left if raters were known
     assert fitted.nats < nobody - 0.6 * (nobody - noise), (fitted.nats, nobody)
     new, query = parts(two_kinds(compared, seed=0)[0])
-    few = new.rows(rivals._first(new.rater.numpy(), 10, 0))
-    told = rivals.margins(fitted, query, fitted.model.new(few, 120, fitted.ridge))
+    few = new.rows(rival_fits._first(new.rater.numpy(), 10, 0))
+    told = rival_fits.margins(fitted, query, fitted.model.new(few, 120, fitted.ridge))
     assert float(rivals.nats(query, torch.from_numpy(told).float()).mean()) < nobody - 0.4 * (nobody - noise)
 
 
-@pytest.mark.parametrize("name", [HEADS, PROTOTYPES, ENCODER, BASIS])
+@pytest.mark.parametrize("name", GRIDS)
 def test_none_is_worse_than_nobody_where_raters_are_alike(quick, name):
     """IDs that tell nothing: few updates are chosen, or a wide ridge."""
     labels, _ = two_kinds(True)
@@ -105,21 +109,48 @@ def test_none_is_worse_than_nobody_where_raters_are_alike(quick, name):
         getattr(labels, part) for part in ("a", "b", "value", "offset")
     ))  # fmt: skip
     part, held = parts(labels)
-    fitted = rivals.choose(name, part, held, 120, 16, 0)
+    fitted = rival_fits.choose(name, part, held, IDS, 16, 0)
     assert fitted.nats < float(rivals.nats(held, held.offset).mean()) + 0.003
+
+
+def test_an_id_is_read_by_the_place_of_its_characters():
+    """From the end: 1 of u1 stands where 1 of u21 does, and u of u1 where 2 of u21 does, and nothing where its u does."""
+    u1, u21, u11 = rivals.characters(["u1", "u21", "u11"])
+    assert u1.tolist() == [1, 1, 0, 0, 0] and u21.tolist() == [1, 0, 1, 1, 0] and u11.tolist() == [1, 0, 0, 1, 1]
+
+
+def test_a_written_vector_by_hand():
+    """Letters 1, -2 and 3 (u, 1 and 2 at their places): u1 is -1, no more than nothing; u2 is 4, doubled 8, times the item's .5."""
+    model = Written(["u1", "u2"], 1, 1, 1, 1.0)
+    model.letters.data = tensor([[-2.0], [1.0], [3.0]])
+    model.weights.data, model.items.data = tensor([[2.0]]), tensor([[0.5]])
+    assert model.known(None).tolist() == [[0], [8]]
+    assert model.worth(model.known(None), tensor([0, 1]), tensor([0, 0])).tolist() == [0, 4]
+    assert model.new(None, 3, 1.0).tolist() == [[0], [0], [0]]  # an ID that was never read says nothing
+
+
+def test_text_ids_find_people_and_say_nothing_of_new_ones(monkeypatch):
+    labels, _ = two_kinds(True)
+    part, held = parts(labels)
+    monkeypatch.setattr(rival_fits, "STEPS", 200)
+    fitted = rival_fits.choose(TEXT_IDS, part, held, IDS, 16, 0)
+    nobody = float(rivals.nats(held, held.offset).mean())
+    assert fitted.nats < nobody - 0.5 * (nobody - 0.3) and fitted.settings["steps"] > 0
+    told = rival_fits.margins(fitted, held, fitted.model.new(part, 120, fitted.ridge))
+    assert told == pytest.approx(held.offset.numpy())
 
 
 def test_fewer_items_than_features(quick):
     part, held = parts(two_kinds(True, items=5)[0])
-    assert rivals.choose(HEADS, part, held, 120, 5, 0).model.people.shape == (120, 5)
+    assert rival_fits.choose(HEADS, part, held, IDS, 5, 0).model.people.shape == (120, 5)
 
 
 def test_the_same_seed_gives_the_same_rival(quick):
     part, held = parts(two_kinds(False)[0])
-    one, other = (rivals.choose(ENCODER, part, held, 120, 16, 3) for _ in range(2))
+    one, other = (rival_fits.choose(ENCODER, part, held, IDS, 16, 3) for _ in range(2))
     assert one.nats == other.nats and one.settings == other.settings
-    again = rivals.refit(ENCODER, one, part, 120, 16, 3)
-    assert np.allclose(rivals.margins(again, held), rivals.margins(one, held), atol=1e-5)
+    again = rival_fits.refit(ENCODER, one, part, IDS, 16, 3)
+    assert np.allclose(rival_fits.margins(again, held), rival_fits.margins(one, held), atol=1e-5)
 
 
 def test_without_labels_a_new_person_is_the_mean_of_known_ones():

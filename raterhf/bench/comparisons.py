@@ -14,7 +14,19 @@ import numpy as np
 import pandas as pd
 
 from raterhf.bench.raters import KNOWN, NOBODY, SHUFFLED, SPLITS, UNSEEN, first_rows, require_columns
-from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS, Reading, in_mind, member_seeds, random_ids, resampled, rival_tellers, some_ids
+from raterhf.bench.rival_fits import GRIDS
+from raterhf.bench.rival_tellers import (
+    ENSEMBLE,
+    RANDOM_IDS,
+    Reading,
+    in_mind,
+    member_seeds,
+    random_ids,
+    resampled,
+    rival_tellers,
+    some_ids,
+    wanted_among,
+)
 from raterhf.bench.rivals import Labels, tensors
 from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
@@ -27,6 +39,7 @@ TASTES = 8
 KEPT_ITEMS = 0.2  # of what a rater compared, by which settings are chosen
 PRECISIONS = (10.0, 40.0, 160.0)  # candidates of the loadings' prior
 HABITS, CARE, ALL = "+ habits", "+ care", "+ tastes"
+MODELS = (NOBODY, *GRIDS, HABITS, CARE, ENSEMBLE, ALL, SHUFFLED, RANDOM_IDS)
 
 
 def holds_comparisons(path: str, columns: dict[str, str]) -> bool:
@@ -36,8 +49,11 @@ def holds_comparisons(path: str, columns: dict[str, str]) -> bool:
     return (has("a", "b", "label") or has("chosen", "rejected")) and not has("item", "rating")
 
 
-def read_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict[str, Comparisons], int, dict[str, int]]:
-    """Comparisons by split, how many items, and how many raters are known and unseen. Raises UserError for a label that is none."""
+def read_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict[str, Comparisons], int, dict[str, list[str]]]:
+    """Comparisons by split, how many items, and the IDs of known (`train`) and of unseen raters (`unseen_support`).
+
+    Raises UserError for a label that is none.
+    """
     frame = read_rows(path).frame
     ordered = all(columns.get(name, name) in frame for name in ("a", "b", "label"))
     sides = ("a", "b") if ordered else ("chosen", "rejected")
@@ -62,14 +78,14 @@ def read_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dic
     if not ordered:
         swap = np.random.default_rng(np.random.SeedSequence([seed, 0x73776170])).random(len(frame)) < 0.5
         a, b, label = np.where(swap, b, a), np.where(swap, a, b), np.where(swap, -1.0, 1.0)
-    found, counts = {}, {}
+    found, ids = {}, {}
     for group in (KNOWN, UNSEEN):
         raters = pd.Index(frame[names["rater_id"]][np.isin(split, group)].unique())
         rater = raters.get_indexer(frame[names["rater_id"]])
-        counts[group[0]] = len(raters)
+        ids[group[0]] = [str(name) for name in raters]
         whole = Comparisons(rater, a, b, (label + 1) / 2, apart)
         found |= {name: whole.rows(np.flatnonzero(split == name)) for name in group}
-    return found, len(index), counts
+    return found, len(index), ids
 
 
 def tell_pairs(model: PairModel, people: People, held: Comparisons) -> Told:
@@ -83,33 +99,39 @@ def strangers(rows: Comparisons, seed: int) -> Comparisons:
     return Comparisons(np.random.default_rng(seed).permutation(rows.rater), rows.a, rows.b, rows.won, rows.apart)
 
 
-def bench_comparisons(path: str, columns: dict[str, str], new_items: bool, seeds: int, seed: int) -> dict:
-    """Rows of the table, by seed, as of `bench_raters`, and the ladder's steps as shares of the gain over nobody."""
+def bench_comparisons(
+    path: str, columns: dict[str, str], new_items: bool, seeds: int, seed: int, models: Sequence[str] = ()
+) -> dict:  # fmt: skip
+    """Rows of the table, by seed, as of `bench_raters`, and the ladder's steps as shares of the gain over nobody, where all are there."""
     rows, steps = [], []
     for one in range(seed, seed + seeds):
-        parts, items, counts = read_comparisons(path, columns, one)
+        parts, items, ids = read_comparisons(path, columns, one)
         if not new_items:
             parts["unseen_query"] = _of_known_items(parts["unseen_query"], parts["train"])
-        found = bench_parts(parts, items, counts, one)
+        found = bench_parts(parts, items, ids, one, models)
         rows += found["rows"]
         steps += found["ladder"]
     return {"file": path, "tastes": TASTES, "orders": ORDERS, "rows": rows, "ladder": steps}
 
 
 def bench_parts(
-    parts: dict[str, Comparisons], items: int, counts: dict[str, int], seed: int, more: Sequence[Teller[Comparisons, Comparisons]] = ()
+    parts: dict[str, Comparisons], items: int, ids: dict[str, list[str]], seed: int, models: Sequence[str],
+    more: Sequence[Teller[Comparisons, Comparisons]] = (),
 ) -> dict:  # fmt: skip
-    """`rows` and `ladder` of one seed; `more` are models that are fitted already."""
+    """`rows` and `ladder` of one seed, with `models` of these alone; `more` are models that are fitted already."""
+    wanted = wanted_among(models, MODELS)
     query, support = parts["unseen_query"], parts["unseen_support"]
     query = query.rows(np.flatnonzero(query.won != 0.5))
     rows = list(
         table_rows(
-            chain(_tellers(parts["train"], counts, items, seed), more), [({}, parts["test"])], query if len(query) else None,
+            chain(_tellers(parts["train"], ids, items, seed, wanted), more), [({}, parts["test"])], query if len(query) else None,
             lambda count, order: support.rows(first_rows(support.rater, count, order)), seed,
         )
     )  # fmt: skip
     gains = {row["model"]: row["gain"] for row in rows if row["split"] == "test"}
-    return {"rows": rows, "ladder": [{"seed": seed, "habits": gains[HABITS], "care": gains[CARE], "tastes": gains[ALL]}]}
+    steps = {"habits": HABITS, "care": CARE, "tastes": ALL}
+    there = all(name in gains for name in steps.values())
+    return {"rows": rows, "ladder": [{"seed": seed} | {step: gains[name] for step, name in steps.items()}] if there else []}
 
 
 def _of_known_items(query: Comparisons, train: Comparisons) -> Comparisons:
@@ -119,10 +141,12 @@ def _of_known_items(query: Comparisons, train: Comparisons) -> Comparisons:
     return query.rows(np.flatnonzero(known))
 
 
-def _tellers(train: Comparisons, counts: dict[str, int], items: int, seed: int) -> Iterator[Teller[Comparisons, Comparisons]]:
-    """The ladder with its rivals and controls, the floor first; settings and scales are chosen on a part of train."""
+def _tellers(
+    train: Comparisons, ids: dict[str, list[str]], items: int, seed: int, wanted: Callable[[str], bool]
+) -> Iterator[Teller[Comparisons, Comparisons]]:  # fmt: skip
+    """The ladder with its rivals and controls, as far as wanted, the floor first; settings and scales are chosen on a part of train."""
     part, held = kept_apart(train, items, KEPT_ITEMS, seed)
-    nothing, raters, new = train.rows(np.zeros(0, np.int64)), counts["train"], counts["unseen_support"]
+    nothing, raters, new = train.rows(np.zeros(0, np.int64)), len(ids["train"]), len(ids["unseen_support"])
 
     def trial(known: bool, *settings) -> tuple[float, float]:
         model = fit_pairs(part, raters, items, *settings, seed=seed)
@@ -145,16 +169,24 @@ def _tellers(train: Comparisons, counts: dict[str, int], items: int, seed: int) 
 
     alike, careful = (0, PRECISIONS[0], False), (0, PRECISIONS[0], True)
     yield whole(NOBODY, nothing, alike, trial(False, *alike)[0], adapts=True)
-    yield from rival_tellers(floor(part), floor(train), part, held, held, train, raters, new, items, seed)
-    yield whole(HABITS, train, alike, trial(True, *alike)[0])
-    yield whole(CARE, train, careful, trial(True, *careful)[0])
+    yield from rival_tellers(floor(part), floor(train), part, held, held, train, ids["train"], new, items, seed, wanted)
+    for name, settings in ((HABITS, alike), (CARE, careful)):
+        if wanted(name):
+            yield whole(name, train, settings, trial(True, *settings)[0])
+    if wanted(ENSEMBLE):
+        yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed), nothing) for rows in (train, part)), held)
+    if not any(map(wanted, (ALL, SHUFFLED, RANDOM_IDS))):
+        return
     trials = {precision: trial(True, TASTES, precision) for precision in PRECISIONS}
     for precision, (_, nats) in trials.items():
         log.info(f"  precision {precision:g} of the loadings: {nats:.4f} nats a pair of comparisons kept back of train")
     best = max(trials, key=lambda precision: trials[precision][1])
-    yield whole(ALL, train, (TASTES, best), trials[best][0], adapts=True)
-    yield whole(SHUFFLED, strangers(train, seed), (TASTES, best), trials[best][0])
-    yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed), nothing) for rows in (train, part)), held)
+    if wanted(ALL):
+        yield whole(ALL, train, (TASTES, best), trials[best][0], adapts=True)
+    if wanted(SHUFFLED):
+        yield whole(SHUFFLED, strangers(train, seed), (TASTES, best), trials[best][0])
+    if not wanted(RANDOM_IDS):
+        return
     mixed = [at_random(rows, raters, seed) for rows in (train, part)]
     fits = [fit_pairs(rows, raters, items, TASTES, best, seed=seed) for rows in mixed]
     yield in_mind(RANDOM_IDS, *(_strangers(model, rows, raters, seed) for model, rows in zip(fits, mixed)), held)

@@ -8,6 +8,7 @@ which is printed; labels weigh the draws. No model that has learned from labels 
 Items are a question's answers, whatever paraphrase asked. Known people's pairs are kept back whole, with all their repeats.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,7 @@ class Asked:
         return Asked(self.rater[index], self.question[index], self.a[index], self.b[index], self.label[index])
 
 
-def bench_world(name: str, seeds: int, seed: int) -> dict:
+def bench_world(name: str, seeds: int, seed: int, models: Sequence[str] = ()) -> dict:
     """Rows as of `bench_comparisons`, the exact rate among the models; `exact` has for each seed the rate expected and its own error."""
     world = load_world(name)
     found: dict = {"rows": [], "ladder": [], "exact": []}
@@ -61,9 +62,10 @@ def bench_world(name: str, seeds: int, seed: int) -> dict:
         exact = Teller(
             EXACT, 1.0, lambda rows, who=decided.rater, odds=log_odds: Told(who, np.where(rows.won[rows.won != 0.5] == 1, odds, -odds))
         )
-        counts = {"train": world.n_train, "unseen_support": world.n_validate}
+        crowds = {"train": (world.n_train, "t"), "unseen_support": (world.n_validate, "v")}
+        ids = {part: world.draw_people(count, one, prefix).ids for part, (count, prefix) in crowds.items()}
         comparisons = {part: _comparisons(rows, offsets) for part, rows in parts.items()}
-        mine = bench_parts(comparisons, int(offsets[-1]), counts, one, [exact])
+        mine = bench_parts(comparisons, int(offsets[-1]), ids, one, models, [exact])
         share = chances.max(1) / chances.sum(1)
         other = chances_given(world, given, decided, one + 2**31)
         error = float(np.abs((other.max(1) / other.sum(1)).mean() - share.mean()))

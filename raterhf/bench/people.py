@@ -23,18 +23,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.special import expit
 
 from raterhf.bench import comparisons as comparisons_table
 from raterhf.bench import raters as raters_table
-from raterhf.bench.comparisons import KEPT_ITEMS, PRECISIONS, TASTES, holds_comparisons, read_comparisons, tell_pairs
+from raterhf.bench.comparisons import KEPT_ITEMS, PRECISIONS, TASTES, holds_comparisons, read_comparisons
 from raterhf.bench.raters import RANK, STEADY, differing, kept_back, nobody, read_table
 from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS
+from raterhf.bench.twins import STEPS, best_precision, drawn_comparisons, drawn_ratings, of_two_answers
 from raterhf.errors import UserError
-from raterhf.evaluation import metrics
 from raterhf.log import log
-from raterhf.raters.items import ItemModel, Ratings, fit_items, infer_tastes, log_likelihood
-from raterhf.raters.pairs import Comparisons, PairModel, fit_pairs, infer_people, kept_apart
+from raterhf.raters.items import Ratings, fit_items, infer_tastes, log_likelihood
+from raterhf.raters.pairs import Comparisons, fit_pairs, infer_people, kept_apart
 from raterhf.terminal import show_table
 
 UNSEEN, FICTITIOUS, TASTELESS, OTHERS = "unseen people", "fictitious people", "fictitious, without tastes", "known people"
@@ -44,7 +43,6 @@ NEIGHBOURS = 5
 RARE = 0.1
 RESAMPLES = 400
 FEWEST = 20  # unseen people
-STEPS = 12  # of a trial's fit
 
 
 @dataclass(frozen=True)
@@ -186,11 +184,12 @@ def _by_ratings(
     nu = max(trials, key=lambda nu: trials[nu])
     model = fit_items(train, raters, items, RANK, nu, seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x747769]))
-    grid = np.unique(train.value)
-    twins = drawn_ratings(model, new, people, grid, rng)
-    tasteless = drawn_ratings(nobody(model), new, people, grid, rng)
-    random = fit_items(raters_table.at_random(train, raters, seed), raters, items, RANK, nu, seed=seed)
-    stranger = drawn_ratings(random, new, people, grid, rng)
+    grid, mixed = np.unique(train.value), raters_table.at_random(train, raters, seed)
+    if len(grid) == 2:
+        twins, tasteless, stranger = of_two_answers(train, mixed, part, held, new, (raters, items, people), rng, seed)
+    else:
+        random = fit_items(mixed, raters, items, RANK, nu, seed=seed)
+        twins, tasteless, stranger = (drawn_ratings(one, new, people, grid, rng) for one in (model, nobody(model), random))
     ensemble = raters_table.ensemble(train, raters, items, seed)
     which, of_members = rng.integers(len(ensemble), size=people)[new.rater], new.value.copy()
     for number, member in enumerate(ensemble):
@@ -220,32 +219,15 @@ def _both(ratings: dict[str, Ratings], within: dict[str, np.ndarray], which: int
     return Ratings(*(np.concatenate([getattr(ratings[name], part) for name in names]) for part in ("rater", "item", "value")))
 
 
-def drawn_ratings(model: ItemModel, asked: Ratings, people: int, grid: np.ndarray, rng: np.random.Generator) -> Ratings:
-    """What people drawn from the population would rate the same things, to the nearest of the values [G] that ratings have."""
-    taste = rng.standard_normal((people, model.loading.shape[1]))
-    steady = rng.gamma(model.nu / 2, 2 / model.nu, people) if np.isfinite(model.nu) else np.ones(people)
-    value = model.mean[asked.item] + (model.loading[asked.item] * taste[asked.rater]).sum(1)
-    value = value + np.sqrt(model.noise[asked.item] / steady[asked.rater]) * rng.standard_normal(len(asked))
-    above = np.clip(np.searchsorted(grid, value), 1, len(grid) - 1) if len(grid) > 1 else np.zeros(len(value), np.int64)
-    nearest = np.where(value - grid[above - 1] < grid[above] - value, above - 1, above)
-    return Ratings(asked.rater, asked.item, grid[nearest])
-
-
 def _by_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict[str, Crowd], np.ndarray]:
-    parts, items, counts = read_comparisons(path, columns, seed)
-    train, raters, people = parts["train"], counts["train"], counts["unseen_support"]
+    parts, items, ids = read_comparisons(path, columns, seed)
+    train, raters, people = parts["train"], len(ids["train"]), len(ids["unseen_support"])
     _enough(path, people)
     new = _joined(parts["unseen_support"], parts["unseen_query"])
     known = np.isin(new.a, [train.a, train.b]) & np.isin(new.b, [train.a, train.b]) & (new.won != 0.5)
     new = new.rows(np.flatnonzero(known))
     part, held = kept_apart(train, items, KEPT_ITEMS, seed)
-    trials = {}
-    for precision in PRECISIONS:
-        model = fit_pairs(part, raters, items, TASTES, precision, True, STEPS, seed)
-        told = tell_pairs(model, infer_people(model, part, raters), held)
-        trials[precision] = -metrics.nll(told.margin, np.ones(len(told.margin), np.int64))
-        log.info(f"  precision {precision:g} of the loadings: {trials[precision]:.4f} nats a pair of comparisons kept back of train")
-    precision = max(trials, key=lambda precision: trials[precision])
+    precision = best_precision(part, held, raters, items, TASTES, PRECISIONS, seed)
     model = fit_pairs(train, raters, items, TASTES, precision, seed=seed)
     alone = fit_pairs(train, raters, items, 0, PRECISIONS[0], False, seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x747769]))
@@ -275,13 +257,6 @@ def _by_comparisons(path: str, columns: dict[str, str], seed: int) -> tuple[dict
 
 def _joined(one: Comparisons, other: Comparisons) -> Comparisons:
     return Comparisons(*(np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("rater", "a", "b", "won", "apart")))
-
-
-def drawn_comparisons(model: PairModel, asked: Comparisons, people: int, rng: np.random.Generator) -> Comparisons:
-    """What people drawn from the population would prefer of the same pairs."""
-    numbers = model.mean + rng.standard_normal((people, len(model.mean))) @ np.linalg.cholesky(model.covariance).T
-    chance = expit((model.design(asked) * numbers[asked.rater]).sum(1))
-    return replace(asked, won=(rng.random(len(asked)) < chance).astype(float))
 
 
 def print_people(found: dict) -> None:

@@ -7,14 +7,26 @@ a rater's held-back ratings is higher, for every two that differ, or for the pai
 No text is read here. Settings, and the scales by which margins become probabilities, are chosen on a part of `train` alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from raterhf.bench.rival_tellers import ENSEMBLE, RANDOM_IDS, Reading, in_mind, member_seeds, random_ids, resampled, rival_tellers, some_ids
+from raterhf.bench.rival_fits import GRIDS
+from raterhf.bench.rival_tellers import (
+    ENSEMBLE,
+    RANDOM_IDS,
+    Reading,
+    in_mind,
+    member_seeds,
+    random_ids,
+    resampled,
+    rival_tellers,
+    some_ids,
+    wanted_among,
+)
 from raterhf.bench.rivals import Labels, tensors
 from raterhf.bench.told import ORDERS, Teller, Told, fit_scale, table_rows
 from raterhf.data.files import read_rows
@@ -28,7 +40,8 @@ from raterhf.terminal import show_table
 RANK = 24  # of which the widths of the factors leave what the data bear
 STEADY = (np.inf, 10.0)  # candidates of how alike raters are in care
 FACTORS = 16  # of the plain factor model
-NOBODY, UNKNOWNS, SHUFFLED = "nobody", "raters as unknowns", "IDs shuffled"
+NOBODY, PLAIN, UNKNOWNS, SHUFFLED = "nobody", f"{FACTORS} factors", "raters as unknowns", "IDs shuffled"
+MODELS = (NOBODY, PLAIN, *GRIDS, ENSEMBLE, UNKNOWNS, SHUFFLED, RANDOM_IDS)
 KEPT = 0.1  # of the train ratings, by which settings are chosen
 SPLITS = ("train", "test", "unseen_support", "unseen_query")
 KNOWN, UNSEEN = SPLITS[:2], SPLITS[2:]
@@ -157,13 +170,14 @@ def read_pairs(path: str, columns: dict[str, str], table: Table) -> dict[str, He
 
 def bench_raters(
     path: str, columns: dict[str, str], values: dict[str, float], within: str | None, margins: list[float], new_items: bool, seeds: int,
-    seed: int, pairs: str | None = None,
+    seed: int, pairs: str | None = None, models: Sequence[str] = (),
 ) -> dict:  # fmt: skip
     """Rows of the table, by seed: split, margin, labels, model and figures. Everything a model has seen is in `train` or support rows.
 
     Without `new_items` what is asked of unseen people is of items that somebody rated in `train`. With `pairs` the pairs of that file are
-    told apart, and a label of an unseen person is such a pair, the ratings of both its sides.
+    told apart, and a label of an unseen person is such a pair, the ratings of both its sides. With `models` only these are beside nobody.
     """
+    wanted = wanted_among(models, MODELS)
     table = read_table(path, columns, values, within)
     train, support = table.ratings["train"], table.ratings["unseen_support"]
     if pairs:
@@ -185,7 +199,8 @@ def bench_raters(
     asked = [({"margin": margin}, test) for margin, test in tests.items()]
     rows: list[dict] = []
     for one in range(seed, seed + seeds):
-        tellers = _tellers(train, table.within["train"], len(table.known), len(table.unseen), len(table.items), one)
+        ids, new = [str(name) for name in table.known], len(table.unseen)
+        tellers = _tellers(train, table.within["train"], ids, new, len(table.items), one, wanted)
         rows += table_rows(tellers, asked, query if len(query.high) else None, labels, one)
     return {"file": path, "rank": RANK, "orders": ORDERS, "rows": rows}
 
@@ -198,8 +213,11 @@ def _of_known_items(query: Held, train: Ratings) -> Held:
     return Held(query.ratings, query.high[both], query.low[both])
 
 
-def _tellers(train: Ratings, within: np.ndarray, raters: int, new: int, items: int, seed: int) -> Iterator[Teller[Ratings, Held]]:
-    """The models of the table, the floor first; settings and scales are chosen on a part of train."""
+def _tellers(
+    train: Ratings, within: np.ndarray, ids: list[str], new: int, items: int, seed: int, wanted: Callable[[str], bool]
+) -> Iterator[Teller[Ratings, Held]]:  # fmt: skip
+    """The models of the table that are wanted, the floor first; settings and scales are chosen on a part of train."""
+    raters = len(ids)
     kept = kept_back(train, seed)
     part, back = train.rows(np.flatnonzero(~kept)), train.rows(np.flatnonzero(kept))
     asked = differing(back, within[kept], 0.0)
@@ -222,20 +240,24 @@ def _tellers(train: Ratings, within: np.ndarray, raters: int, new: int, items: i
 
     factors, partly = fit(train, FACTORS), fit(part, FACTORS)
     yield teller(NOBODY, nobody(factors), train, trial(nobody(partly))[0], {})
-    yield teller(f"{FACTORS} factors", factors, train, trial(partly)[0], {})
-    yield from rival_tellers(_reading(nobody(partly)), _reading(nobody(factors)), part, back, asked, train, raters, new, items, seed)
+    if wanted(PLAIN):
+        yield teller(PLAIN, factors, train, trial(partly)[0], {})
+    yield from rival_tellers(_reading(nobody(partly)), _reading(nobody(factors)), part, back, asked, train, ids, new, items, seed, wanted)
+    if wanted(ENSEMBLE):
+        yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed)) for rows in (train, part)), asked)
+    if not any(map(wanted, (UNKNOWNS, SHUFFLED, RANDOM_IDS))):
+        return
     trials = {nu: trial(fit(part, nu=nu)) for nu in STEADY}
     for nu, (_, nats) in trials.items():
         log.info(f"  steadiness nu {nu:g}: {nats:.4f} nats a pair of ratings kept back of train")
     nu = max(trials, key=lambda nu: trials[nu][1])
-    yield teller(UNKNOWNS, fit(train, nu=nu), train, trials[nu][0], {"nu": nu})
-    yield teller(SHUFFLED, fit(shuffled(train, seed), nu=nu), shuffled(train, seed), trials[nu][0], {"nu": nu}, adapts=False)
-    yield in_mind(ENSEMBLE, *(_members(ensemble(rows, raters, items, seed)) for rows in (train, part)), asked)
-    yield in_mind(
-        RANDOM_IDS,
-        *(_strangers(fit(rows, nu=nu), rows, raters, seed) for rows in (at_random(train, raters, seed), at_random(part, raters, seed))),
-        asked,
-    )
+    if wanted(UNKNOWNS):
+        yield teller(UNKNOWNS, fit(train, nu=nu), train, trials[nu][0], {"nu": nu})
+    if wanted(SHUFFLED):
+        yield teller(SHUFFLED, fit(shuffled(train, seed), nu=nu), shuffled(train, seed), trials[nu][0], {"nu": nu}, adapts=False)
+    if wanted(RANDOM_IDS):
+        mixed = [at_random(rows, raters, seed) for rows in (train, part)]
+        yield in_mind(RANDOM_IDS, *(_strangers(fit(rows, nu=nu), rows, raters, seed) for rows in mixed), asked)
 
 
 def kept_back(train: Ratings, seed: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Generic
 import numpy as np
 from torch import Tensor
 
-from raterhf.bench import rivals
+from raterhf.bench import rival_fits, rivals
 from raterhf.bench.told import Asked, Given, Teller, Told, fit_scale, together_in_mind
+from raterhf.errors import UserError
 from raterhf.log import log
 
 MEMBERS = 16
@@ -26,19 +27,23 @@ class Reading(Generic[Given, Asked]):
     labels: Callable[[Given], rivals.Labels]
     pairs: Callable[[Asked], tuple[rivals.Labels, np.ndarray]]
 
-    def tell(self, fitted: rivals.Fitted, asked: Asked, people: Tensor | None = None) -> Told:
+    def tell(self, fitted: rival_fits.Fitted, asked: Asked, people: Tensor | None = None) -> Told:
         pairs, sign = self.pairs(asked)
-        return Told(pairs.rater.numpy(), sign * rivals.margins(fitted, pairs, people))
+        return Told(pairs.rater.numpy(), sign * rival_fits.margins(fitted, pairs, people))
 
 
 def rival_tellers(
-    part: Reading, whole: Reading, given: Given, back: Given, asked: Asked, everything: Given, raters: int, new: int, items: int, seed: int
+    part: Reading, whole: Reading, given: Given, back: Given, asked: Asked, everything: Given, ids: Sequence[str], new: int,
+    items: int, seed: int, wanted: Callable[[str], bool],
 ) -> Iterator[Teller]:  # fmt: skip
-    """Each rival, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`."""
-    for name in rivals.GRIDS:
-        chosen = rivals.choose(name, part.labels(given), part.labels(back), raters, items, seed)
+    """Each rival that is wanted, chosen on `given` and what was kept `back`, whose pairs are `asked`; then fitted to `everything`.
+
+    `ids` are known raters', `new` is how many others there are.
+    """
+    for name in filter(wanted, rival_fits.GRIDS):
+        chosen = rival_fits.choose(name, part.labels(given), part.labels(back), ids, items, seed)
         scale = fit_scale(part.tell(chosen, asked))
-        fitted = rivals.refit(name, chosen, whole.labels(everything), raters, items, seed)
+        fitted = rival_fits.refit(name, chosen, whole.labels(everything), ids, items, seed)
         settings = chosen.settings | ({"ridge_of_new": chosen.ridge} if chosen.ridge else {})
         log.info(f"  {name}: {', '.join(f'{key} {value:g}' for key, value in settings.items())}, chosen on labels kept back of train")
 
@@ -46,6 +51,13 @@ def rival_tellers(
             return whole.tell(fitted, query, fitted.model.new(whole.labels(few), new, fitted.ridge))
 
         yield Teller(name, scale, lambda test, fitted=fitted: whole.tell(fitted, test), adapted, settings)
+
+
+def wanted_among(names: Sequence[str], models: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a model of the table is fitted: all where no `names` are given. Raises UserError for a name of none of `models`."""
+    if strangers := [name for name in names if name not in models]:
+        raise UserError(f"--model {strangers[0]!r} is none of the table's: there are {', '.join(models)}")
+    return lambda name: not names or name in names
 
 
 def in_mind(name: str, members: Sequence[Callable[[Asked], Told]], partly: Sequence[Callable[[Asked], Told]], asked: Asked) -> Teller:

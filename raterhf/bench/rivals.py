@@ -4,16 +4,17 @@
     mixture of prototypes   PAL (Chen et al. 2024, arXiv 2406.08469): a rater's ideal point is a mixture of a few that all share
     variational encoder     VPL (Poddar et al. 2024, arXiv 2408.10075): a network reads a rater's labels into a Gaussian
     low-rank basis          LoRe (Bose et al. 2025, arXiv 2504.14439): a rater's reward is a mixture of a few that all share
+    literal text IDs        an ID as text before the prompt (`Rater 0417:`), which a network reads character by character
 
 Each adds to what nobody says of a label what the rater says otherwise, and starts near nothing, so that early stopping gives nobody where
-raters cannot be told apart. Ridge, size and number of updates are chosen on labels that are kept back; nothing is averaged over what is
-unsure of a rater but in the encoder's training. Ratings are Gaussian around what is said, comparisons logistic.
+raters cannot be told apart (`rival_fits.py`). Nothing is averaged over what is unsure of a rater but in the encoder's training. Ratings are
+Gaussian around what is said, comparisons logistic.
 
 Notation: R raters, I items, N labels, s numbers of a rater.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,12 +23,9 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-RATE = 0.03  # Adam's
-STEPS, LOOK, PATIENCE = 600, 10, 12  # updates at most; between looks at what was kept back; looks without gain
 ADAPT, ADAPT_RATE = 60, 0.1  # of a new rater's numbers
 PLACE = 16  # dimensions in which ideal points lie
 HIDDEN = 64  # units of the encoder and of its decoder
-FEW = 10  # labels by which the ridge of new raters is chosen
 SMALL = 0.1  # numbers at the start
 
 
@@ -215,6 +213,52 @@ class Encoder(nn.Module):
         return (self.of_item.index_select(0, item) + self.of_rater(people).index_select(0, rater)).relu() @ self.out
 
 
+class Written(nn.Module):
+    """Raters as s numbers that a network reads in their `ids` [R], and items as s numbers; what an item is worth is their product.
+
+    It reads each character at its place, counted from the end, as a language model reads the text of an ID: whose IDs look alike begin
+    alike, and no rater has a number that is theirs alone. Its vectors and weights are under a ridge. An ID that it was not trained on says
+    nothing: a new rater is worth nobody's.
+    """
+
+    def __init__(self, ids: Sequence[str], items: int, size: int, hidden: int, ridge: float):
+        super().__init__()
+        self.register_buffer("written", characters(ids))
+        self.letters = nn.Parameter(torch.randn(self.written.shape[1], hidden) / self.written.sum(1).mean() ** 0.5)
+        self.weights = nn.Parameter(torch.zeros(hidden, size))
+        self.items = nn.Parameter(SMALL * torch.randn(items, size))
+        self.ridge = ridge
+
+    def read(self) -> Tensor:
+        """Vectors [R, s] of the raters it was made for."""
+        hidden = (self.written @ self.letters).relu()
+        return hidden @ self.weights / self.weights.shape[0] ** 0.5  # by which an update moves them as far, however wide it is
+
+    def loss(self, labels: Labels, step: int) -> Tensor:
+        people = self.read()
+        squares = torch.stack([(one**2).sum() for one in (people, *self.parameters())]).sum()
+        return nats(labels, says(self, people, labels)).sum() + self.ridge / 2 * squares
+
+    def known(self, labels: Labels) -> Tensor:
+        return self.read()
+
+    def new(self, labels: Labels, raters: int, ridge: float) -> Tensor:
+        return torch.zeros(raters, self.items.shape[1])
+
+    def worth(self, people: Tensor, rater: Tensor, item: Tensor) -> Tensor:
+        return inner(people, self.items, rater, item)
+
+
+def characters(ids: Sequence[str]) -> Tensor:
+    """Which characters each ID has at which place, counted from its end: 1 or 0 [R, V], for all V that any of them has."""
+    seen: dict[tuple[int, str], int] = {}
+    rows = [[seen.setdefault(at, len(seen)) for at in enumerate(reversed(one))] for one in ids]
+    found = torch.zeros(len(ids), len(seen))
+    for i, columns in enumerate(rows):
+        found[i, columns] = 1
+    return found
+
+
 def features(labels: Labels, raters: int, items: int, size: int) -> Tensor:
     """Frozen features [I, s] of items: the widest directions in which raters differ from what nobody says, of unit length on average.
 
@@ -227,104 +271,6 @@ def features(labels: Labels, raters: int, items: int, size: int) -> Tensor:
     values, vectors = np.linalg.eigh((table.T @ table).toarray())
     found = vectors[:, ::-1][:, :size] * np.sqrt(np.maximum(values[::-1][:size], 0))
     return torch.from_numpy(found * np.sqrt(items / max((found**2).sum(), 1e-12))).float()
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A rival that was fitted, `settings` and `ridge` of new raters as chosen, and what labels kept back cost, in nats each."""
-
-    model: Rival
-    known: Labels
-    settings: dict
-    ridge: float
-    nats: float
-
-
-HEADS, PROTOTYPES, ENCODER, BASIS = "head of each rater", "mixture of prototypes", "variational encoder", "low-rank basis"
-MIXTURES = [{"size": size, "ridge": ridge} for size, ridge in ((4, 1.0), (16, 0.25), (16, 1.0), (16, 4.0))]
-GRIDS: dict[str, list[dict]] = {
-    HEADS: [{"size": size, "ridge": ridge} for size, ridge in ((8, 1.0), (8, 4.0), (24, 4.0), (24, 16.0))],
-    PROTOTYPES: MIXTURES,
-    ENCODER: [{"size": 8, "beta": beta} for beta in (1.0, 0.1)],
-    BASIS: MIXTURES,
-}
-NEW_RIDGES = (0.3, 1.0, 3.0, 10.0)  # of raters who come after training, times the ridge chosen
-
-
-def make(name: str, labels: Labels, raters: int, items: int, settings: dict, seed: int) -> nn.Module:
-    """A rival that knows nothing yet, but its features; the same seed gives the same one."""
-    torch.manual_seed(seed)
-    size = min(settings["size"], items) if name == HEADS else settings["size"]  # there are no more features than items
-    if name == ENCODER:
-        return Encoder(raters, items, size, settings["beta"])
-    forms = {
-        HEADS: lambda: Heads(features(labels, raters, items, size)),
-        PROTOTYPES: lambda: Prototypes(items, size),
-        BASIS: lambda: Basis(items, size),
-    }
-    return Mixed(raters, size, settings["ridge"], forms[name])
-
-
-def train(model: nn.Module, labels: Labels, steps: int, held: Labels | None = None) -> tuple[int, float]:
-    """Update the model in place; with labels kept back only to where these cost least: how many updates that were, and the cost of each."""
-    optimiser = torch.optim.Adam(model.parameters(), RATE)
-    best, at, kept = np.inf, 0, {}
-    for step in range(steps + 1):
-        if held is not None and step % LOOK == 0:
-            with torch.no_grad():
-                cost = float(nats(held, says(model, model.known(labels), held)).mean())
-            if cost < best - 1e-5:
-                best, at, kept = cost, step, {name: one.clone() for name, one in model.state_dict().items()}
-            elif step - at >= PATIENCE * LOOK:
-                break
-        if step == steps:
-            break
-        optimiser.zero_grad()
-        model.loss(labels, step).backward()
-        optimiser.step()
-    if held is not None:
-        model.load_state_dict(kept)
-    return at, best
-
-
-def choose(name: str, part: Labels, held: Labels, raters: int, items: int, seed: int) -> Fitted:
-    """The rival fitted to `part` with the settings under which labels kept back cost least; `steps` is among them."""
-    best: Fitted | None = None
-    for settings in GRIDS[name]:
-        model = make(name, part, raters, items, settings, seed)
-        steps, cost = train(model, part, STEPS, held)
-        if best is None or cost < best.nats:
-            best = Fitted(model, part, settings | {"steps": steps}, 0.0, cost)
-    assert best is not None
-    if "ridge" not in best.settings:
-        return best
-    few = part.rows(_first(part.rater.numpy(), FEW, seed))
-    costs = {}
-    for ridge in (times * best.settings["ridge"] for times in NEW_RIDGES):
-        costs[ridge] = float(nats(held, says(best.model, best.model.new(few, raters, ridge), held)).detach().mean())
-    return replace(best, ridge=min(costs, key=lambda ridge: costs[ridge]))
-
-
-def _first(rater: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Some `count` rows of each rater."""
-    order = np.random.default_rng(np.random.SeedSequence([seed, 0x666577])).permutation(len(rater))
-    by_rater = order[np.argsort(rater[order], kind="stable")]
-    return by_rater[np.arange(len(by_rater)) - np.searchsorted(rater[by_rater], rater[by_rater]) < count]
-
-
-def refit(name: str, chosen: Fitted, train_labels: Labels, raters: int, items: int, seed: int) -> Fitted:
-    """The rival fitted to all labels, as it was chosen on a part of them."""
-    settings = {key: value for key, value in chosen.settings.items() if key != "steps"}
-    model = make(name, train_labels, raters, items, settings, seed)
-    train(model, train_labels, chosen.settings["steps"])
-    return replace(chosen, model=model, known=train_labels)
-
-
-@torch.no_grad()
-def margins(fitted: Fitted, asked: Labels, people: Tensor | None = None) -> np.ndarray:
-    """What a fitted rival says [N] of pairs or ratings: of people whom it knows, or of these."""
-    people = fitted.model.known(fitted.known) if people is None else people
-    return says(fitted.model, people, asked).double().numpy()
 
 
 def tensors(*arrays: np.ndarray) -> Sequence[Tensor]:

@@ -38,8 +38,8 @@ def search(
 ) -> dict:  # fmt: skip
     """Rows by setting, the best on what was kept back first: nats a pair there, figures on `test`, and which is the default."""
     if holds_comparisons(path, columns):
-        parts, items, counts = read_comparisons(path, columns, seed)
-        tried = list(_by_comparisons(parts["train"], parts["test"], counts["train"], items, seed))
+        parts, items, ids = read_comparisons(path, columns, seed)
+        tried = list(_by_comparisons(parts["train"], parts["test"], len(ids["train"]), items, seed))
     else:
         table = read_table(path, columns, values, within)
         test = read_pairs(pairs, columns, table)["test"] if pairs else differing(table.ratings["test"], table.within["test"], margin)

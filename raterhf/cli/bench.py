@@ -324,17 +324,20 @@ def bench_raters(
     with_search: Annotated[
         bool, typer.Option("--search", help="Instead fit a grid of other settings, and say how far the default is from the best.")
     ] = False,
+    only: Annotated[
+        Files, typer.Option("--model", metavar="NAME", help="Fit only this model, as the table names it, beside nobody; also several.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=MOST, help="Seeds, from --seed on.")] = 1,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
     """Tell apart people's held-back ratings: by nobody, by factors, by raters as unknowns; known people, and new ones after some labels.
 
-    Beside these stand rivals (a head for each rater, and what PAL, VPL and LoRe do) and controls (IDs shuffled or random, an ensemble over
-    resampled raters). Of comparisons the models are a ladder: habits, care, taste. DATA may be the name of a simulated world (dice), whose
-    exact rate is known. With --people a fictitious twin of each unseen person is drawn, and the two crowds are compared: how often they
-    agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that a model of raters must reach.
-    Splits are train, test, unseen_support and unseen_query.
+    Beside these stand rivals (a head for each rater, what PAL, VPL and LoRe do, and IDs read as text) and controls (IDs shuffled or random,
+    an ensemble over resampled raters). Of comparisons the models are a ladder: habits, care, taste. DATA may be the name of a simulated
+    world (dice), whose exact rate is known. With --people a fictitious twin of each unseen person is drawn, and the two crowds are
+    compared: how often they agree with most, how that differs, odd ones, rare tastes. Trains no language model: the anchors that a model of
+    raters must reach. Splits are train, test, unseen_support and unseen_query.
     """
     set_environment(models=[encoder] if encoder else [])
     from raterhf.bench import comparisons, exact, new_items, people, raters, search
@@ -350,6 +353,7 @@ def bench_raters(
     given = {
         "--column": columns, "--value": values, "--within": within, "--margin": margin, "--pairs": pairs, "--new-items": with_new_items,
         "--seeds": seeds > 1, "--margin twice": len(margin or []) > 1, "--people": with_people, "--search": with_search, "--text": text,
+        "--model": only,
     }  # fmt: skip
 
     def refuse(names: str, why: str) -> None:
@@ -362,16 +366,16 @@ def bench_raters(
             f"--people, --search, --text, --column, --new-items, {ratings_only}",
             f"{data} is a simulated world and no file, and {{}} does not go with it",
         )
-        found, show = exact.bench_world(data, seeds, seed), exact.print_world
+        found, show = exact.bench_world(data, seeds, seed, only or []), exact.print_world
     elif with_people:
         refuse(
-            "--search, --text, --pairs, --margin, --new-items, --seeds",
+            "--search, --text, --pairs, --margin, --new-items, --seeds, --model",
             "--people compares crowds and tells no pairs apart, and {} does not go with it",
         )
         found, show = people.bench_people(data, named, numbers, within, seed), people.print_people
     elif text:
         refuse(
-            "--search, --within, --pairs, --new-items, --seeds, --margin twice",
+            "--search, --within, --pairs, --new-items, --seeds, --margin twice, --model",
             "--text tells apart items in folds, and {} does not go with it",
         )
         found, show = new_items.bench_new_items(data, named, numbers, text, encoder, (margin or [0.0])[0], seed), raters.print_raters
@@ -379,12 +383,12 @@ def bench_raters(
         if compared := comparisons.holds_comparisons(data, named):
             refuse(ratings_only, f"{data} holds comparisons, and {{}} speaks of ratings")
         if with_search:
-            refuse("--new-items, --seeds, --margin twice", "--search compares settings by one table, and {} does not go with it")
+            refuse("--new-items, --seeds, --margin twice, --model", "--search compares settings by one table, and {} does not go with it")
             found, show = search.search(data, named, numbers, within, (margin or [0.0])[0], pairs, seed), search.print_search
         elif compared:
-            found, show = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed), raters.print_raters
+            found, show = comparisons.bench_comparisons(data, named, with_new_items, seeds, seed, only or []), raters.print_raters
         else:
-            found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs)
+            found = raters.bench_raters(data, named, numbers, within, margin or [0.0], with_new_items, seeds, seed, pairs, only or [])
             show = raters.print_raters
     show(found)
     if out:

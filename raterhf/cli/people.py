@@ -118,6 +118,10 @@ def personas(
     file: Annotated[
         str | None, typer.Option(metavar="FILE", help="With --by: a file of raters and what is said of them, in place of the data.")
     ] = None,
+    describe: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --by: personas by name and description, whom --by says nothing of.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(metavar="FOLDER", help="With --describe: a sentence encoder, beside letters.")] = None,
     save: Annotated[
         bool, typer.Option("--save", help="Make them personas of the run: --rater persona:kind-1 then samples and scores.")
     ] = False,
@@ -127,27 +131,41 @@ def personas(
     ] = None,
 ) -> None:
     """Find kinds of known raters by what they like: clusters of their scores of the texts of the run's data; or tell what those like whom a
-    column puts together (`--by country`).
+    column puts together (`--by country`); or people who are described (`--by about --describe FILE`), by what the column says of known
+    raters and what these like.
 
     Says of each what it likes better and worse than the others do, how contested its favourites are among the others, and how reliable it
     is: how often its mean score is right about its members' comparisons. Names the least contested and the most reliable one.
     """
-    set_environment()
+    set_environment(models=[encoder] if encoder else [])
+    from raterhf.evaluation.described import describe_personas, save_described
     from raterhf.evaluation.personas import find_personas, members_by, save_personas
     from raterhf.io import write_text
-    from raterhf.reports.persona_table import print_personas
+    from raterhf.reports.persona_table import print_described, print_personas
 
     _, recipe, _ = audited([str(run)], {})
     if by and clusters:
         raise UserError(f"--by {by} puts raters together, and --clusters {clusters} finds who hangs together; give one of them")
     if file and not by:
         raise UserError(f"--file {file}: which column puts raters together? name it with --by")
-    opened, data = raterhf.open(run), recipe.data
-    named = members_by(by, opened.raters.known, [file] if file else data.files, data.columns.get("rater_id", "rater_id")) if by else None
-    found = find_personas(opened, recipe, clusters, seed, named)
+    if describe and not by:
+        raise UserError(f"--describe {describe}: which column says what known raters are like? name it with --by")
+    if encoder and not describe:
+        raise UserError(f"--encoder {encoder} reads descriptions; name their file with --describe, or leave it out")
+    opened, files, rater_column = raterhf.open(run), [file] if file else recipe.data.files, recipe.data.columns.get("rater_id", "rater_id")
+    described = None
+    if by and describe:
+        found, described = describe_personas(opened, describe, by, files, rater_column, encoder, seed)
+    else:
+        named = members_by(by, opened.raters.known, files, rater_column) if by else None
+        found = find_personas(opened, recipe, clusters, seed, named)
+    if save:
+        folders = save_described(run, found, described) if described else save_personas(run, found, seed)
     if out:
         write_text(out, json.dumps(found, ensure_ascii=False, indent=1))
-    print_personas(found)
+    if described:
+        print_described(found)
+    else:
+        print_personas(found)
     if save:
-        folders = save_personas(run, found, seed)
         say(f"personas now of: {', '.join(map(str, folders))}", err=True)

@@ -53,9 +53,8 @@ def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int, nam
     `reliable`: the share of its members' comparisons that the mean member's score is right about. Raises UserError for a run that knows no
     vectors, too few raters or texts, and more clusters than there are raters for.
     """
+    require_vectors(run)
     pool = run.raters
-    if pool.encoding != "embedding":
-        raise UserError(f"{run.folder} knows raters by {pool.encoding}, and personas need vectors; raters.encoding=embedding has them")
     if named is None:
         _enough(run, clusters)
     ids = list(pool.known) if named is None else [rater_id for members in named.values() for rater_id in members]
@@ -82,6 +81,14 @@ def find_personas(run: Run, recipe: Recipe, clusters: int | None, seed: int, nam
     }  # fmt: skip
 
 
+def require_vectors(run: Run) -> None:
+    """Raise UserError for a run that does not know raters by vectors."""
+    if run.raters.encoding != "embedding":
+        raise UserError(
+            f"{run.folder} knows raters by {run.raters.encoding}, and personas need vectors; raters.encoding=embedding has them"
+        )
+
+
 def _enough(run: Run, clusters: int | None) -> None:
     """Raise UserError where a run's raters are too few for clusters, or for so many."""
     known = len(run.raters.known)
@@ -95,8 +102,29 @@ def members_by(column: str, known: Sequence[str], files: Sequence[str], rater_co
     """Known raters by what `column` of the files says of them, the most members first. Files without the column, raters of whom it says
     nothing and values of too few raters are left out, which is said.
 
-    Raises UserError where no file has the column, a rater has two values, and fewer than two values have members enough.
+    Raises UserError as `said_of`, and where fewer than two values have members enough.
     """
+    said = said_of(column, files, rater_column)
+    members: dict[str, list[str]] = {}
+    for rater_id in known:
+        if rater_id in said:
+            members.setdefault(said[rater_id], []).append(rater_id)
+    found = {value: ids for value, ids in sorted(members.items(), key=lambda pair: -len(pair[1])) if len(ids) >= MIN_MEMBERS}
+    few = ", ".join(f"{value} ({len(ids)})" for value, ids in sorted(members.items()) if value not in found)
+    if len(found) < 2:
+        raise UserError(
+            f"{column}: {len(found)} value(s) have {MIN_MEMBERS} known raters or more, and two are needed to be told apart "
+            f"(fewer: {few or 'none'}); name another column"
+        )
+    if few:
+        log.warning(f"  {column}: too few raters ({MIN_MEMBERS} are needed), and so no persona: {few}")
+    if silent := [rater_id for rater_id in known if rater_id not in said]:
+        log.info(f"  {column}: nothing is said of {len(silent)} of {len(known)} known raters, such as {silent[0]!r}")
+    return found
+
+
+def said_of(column: str, files: Sequence[str], rater_column: str) -> dict[str, str]:
+    """What `column` says of raters, by ID. Raises UserError where no file has the column, and where it says two things of a rater."""
     said: dict[str, str] = {}
     there, columns = False, {}
     for path in files:
@@ -116,22 +144,7 @@ def members_by(column: str, known: Sequence[str], files: Sequence[str], rater_co
     if not there:
         seen = "; ".join(f"{path} has {names}" for path, names in columns.items())
         raise UserError(f"no file has the columns {rater_column} and {column}: {seen}; name one of these columns, or a file with --file")
-    members: dict[str, list[str]] = {}
-    for rater_id in known:
-        if rater_id in said:
-            members.setdefault(said[rater_id], []).append(rater_id)
-    found = {value: ids for value, ids in sorted(members.items(), key=lambda pair: -len(pair[1])) if len(ids) >= MIN_MEMBERS}
-    few = ", ".join(f"{value} ({len(ids)})" for value, ids in sorted(members.items()) if value not in found)
-    if len(found) < 2:
-        raise UserError(
-            f"{column}: {len(found)} value(s) have {MIN_MEMBERS} known raters or more, and two are needed to be told apart "
-            f"(fewer: {few or 'none'}); name another column"
-        )
-    if few:
-        log.warning(f"  {column}: too few raters ({MIN_MEMBERS} are needed), and so no persona: {few}")
-    if silent := [rater_id for rater_id in known if rater_id not in said]:
-        log.info(f"  {column}: nothing is said of {len(silent)} of {len(known)} known raters, such as {silent[0]!r}")
-    return found
+    return said
 
 
 def save_personas(run: Path, found: dict, seed: int) -> list[Path]:

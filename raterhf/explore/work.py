@@ -42,7 +42,7 @@ def about(opened: Opened, asked: AskedAbout, job: Teller) -> dict:
     vanilla, prompts = opened.vanilla is not None, opened.prompts
     return {
         "run": str(opened.run.folder), "stage": opened.stage.name, "knows": pool.encoding != "none", "known": pool.known[:OFFERED],
-        "untrained": untrained_stages(opened.run.folder) if opened.answers else [], "personas": sorted(pool.personas), "prompts": prompts,
+        "untrained": untrained_stages(opened.run.folder) if opened.answers else [], "personas": pool.askable, "prompts": prompts,
         "answers": opened.answers, "no_answers": opened.missing.get("policy", ""),
         "vanilla": vanilla, "no_vanilla": opened.missing.get(VANILLA, ""),
         "scores": opened.scores, "no_scores": opened.missing.get("reward", ""),

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from raterhf.raters.symmetric import halves, inner_weights, outer_halves, whole
+
 FEW = 5  # ratings that an item's noise starts from, of all items' noise
 
 
@@ -41,10 +43,11 @@ class ItemModel:
     noise: np.ndarray
     nu: float
 
-    @property
-    def products(self) -> np.ndarray:
-        """Each loading times itself [I, k * k]."""
-        return (self.loading[:, :, None] * self.loading[:, None, :]).reshape(len(self.loading), -1)
+    def fitted(self, tastes: "Tastes", ratings: Ratings) -> np.ndarray:
+        """The values [N] of these ratings as the means of their raters' tastes have them."""
+        if len(tastes.mean) * len(self.mean) <= 4 * len(ratings):  # then a table of all of them is less work
+            return (self.mean + tastes.mean @ self.loading.T)[ratings.rater, ratings.item]
+        return self.mean[ratings.item] + np.einsum("nk,nk->n", tastes.mean[ratings.rater], self.loading[ratings.item])
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ def infer_tastes(model: ItemModel, ratings: Ratings, raters: int, rounds: int = 
 
 
 def _tastes(model: ItemModel, ratings: Ratings, steadiness: np.ndarray) -> Tastes:
-    raters, k = len(steadiness), model.loading.shape[1]
+    raters = len(steadiness)
     weight = steadiness[ratings.rater] / model.noise[ratings.item]
     told = _matrix(ratings, weight, raters, len(model.mean))
-    covariance = np.linalg.inv((told @ model.products).reshape(raters, k, k) + np.eye(k))
+    covariance = np.linalg.inv(whole(told @ outer_halves(model.loading)) + np.eye(model.loading.shape[1]))
     apart = _matrix(ratings, weight * (ratings.value - model.mean[ratings.item]), raters, len(model.mean)) @ model.loading
     return Tastes(np.einsum("rkl,rl->rk", covariance, apart), covariance, steadiness)
 
@@ -87,10 +90,9 @@ def leftovers(model: ItemModel, ratings: Ratings, tastes: Tastes) -> np.ndarray:
     Given it, steadiness is Gamma((nu + n) / 2, (nu + leftovers) / 2), n being the number of ratings.
     """
     raters = len(tastes.mean)
-    fitted = model.mean[ratings.item] + (tastes.mean[ratings.rater] * model.loading[ratings.item]).sum(1)
-    left = np.bincount(ratings.rater, (ratings.value - fitted) ** 2 / model.noise[ratings.item], raters)
-    told = _matrix(ratings, 1 / model.noise[ratings.item], raters, len(model.mean)) @ model.products
-    return left + (told * tastes.covariance.reshape(raters, -1)).sum(1)
+    left = np.bincount(ratings.rater, (ratings.value - model.fitted(tastes, ratings)) ** 2 / model.noise[ratings.item], raters)
+    told = _matrix(ratings, 1 / model.noise[ratings.item], raters, len(model.mean)) @ outer_halves(model.loading)
+    return left + (told * halves(tastes.covariance)) @ inner_weights(model.loading.shape[1])
 
 
 def _matrix(ratings: Ratings, values: np.ndarray, raters: int, items: int) -> csr_matrix:
@@ -124,11 +126,11 @@ def _items(
     """The M step: items' means and loadings as a regression on what raters are, noise, and the priors' widths [1 + k] and centre."""
     raters, items, k = len(tastes.mean), len(model.mean), len(widths)
     design = np.concatenate([np.ones((raters, 1)), tastes.mean], 1)
-    moments = design[:, :, None] * design[:, None, :]
-    moments[:, 1:, 1:] += tastes.covariance
+    unsure = np.zeros((raters, k, k))
+    unsure[:, 1:, 1:] = tastes.covariance
     weight = steadiness[ratings.rater]
     counts = np.bincount(ratings.item, minlength=items)
-    gram = (_matrix(ratings, weight, raters, items).T @ moments.reshape(raters, -1)).reshape(items, k, k)
+    gram = whole(_matrix(ratings, weight, raters, items).T @ (outer_halves(design) + halves(unsure)))
     cross = _matrix(ratings, weight * ratings.value, raters, items).T @ design
     precision = gram + model.noise[:, None, None] * np.diag(1 / np.maximum(widths, 1e-9))
     found = np.linalg.solve(precision, (cross + model.noise[:, None] * centres / np.maximum(widths, 1e-9))[..., None])[..., 0]
@@ -146,7 +148,7 @@ def log_likelihood(model: ItemModel, tastes: Tastes, ratings: Ratings) -> float:
     loading = model.loading[ratings.item]
     variance = model.noise[ratings.item] / tastes.steadiness[ratings.rater]
     variance = variance + np.einsum("nk,nkl,nl->n", loading, tastes.covariance[ratings.rater], loading)
-    apart = ratings.value - model.mean[ratings.item] - (loading * tastes.mean[ratings.rater]).sum(1)
+    apart = ratings.value - model.fitted(tastes, ratings)
     return float(-(apart**2 / variance + np.log(2 * np.pi * variance)).mean() / 2)
 
 

@@ -24,6 +24,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
+from raterhf.raters.symmetric import halves, inner_weights, outer_halves, whole
+
 ROUNDS = 4  # from the bound's posterior to that of the least divergence
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 NODE_WEIGHTS = NODE_WEIGHTS / NODE_WEIGHTS.sum()
@@ -134,21 +136,26 @@ class _Told:
     """What comparisons tell of raters under a model, whatever is known of these yet."""
 
     def __init__(self, model: PairModel, rows: Comparisons, raters: int):
-        self.model, self.rows, self.raters, self.d = model, rows, raters, len(model.mean)
+        self.model, self.rows = model, rows
         self.design = model.design(rows)
-        self.squares = (self.design[:, :, None] * self.design[:, None, :]).reshape(len(rows), self.d * self.d)
+        self.squares = outer_halves(self.design)
         self.by_rater = csr_matrix((np.ones(len(rows)), (rows.rater, np.arange(len(rows)))), shape=(raters, len(rows)))
         self.prior = np.linalg.inv(model.covariance)
 
     def covariance(self, weight: np.ndarray) -> np.ndarray:
         """[R, d, d], each comparison being as telling as its weight [N]."""
-        told = (self.by_rater @ (weight[:, None] * self.squares)).reshape(self.raters, self.d, self.d)
-        return np.linalg.inv(told + self.prior)
+        weighted = csr_matrix((weight[self.by_rater.indices], self.by_rater.indices, self.by_rater.indptr), self.by_rater.shape)
+        return np.linalg.inv(whole(weighted @ self.squares) + self.prior)
+
+    def variance(self, people: People) -> np.ndarray:
+        """Of the margins [N], by what is unsure of raters."""
+        unsure = halves(people.covariance) * inner_weights(len(self.model.mean))
+        return np.einsum("nt,nt->n", self.squares, unsure[self.rows.rater])
 
     def averaged(self, people: People) -> People:
         """A Newton step with slope and curvature of the log posterior averaged over these posteriors."""
         mean = (self.design * people.mean[self.rows.rater]).sum(1)
-        at = expit(mean + NODES[:, None] * np.sqrt(_variance(self.design, people, self.rows.rater)))
+        at = expit(mean + NODES[:, None] * np.sqrt(self.variance(people)))
         covariance = self.covariance(NODE_WEIGHTS @ (at * (1 - at)))
         slope = self.by_rater @ ((self.rows.won - NODE_WEIGHTS @ at)[:, None] * self.design) - (people.mean - self.model.mean) @ self.prior
         return People(people.mean + np.einsum("rkl,rl->rk", covariance, slope), covariance)
@@ -161,7 +168,7 @@ def _infer(told: _Told, weight: np.ndarray, rounds: int) -> tuple[People, np.nda
     for _ in range(rounds):
         covariance = told.covariance(weight)
         people = People(np.einsum("rkl,rl->rk", covariance, pull), covariance)
-        at = np.sqrt((design * people.mean[rater]).sum(1) ** 2 + _variance(design, people, rater))
+        at = np.sqrt((design * people.mean[rater]).sum(1) ** 2 + told.variance(people))
         at = np.maximum(at, 1e-4)
         weight = np.tanh(at / 2) / (2 * at)
     return people, weight

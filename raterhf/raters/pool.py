@@ -94,6 +94,13 @@ class RaterPool:
         """Everybody's, from which `new` is drawn. Raises UserError where the model knows no raters."""
         return self._population(None, None)
 
+    @property
+    def askable(self) -> list[str]:
+        """Names of the personas of whom `persona:NAME` draws a member."""
+        if self.encoding == "text":
+            return sorted(self.personas)
+        return sorted(name.partition(":")[2] for name in self.populations if name.startswith("persona:"))
+
     def by_id(self, rater_id: str) -> Rater:
         if rater_id not in self.index:
             near = difflib.get_close_matches(rater_id, self.known, n=3)

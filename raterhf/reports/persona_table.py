@@ -2,6 +2,7 @@
 
 from raterhf.data.inspection.words import percent
 from raterhf.data.show import print_rows
+from raterhf.log import log
 from raterhf.reports.audit_text import quoted, span
 from raterhf.reports.page import number
 
@@ -29,3 +30,20 @@ def print_personas(found: dict) -> None:
             ("most reliable", found["most_reliable"]),
         ],
     )
+
+
+def print_described(found: dict) -> None:
+    """How much descriptions tell, then a row for each persona."""
+    value, low, high = found["explained"]
+    print_rows(
+        f"Personas by descriptions, with {found['column']} of {found['raters']} of {found['of_raters']} known raters",
+        [
+            ("told of what other raters' vectors differ by", f"{value:.1%} [{low:.1%}, {high:.1%}]"),
+            *(
+                (one["name"], f"{number(one['moved'])} from everybody, where a person is 1: {quoted(one['description'])}")
+                for one in found["personas"]
+            ),
+        ],
+    )
+    if low <= 0:
+        log.warning("  the descriptions of known raters may tell nothing of them; a persona of a description is then anybody")

@@ -19,7 +19,7 @@ from raterhf.raters.disagreement import Pairs
 from raterhf.raters.items import Ratings
 from raterhf.raters.pairs import Comparisons
 
-MOST = {"comparisons": 100_000, "own answers": 100_000, "ratings": 1_000_000}  # labels read; raters are drawn until they have as many
+MOST = {"comparisons": 200_000, "own answers": 100_000, "ratings": 1_000_000}  # labels read; raters are drawn until they have as many
 ASKED = 20_000  # pairs of ratings that are asked about
 
 

@@ -115,6 +115,7 @@ def named(rows: list[dict], spread: float) -> dict[str, list[dict]]:
 def couples(data: Judged, voices: PairVoices | RatingVoices, pairs: Pairs, seed: int) -> dict[str, list[dict]]:
     """Who disagrees most with whom, and who least, of the `COMPARED` raters with the most labels; and on what.
 
+    Couples who judged nothing in common are left out: the model has a guess of them, and labels show nothing of it.
     `differ` is how often two disagree about a pair, as both would answer now: [value, low, high]. `shared` and `differed` are what the data
     show of it. `first_prefers` and `second_prefers` are the things on which they are furthest apart.
     """
@@ -124,6 +125,7 @@ def couples(data: Judged, voices: PairVoices | RatingVoices, pairs: Pairs, seed:
     asked = pairs.rows(rng.integers(len(pairs), size=PAIRS))
     share = preferring(voices, voices.mean()[most], asked)
     differ = (share @ (1 - share).T + (1 - share) @ share.T) / PAIRS
+    differ[~_together(data, most)] = np.nan
     found = {}
     for name, sign in (("apart", -1), ("alike", 1)):
         chosen = _chosen(sign * differ)
@@ -134,12 +136,25 @@ def couples(data: Judged, voices: PairVoices | RatingVoices, pairs: Pairs, seed:
     return found
 
 
+def _together(data: Judged, raters: np.ndarray) -> np.ndarray:
+    """Which two of some raters judged the same thing [K, K]."""
+    said, row = data.said, np.full(len(data.raters), -1)
+    row[raters] = np.arange(len(raters))
+    seen = np.zeros((len(raters), len(data.texts)))
+    for item in [said.item] if isinstance(said, Ratings) else [said.a, said.b]:
+        mine = row[said.rater] >= 0
+        seen[row[said.rater[mine]], item[mine]] = 1
+    return seen @ seen.T > 0
+
+
 def _chosen(distance: np.ndarray) -> list[tuple[int, int]]:
-    """The couples of least distance, nobody in more than `ONCE` of them."""
+    """The couples of least distance, nobody in more than `ONCE` of them; none whose distance is NaN."""
     upper = np.triu_indices(len(distance), 1)
     times, found = np.zeros(len(distance), int), []
     for i in np.argsort(distance[upper], kind="stable"):
         r, s = int(upper[0][i]), int(upper[1][i])
+        if np.isnan(distance[r, s]):  # and so are all after it
+            break
         if times[r] < ONCE and times[s] < ONCE:
             found.append((r, s))
             times[[r, s]] += 1
