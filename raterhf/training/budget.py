@@ -62,7 +62,8 @@ class Cost:
 
 def costs(recipe: Recipe, steps: Mapping[str, Step], devices: Devices, device: str = "cuda") -> list[Cost]:
     """Of every stage of which there is a step. Raises UserError where the shape of the model is not known."""
-    memory = {found.stage: found.parts for found in estimate(recipe, device)}
+    own = {stage: step.trained.tokens / devices.count for stage, step in steps.items()}
+    memory = {found.stage: found.parts for found in estimate(recipe, device, own, devices.count)}
     asked = shapes_of(recipe, device)
     return [
         cost_of(asked[stage][0], stage, step, getattr(recipe, stage).steps, asked[stage][1], memory[stage], devices)

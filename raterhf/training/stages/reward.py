@@ -57,8 +57,8 @@ class RewardTraining:
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
     held_back = watch_held_back(made, recipe.reward, folder)
-    precision = recipe.judging.model.precision
-    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=precision)
+    shared = {"precision": recipe.judging.model.precision, "sharded": recipe.trainer.sharded}
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, **shared)
     if not ranks.first():
         return
     if made.module.space is not None:
