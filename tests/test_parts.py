@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,16 @@ def test_ray_is_an_extra(run, tmp_path, monkeypatch):
     fails("score", run, tmp_path / "a.parquet", "--engine", "ray", "--out", tmp_path / "o", says=says)
 
 
+def test_workers_are_no_more_than_ray_has(run, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    from raterhf.parts import pool
+
+    monkeypatch.setattr(pool, "_ray", lambda: nullcontext({"CPU": 2.0}))
+    write_rows(tmp_path / "a.parquet", 2, 5)
+    command = ["score", run, tmp_path / "a.parquet", "--engine", "ray", "--workers", 3, "--out", tmp_path / "o"]
+    fails(*command, says="--workers 3: Ray has 2 CPU(s), and a worker needs one; ask for 2 at most")
+
+
 @pytest.fixture
 def quiet(monkeypatch):
     """Workers find the tests' package where this process does, and count as many cores as they ask for."""
@@ -212,6 +223,3 @@ def test_the_command_line_asks_ray(run, tmp_path, quiet):
     fails(
         "score", run, tmp_path / "b.parquet", "--engine", "ray", "--out", tmp_path / "p", "--raters", "ann", "--group", "south", says=says
     )
-    fails("score", run, tmp_path / "b.parquet", "--engine", "ray", "--workers", 999, "--out", tmp_path / "q", says="a worker needs one")
-    (tmp_path / "c.parquet").mkdir()
-    fails("sample", run, "--prompts", tmp_path / "c.parquet", "--engine", "ray", "--out", tmp_path / "r", says="workers read parquet")

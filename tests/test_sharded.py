@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 
 from raterhf.errors import UserError
 from raterhf.recipe import Recipe, TrainerSettings
-from raterhf.training import pipeline, sharded
+from raterhf.training import launch, pipeline, sharded
 from raterhf.training.policy_module import PolicyModule
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")]
@@ -62,7 +62,8 @@ def test_each_process_keeps_its_part_alone_between_steps(data, tmp_path):
 
 
 @pytest.mark.parametrize("again", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
-def test_a_killed_process_ends_the_training_which_any_number_resumes(data, tmp_path, again, capfd):
+def test_a_killed_process_ends_the_training_which_any_number_resumes(data, tmp_path, again, capfd, monkeypatch):
+    monkeypatch.setattr(launch, "_cores", lambda: 4)
     whole = base_alone(data, tmp_path / "whole")
     recipe = base_alone(data, tmp_path / "killed").model_copy(update={"trainer": FSDP})
     pipeline.train(whole)

@@ -104,7 +104,7 @@ def save_shares(folder: Path, step: int, module: nn.Module, optimizer: torch.opt
     name = f"{SHARES}-{step:07d}"
     release(module)
     writer = shards.HuggingFaceStorageWriter(str(folder / name), save_distributed=True)
-    shards.save(_tensors(module, optimizer), storage_writer=writer)
+    shards.save(_tensors(module, optimizer), storage_writer=writer, no_dist=ranks.count() == 1)
     if ranks.first():
         write_state(folder, {}, step, extra | {SHARES: name})
         for older in folder.glob(f"{SHARES}-*"):
@@ -120,7 +120,8 @@ def load_shares(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
         get_optimizer_state_dict(module, optimizer)  # makes moments, to be filled
     release(module)
     try:
-        shards.load(_tensors(module, optimizer), storage_reader=shards.HuggingFaceStorageReader(str(folder / extra[SHARES])))
+        reader = shards.HuggingFaceStorageReader(str(folder / extra[SHARES]))
+        shards.load(_tensors(module, optimizer), storage_reader=reader, no_dist=ranks.count() == 1)
     except (shards.CheckpointException, RuntimeError, OSError) as error:
         raise UserError(
             f"{folder / extra[SHARES]} cannot be read, or is of another model; delete {folder}, and the stage begins again"

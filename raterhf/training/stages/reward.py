@@ -61,6 +61,7 @@ def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, **shared)
     if not ranks.first():
         return
+    made.lm.tie_weights()  # to embeddings that were shared out and are others now; its head is no part of what was trained
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:
