@@ -93,6 +93,34 @@ def test_a_folder_takes_one_question_alone(tmp_path):
         folder.begin(tmp_path / "other", {}, files)
 
 
+def test_a_part_that_was_begun_too_often_is_given_up_with_its_rows(run, tmp_path):
+    pytest.importorskip("ray")
+    from raterhf.parts.pool import TRIES, Worker
+
+    write_rows(tmp_path / "a.parquet", 7, 5)
+    part = parts_of([tmp_path / "a.parquet"], ["prompt"], 3)[1]
+    worker = Worker(Asked("score", str(run), SETTINGS), str(tmp_path))
+    batch = {name: np.array([getattr(part, name)]) for name in Part.__slots__}
+    for _ in range(TRIES):  # by workers that were killed
+        folder.count_tries(tmp_path, part)
+    says = worker(batch)["fault"][0]
+    assert says.startswith("rows 4 to 5: a worker was killed there 3 times") and not folder.done(tmp_path, part)
+    (tmp_path / "part-000001.begun").unlink()
+    assert worker(batch)["fault"][0] == "" and folder.done(tmp_path, part) and not list(tmp_path.glob("*.begun"))
+    assert worker(batch)["number"][0] == 1  # done: not again
+
+
+def test_a_mistake_is_told_by_the_worker(run, tmp_path):
+    pytest.importorskip("ray")
+    from raterhf.parts.pool import Worker
+
+    write_rows(tmp_path / "a.parquet", 2, 5)
+    part = parts_of([tmp_path / "a.parquet"], ["prompt"])[0]
+    worker = Worker(Asked("score", str(run), SETTINGS | {"group": "south"}), str(tmp_path))
+    says = worker({name: np.array([getattr(part, name)]) for name in Part.__slots__})["fault"][0]
+    assert "a group narrows `new`, `new:NUMBER` and `all` only" in says
+
+
 def done_alone(asked: Asked, path: Path, out: Path, size: int) -> list[Part]:
     """Every part, by this process."""
     parts = parts_of(files_of(path), asked.columns, size)
@@ -218,8 +246,3 @@ def test_the_command_line_asks_ray(run, tmp_path, quiet):
     result = invoke("score", run, tmp_path / "a.parquet", "--engine", "ray", "--workers", 1, "--out", tmp_path / "o", "--raters", "ann")
     assert result.exit_code == 3 and "1 of 20 rows were rejected" in result.stderr
     assert list(scored(tmp_path / "o").columns) == ["row", "ann"]
-    write_rows(tmp_path / "b.parquet", 20, 10)
-    says = "narrows `new`, `new:NUMBER` and `all` only"
-    fails(
-        "score", run, tmp_path / "b.parquet", "--engine", "ray", "--out", tmp_path / "p", "--raters", "ann", "--group", "south", says=says
-    )

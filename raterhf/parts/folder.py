@@ -37,6 +37,8 @@ def begin(folder: Path, asked: dict, files: Sequence[Path]) -> None:
     Raises UserError where the folder holds what was asked for otherwise, or by somebody else.
     """
     path = folder / ASKED
+    for begun in folder.glob("part-*.begun"):  # by a command that was killed
+        begun.unlink()
     if not path.is_file():
         if strange := sorted(one.name for one in folder.glob("*") if one.name != LOCK):
             raise UserError(f"{folder} holds {strange[0]} and no {ASKED}, so it is of something else; give a new folder with --out")
@@ -58,6 +60,14 @@ def done(folder: Path, part: Part) -> Path | None:
     return path if (path := folder / f"part-{part.number:06d}.parquet").is_file() else None
 
 
+def count_tries(folder: Path, part: Part) -> int:
+    """How often the part was begun and not ended, this time included."""
+    path = folder / f"part-{part.number:06d}.begun"
+    tries = 1 + (int(path.read_text()) if path.is_file() else 0)
+    io.write_text(path, str(tries))
+    return tries
+
+
 def write_part(folder: Path, part: Part, table: pa.Table, rejects: str, rejected: int) -> None:
     """Put a part into its place; `rejects` are rows in CSV."""
     path = folder / f"part-{part.number:06d}.parquet"
@@ -65,6 +75,7 @@ def write_part(folder: Path, part: Part, table: pa.Table, rejects: str, rejected
         io.write_text(path.with_suffix(".rejects.csv"), rejects)
     kept = table.replace_schema_metadata({KEPT: json.dumps([part.rows, rejected])})
     io.write_file(path, lambda partial: pq.write_table(kept, partial))
+    path.with_suffix(".begun").unlink(missing_ok=True)
 
 
 def counts(folder: Path, parts: Sequence[Part]) -> Counts:

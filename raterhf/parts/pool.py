@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import ray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError
 
 from raterhf import io
 from raterhf.engine.memory import keep_freed_memory, resident
@@ -29,18 +29,19 @@ from raterhf.parts.rows import ROWS, Part, PartReader, files_of, parts_of
 from raterhf.parts.work import Asked, Work, do_part
 from raterhf.progress import Progress
 
-TRIES = 3  # of a part whose worker is killed, after the first
+TRIES = 3  # of a part whose workers are killed
 BLOCKS = 10_000  # that Ray deals with at once; of more parts several are in one
 STORE = 2**27  # bytes of Ray's store of objects, in which there are only numbers of parts
 
 
 @dataclass(frozen=True)
 class Done:
-    """A part that is done, the process that did it, and the bytes that it held then."""
+    """A part that is done, the process that did it, the bytes that it held then, and what kept it from being done."""
 
     number: int
     process: int
     resident: int
+    fault: str = ""
 
 
 class Worker:
@@ -55,11 +56,24 @@ class Worker:
         return self.asked.open()
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        for values in zip(*(rows[name].tolist() for name in Part.__slots__)):
-            part = Part(*values)
-            if not folders.done(self.out, part):  # as by a worker that was killed when it had written it
-                do_part(self.work, self.reader, part, self.out)
-        return {"number": rows["number"], "process": np.array([os.getpid()]), "resident": np.array([resident(os.getpid())])}
+        """Do the one part of a batch."""
+        part = Part(*(rows[name].tolist()[0] for name in Part.__slots__))
+        fault = "" if folders.done(self.out, part) else self._fault(part)  # done by a worker that was killed when it had written it
+        found = asdict(Done(part.number, os.getpid(), resident(os.getpid()), fault))
+        return {name: np.array([value]) for name, value in found.items()}
+
+    def _fault(self, part: Part) -> str:
+        """Do a part; what keeps it from being done, which Ray would tell as an error of its own."""
+        if folders.count_tries(self.out, part) > TRIES:
+            return (
+                f"rows {part.first} to {part.first + part.rows - 1}: a worker was killed there {TRIES} times, as where memory is too small "
+                "for its model and these rows; run the same command with fewer --workers: what is done stays done"
+            )
+        try:
+            do_part(self.work, self.reader, part, self.out)
+        except UserError as error:
+            return str(error)
+        return ""
 
 
 def answer_file(asked: Asked, path: Path, out: Path, workers: int | None, size: int = ROWS) -> folders.Counts:
@@ -85,7 +99,7 @@ def answer_file(asked: Asked, path: Path, out: Path, workers: int | None, size: 
 
 
 def do_parts(asked: Asked, parts: Sequence[Part], out: Path, workers: int | None) -> Iterator[Done]:
-    """Do parts in a pool; each as it is done, in no order."""
+    """Do parts in a pool; each as it is done, in no order. Raises UserError where one cannot be done."""
     with _ray() as there:
         kind, most = ("GPU", int(there["GPU"])) if there.get("GPU") else ("CPU", int(there["CPU"]))
         if workers is not None and workers > most:
@@ -93,26 +107,23 @@ def do_parts(asked: Asked, parts: Sequence[Part], out: Path, workers: int | None
         pool = ray.data.from_items([asdict(part) for part in parts], override_num_blocks=min(len(parts), BLOCKS)).map_batches(
             Worker, batch_size=1, compute=ActorPoolStrategy(size=min(workers or most, len(parts))), num_cpus=1,
             num_gpus=1 if kind == "GPU" else None, fn_constructor_kwargs={"asked": asked, "out": str(out.resolve())},
-            max_task_retries=TRIES,
         )  # fmt: skip
         try:
             for row in pool.iter_rows():
+                if row["fault"]:
+                    raise UserError(row["fault"])
                 yield Done(**row)
-        except RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise UserError(str(error.cause)) from None
-            raise
         except RayActorError as error:
             raise UserError(
-                f"a worker was killed {TRIES + 1} times at one part, as where memory is too small for its model and rows ({error}); run "
-                "the same command again with fewer --workers: what is done stays done"
+                f"Ray's workers do not start, or do not stay ({error}); see that their memory and this machine's suffice"
             ) from None
 
 
 @contextmanager
 def _ray() -> Iterator[dict[str, float]]:
     """What Ray has, by kind, while it runs. Quiet, and without telling its makers of it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}.items():
+        os.environ.setdefault(name, value)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if "RAY_ADDRESS" not in os.environ:
         settings |= {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
