@@ -30,7 +30,7 @@ from raterhf.parts.work import Asked, Work, do_part
 from raterhf.progress import Progress
 
 TRIES = 3  # of a part whose workers are killed
-BLOCKS = 10_000  # that Ray deals with at once; of more parts several are in one
+TASKS = 16  # of a worker, each of one part or several: what Ray does for a task takes time too
 STORE = 2**27  # bytes of Ray's store of objects, in which there are only numbers of parts
 
 
@@ -104,8 +104,10 @@ def do_parts(asked: Asked, parts: Sequence[Part], out: Path, workers: int | None
         kind, most = ("GPU", int(there["GPU"])) if there.get("GPU") else ("CPU", int(there["CPU"]))
         if workers is not None and workers > most:
             raise UserError(f"--workers {workers}: Ray has {most} {kind}(s), and a worker needs one; ask for {most} at most")
-        pool = ray.data.from_items([asdict(part) for part in parts], override_num_blocks=min(len(parts), BLOCKS)).map_batches(
-            Worker, batch_size=1, compute=ActorPoolStrategy(size=min(workers or most, len(parts))), num_cpus=1,
+        size = min(workers or most, len(parts))
+        tasks = ray.data.from_items([asdict(part) for part in parts], override_num_blocks=min(len(parts), TASKS * size))
+        pool = tasks.map_batches(
+            Worker, batch_size=1, compute=ActorPoolStrategy(size=size), num_cpus=1,
             num_gpus=1 if kind == "GPU" else None, fn_constructor_kwargs={"asked": asked, "out": str(out.resolve())},
         )  # fmt: skip
         try:
