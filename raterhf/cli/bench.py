@@ -445,7 +445,7 @@ def bench_parts(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Time `raterhf score --engine ray` on a file made for it, beside one process on a tenth of it, and look at memory while it goes on."""
+    """Time scoring with `--engine ray` on a file made for it, beside one process on a tenth of it, and look at memory while it goes on."""
     set_environment()
     check_ray()
     from raterhf.bench import parts
