@@ -204,6 +204,19 @@ def test_workers_are_no_more_than_ray_has(run, tmp_path, monkeypatch):
     fails(*command, says="--workers 3: Ray has 2 CPU(s), and a worker needs one; ask for 2 at most")
 
 
+def test_an_interrupt_says_that_parts_stay(run, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    from raterhf.parts import pool
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "answer_file", interrupted)
+    write_rows(tmp_path / "a.parquet", 2, 5)
+    result = invoke("score", run, tmp_path / "a.parquet", "--engine", "ray", "--out", tmp_path / "o")
+    assert result.exit_code == 130 and "Interrupted. Run the same command again: it does what is left." in result.stderr
+
+
 @pytest.fixture
 def quiet(monkeypatch):
     """Workers find the tests' package where this process does, and count as many cores as they ask for."""

@@ -70,7 +70,7 @@ class Verbs(TyperGroup):
             raise typer.Exit(_report(error, ctx.params.get("debug", False))) from error
         except KeyboardInterrupt as stop:
             again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
-            say(f"\nInterrupted. {stop or again}", err=True)
+            say(f"\nInterrupted. {str(stop) or again}", err=True)
             raise typer.Exit(130) from None
 
 
