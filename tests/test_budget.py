@@ -7,9 +7,10 @@ from small_run import fails, succeeds
 from test_training import data as data  # a fixture
 from test_training import make_recipe
 
+from raterhf.bench import plan as bench_plan
 from raterhf.recipe import Recipe, TrainerSettings
 from raterhf.recipe_reader import dump_recipe, parse_recipe
-from raterhf.training.budget import MOMENTS, Devices, cost_of, costs, scoring
+from raterhf.training.budget import MOMENTS, Cost, Devices, cost_of, costs, scoring
 from raterhf.training.estimate import estimate, our_numbers, shape_of
 from raterhf.training.step_texts import Lengths, Step, Texts, steps_for
 
@@ -97,6 +98,7 @@ def test_seconds_are_of_products_gradients_weights_and_adamw():
     four = cost_of(asked, "base", step, 10, shape, {}, Devices(**vars(DEVICES) | {"count": 4}))
     assert four.seconds["products"] == pytest.approx(alone.seconds["products"] / 4)
     assert four.seconds["gradients"] == pytest.approx(10 * 2 * 3 / 4 * 4 * learned / 1e4)
+    assert four.seconds["overhead"] == 0
     assert (alone.bound, alone.hours) == ("products", pytest.approx(sum(alone.seconds.values()) / 3600))
 
 
@@ -154,6 +156,14 @@ def test_costs_are_of_every_stage():
     asked = recipe()
     found = costs(asked, steps_for(asked, Lengths(10, 4)), DEVICES, "cpu")
     assert [cost.stage for cost in found] == ["base", "reward", "sft", "policy"] and all(cost.gib > 0 for cost in found)
+
+
+def test_two_rows_say_what_is_reached_and_what_does_not_shrink(monkeypatch):
+    """Products of 1 s and 2 s, half a second of other things, seen in 3.5 s and 5.5 s: half of the FLOP/s, and 1 s of each update."""
+    said = {"3m": {"products": 1.0, "AdamW": 0.5}, "5m": {"products": 2.0, "AdamW": 0.5}}
+    monkeypatch.setattr(bench_plan, "foretold", lambda recipe, stage, devices: Cost(stage, 1, {}, 0, said[recipe], {}))
+    seen = {("sft", "3m"): bench_plan.Measured(3.5, 3, 4), ("sft", "5m"): bench_plan.Measured(5.5, 5, 6)}
+    assert bench_plan.calibrated({"3m": "3m", "5m": "5m"}, seen, DEVICES) == pytest.approx((0.5, 1.0))
 
 
 @pytest.mark.slow

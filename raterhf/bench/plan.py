@@ -2,10 +2,10 @@
 
 Models of random weights and three sizes train on texts of one length, by the stages' own modules and `fit`. What the plan must know of a
 device is measured, in as many processes as it is foretold for, since two threads of one core are two slower devices: FLOP/s of a matrix
-product, bytes a second from memory and between processes. The share of the FLOP/s that training reaches comes from one row, the middle
-size's imitation by one process; every other row is foretold. A process has one thread. Seconds are those of its processor, since other
-programs may want it meanwhile; what a process waits for another is not in them. Bytes are what torch has allocated at most, as its profiler
-counts, in one process.
+product, bytes a second from memory and between processes. The share of the FLOP/s that training reaches, and the seconds of an update that
+are the same however many share it, come from two rows, the middle and the largest size's imitation by one process; every other row is
+foretold. A process has one thread. Seconds are those of its processor, since other programs may want it meanwhile; what a process waits for
+another is not in them. Bytes are what torch has allocated at most, as its profiler counts, in one process.
 """
 
 import math
@@ -52,7 +52,7 @@ SIZES = {
     | {"hidden_size": 320, "num_hidden_layers": 5, "intermediate_size": 864, "num_attention_heads": 5, "num_key_value_heads": 1},
 }
 STAGES = ("sft", "reward")
-CALIBRATED = ("sft", "3m")
+CALIBRATED = ("sft", "3m"), ("sft", "5m")
 BATCH, PROMPT, COMPLETION, RATERS = 16, 32, 96, 32
 VOCABULARY = 300
 BUFFER = 2**26  # bytes that are copied and exchanged to measure how fast
@@ -75,21 +75,30 @@ def bench_plan(updates: int, device: torch.device) -> dict:
     found = {"machine": machine(device, torch.float32), "batch": BATCH, "tokens": [PROMPT, COMPLETION], "updates": updates}
     recipes = {size: recipe_of(shape) for size, shape in SIZES.items()}
     (alone, one), (both, two) = (in_processes(count, updated, updates) for count in (1, 2))
-    whole = foretold(recipes[CALIBRATED[1]], CALIBRATED[0], one)
-    rest = sum(seconds for name, seconds in whole.seconds.items() if name != "products")
-    used = whole.seconds["products"] / max(alone[CALIBRATED].seconds - rest, 1e-9)
+    used, overhead = calibrated(recipes, alone, one)
     rows = []
     for taken, devices in ((alone, one), (both, two)):
         for (stage, size), seen in taken.items():
-            cost = foretold(recipes[size], stage, replace(devices, used=used))
+            cost = foretold(recipes[size], stage, replace(devices, used=used, overhead=overhead))
             rows.append({
                 "stage": stage, "size": size, "processes": devices.count,
-                "calibrated": devices.count == 1 and (stage, size) == CALIBRATED,
+                "calibrated": devices.count == 1 and (stage, size) in CALIBRATED,
                 "seconds": seen.seconds, "low": seen.low, "high": seen.high, "foretold": 3600 * cost.hours,
                 "bytes": seen.bytes, "foretold_bytes": sum(cost.memory.values()),
             })  # fmt: skip
     speeds = [{"processes": one.count, "flops": one.float32, "bandwidth": one.bandwidth} for one in (one, two)]
-    return found | {"speeds": speeds, "link": two.link, "used": used, "rows": rows}
+    return found | {"speeds": speeds, "link": two.link, "used": used, "overhead": overhead, "rows": rows}
+
+
+def calibrated(recipes: dict[str, Recipe], seen: dict[tuple[str, str], Measured], devices: Devices) -> tuple[float, float]:
+    """The share of the FLOP/s that is reached, and the seconds of overhead, by which the plan says what two rows take."""
+    products, left = [], []
+    for stage, size in CALIBRATED:
+        parts = foretold(recipes[size], stage, devices).seconds
+        products.append(parts["products"])
+        left.append(seen[stage, size].seconds - sum(seconds for name, seconds in parts.items() if name != "products"))
+    slope = max((left[1] - left[0]) / (products[1] - products[0]), 1e-9)
+    return 1 / slope, max(0.0, left[0] - slope * products[0])
 
 
 def recipe_of(shape: dict) -> Recipe:
@@ -232,7 +241,10 @@ def exchanged() -> float:
 
 def print_plan(found: dict) -> None:
     on = found["machine"]
-    log.info(f"{on['name']} ({on['device']}, a thread a process); {found['used']:.0%} of a matrix product's FLOP/s is reached")
+    log.info(
+        f"{on['name']} ({on['device']}, a thread a process); {found['used']:.0%} of a matrix product's FLOP/s is reached, and an "
+        f"update takes {found['overhead']:.2g} s besides"
+    )
     for one in found["speeds"]:
         rates = f"matrix product {one['flops'] / 1e9:.0f} GFLOP/s, {one['bandwidth'] / 1e9:.1f} GB/s from memory"
         log.info(f"{one['processes']} processes, each: {rates}")
