@@ -59,7 +59,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 $(SLOW_READY): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser,umap]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser,umap,ray]'
 	touch $@
 
 $(DOCS_READY): $(READY)

@@ -370,8 +370,12 @@ class TrainerSettings(Section):
     num_nodes: int | None = Field(None, ge=1, le=MAX_WIDTH)
     """Machines. Several are started by torchrun on each of them. Default: as many as torchrun started, else one."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How processes share a model, by Lightning's name: each holds all of it and gradients are averaged (ddp, and auto where they are
-    several). fsdp, each holding a part, is refused: this version cannot."""
+    """How processes share a model: each holds all of it and gradients are averaged (ddp, and auto where they are several), or each keeps a
+    part of the weights and moments, which are gathered for a step (fsdp; for model.train all)."""
+
+    @property
+    def sharded(self) -> bool:
+        return self.strategy == "fsdp"
 
 
 class SampledSettings(Section, frozen=True):
@@ -466,6 +470,24 @@ class Recipe(Section):
         names = algorithms()
         if self.policy and self.policy.algorithm not in names:
             raise ValueError(f"`policy.algorithm` is {self.policy.algorithm!r}; it is one of {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def check_strategy(self) -> "Recipe":
+        """What fsdp cannot share out."""
+        if self.trainer.strategy != "fsdp":
+            return self
+        if self.model.train != "all" or self.reward and self.reward.frozen:
+            key = "reward.frozen" if self.model.train == "all" else f"model.train {self.model.train}"
+            raise ValueError(
+                f"`trainer.strategy` fsdp shares out weights that learn, and with {key} most of them stay, of which all models of a device "
+                "hold one copy; set trainer.strategy to ddp"
+            )
+        if self.monitor and self.monitor.alarm == "stop":
+            raise ValueError(
+                "`monitor.alarm` stop saves the state where the first process looks, which with trainer.strategy fsdp has a part of it; "
+                "set monitor.alarm to warn or slow, or trainer.strategy to ddp"
+            )
         return self
 
     @model_validator(mode="after")

@@ -134,6 +134,19 @@ class Run:
             for (prompt, person), text, log_prob, example in zip(asked, policy.texts(completions), log_probs, completions)
         ]
 
+    def sample_where_possible(
+        self, rows: dict[int, Prompt], rater: str = "new", n: int = 1, seed: int = 0, group: str | None = None, temperature: float = 1.0,
+        max_new_tokens: int | None = None,
+    ) -> tuple[dict[int, list[Answer]], dict[int, str]]:  # fmt: skip
+        """As `sample`, for numbered prompts; those that leave no room for an answer are left out, and come back with the reason."""
+        _check_group(self._policy_pool, rater, group)
+        people, policy = self._policy_pool.resolve(rater, n, seed, group), self.policy.with_limits(max_new_tokens, temperature)
+        rejects = {row: why for row, prompt in rows.items() if (why := policy.fault(prompt, people))}
+        asked = {row: prompt for row, prompt in rows.items() if row not in rejects}
+        answers = self.sample(list(asked.values()), rater, n, seed, group, temperature, max_new_tokens)
+        each = len(answers) // max(1, len(asked))
+        return {row: answers[i * each : (i + 1) * each] for i, row in enumerate(asked)}, rejects
+
     def log_probs(self, pairs: Pairs, rater: str = "none", seed: int = 0, group: str | None = None) -> np.ndarray:
         """Log-probability [N] of each (prompt, completion), its end included, under one rater, in nats."""
         pool, rows = self._policy_pool, _as_rows(pairs)

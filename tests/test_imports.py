@@ -9,7 +9,7 @@ FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own room and from those before it.
 ORDER = """__init__ errors terminal log io lock yaml_reader progress recipe recipe_reader evaluation.metrics worlds data
-    raters models reports engine export run_folder run training evaluation evaluation.probes evaluation.compare explore bench api cli
+    raters models reports engine export run_folder run parts training evaluation evaluation.probes evaluation.compare explore bench api cli
     __main__""".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
 

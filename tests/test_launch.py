@@ -54,7 +54,6 @@ def test_a_gpu_each_where_there_are_gpus(four, monkeypatch):
     ("settings", "shared", "says"),
     [
         ({"devices": 5}, {}, "5 processes on this machine (trainer.devices), which has 4 core(s), and no GPU; ask for 4 at most"),
-        ({"strategy": "fsdp"}, {}, "trainer.strategy fsdp: this version holds the whole model on every device"),
         ({"devices": 4}, {"sft.batch_size": 6}, "sft.batch_size is 6, which 4 processes cannot share evenly; set it to 8"),
         ({"devices": 2}, {"policy.prompts": 1}, "policy.prompts is 1, which 2 processes cannot share evenly; set it to 2"),
         ({"num_nodes": 2}, {}, "trainer.num_nodes is 2: torchrun starts the processes of several machines, on each of them; run there"),
@@ -145,12 +144,13 @@ def test_the_command_line_and_torchrun_train_by_two(data, tmp_path, command, sta
 
 
 @pytest.mark.gpu
-def test_two_gpus_train_as_one_does(data, tmp_path):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_gpus_train_as_one_does(data, tmp_path, strategy):
     if torch.cuda.device_count() < 2:
         pytest.skip("fewer than two CUDA devices")
     for name, devices in (("one", 1), ("two", 2)):
         path = tmp_path / f"{name}.yaml"
         path.write_text(dump_recipe(base_alone(data, tmp_path / name)))
-        done = ran(sys.executable, "-m", "raterhf", "train", str(path), f"trainer.devices={devices}")
+        done = ran(sys.executable, "-m", "raterhf", "train", str(path), f"trainer.devices={devices}", f"trainer.strategy={strategy}")
         assert done.returncode == 0, done.stderr
     assert_alike_weights(tmp_path / "one" / "tiny" / "base", tmp_path / "two" / "tiny" / "base")

@@ -13,6 +13,7 @@ from processes import together
 from test_training import FORWARD_KL, STAGES, copy_before, make_recipe, weights
 from test_training import data as data  # a fixture
 
+import raterhf
 from raterhf.recipe import MonitorSettings, PolicySettings, Recipe
 from raterhf.training import pipeline
 from raterhf.training.monitor import Monitor
@@ -199,3 +200,13 @@ def test_a_loss_that_is_no_number_is_said_with_its_step_and_process(data, tmp_pa
     assert {"UserError: the loss is nan at step 3 on rank 1 of 2: the training diverged; lower the learning rate of this stage"} == set(
         said
     )
+
+
+def test_other_versions_on_a_process_are_said_before_training(data, tmp_path):
+    older = partial(setattr, raterhf, "__version__", "0.0.9")
+    codes = together(partial(in_rank, 1, older, partial(pipeline.train, base_alone(data, tmp_path))), tmp_path)
+    said = [(tmp_path / str(rank)).read_text() for rank, code in enumerate(codes) if code == 1]
+    assert said and all(
+        "UserError: the processes of ranks 1 run other versions of raterhf or its libraries than the first" in one for one in said
+    )
+    assert not (tmp_path / "tiny" / "base").exists()

@@ -92,10 +92,10 @@ def _write(path: Path, chunks: Iterator[pd.DataFrame]) -> None:
 def _chunks(rows: int, raters: int, words: int, labels: int, seed: int) -> Iterator[pd.DataFrame]:
     """Comparisons: prompts with a few answers each, of random words; raters like answers by a taste of their own and by chance."""
     rng = np.random.default_rng(seed)
-    vocabulary = np.array(["".join(rng.choice(list("abcdefghijklmnoprstuvw"), size)) for size in rng.integers(2, 10, VOCABULARY)])
+    vocabulary = make_vocabulary(rng)
     prompts = max(rows // labels, 1)
-    asked = [_text(vocabulary, rng, words // 2 + 1) for _ in range(prompts)]
-    answers = [_text(vocabulary, rng, words) for _ in range(prompts * ANSWERS)]
+    asked = [make_text(vocabulary, rng, words // 2 + 1) for _ in range(prompts)]
+    answers = [make_text(vocabulary, rng, words) for _ in range(prompts * ANSWERS)]
     worth, taste = rng.normal(size=(2, prompts * ANSWERS)), rng.normal(size=raters)
     for begin in range(0, rows, CHUNK):
         n = min(CHUNK, rows - begin)
@@ -111,5 +111,10 @@ def _chunks(rows: int, raters: int, words: int, labels: int, seed: int) -> Itera
         )  # fmt: skip
 
 
-def _text(vocabulary: np.ndarray, rng: np.random.Generator, words: int) -> str:
+def make_vocabulary(rng: np.random.Generator) -> np.ndarray:
+    """Words of random letters."""
+    return np.array(["".join(rng.choice(list("abcdefghijklmnoprstuvw"), size)) for size in rng.integers(2, 10, VOCABULARY)])
+
+
+def make_text(vocabulary: np.ndarray, rng: np.random.Generator, words: int) -> str:
     return " ".join(vocabulary[rng.integers(len(vocabulary), size=max(1, rng.poisson(words)))])

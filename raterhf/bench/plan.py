@@ -1,12 +1,14 @@
 """`raterhf bench plan`: what `raterhf plan` says of this machine, beside what updates take here, by one process and by two.
 
 Models of random weights and three sizes train on texts of one length, by the stages' own modules and `fit`. What the plan must know of a
-device is measured: FLOP/s of a matrix product, bytes a second from memory and between processes. The share of the FLOP/s that training
-reaches comes from one row, the middle size's imitation by one process; every other row is foretold. A process has one thread. Seconds are
-those of its processor, since other programs may want it meanwhile; what a process waits for another is not in them. Bytes are what torch
-has allocated at most, as its profiler counts, in one process.
+device is measured, in as many processes as it is foretold for, since two threads of one core are two slower devices: FLOP/s of a matrix
+product, bytes a second from memory and between processes. The share of the FLOP/s that training reaches, and the seconds of an update that
+are the same however many share it, come from two rows, the middle and the largest size's imitation by one process; every other row is
+foretold. A process has one thread. Seconds are those of its processor, since other programs may want it meanwhile; what a process waits for
+another is not in them. Bytes are what torch has allocated at most, as its profiler counts, in one process.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,8 +36,7 @@ from raterhf.recipe_reader import parse_recipe
 from raterhf.terminal import show_table
 from raterhf.training import ranks
 from raterhf.training.algorithms.imitation import Demonstrations
-from raterhf.training.budget import Cost, Devices, cost_of
-from raterhf.training.estimate import estimate, shape_of
+from raterhf.training.budget import Cost, Devices, costs
 from raterhf.training.fit import fit
 from raterhf.training.reward_module import RewardBatch, RewardModule
 from raterhf.training.stages.imitation import imitate
@@ -51,10 +52,11 @@ SIZES = {
     | {"hidden_size": 320, "num_hidden_layers": 5, "intermediate_size": 864, "num_attention_heads": 5, "num_key_value_heads": 1},
 }
 STAGES = ("sft", "reward")
-CALIBRATED = ("sft", "3m")
+CALIBRATED = ("sft", "3m"), ("sft", "5m")
 BATCH, PROMPT, COMPLETION, RATERS = 16, 32, 96, 32
 VOCABULARY = 300
 BUFFER = 2**26  # bytes that are copied and exchanged to measure how fast
+SIDE, TIMES = 1024, 15  # of matrices whose product is timed, and how often anything is
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,31 @@ def bench_plan(updates: int, device: torch.device) -> dict:
     torch.set_num_threads(1)
     found = {"machine": machine(device, torch.float32), "batch": BATCH, "tokens": [PROMPT, COMPLETION], "updates": updates}
     recipes = {size: recipe_of(shape) for size, shape in SIZES.items()}
-    alone, _ = in_processes(1, updated, updates)
-    both, link = in_processes(2, updated, updates)
-    devices = Devices(1, 0, found["machine"]["matrix_product_flops"], 0, measured_bandwidth(), link, 1.0)
-    whole = foretold(recipes[CALIBRATED[1]], CALIBRATED[0], devices)
-    rest = sum(seconds for name, seconds in whole.seconds.items() if name != "products")
-    used = whole.seconds["products"] / max(alone[CALIBRATED].seconds - rest, 1e-9)
+    (alone, one), (both, two) = (in_processes(count, updated, updates) for count in (1, 2))
+    used, overhead = calibrated(recipes, alone, one)
     rows = []
-    for count, taken in ((1, alone), (2, both)):
+    for taken, devices in ((alone, one), (both, two)):
         for (stage, size), seen in taken.items():
-            cost = foretold(recipes[size], stage, replace(devices, count=count, used=used))
+            cost = foretold(recipes[size], stage, replace(devices, used=used, overhead=overhead))
             rows.append({
-                "stage": stage, "size": size, "processes": count, "calibrated": count == 1 and (stage, size) == CALIBRATED,
+                "stage": stage, "size": size, "processes": devices.count,
+                "calibrated": devices.count == 1 and (stage, size) in CALIBRATED,
                 "seconds": seen.seconds, "low": seen.low, "high": seen.high, "foretold": 3600 * cost.hours,
                 "bytes": seen.bytes, "foretold_bytes": sum(cost.memory.values()),
             })  # fmt: skip
-    return found | {"bandwidth": devices.bandwidth, "link": link, "used": used, "rows": rows}
+    speeds = [{"processes": one.count, "flops": one.float32, "bandwidth": one.bandwidth} for one in (one, two)]
+    return found | {"speeds": speeds, "link": two.link, "used": used, "overhead": overhead, "rows": rows}
+
+
+def calibrated(recipes: dict[str, Recipe], seen: dict[tuple[str, str], Measured], devices: Devices) -> tuple[float, float]:
+    """The share of the FLOP/s that is reached, and the seconds of overhead, by which the plan says what two rows take."""
+    products, left = [], []
+    for stage, size in CALIBRATED:
+        parts = foretold(recipes[size], stage, devices).seconds
+        products.append(parts["products"])
+        left.append(seen[stage, size].seconds - sum(seconds for name, seconds in parts.items() if name != "products"))
+    slope = max((left[1] - left[0]) / (products[1] - products[0]), 1e-9)
+    return 1 / slope, max(0.0, left[0] - slope * products[0])
 
 
 def recipe_of(shape: dict) -> Recipe:
@@ -107,9 +118,7 @@ def recipe_of(shape: dict) -> Recipe:
 
 def foretold(recipe: Recipe, stage: str, devices: Devices) -> Cost:
     """What the plan says of one update."""
-    shape = shape_of(recipe.model, "cpu")
-    memory = next(one.parts for one in estimate(recipe, "cpu") if one.stage == stage)
-    return cost_of(recipe, stage, steps_for(recipe, Lengths(PROMPT, COMPLETION))[stage], 1, shape, memory, devices)
+    return next(cost for cost in costs(recipe, steps_for(recipe, Lengths(PROMPT, COMPLETION)), devices, "cpu") if cost.stage == stage)
 
 
 def in_processes(count: int, run: Callable, *arguments: object):
@@ -119,8 +128,8 @@ def in_processes(count: int, run: Callable, *arguments: object):
     return elastic_launch(config, run)(*arguments)[0]
 
 
-def updated(updates: int) -> tuple[dict[tuple[str, str], Measured], float]:
-    """One of the processes: what updates of each stage and size take; and, of two, bytes a second between them."""
+def updated(updates: int) -> tuple[dict[tuple[str, str], Measured], Devices]:
+    """One of the processes: what updates of each stage and size take, and what the plan must know of such processes."""
     torch.set_num_threads(1)
     show_log()
     found = {}
@@ -131,8 +140,10 @@ def updated(updates: int) -> tuple[dict[tuple[str, str], Measured], float]:
                     log.info(f"  {stage} of {size} by {ranks.count()}")
                 with tempfile.TemporaryDirectory() as scratch:
                     found[stage, size] = measured(recipe_of(shape), stage, updates, Path(scratch))
-        link = exchanged() if ranks.count() > 1 else 0.0
-    return found, link
+        link = exchanged() if ranks.count() > 1 else math.inf
+        rates = product_rate(), measured_bandwidth()
+        found_here = Devices(ranks.count(), 0, rates[0], 0, rates[1], link, 1.0)
+    return found, found_here
 
 
 def measured(recipe: Recipe, stage: str, updates: int, scratch: Path) -> Measured:
@@ -199,34 +210,45 @@ def peak_of(run: Callable[[], object]) -> int:
     return most
 
 
+def product_rate() -> float:
+    """FLOP/s of a product of two square matrices, while every process does one."""
+    a, b = torch.randn(2, SIDE, SIDE)
+    return 2 * SIDE**3 / together(lambda: a @ b)
+
+
 def measured_bandwidth() -> float:
-    """Bytes a second that a copy reads and writes, the best of five."""
-    source, target, taken = torch.ones(BUFFER // 4), torch.zeros(BUFFER // 4), []
-    for _ in range(5):
+    """Bytes a second that a copy reads and writes, while every process copies."""
+    source, target = torch.ones(BUFFER // 4), torch.zeros(BUFFER // 4)
+    return 2 * BUFFER / together(lambda: target.copy_(source))
+
+
+def together(run: Callable[[], object]) -> float:
+    """Seconds of the processor, the median of some after one, while every process does the same."""
+    taken = []
+    for _ in range(1 + TIMES):
+        ranks.wait()
         start = time.process_time()
-        target.copy_(source)
+        run()
         taken.append(time.process_time() - start)
-    return 2 * BUFFER / min(taken)
+    return float(np.median(taken[1:]))
 
 
 def exchanged() -> float:
     """Bytes a second between two processes: of their exchange each sends and receives a tensor's size."""
-    buffer, taken = torch.ones(BUFFER // 4), []
-    for _ in range(5):
-        ranks.wait()
-        start = time.process_time()
-        distributed.all_reduce(buffer)
-        taken.append(time.process_time() - start)
-    return BUFFER / min(taken)
+    buffer = torch.ones(BUFFER // 4)
+    return BUFFER / together(lambda: distributed.all_reduce(buffer))
 
 
 def print_plan(found: dict) -> None:
     on = found["machine"]
     log.info(
-        f"{on['name']} ({on['device']}, a thread a process): matrix product {on['matrix_product_flops'] / 1e9:.0f} GFLOP/s, "
-        f"of which {found['used']:.0%} is reached; {found['bandwidth'] / 1e9:.1f} GB/s from memory, {found['link'] / 1e9:.2f} GB/s between "
-        "processes"
+        f"{on['name']} ({on['device']}, a thread a process); {found['used']:.0%} of a matrix product's FLOP/s is reached, and an "
+        f"update takes {found['overhead']:.2g} s besides"
     )
+    for one in found["speeds"]:
+        rates = f"matrix product {one['flops'] / 1e9:.0f} GFLOP/s, {one['bandwidth'] / 1e9:.1f} GB/s from memory"
+        log.info(f"{one['processes']} processes, each: {rates}")
+    log.info(f"{found['link'] / 1e9:.2f} GB/s between two processes")
     cells = []
     for row in found["rows"]:
         ratio = "calibrated" if row["calibrated"] else f"{row['foretold'] / row['seconds']:.2f}"

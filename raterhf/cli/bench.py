@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from raterhf.cli.common import MOST, Dtype, Files, Overrides, RecipePath, Seed, assigned, make_app, numbers_of, set_environment
+from raterhf.cli.parts import Workers, check_ray
 from raterhf.errors import UserError
 
 bench_app = make_app(help="How fast this machine scores, trains and samples, rung by rung.")
@@ -431,6 +432,26 @@ def bench_scale(
 
     found = scale.bench_scale(sorted(set(raters or [1000, 10_000, 100_000])), labels, seed)
     scale.print_scale(found)
+    if out:
+        _write(out, found)
+
+
+@bench_app.command("parts")
+def bench_parts(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (runs/NAME) with a stage reward.")],
+    rows: Annotated[int, typer.Option(min=10, max=10**9, help="Completions in the file.")] = 10**6,
+    raters: Annotated[int, typer.Option("--raters", "-k", min=1, max=MOST, help="Fictitious raters who score each.")] = 64,
+    workers: Workers = None,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Time scoring with `--engine ray` on a file made for it, beside one process on a tenth of it, and look at memory while it goes on."""
+    set_environment()
+    check_ray()
+    from raterhf.bench import parts
+
+    found = parts.bench_parts(run, rows, raters, workers, seed)
+    parts.print_parts(found)
     if out:
         _write(out, found)
 

@@ -38,6 +38,7 @@ from raterhf.cli.common import (
 )
 from raterhf.cli.explore import explore
 from raterhf.cli.files import data_app, recipes_app
+from raterhf.cli.parts import Engine, Workers, answer_parts, check_engine
 from raterhf.cli.people import adapt, ask, audit, personas
 from raterhf.cli.plan import plan
 from raterhf.cli.raters import raters_app
@@ -67,9 +68,9 @@ class Verbs(TyperGroup):
             return result
         except (UserError, OSError) as error:
             raise typer.Exit(_report(error, ctx.params.get("debug", False))) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             again = "Run the same command again: it resumes." if ctx.invoked_subcommand in RESUMABLE else "Nothing was written."
-            say(f"\nInterrupted. {again}", err=True)
+            say(f"\nInterrupted. {str(stop) or again}", err=True)
             raise typer.Exit(130) from None
 
 
@@ -202,17 +203,29 @@ def sample(
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy. Diversity comes from raters: leave it at 1.")] = 1.0,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, max=MOST, help="Longest completion; the recipe's where not given.")] = None,
     deterministic: Deterministic = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="With --engine ray: where its parts go.")] = None,
 ) -> None:
     """Answer prompts as a rater would.
 
     Prints JSON lines: prompt, completion, rater, log_prob (nats), finished, stage: which model answered, the last one trained. With
-    `new`, n fictitious raters answer, each of them every prompt.
+    `new`, n fictitious raters answer, each of them every prompt. With --engine ray the rows of --prompts, a parquet file or a folder of
+    them, are answered by a pool of workers into parts; the same command does those that are missing.
     """
     set_environment()
     from raterhf.data.requests import read_prompts
     from raterhf.raters.files import check_specs
     from raterhf.run_folder import untrained_stages
 
+    if check_engine(engine, workers, out, {"--prompt": prompt}):
+        if prompts is None:
+            raise UserError("--engine ray answers the rows of a file; name it with --prompts FILE")
+        check_specs(run, [rater], ("policy", "sft", "base"))
+        settings = {"rater": rater, "n": n, "seed": seed, "group": group, "temperature": temperature, "max_new_tokens": max_new_tokens}
+        return answer_parts("sample", run, prompts, settings | {"deterministic": deterministic}, workers, out)
+    if out is not None:
+        raise UserError(f"--out {out} is for --engine ray; answers of this process go to stdout: leave it out, or add > FILE")
     asked = read_prompts(prompt or [], prompts)
     check_specs(run, [rater], ("policy", "sft", "base"))
     answers = raterhf.open(run, deterministic=deterministic).sample(asked, rater, n, seed, group, temperature, max_new_tokens)
@@ -245,16 +258,23 @@ def score(
     ] = None,
     dtype: Dtype = "float32",
     deterministic: Deterministic = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the CSV there instead of printing it.")] = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the CSV there instead of printing it; with --engine ray a folder, of parts.")
+    ] = None,
 ) -> None:
     """Score completions for raters.
 
     Prints CSV with one row a rater; column 1 is the score of the file's row 1, and so on. With --verdict one row a completion, read
     against the others of its prompt: the verdict, its 95 % interval over juries drawn again (low, high) and how often it wins those; mean
     and spread of the raters' margins; the share whose favourite it is (preferred); and whether it is chosen, the most divisive, the safest.
-    Rows that cannot be scored go with the reason into FILE.rejects.csv, and the exit code is 3.
+    Rows that cannot be scored go with the reason into FILE.rejects.csv, and the exit code is 3. With --engine ray the rows of FILE, parquet
+    or a folder of it, are scored by a pool of workers into parts, with a column for each rater; the same command does those that are
+    missing.
     """
     set_environment()
+    from raterhf.data.files import read_rows
     from raterhf.data.requests import read_completions, rejects_csv
     from raterhf.io import write_text
     from raterhf.raters.files import check_specs, load_pool
@@ -269,6 +289,13 @@ def score(
         if raters or group is not None:
             raise UserError(f"--seats {seats} says who judges, and so does {'--raters' if raters else '--group'}; leave one of them out")
         jury = read_seats(seats, load_pool(find_stage(run, SCORED_BY)), seed)
+    if check_engine(engine, workers, out, {"--verdict": verdict}):
+        specs = jury.specs if jury else raters or ["new:16x"]
+        check_specs(run, specs, ("reward",))
+        settings = {"raters": specs, "seed": seed, "group": group, "idiosyncratic": idiosyncratic, "dtype": dtype}
+        return answer_parts("score", run, file, settings | {"deterministic": deterministic}, workers, out)
+    if out is not None and out.is_dir():
+        raise UserError(f"--out {out} is a folder, and the scores are one CSV; name a file, or add --engine ray")
     rejects = file.with_name(f"{file.name}.rejects.csv")
     if out and out.resolve() in (file.resolve(), rejects.resolve()):
         raise UserError(f"--out {out} is the file that is scored, or that of its rejects, and would be overwritten; give another")
@@ -295,7 +322,7 @@ def score(
         rejects.unlink()
         say(f"{rejects} of an earlier run is removed: every row was scored", err=True)
     if rejected:
-        write_text(rejects, rejects_csv(file, rejected))
+        write_text(rejects, rejects_csv(read_rows(file).frame, rejected))
         say(f"{len(rejected)} of {len(rejected) + scored} rows were not scored; {rejects} says why", err=True)
         raise typer.Exit(3)
 

@@ -83,7 +83,7 @@ def _read_text(path: str) -> Rows:
 def _read_parquet(path: str) -> Rows:
     try:
         with pq.ParquetFile(path) as file:  # read_table would also take columns from the names of folders, such as split=train
-            return Rows(path, _from_arrow(path, file.schema_arrow, file.iter_batches(BATCH)))
+            return Rows(path, from_arrow(path, file.schema_arrow, file.iter_batches(BATCH)))
     except UNREADABLE as error:  # truncated, corrupt, encrypted
         raise UserError(f"{path}: not a readable parquet file ({' '.join(str(error).split())[:200]}); write it again") from error
 
@@ -137,14 +137,15 @@ def _from_datasets(path: str, loaded) -> Rows:
     frames = []
     for name, part in parts:
         table = part.with_format("arrow")[:]
-        frame = _from_arrow(path, table.schema, table.to_batches(BATCH))
+        frame = from_arrow(path, table.schema, table.to_batches(BATCH))
         if name is not None and "split" not in frame:
             frame["split"] = pd.Series([str(name)] * len(frame), dtype=object)
         frames.append(frame)
     return Rows(path, pd.concat(frames, ignore_index=True))
 
 
-def _from_arrow(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+def from_arrow(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pd.DataFrame:
+    """Rows of a file in Arrow's batches as a frame of object columns. Raises UserError, naming `path`, for what no cell can hold."""
     if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
         raise UserError(f"{path}: column {twice[0]!r} is twice in the file; names are unique: rename one")
     columns: dict[str, list] = {name: [] for name in schema.names}

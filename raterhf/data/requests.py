@@ -39,23 +39,34 @@ class Completions:
 
 def read_completions(file: Path) -> Completions:
     """The rows `prompt, completion` of a file; an assistant's message becomes its text. Bad rows are set apart with the reason."""
-    rows = _with_columns(file, ["prompt", "completion"])
+    return completions_of(_with_columns(file, ["prompt", "completion"]).frame)
+
+
+def completions_of(frame: pd.DataFrame, first: int = 1) -> Completions:
+    """As `read_completions`, of rows numbered from `first`."""
     found = Completions({}, {})
-    for i, (prompt, answer) in enumerate(zip(rows.frame["prompt"], rows.frame["completion"])):
+    for row, (prompt, answer) in enumerate(zip(frame["prompt"], frame["completion"]), start=first):
         faults = (("prompt", prompt_fault(prompt)), ("completion", answer_fault(answer)))
         if why := "; ".join(f"{name} {fault}" for name, fault in faults if fault):
-            found.rejects[i + 1] = why
+            found.rejects[row] = why
         else:
-            found.rows[i + 1] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
+            found.rows[row] = (prompt, answer[-1]["content"] if isinstance(answer, list) else answer)
     return found
 
 
-def rejects_csv(file: Path, rejects: dict[int, str]) -> str:
-    """The rejected rows of a file as CSV, in its order: row, reason, and the row's own columns; messages as JSON."""
-    frame, numbers = read_rows(file).frame, sorted(rejects)
+def prompts_of(frame: pd.DataFrame, first: int = 1) -> tuple[dict[int, Prompt], dict[int, str]]:
+    """The rows `prompt` that can be asked, numbered from `first`, and why the others cannot."""
+    faults = {row: prompt_fault(prompt) for row, prompt in enumerate(frame["prompt"], start=first)}
+    asked = {row: prompt for row, prompt in zip(faults, frame["prompt"]) if not faults[row]}
+    return asked, {row: f"prompt {fault}" for row, fault in faults.items() if fault}
+
+
+def rejects_csv(frame: pd.DataFrame, rejects: dict[int, str], first: int = 1) -> str:
+    """The rejected rows, numbered from `first`, as CSV in their order: row, reason, and the row's own columns; messages as JSON."""
+    numbers = sorted(rejects)
     columns = {"row": numbers, "reason": [rejects[row] for row in numbers]}
     for name in frame:
-        cells, own = frame[name].iloc[[row - 1 for row in numbers]], _writable(str(name))
+        cells, own = frame[name].iloc[[row - first for row in numbers]], _writable(str(name))
         while own in columns:  # as in a rejects file that was mended and is scored again
             own += "_before"
         columns[own] = pd.Series([_cell(cell) for cell in cells], dtype=object)

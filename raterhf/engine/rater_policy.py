@@ -17,6 +17,7 @@ from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
 from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
+from raterhf.errors import UserError
 from raterhf.io import check_whole
 from raterhf.models import checkpoint, load
 from raterhf.models.adapters import has_adapters_in, load_adapters
@@ -84,13 +85,21 @@ class RaterPolicy:
     def _generate(
         self, contexts: Sequence[tuple[int, ...]], raters: Sequence[Rater], seed: int, idiosyncratic: bool, heard: Heard | None
     ) -> list[Example]:  # fmt: skip
-        tokenizer = self.renderer.tokenizer
-        sampler = Sampler(
-            self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p, self.deterministic
-        )  # fmt: skip
         names = [rater.id for rater in raters]
         watch = None if heard is None else self._listening(heard)
-        return sampler.generate(contexts, self.batch(raters), seed, self.temperature, idiosyncratic, names, watch)
+        return self._sampler().generate(contexts, self.batch(raters), seed, self.temperature, idiosyncratic, names, watch)
+
+    def _sampler(self) -> Sampler:
+        tokenizer = self.renderer.tokenizer
+        return Sampler(self.policy, tokenizer.pad_token_id, tokenizer.eos_token_id, self.max_new_tokens, self.min_p, self.deterministic)
+
+    def fault(self, prompt: Prompt, raters: Sequence[Rater]) -> str:
+        """Why a prompt cannot be asked of these raters, empty where it can: it leaves no room for them and an answer."""
+        try:
+            self._sampler().check_room([self.renderer.prompt(prompt, text) for text in {rater.text for rater in raters}])
+        except UserError as error:
+            return str(error)
+        return ""
 
     def _listening(self, heard: Heard) -> Callable[[list[int], Tensor], None]:
         """What tells `heard` the texts of the completions that the last token added to."""

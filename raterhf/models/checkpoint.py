@@ -276,6 +276,11 @@ def save_training_state(folder: Path, step: int, module: nn.Module, optimizer: t
     for name, tensor in tensors.items():
         tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
         seen.add(tensor.data_ptr())
+    write_state(folder, tensors, step, extra)
+
+
+def write_state(folder: Path, tensors: dict[str, torch.Tensor], step: int, extra: dict) -> None:
+    """A state's file: tensors, none of which shares memory, the step and what else is kept."""
     about = {"step": str(step), "extra": json.dumps(extra)}
     write_file(folder / STATE, lambda partial: save_file(tensors, partial, about))
 

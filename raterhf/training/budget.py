@@ -24,7 +24,7 @@ ROOM = 0.9  # of a device's memory: the rest is the libraries'
 @dataclass(frozen=True)
 class Devices:
     """`count` devices, each with GIB of memory, FLOP/s in float32 and bfloat16, bytes a second from its memory and to another device, and
-    the share of its FLOP/s that training reaches."""
+    the share of its FLOP/s that training reaches; `overhead` are seconds of a step that are the same however many share it."""
 
     count: int
     gib: float
@@ -33,6 +33,7 @@ class Devices:
     bandwidth: float
     link: float
     used: float
+    overhead: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Cost:
 
 def costs(recipe: Recipe, steps: Mapping[str, Step], devices: Devices, device: str = "cuda") -> list[Cost]:
     """Of every stage of which there is a step. Raises UserError where the shape of the model is not known."""
-    memory = {found.stage: found.parts for found in estimate(recipe, device)}
+    own = {stage: step.trained.tokens / devices.count for stage, step in steps.items()}
+    memory = {found.stage: found.parts for found in estimate(recipe, device, own, devices.count)}
     asked = shapes_of(recipe, device)
     return [
         cost_of(asked[stage][0], stage, step, getattr(recipe, stage).steps, asked[stage][1], memory[stage], devices)
@@ -81,6 +83,7 @@ def cost_of(
         "weights for sampling": _waits(shape, step, devices) / devices.bandwidth,
         "gradients": 2 * (devices.count - 1) / devices.count * GRADIENT * learned / devices.link,
         "AdamW": MOMENTS * learned / devices.bandwidth,
+        "overhead": devices.overhead,
     }
     tokens = {"trained": step.trained.tokens, "read": step.read.tokens, "sampled": step.sampled * step.longest}
     per_stage = [{name: steps * value for name, value in part.items()} for part in (tokens, seconds)]

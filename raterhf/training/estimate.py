@@ -7,9 +7,10 @@ needs besides, and room that an allocator cannot use again, is not counted.
 Notation: T tokens that are held, V tokens of the vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.load import empty_model
 from raterhf.models.place import kept_dtype, pick_device
 from raterhf.raters.space import PrefixReader
-from raterhf.recipe import ModelSettings, PolicySettings, Recipe
+from raterhf.recipe import ModelSettings, PolicySettings, Recipe, TrainerSettings
 
 GIB = 2**30
 REMEDY = "lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"
@@ -73,10 +74,11 @@ class Shape:
         return 2 * self.vocabulary * self.hidden * tokens
 
 
-def estimate(recipe: Recipe, device: str) -> list[Estimate]:
-    """Of every stage of the recipe on a device of this type ("cpu", "cuda"). Raises UserError where the model is not there."""
-    shapes = shapes_of(recipe, device)
-    return [Estimate(stage, _parts(changed, stage, shape)) for stage, (changed, shape) in shapes.items()]
+def estimate(recipe: Recipe, device: str, tokens: Mapping[str, float] | None = None, processes: int = 1) -> list[Estimate]:
+    """Of every stage of the recipe on a device of this type ("cpu", "cuda"), one of so many. `tokens` are those that the device learns from
+    in a step, by stage, where known. Raises UserError where the model is not there."""
+    shapes, known = shapes_of(recipe, device), tokens or {}
+    return [Estimate(stage, _parts(changed, stage, shape, known.get(stage), processes)) for stage, (changed, shape) in shapes.items()]
 
 
 def shapes_of(recipe: Recipe, device: str) -> dict[str, tuple[Recipe, Shape]]:
@@ -141,25 +143,29 @@ def _bytes(module: nn.Module) -> float:
     return sum(parameter.nbytes for parameter in module.parameters())
 
 
-def _parts(recipe: Recipe, stage: str, model: Shape) -> dict[str, float]:
-    """Every model that the stage holds, and what training one of them takes."""
+def _parts(recipe: Recipe, stage: str, model: Shape, tokens: float | None, processes: int) -> dict[str, float]:
+    """Every model that the stage holds, and what training one of them takes, of texts of so many tokens where that is known."""
     settings, hidden = recipe.model, model.hidden
     readers, taste = our_numbers(recipe, stage, hidden)
     copies = {"policy": 3, "sft": 1, "reward": 1, "base": 1}[stage] if settings.train == "all" else 1
     adapted = 3 if stage == "policy" else 1
-    held = min(settings.micro_batch_tokens or 0, _batch_tokens(recipe, stage))
+    most = settings.micro_batch_tokens or 0
+    held = min(most, _batch_tokens(recipe, stage))
+    beside = 0
+    if stage == "reward" and recipe.data.demonstrations and recipe.reward.demonstrations:  # own answers are read beside the comparisons
+        beside = min(most, recipe.reward.demonstrations * settings.max_length)
+    read = held + beside if tokens is None else min(held + beside, ceil(tokens))
+    held = min(held, read)
     frozen = stage == "reward" and settings.train == "none" and recipe.reward.conditioning == "head"
     parts = {
         "weights": copies * model.weights,
         "adapters, readers": adapted * (model.adapters + 4 * (readers + taste)),
-        "gradients, optimiser": 12 * (model.learned + readers),
+        "gradients, optimiser": _learning(recipe.trainer, processes) * (model.learned + readers),
     }
     vocabulary = model.vocabulary
     logits = 4 * LOGIT_COPIES * vocabulary * min(held, max(1, CHUNK_LOGITS // vocabulary)) if stage != "reward" else 0
     if not frozen:
-        kept = activations(model.lm, held)
-        if stage == "reward" and recipe.data.demonstrations and recipe.reward.demonstrations:  # own answers are read beside the comparisons
-            kept += activations(model.lm, min(settings.micro_batch_tokens or 0, recipe.reward.demonstrations * settings.max_length))
+        kept = activations(model.lm, read)
         # When the logits are gone, the backward pass has three gradients of a layer's widest states at once.
         inside = 3.0 * held * _widest(model.lm) * model.lm.dtype.itemsize
         if settings.gradient_checkpointing:  # what goes into each layer, and then the inside of one
@@ -171,6 +177,12 @@ def _parts(recipe: Recipe, stage: str, model: Shape) -> dict[str, float]:
     if stage == "policy":
         parts["cache of samples"] = _cache(recipe.policy, settings.max_length, model.lm)
     return parts
+
+
+def _learning(trainer: TrainerSettings, processes: int) -> float:
+    """Bytes beside the weights themselves of a number that learns: its gradient and two moments; or, shared out, all of its gradient and a
+    part of it, of the weight and of the moments."""
+    return 4 + 16 / processes if trainer.sharded and processes > 1 else 12
 
 
 def our_numbers(recipe: Recipe, stage: str, hidden: int) -> tuple[int, int]:

@@ -5,7 +5,8 @@ batches and random numbers are functions of seed and step, and the state holds w
 `FOLDER/started.json`, what the stage depends on: the state of a training that depended on something else is removed.
 
 Several processes (`ranks.py`) fit one module by Lightning's DDP: each computes the loss of its part of a batch, and gradients are averaged.
-All have the same weights and moments, so that the state, which the first writes, is resumed by any number of them.
+All have the same weights and moments, so that the state, which the first writes, is resumed by any number of them. Or each keeps a part of
+them (`sharded.py`), and of the state, which any number resumes too.
 """
 
 import io
@@ -24,7 +25,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.utils.data import DataLoader, Dataset
 
 from raterhf.errors import UserError
@@ -38,6 +39,7 @@ from raterhf.training import ranks
 from raterhf.training.held_back import BEST, HeldBack
 from raterhf.training.loggers import make_logger
 from raterhf.training.monitor import Monitor
+from raterhf.training.sharded import Gathered, check_strategy, collect, gathering, load_shares, save_shares, share_out
 from raterhf.training.training_curve import TRAINING_CURVE
 
 SMALL = 1_000_000  # parameters below which threads take longer than one alone
@@ -95,7 +97,7 @@ class _Resumable(L.Callback):
         if step % CHECK_EVERY == 0:
             check_finite(torch.stack(self.losses).tolist(), step)
             self.losses.clear()
-        if step % self.save_every == 0 and ranks.first():
+        if step % self.save_every == 0:
             self.save(step)
 
 
@@ -150,28 +152,36 @@ def fit(
     state: dict[str, float] | None = None,
     held_back: HeldBack | None = None,
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    sharded: bool = False,
 ) -> None:
     """Train `module` for `settings.steps` steps on `make_batch(step)`, resuming from `folder/state` where an earlier run left one.
 
     `rates` maps prefixes of parameter names to learning rates other than `settings.lr`. `logger` is a name of `loggers.py`. `monitor`
     watches what the model says. `state` is what an algorithm must remember beside weights: it is saved with them, and set again where
     training resumes. With `held_back` the module ends with the weights that were best there. `precision` is what layers
-    compute in: with bf16-mixed products are in bfloat16, weights, moments and losses in float32.
+    compute in: with bf16-mixed products are in bfloat16, weights, moments and losses in float32. `sharded`: each process keeps its part of
+    the weights and moments while it trains.
 
     Of several processes the first has the weights that shall be kept, and the others are done with the stage.
     """
     steps, device = settings.steps, next(module.parameters()).device
     folder.mkdir(parents=True, exist_ok=True)
     saved, state, inputs = folder / "state", {} if state is None else state, file_digest(str(folder / STARTED))
-    optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     first = 0
     with ranks.in_turn():
         if (saved / STATE).is_file() and read_training_state(saved)[1].get("inputs") != inputs:
             log.info(f"  {folder.name}: the state there is another training's and is removed")
             clear_state(folder)
+    check_strategy(saved, sharded)
+    if sharded and ranks.count() > 1:
+        share_out(module)
+    optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     if (saved / STATE).is_file():
-        first, moments, extra = load_training_state(saved, module)
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        if sharded:
+            first, extra = load_shares(saved, module, optimizer)
+        else:
+            first, moments, extra = load_training_state(saved, module)
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         state.update(extra["algorithm"])
         if monitor is not None:
             monitor.resume(first, extra.get("monitor"))
@@ -184,7 +194,10 @@ def fit(
     def save(step: int) -> None:
         extra = {"inputs": inputs, "algorithm": state} | ({"monitor": monitor.state} if monitor else {})
         extra |= {"held_back": held_back.state} if held_back else {}
-        save_training_state(saved, step, module, optimizer, extra)
+        if sharded:
+            save_shares(saved, step, module, optimizer, extra)
+        elif ranks.first():
+            save_training_state(saved, step, module, optimizer, extra)
 
     def rate(step: int) -> float:
         return learning_rate(step + first, steps, settings.warmup, settings.schedule) * (monitor.pace if monitor else 1)
@@ -192,25 +205,28 @@ def fit(
     watching = [callback for callback in (monitor, held_back) if callback]  # before the state is saved, which holds what they saw
     if monitor is not None:
         monitor.save = save
+    if held_back is not None:
+        held_back.sharded = sharded
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     module.configure_optimizers = lambda: {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
     # The batches are dataclasses that hold Python objects beside tensors; the modules move the tensors themselves.
     module.transfer_batch_to_device = lambda batch, device, index: batch
     lines = [_Lines(folder, first, steps)] if ranks.first() else []
-    callbacks = [*watching, _Resumable(save, first, settings.save_every), *lines]
+    callbacks = [*([Gathered()] if sharded else []), *watching, _Resumable(save, first, settings.save_every), *lines]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = _trainer(_loggers(folder, first, logger), callbacks, settings.clip, precision)
+        trainer = _trainer(_loggers(folder, first, logger), callbacks, settings.clip, precision, sharded)
         module.train()
         try:
             with _threads(module):
-                trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
+                trainer.fit(module, DataLoader(Steps(gathering(module, make_batch), first, steps), batch_size=None, shuffle=False))
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
+    if held_back is not None and (sharded or ranks.first()):
+        held_back.restore(module)
+    collect(module)
     place(module.eval(), device)  # Lightning leaves it on the CPU
     if ranks.first():
-        if held_back is not None:
-            held_back.restore(module)
         _merge_logs(folder)
 
 
@@ -235,26 +251,31 @@ def _loggers(folder: Path, first: int, logger: str | None) -> list[Logger]:
 
 
 def _trainer(
-    loggers: list[Logger], callbacks: list[L.Callback], clip: float, precision: Literal["32-true", "bf16-mixed"]
+    loggers: list[Logger], callbacks: list[L.Callback], clip: float, precision: Literal["32-true", "bf16-mixed"], sharded: bool
 ) -> L.Trainer:  # fmt: skip
     """Lightning's trainer of one pass over the steps, without what this program does itself."""
     return L.Trainer(
-        max_epochs=1, accelerator="auto", **_devices(), precision=precision, logger=loggers, log_every_n_steps=10,
+        max_epochs=1, accelerator="auto", **_devices(sharded), precision=precision, logger=loggers, log_every_n_steps=10,
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False, gradient_clip_val=clip, callbacks=callbacks,
     )  # fmt: skip
 
 
-def _devices() -> dict[str, Any]:
-    """What Lightning is told of processes: this one alone, or all those that torchrun started."""
+def _devices(sharded: bool) -> dict[str, Any]:
+    """What Lightning is told of processes: this one alone, or all those that torchrun started. They know how to share out batches."""
     if ranks.count() == 1:
         return {"devices": 1}
-    # Some weights may go unused in one part of a batch: experts of a mixture, say. Lightning does not share out batches: they know how.
-    strategy = DDPStrategy(
-        cluster_environment=TorchElasticEnvironment(),
-        find_unused_parameters=True,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,  # or gradients would be held twice
-    )
+    strategy: Strategy
+    if sharded:
+        strategy = ModelParallelStrategy(data_parallel_size=ranks.count(), tensor_parallel_size=1)
+        strategy.cluster_environment = TorchElasticEnvironment()
+    else:
+        # Some weights may go unused in one part of a batch: experts of a mixture, say.
+        strategy = DDPStrategy(
+            cluster_environment=TorchElasticEnvironment(),
+            find_unused_parameters=True,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,  # or gradients would be held twice
+        )
     here = ranks.started_here()
     return {"devices": here, "num_nodes": ranks.count() // here, "strategy": strategy, "use_distributed_sampler": False}
 

@@ -15,6 +15,7 @@ import torch
 from raterhf.log import log
 from raterhf.models.checkpoint import load_training_state, save_training_state
 from raterhf.training import ranks
+from raterhf.training.sharded import load_shares, save_shares
 
 BEST = "best"  # in the stage's folder, until the stage is saved
 
@@ -28,6 +29,7 @@ class HeldBack(L.Callback):
     def __init__(self, loss: Callable[[], float], every: int, patience: int | None, folder: Path, steps: int):
         self.loss, self.every, self.patience, self.folder, self.steps = loss, every, patience, folder, steps
         self.best, self.best_step, self.worse, self.first = math.inf, 0, 0, 0
+        self.sharded = False  # whether every process keeps its part of the weights
 
     @property
     def state(self) -> dict[str, float]:
@@ -48,13 +50,18 @@ class HeldBack(L.Callback):
             logger.log_metrics({"val/loss": value}, step - self.first - 1)
         if value < self.best:
             self.best, self.best_step, self.worse = value, step, 0
-            if ranks.first():
-                save_training_state(self.folder / BEST, step, module, None, {})
+            self.save(step, module)
             return
         self.worse += 1
         if self.patience is not None and self.worse >= self.patience:
             log.info(f"  {self.folder.name}: ended at step {step}, after {self.worse} evaluations without a better one")
             trainer.should_stop = True
+
+    def save(self, step: int, module: L.LightningModule) -> None:
+        if self.sharded:
+            save_shares(self.folder / BEST, step, module, None, {})
+        elif ranks.first():
+            save_training_state(self.folder / BEST, step, module, None, {})
 
     def _evaluated(self, module: L.LightningModule) -> float:
         module.eval()
@@ -66,5 +73,8 @@ class HeldBack(L.Callback):
     def restore(self, module: L.LightningModule) -> None:
         """Give the module the weights that were best; those it has where no evaluation gave a number."""
         if self.best_step:
-            load_training_state(self.folder / BEST, module)
+            if self.sharded:
+                load_shares(self.folder / BEST, module, None)
+            else:
+                load_training_state(self.folder / BEST, module)
             log.info(f"  {self.folder.name}: kept step {self.best_step}, where the loss on what is held back was least ({self.best:.4f})")

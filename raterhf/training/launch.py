@@ -31,11 +31,6 @@ def check_trainer(settings: TrainerSettings, shared: Mapping[str, int]) -> int:
     """How many processes train, on all machines. Raises UserError where this machine has no device for each, torchrun started another
     number than the recipe says, or they cannot share what they should: `shared` are sizes by their key in the recipe.
     """
-    if settings.strategy == "fsdp":
-        raise UserError(
-            "trainer.strategy fsdp: this version holds the whole model on every device and shares only the batch; set ddp, and where a "
-            "model is too large train adapters (model.train=lora)"
-        )
     devices, nodes = settings.devices or 1, settings.num_nodes or 1
     if ranks.started():
         devices, whole = ranks.started_here(), int(os.environ["WORLD_SIZE"])

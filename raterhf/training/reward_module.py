@@ -58,10 +58,10 @@ class RewardModule(L.LightningModule):
         self.stays = not any(parameter.requires_grad for parameter in model.backbone.parameters())
         self.scorer = Scorer(model, kept=KeptStates() if self.stays else None)
         self.null_share, self.seed, self.weights = null_share, seed, weights
-        self.tie_width = nn.Parameter(torch.tensor(-2.0))
+        self.tie_width = nn.Parameter(torch.tensor([-2.0]))  # [1], as FSDP needs it
         self.grade_gaps = nn.Parameter(torch.zeros(grades - 1)) if grades > 1 else None
         twice = 2 * max(label_noise, 1e-6) if label_noise is not None else 0.05
-        self.label_noise_logit = nn.Parameter(torch.tensor(float(np.log(twice / (1 - twice)))))
+        self.label_noise_logit = nn.Parameter(torch.tensor([float(np.log(twice / (1 - twice)))]))
         self.label_noise_logit.requires_grad_(label_noise is None)
 
     def train(self, mode: bool = True) -> "RewardModule":
@@ -73,11 +73,11 @@ class RewardModule(L.LightningModule):
 
     def noise_parameters(self) -> tuple[Tensor, Tensor]:
         """Tie width theta > 0 and label noise epsilon in (0, 1/2)."""
-        return nn.functional.softplus(self.tie_width), 0.5 * torch.sigmoid(self.label_noise_logit)
+        return nn.functional.softplus(self.tie_width[0]), 0.5 * torch.sigmoid(self.label_noise_logit[0])
 
     def cuts(self) -> Tensor:
         """Margins [L] from which on a is better by a grade or more, ascending from the tie width."""
-        theta = nn.functional.softplus(self.tie_width)[None]
+        theta = nn.functional.softplus(self.tie_width)
         return theta if self.grade_gaps is None else torch.cat([theta, theta + nn.functional.softplus(self.grade_gaps).cumsum(0)])
 
     def margins(self, data: ComparisonData, raters: RaterBatch) -> Tensor:
@@ -188,7 +188,7 @@ def calibrate(module: RewardModule, margin: Tensor, label: Tensor) -> float:
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = losses.comparison_loss(fitted[0].exp() * margin, label, *module.noise_parameters()).sum()
-        loss = (loss + sum((new - old) ** 2 for new, old in zip(fitted, before)) / 2) / len(label)
+        loss = (loss + sum(((new - old) ** 2).sum() for new, old in zip(fitted, before)) / 2) / len(label)
         loss.backward()
         return loss
 

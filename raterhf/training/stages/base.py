@@ -36,6 +36,6 @@ def run_base(recipe: Recipe, folder: Path) -> None:
         return Demonstrations.of_nobody([examples[i] for i in rows])
 
     training = imitate(policy, batch, len(examples), recipe.base.batch_size, recipe.seed)
-    fit(*training, recipe.base, folder, {}, recipe.logger, monitor, precision=recipe.model.precision)
+    fit(*training, recipe.base, folder, {}, recipe.logger, monitor, precision=recipe.model.precision, sharded=recipe.trainer.sharded)
     if ranks.first():
         checkpoint.save_policy(folder, policy, tokenizer, None, recipe.model.max_length, {})

@@ -88,6 +88,7 @@ def run_policy(recipe: Recipe, folder: Path, labels: Labels) -> None:
         monitor,
         algorithm.state,
         precision=recipe.model.precision,
+        sharded=recipe.trainer.sharded,
     )
     if not ranks.first():
         return

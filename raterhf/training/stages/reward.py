@@ -57,10 +57,11 @@ class RewardTraining:
 def run_reward(recipe: Recipe, folder: Path, labels: Labels) -> None:
     made = make_training(recipe, labels, recipe.folder)
     held_back = watch_held_back(made, recipe.reward, folder)
-    precision = recipe.judging.model.precision
-    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, precision=precision)
+    shared = {"precision": recipe.judging.model.precision, "sharded": recipe.trainer.sharded}
+    fit(made.module, made.batch, recipe.reward, folder, made.rates, recipe.logger, None, None, held_back, **shared)
     if not ranks.first():
         return
+    made.lm.tie_weights()  # to embeddings that were shared out and are others now; its head is no part of what was trained
     if made.module.space is not None:
         unit_spread(made.module.space, made.module.model.reader)
     with Progress(f"calibration of {folder.parent.name}", 2, "part") as progress:

@@ -119,7 +119,8 @@ def run_sft(recipe: Recipe, folder: Path, labels: Labels) -> None:
     together = rater[trained_on] if known is not None else None
     training = imitate(policy, batch, len(trained_on), settings.batch_size, recipe.seed, space, replay, together)
     rates = {"policy.reader.": raters.reader_lr, "space.": settings.vector_lr}
-    fit(*training, settings, folder, rates, recipe.logger, monitor, None, held_back, precision=recipe.model.precision)
+    shared = {"precision": recipe.model.precision, "sharded": recipe.trainer.sharded}
+    fit(*training, settings, folder, rates, recipe.logger, monitor, None, held_back, **shared)
     if not ranks.first():
         return
     if space is not None:
