@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import transformers
-from peft import PeftModel
+from peft import PeftModel, prepare_model_for_kbit_training
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -21,6 +21,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -80,15 +81,20 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
 
 
 def load_pretrained(
-    path: str | Path, variant: str | None = None, dtype: torch.dtype = torch.float32, revision: str | None = None
+    path: str | Path, variant: str | None = None, dtype: torch.dtype = torch.float32, revision: str | None = None,
+    device: torch.device | None = None, rounded: BitsAndBytesConfig | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # fmt: skip
     """A pretrained causal language model and its tokenizer, from a folder or a hub name (at a revision). Raises UserError as `load_model`
     does, and for a model that this program would not read as it reads itself.
 
-    `variant` is transformers': what the weights' files are called beside `model`.
+    `variant` is transformers': what the weights' files are called beside `model`. `rounded` is how weights are rounded to fewer bits, on a
+    device.
     """
-    model, tokenizer = load_model(path, dtype=dtype, variant=variant, revision=revision), load_tokenizer(path, revision=revision)
-    _refuse_unread(model, path)
+    model = load_model(path, dtype=dtype, variant=variant, revision=revision, device_map=device and str(device), rounded=rounded)
+    tokenizer = load_tokenizer(path, revision=revision)
+    if rounded:
+        prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # which the engine does itself
+    _refuse_unread(model, path, rounded is not None)
     if len(tokenizer) > embeddings(model).num_embeddings:  # of a pad token that was added
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -114,11 +120,11 @@ def no_whole_model(path: str | Path) -> UserError:
 def load_model(
     path: str | Path, kind: Any = AutoModelForCausalLM, dtype: torch.dtype = torch.float32, variant: str | None = None,
     device_map: str | None = None, revision: str | None = None, config: PreTrainedConfig | None = None,
-    instead: dict[str, str] | None = None,
+    instead: dict[str, str] | None = None, rounded: BitsAndBytesConfig | None = None,
 ) -> PreTrainedModel:  # fmt: skip
     """The model of a folder or hub name, as one of transformers' auto classes `kind`. `instead` maps a part that the folder lacks, and
     that begins with random weights, to the one that it may have in its place (a score head to a language model's); `config` replaces the
-    folder's own.
+    folder's own; `rounded` is how weights are rounded to fewer bits.
 
     Raises UserError, naming them, for tensors that are missing, unexpected or of another shape; for a folder of pickled weights or of an
     adapter; and where `load_config` refuses the configuration.
@@ -136,7 +142,8 @@ def load_model(
     with _naming(path):
         model, found = kind.from_pretrained(
             path, dtype=dtype, variant=variant, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-            ignore_mismatched_sizes=True, device_map=device_map, revision=revision, **({"config": config} if config else {}),
+            ignore_mismatched_sizes=True, device_map=device_map, revision=revision, quantization_config=rounded,
+            **({"config": config} if config else {}),
         )  # fmt: skip
     # Without `ignore_mismatched_sizes` transformers names the tensor in a log alone.
     wrong = [f"{name} is {list(saved)} instead of {list(wanted)}" for name, saved, wanted in sorted(found["mismatched_keys"])]
@@ -242,10 +249,10 @@ def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
 
 
 @torch.no_grad()
-def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
+def _refuse_unread(model: PreTrainedModel, path: str | Path, rounded: bool) -> None:
     """Raise UserError where a model is not read as it reads itself: other logits, or nothing kept that several samples could continue."""
-    ids = torch.arange(4)[None] % embeddings(model).num_embeddings
-    off = 1e-3 if model.dtype == torch.float32 else 0.1
+    ids = torch.arange(4, device=model.device)[None] % embeddings(model).num_embeddings
+    off = 1e-3 if model.dtype == torch.float32 and not rounded else 0.1
     alike = lambda x, y: torch.allclose(x, y, rtol=off, atol=off, equal_nan=True)  # noqa: E731
     unread = "is no decoder of attention layers, whose keys and values several samples can continue"
     wrong = None
@@ -254,8 +261,8 @@ def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
         states = decoder(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True).last_hidden_state
         if not alike(next_logits(model, states), model(ids).logits):
             wrong = "changes its logits after lm_head in a way that is not known"
-        cache = continued(decoder(input_ids=ids[:, :3], use_cache=True).past_key_values, torch.tensor([0, 0]))
-        more = decoder(input_ids=ids[:, 3:].expand(2, 1), position_ids=torch.tensor([[3], [3]]), past_key_values=cache).last_hidden_state
+        cache = continued(decoder(input_ids=ids[:, :3], use_cache=True).past_key_values, ids.new_tensor([0, 0]))
+        more = decoder(input_ids=ids[:, 3:].expand(2, 1), position_ids=ids.new_tensor([[3], [3]]), past_key_values=cache).last_hidden_state
         if not alike(more, states[:, 3:].expand_as(more)):
             wrong = wrong or unread
     except Exception as error:  # no decoder, lm_head or past keys by these names, layers that cannot branch: models fail in many ways

@@ -20,6 +20,7 @@ from raterhf.engine.sampler import BATCH_TOKENS
 from raterhf.engine.scorer import CHUNK_LOGITS
 from raterhf.errors import UserError
 from raterhf.models.adapters import add_lora
+from raterhf.models.four_bit import check_device, four_bit_bytes
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.load import empty_model
 from raterhf.models.place import kept_dtype, pick_device
@@ -126,15 +127,18 @@ def _told(found: list[Estimate], gpu: float | None) -> str:
 
 def shape_of(settings: ModelSettings, device: str) -> Shape:
     """The model of a recipe, without numbers, on a device of this type. Raises UserError where it is not there."""
-    lm = empty_model(settings.path, settings.config, settings.vocab_size, kept_dtype(settings, device))
-    weights = _bytes(lm)
+    rounded = settings.load == "4bit"  # what is between such weights is in float32
+    if rounded:
+        check_device(device)
+    lm = empty_model(settings.path, settings.config, settings.vocab_size, torch.float32 if rounded else kept_dtype(settings, device))
+    weights, held = _bytes(lm), four_bit_bytes(lm) if rounded else _bytes(lm)
     if settings.train != "all":
         lm.requires_grad_(False)
     if settings.lora:
         with torch.device("meta"):
             add_lora(lm.get_decoder(), settings.lora, 0)
     learned = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    return Shape(weights, _bytes(lm) - weights, learned, lm)
+    return Shape(held, _bytes(lm) - weights, learned, lm)
 
 
 def _bytes(module: nn.Module) -> float:

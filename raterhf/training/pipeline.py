@@ -20,6 +20,8 @@ from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import FINISHED, STARTED, STATE, WEIGHTS
+from raterhf.models.four_bit import check_four_bit
+from raterhf.models.place import pick_device
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import dump_recipe
 from raterhf.training import ranks
@@ -131,6 +133,8 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     `labels` are the recipe's data, read here where they are not given.
     """
     check_logger(recipe.logger)
+    if recipe.model.load == "4bit":
+        check_four_bit(pick_device())
     inputs = _inputs(recipe, stage) if ranks.first() else {}
     if ranks.of_first(lambda: _finished(folder, inputs)):
         if ranks.first():
