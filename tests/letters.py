@@ -62,7 +62,7 @@ class Scripted:
         def after(begun) -> np.ndarray:
             return self.next_distributions([heads[r] + path for r, path in begun], [raters[r] for r, _ in begun])
 
-        return SimpleNamespace(next_distributions=after)
+        return SimpleNamespace(next_distributions=after, forget=lambda: None)
 
     def said(self, context) -> str:
         return self.renderer.tokenizer.decode(context, skip_special_tokens=True).removeprefix("?\n")

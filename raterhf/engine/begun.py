@@ -35,7 +35,13 @@ class BegunTexts:
         if longer:
             grown = self.texts.read([heads[r][:-1] for r in longer], [place[r] for r in longer], PASS_TOKENS, _last_states)[0]
             place = [dict(zip(longer, grown)).get(r, place[r]) for r in rows]
-        self.place: dict[Begun, int] = {(r, ()): place[r] for r in rows}  # the segment at whose end a text ends
+        self.prompts, self.place_of_prompts = len(self.texts.lengths), {(r, ()): place[r] for r in rows}
+        self.place: dict[Begun, int] = dict(self.place_of_prompts)  # the segment at whose end a text ends
+
+    def forget(self) -> None:
+        """All that was read but the prompts, to make room for other texts."""
+        self.texts.forget(self.prompts)
+        self.place = dict(self.place_of_prompts)
 
     @torch.no_grad()
     def next_distributions(self, begun: Sequence[Begun]) -> np.ndarray:

@@ -55,6 +55,11 @@ class Growing:
         """Of the keys and values of all segments, without the room that is made ahead."""
         return sum(room[: sum(self.lengths)].nbytes for room in self.keys.rooms.values())
 
+    def forget(self, first: int) -> None:
+        """All segments but the first ones."""
+        self.lengths, self.parents = self.lengths[:first], self.parents[:first]
+        self.keys.kept = dict.fromkeys(self.keys.kept, sum(self.lengths))
+
     @contextmanager
     def undone_where_it_fails(self) -> Iterator[None]:
         before, kept = dict(vars(self)), dict(self.keys.kept)
