@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raterhf.engine.growing import Growing
 from raterhf.engine.layout import Forest
-from raterhf.engine.plan import Pass, Segment
+from raterhf.engine.plan import Pass
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
 
@@ -34,9 +34,11 @@ class BegunTexts:
         longer = [r for r in rows if len(heads[r]) > 1]
         if longer:
             grown = self.texts.read([heads[r][:-1] for r in longer], [place[r] for r in longer], PASS_TOKENS, _last_states)[0]
-            place = [dict(zip(longer, grown)).get(r, place[r]) for r in rows]
-        self.prompts, self.place_of_prompts = len(self.texts.lengths), {(r, ()): place[r] for r in rows}
-        self.place: dict[Begun, int] = dict(self.place_of_prompts)  # the segment at whose end a text ends
+            for r, segment in zip(longer, grown):
+                place[r] = segment
+        self.prompts = len(self.texts.lengths)
+        self.place_of_prompts: dict[Begun, int] = {(r, ()): place[r] for r in rows}
+        self.place = dict(self.place_of_prompts)  # the segment at whose end a text ends
 
     def forget(self) -> None:
         """All that was read but the prompts, to make room for other texts."""
@@ -46,7 +48,7 @@ class BegunTexts:
     @torch.no_grad()
     def next_distributions(self, begun: Sequence[Begun]) -> np.ndarray:
         """[N, V] after these texts."""
-        segments: list[Segment] = []
+        segments: list[tuple[int, ...]] = []
         parents: list[int] = []
         ends: list[Begun] = []
         for rater, path in begun:

@@ -71,8 +71,8 @@ def find_base(path: str, device: torch.device, dtype: torch.dtype, digest: str |
         held = (base.path, base.dtype, base.four_bit)
         if held == (path, dtype, four_bit) and is_on(base.lm.device, device) and digest in (None, base.digest):
             return base
-    rounded = {"device": device, "rounded": four_bit_config(dtype)} if four_bit else {}
-    lm, _ = load_pretrained(path, dtype=dtype, revision=None if folder.is_dir() else digest, **rounded)
+    rounded, there = (four_bit_config(dtype), device) if four_bit else (None, None)
+    lm, _ = load_pretrained(path, dtype=dtype, revision=None if folder.is_dir() else digest, device=there, rounded=rounded)
     base = Base(path, digest or lm.config._commit_hash, place(lm.eval().requires_grad_(False), device), dtype, four_bit)
     _held.add(base)
     return base

@@ -90,7 +90,9 @@ def load_pretrained(
     `variant` is transformers': what the weights' files are called beside `model`. `rounded` is how weights are rounded to fewer bits, on a
     device.
     """
-    model = load_model(path, dtype=dtype, variant=variant, revision=revision, device_map=device and str(device), rounded=rounded)
+    model = load_model(
+        path, dtype=dtype, variant=variant, revision=revision, device_map=None if device is None else str(device), rounded=rounded
+    )
     tokenizer = load_tokenizer(path, revision=revision)
     if rounded:
         prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # which the engine does itself
