@@ -27,6 +27,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import find_adapter_config_file
 
 from raterhf.errors import UserError
@@ -155,6 +156,9 @@ def load_model(
     wrong += [f"{name} is not expected" for name in sorted(found["unexpected_keys"]) if name.partition(".")[0] not in left]
     wrong += [str(message).splitlines()[0] for message in found["error_msgs"]]
     if wrong:
+        saved_as = [str(name) for name in model.config.architectures or ()]
+        if kind is AutoModelForCausalLM and saved_as and not set(saved_as) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+            raise UserError(f"model {path} was saved as {', '.join(saved_as)}, which writes no text; give a causal language model")
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UserError(
             f"the weights in model {path} are not those of its configuration (model_type {model.config.model_type}): "
@@ -185,6 +189,8 @@ def load_tokenizer(path: str | Path, needs: str = "config.json", **settings: Any
     with _naming(path, needs):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
         tokenizer("a")  # some of its settings are read only now
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes an empty one where it finds none
+            raise UserError(f"model {path} has no tokenizer; put its files (tokenizer.json, tokenizer_config.json) there, or give another")
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
     return tokenizer
@@ -236,7 +242,13 @@ def _refuse_giant(written: dict) -> None:
 @contextmanager
 def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
     """What transformers raises while it reads a model, as a UserError that names the model; and one for a folder that holds none."""
-    if Path(path).exists() and not (Path(path) / needs).is_file():
+    folder = Path(path)
+    if any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{path} has weights in GGUF alone, rounded for other programs; give the model that they were made of, as save_pretrained "
+            "writes it"
+        )
+    if folder.exists() and not (folder / needs).is_file():
         raise UserError(f"{path} is no model folder (no {needs}); give a folder written by save_pretrained")
     try:
         yield

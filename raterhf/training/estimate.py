@@ -29,6 +29,7 @@ from raterhf.recipe import ModelSettings, PolicySettings, Recipe
 
 GIB = 2**30
 REMEDY = "lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"
+OFF = 1.2  # how far an estimate may lie above what is taken
 LOGIT_COPIES = 6  # of a chunk of logits in fp32 while its log-probabilities and their gradients are taken
 
 
@@ -99,6 +100,16 @@ def estimate_vanilla(recipe: Recipe, device: str) -> float:
         held[name] = activations(model.lm, tokens) + (0 if name == "reward" else 4 * LOGIT_COPIES * vocabulary * tokens)
     copies = 2 if recipe.model.train == "all" else 1  # RLOO's reference; with adapters it is the model without them
     return copies * model.weights + model.adapters + 12 * model.learned + max(held.values())
+
+
+def check_room(recipe: Recipe, device: str, held: float) -> None:
+    """Raise UserError where a stage takes more than the `held` bytes of a device of this type, whatever the estimate is off."""
+    for one in estimate(recipe, device):
+        if one.total / OFF > held:
+            raise UserError(
+                f"stage {one.stage} takes about {one.total / GIB:.1f} GiB of the device's memory, which has {held / GIB:.1f}; {REMEDY}, or "
+                "give a smaller model (model.path)"
+            )
 
 
 def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:
