@@ -40,7 +40,8 @@ def test_it_is_refused_before_a_weight_is_read(made, tmp_path, monkeypatch):
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe))
     monkeypatch.setattr("raterhf.models.base.load_pretrained", lambda *_, **__: pytest.fail("weights were read"))
     fails("train", tmp_path / "recipe.yaml", says="model.load is 4bit, which bitsandbytes computes with on CUDA devices")
-    fails("train", tmp_path / "recipe.yaml", "model.train=all", "model.lora=null", says="rounded weights cannot be trained; set model.train to lora")
+    whole = ["model.train=all", "model.lora=null"]
+    fails("train", tmp_path / "recipe.yaml", *whole, says="rounded weights cannot be trained; set model.train to lora")
     shown = succeeds("train", tmp_path / "recipe.yaml", "--dry-run")
     assert "memory is not estimated: model.load is 4bit" in " ".join(shown.split())
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
