@@ -25,7 +25,7 @@ def test_a_trial_of_three_steps_a_stage(smollm2, tmp_path):
     succeeds("compare", RECIPE, *TRIAL, f"data.comparisons={said}", f"model.path={smollm2}", f"runs={tmp_path}")
     log.info(f"compare took {(time.perf_counter() - begun) / 60:.1f} minutes")
     found = json.loads((tmp_path / "chat-lora" / "compare" / "metrics.json").read_text())
-    assert set(found["policies"]) == {"base", "sft_no_ids", "vanilla", "rater_new", "population"}
+    assert set(found["policies"]) == {"base", "sft_no_ids", "vanilla", "rater_new"}
     assert {row["raters"] for row in found["prompts"].values()} == {RATERS} and len(found["prompts"]) == len(ASKED)
     assert all(found["policies"][name]["nats"] < 8 for name in ("base", "vanilla", "rater_new"))  # language, not any tokens
     assert not any(probe["holes"] for probe in found["probes"].values())
