@@ -126,6 +126,9 @@ class ModelSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """What weights that stay are held and computed in; auto: bfloat16 on a GPU, else float32. What learns is held in float32 always. Where
     all weights do, bfloat16 is what products are computed in while training (autocast), and auto is float32."""
+    load: Literal["whole", "4bit"] = "whole"
+    """How weights that stay are held: whole, or rounded to 4 bits (QLoRA), a quarter of bfloat16's memory for a slightly worse model: on
+    CUDA devices, by bitsandbytes (the extra `4bit`)."""
     micro_batch_tokens: int | None = Field(None, ge=1)
     """Tokens of a batch that are held in memory at once; of a larger batch the rest is read again in the backward pass, so that memory does
     not grow with batch_size and gradients are the same. Default: 1024 for a pretrained model, 65536 for one from scratch."""
@@ -168,6 +171,10 @@ class ModelSettings(Section):
             self.lora = self.lora or LoraSettings()
         elif self.lora is not None:
             raise ValueError(f"`model.lora` is given, and `model.train` is {self.train}; set model.train to lora, or drop model.lora")
+        if self.load == "4bit" and self.train == "all":
+            raise ValueError(
+                "`model.load` is 4bit and `model.train` is all, and rounded weights cannot be trained; set model.train to lora"
+            )
         if self.train != "all" and self.path is None:
             raise ValueError(f"`model.train` is {self.train}, which needs weights that stay; give a pretrained model as model.path")
         return self

@@ -58,6 +58,12 @@ class Scripted:
         cuts = [[context[: len(context) - back] for context in contexts] for back in range(last - 1, -1, -1)]
         return np.stack([self.next_distributions(cut, raters) for cut in cuts], 1)
 
+    def begun_texts(self, heads, raters) -> SimpleNamespace:
+        def after(begun) -> np.ndarray:
+            return self.next_distributions([heads[r] + path for r, path in begun], [raters[r] for r, _ in begun])
+
+        return SimpleNamespace(next_distributions=after, forget=lambda: None)
+
     def said(self, context) -> str:
         return self.renderer.tokenizer.decode(context, skip_special_tokens=True).removeprefix("?\n")
 

@@ -1,6 +1,7 @@
 """The benchmarks run and count; how fast they are is for `raterhf bench` to say."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,9 @@ def test_lm_times_the_stages_of_a_chat_model_beside_trl(tmp_path, monkeypatch):
     assert "speed of the first" in shown and "folders" in shown
     fails(*command[:3], "--part", "all", says="--part all is none of updates, memory, sampling, jury, folders")
     fails(*command[:3], "--batch", 5, says="--batch 5 is odd")
+    sampling = [*command, "--part", "sampling", "--vllm"]
+    fails(*sampling, tmp_path / "no-python", says="give the Python of an environment that has vLLM")
+    fails(*sampling, sys.executable, says="vLLM ended before it was ready:")
     fails("bench", "lm", tmp_path, says="is no model folder")
 
 

@@ -12,13 +12,14 @@ from transformers import AutoConfig
 from raterhf.bench.plan import bytes_of, peak_of
 from raterhf.data.example import Example
 from raterhf.engine.scorer import Scorer, completion_log_probs
+from raterhf.errors import UserError
 from raterhf.models.idiosyncratic import make_idiosyncratic
 from raterhf.models.load import build_model, train_tokenizer
 from raterhf.models.policy import Policy
 from raterhf.models.reward import RewardModel
 from raterhf.raters.batch import RaterBatch
 from raterhf.recipe_reader import dump_recipe, parse_recipe
-from raterhf.training.estimate import estimate, estimate_text, estimate_vanilla
+from raterhf.training.estimate import check_room, estimate, estimate_text, estimate_vanilla
 from raterhf.training.fit import make_optimizer
 from raterhf.training.start import new_model, spare_memory
 
@@ -122,6 +123,16 @@ def test_a_dry_run_prints_the_estimate(made, tmp_path):
     lost = json.loads(json.dumps(make_recipe(made).model_dump()))
     lost["model"]["path"] = str(tmp_path / "nowhere")
     assert "memory is not estimated: model" in estimate_text(parse_recipe(lost, "the test"))
+
+
+def test_a_device_that_is_too_small_is_refused_before_weights_are_read(made):
+    recipe = make_recipe(made)
+    needed = max(one.total for one in estimate(recipe, "cuda"))
+    check_room(recipe, "cuda", needed)
+    with pytest.raises(
+        UserError, match=r"stage \w+ takes about .* GiB of the device's memory, which has .*lower model.micro_batch_tokens, set"
+    ):
+        check_room(recipe, "cuda", needed / 1.3)
 
 
 def test_a_recipe_without_stages_has_nothing_to_estimate(tmp_path):

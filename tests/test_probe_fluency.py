@@ -6,7 +6,7 @@ from small_run import save_run
 from spoken import heard, untrained
 
 from raterhf.evaluation.metrics.fluency import known_words, repetitions
-from raterhf.evaluation.probes import fluency
+from raterhf.evaluation.probes import fluency, read_texts, spanning
 from raterhf.evaluation.probes.interview import PEOPLE
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import run_probes
@@ -75,3 +75,20 @@ def test_what_does_not_fit_the_first_model_is_left_out(run):
     interview = untrained(run, [QUESTION], draws=4)
     interview.people = {"die": heard(QUESTION, ["1", "2 " * 60])}
     assert fluency.ask(interview, PEOPLE).tokens[:, 0].tolist() == [2, 0]
+
+
+def test_what_two_probes_ask_about_is_read_once(run, monkeypatch):
+    interview = untrained(run, [QUESTION], draws=8)
+    interview.people = {"die": heard(QUESTION, ["1 2", "3", "4 5 6", "5", "6", "1", "2", "4"])}
+    read, texts = read_texts.read_completions, []
+
+    def counted(policy, examples, raters):
+        texts.extend(examples)
+        return read(policy, examples, raters)
+
+    monkeypatch.setattr(read_texts, "read_completions", counted)
+    spanning.ask(interview, "base")
+    fluency.ask(interview, "base")
+    fluency.ask(interview, PEOPLE)
+    said = {text for name in ("base", PEOPLE) for text in interview.answers(name, QUESTION).texts}
+    assert len(texts) == len(said)

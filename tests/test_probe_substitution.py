@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 from letters import LETTERS, Letters, Scripted
+from scipy.special import logsumexp
+from small_talk import tiny
 
+from raterhf.data.example import Example
 from raterhf.evaluation.probes import substitution
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview
 from raterhf.evaluation.probes.load import load_interview
 from raterhf.evaluation.probes.measure import CannotMeasure
+from raterhf.evaluation.probes.mixture import Mixture
 from raterhf.evaluation.probes.questions import Asked
 from raterhf.evaluation.probes.suite import run_probes
 from raterhf.raters.pool import Rater
@@ -72,8 +76,30 @@ def test_a_mixture_weighs_raters_by_what_they_said():
     model = Scripted("raters", two_tastes, draws="new")
     crowd = [Rater("new:0", None), Rater("new:1", None)]
     a, b, d = (LETTERS.index(letter) for letter in "abd")
-    first, after = np.exp(substitution.mixture_distributions(model, ["?", "?"], [(), (a,)], crowd))
+    mixture = Mixture(model, ["?"], crowd)
+    (first,) = np.exp(mixture.after([(0, ())], [{a}]))
+    (after,) = np.exp(mixture.after([(0, (a,))], [()]))
     assert first[a] == pytest.approx(0.5) and after[[b, d]] == pytest.approx([0.8, 0.2])
+    mixture.forget()
+    assert mixture.after([(0, ())], [{a}], told=False) is None and (0, (a,)) in mixture.weight
+
+
+def test_a_mixture_is_that_of_texts_read_whole_and_reads_each_token_once():
+    model = tiny("rater_new", 3, soft=True)
+    crowd, answers = model.raters(4, 0), [(5, 6, 7), (5, 6, 8), (9,)]
+    head = model.renderer.prompt("Say a letter.")
+    mixture = Mixture(model, ["Say a letter."], crowd)
+    before = mixture.texts.texts.tokens_read
+    for t in range(4):
+        begun = sorted({answer[:t] for answer in answers if len(answer) >= t})
+        then = [{answer[t] for answer in answers if len(answer) > t and answer[:t] == path} for path in begun]
+        found = mixture.after([(0, path) for path in begun], then)
+        for path, one in zip(begun, found):
+            each = model.next_distributions([head + path] * 4, crowd)
+            weights = model.log_probs([Example(head + path, len(head))] * 4, crowd)[:, None] if path else np.zeros((4, 1))
+            np.testing.assert_allclose(one, logsumexp(each + weights, axis=0) - logsumexp(weights), atol=1e-4)
+    # The last token of the prompt; 5 and 9; 6 after 5; 7 and 8: six for each rater.
+    assert mixture.texts.texts.tokens_read - before == 4 * (1 + 2 + 1 + 2)
 
 
 def test_a_rater_is_farther_from_base_than_the_mixture():

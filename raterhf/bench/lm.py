@@ -10,7 +10,9 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,7 +30,8 @@ from raterhf.bench.lm_updates import (
     update,
 )
 from raterhf.bench.measure import interleaved, machine
-from raterhf.bench.rollout import by_generate
+from raterhf.bench.rollout import by_generate, embedded
+from raterhf.bench.vllm_engine import started, write_prompts
 from raterhf.engine.memory import cost_of, keep_freed_memory
 from raterhf.engine.sampler import Sampler
 from raterhf.engine.scorer import Scorer
@@ -42,12 +45,13 @@ RATERS, JUDGED, JUDGED_TOKENS = 64, 8, 60  # of sampling and the jury
 MIB = 2**20
 
 
-def bench_lm(work: Workload, parts: list[str], repeats: int) -> dict:
+def bench_lm(work: Workload, parts: list[str], repeats: int, vllm: str | None = None) -> dict:
     """What was measured, where, and rows of figures: `part`, `what`, `run`, `seconds` with its range, `times` the speed of the part's first
-    run, `mib`, `tokens`."""
+    run, `mib`, `tokens`. `vllm` is a Python that has vLLM, which then samples too."""
     found = {"machine": machine(work.device, work.dtype), "workload": _plain(work), "repeats": repeats, "rows": []}
     makers: dict[str, Callable[[Workload, int], Iterator[dict]]] = {
-        "updates": update_rows, "memory": memory_rows, "sampling": sampling_rows, "jury": jury_rows, "folders": folder_rows,
+        "updates": update_rows, "memory": memory_rows, "sampling": partial(sampling_rows, vllm=vllm), "jury": jury_rows,
+        "folders": folder_rows,
     }  # fmt: skip
     for part in PARTS:
         if part in parts:
@@ -106,17 +110,28 @@ def peak_of(work: Workload, stage: str, who: str) -> float | None:
     return cost_of(run)["peak_mib"]
 
 
-def sampling_rows(work: Workload, repeats: int) -> Iterator[dict]:
-    """An answer of each of many raters to one prompt."""
+def sampling_rows(work: Workload, repeats: int, vllm: str | None = None) -> Iterator[dict]:
+    """An answer of each of many raters to one prompt; and as many answers of one rater, whose prompt is read once.
+
+    Ours are by a model with adapters, which are not merged, since others share its weights; vLLM's without adapters, which change nothing
+    here, as they are fresh.
+    """
     policy = make_policy_for(work, whole=False, trained=False)
-    raters = RaterBatch.people(work.vectors(RATERS)).to(work.device)
     prompts = [work.renderer.prompt(work.prompts(1)[0])] * RATERS
     sampler = Sampler(policy, work.tokenizer.pad_token_id, -1, work.answer_tokens)  # no id ends an answer
-    runs = {
-        "generate": torch.inference_mode()(lambda: by_generate(policy, prompts, raters, work.answer_tokens)),
-        "ours": lambda: sampler.generate(prompts, raters, 0),
-    }
-    yield from timed(runs, work, repeats, f"{RATERS} raters, {work.answer_tokens} tokens")
+    with ExitStack() as open_here:
+        scratch = Path(open_here.enter_context(tempfile.TemporaryDirectory()))
+        engine = open_here.enter_context(started(vllm, work.folder, work.dtype, work.answer_tokens)) if vllm else None
+        for many in (RATERS, 1):
+            raters = RaterBatch.people(work.vectors(many).repeat(RATERS // many, 1)).to(work.device)
+            runs = {
+                "generate": torch.inference_mode()(partial(by_generate, policy, prompts, raters, work.answer_tokens)),
+                "ours": partial(sampler.generate, prompts, raters, 0),
+            }
+            if engine:
+                file = write_prompts(scratch / f"{many}.safetensors", embedded(policy, prompts, raters)[0][:many])
+                runs["vLLM"] = partial(engine.sample, file, RATERS // many)
+            yield from timed(runs, work, repeats, f"{many} rater{'s' if many > 1 else ''}, {RATERS} answers of {work.answer_tokens} tokens")
 
 
 def jury_rows(work: Workload, repeats: int) -> Iterator[dict]:

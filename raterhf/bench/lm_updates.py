@@ -63,6 +63,7 @@ class Workload:
     soft_tokens: int
     rank: int
     updates: int
+    checkpointing: bool = False
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -76,7 +77,8 @@ class Workload:
     def settings(self) -> ModelSettings:
         """As a recipe has them."""
         dtype = "bfloat16" if self.dtype == torch.bfloat16 else "float32"
-        return ModelSettings(path=str(self.folder), train="lora", lora=LoraSettings(r=self.rank, alpha=2 * self.rank), dtype=dtype)
+        lora = LoraSettings(r=self.rank, alpha=2 * self.rank)
+        return ModelSettings(path=str(self.folder), train="lora", lora=lora, dtype=dtype, gradient_checkpointing=self.checkpointing)
 
     def texts(self, count: int, seed: int) -> list[str]:
         """As many texts of common words, each of `answer_tokens` tokens or the few more that its last word takes."""

@@ -56,7 +56,7 @@ def began_with(recipe: Recipe, other: RaterPolicy) -> RaterPolicy:
     if recipe.model.train == "all":
         lm, base = load_pretrained(recipe.model.path)[0], None
     else:
-        base = find_base(recipe.model.path, device, kept_dtype(recipe.model, device.type))
+        base = find_base(recipe.model.path, device, kept_dtype(recipe.model, device.type), four_bit=recipe.model.load == "4bit")
         lm = base.model()
     policy = place(make_policy(lm, other.renderer.tokenizer, base=base).eval(), device)
     return RaterPolicy("base", policy, other.renderer, None, "none", other.max_new_tokens)

@@ -73,11 +73,16 @@ def tried(run: Callable[[], list[Example]]) -> list[Example]:
 
 def by_generate(policy: Policy, prompts: list[tuple[int, ...]], raters: RaterBatch, max_new_tokens: int) -> Tensor:
     """Every sample reads its own prompt."""
-    batch = collate([Example(p, len(p)) for p in prompts], 0, "left").to(policy.lm.device)
-    soft = policy.prefix(raters)
-    inputs = torch.cat([soft.to(policy.lm.dtype), policy.lm.get_input_embeddings()(batch.ids)], 1)
-    mask = torch.cat([batch.mask.new_ones(len(prompts), soft.shape[1]), batch.mask], 1).long()
+    inputs, mask = embedded(policy, prompts, raters)
     return policy.lm.generate(
         inputs_embeds=inputs, attention_mask=mask, do_sample=True, top_k=0, top_p=1.0, max_new_tokens=max_new_tokens,
         min_new_tokens=max_new_tokens, pad_token_id=0,
     )  # fmt: skip
+
+
+def embedded(policy: Policy, prompts: list[tuple[int, ...]], raters: RaterBatch) -> tuple[Tensor, Tensor]:
+    """What the language model reads [N, T, d] of prompts behind their raters, and its mask [N, T]; padding stands to the left."""
+    batch = collate([Example(p, len(p)) for p in prompts], 0, "left").to(policy.lm.device)
+    soft = policy.prefix(raters)
+    inputs = torch.cat([soft.to(policy.lm.dtype), policy.lm.get_input_embeddings()(batch.ids)], 1)
+    return inputs, torch.cat([batch.mask.new_ones(len(prompts), soft.shape[1]), batch.mask], 1).long()

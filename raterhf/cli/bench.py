@@ -155,6 +155,8 @@ def bench_lm(
     soft_tokens: SoftTokens = 8,
     rank: Annotated[int, typer.Option(min=1, max=MOST, help="Rank of the adapters.")] = 16,
     updates: Annotated[int, typer.Option(min=1, max=MOST, help="Updates in a row that are timed together.")] = 2,
+    checkpointing: Annotated[bool, typer.Option(help="Train with model.gradient_checkpointing: less memory, a forward pass more.")] = False,
+    vllm: Annotated[str | None, typer.Option(metavar="PYTHON", help="Of an environment that has vLLM, which then samples too.")] = None,
     dtype: Dtype = "auto",
     repeats: Repeats = 3,
     out: Out = None,
@@ -173,8 +175,8 @@ def bench_lm(
     if batch % 2:
         raise UserError(f"--batch {batch} is odd, and half of a batch is of one prompt; give an even number")
     check_model(model)
-    sizes = (batch, prompt_words, completion_tokens, soft_tokens, rank, updates)
-    _show(lambda *on: lm.bench_lm(Workload(model, *on, *sizes), part or list(lm.PARTS), repeats), dtype, out, print_lm)
+    sizes = (batch, prompt_words, completion_tokens, soft_tokens, rank, updates, checkpointing)
+    _show(lambda *on: lm.bench_lm(Workload(model, *on, *sizes), part or list(lm.PARTS), repeats, vllm), dtype, out, print_lm)
 
 
 @bench_app.command("explore")

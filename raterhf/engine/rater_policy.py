@@ -15,6 +15,7 @@ from torch import Tensor
 from raterhf.data.example import Example, budget_batches, collate
 from raterhf.data.renderer import Renderer
 from raterhf.data.requests import Prompt
+from raterhf.engine.begun import PASS_TOKENS, BegunTexts
 from raterhf.engine.sampler import Sampler, completion_text
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.errors import UserError
@@ -27,8 +28,6 @@ from raterhf.models.place import pick_device, place
 from raterhf.models.policy import Policy, make_policy, sampling_distributions
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.pool import Rater, RaterPool
-
-DISTRIBUTION_TOKENS = 16384  # of begun texts that are read at once
 
 # Is told which answers grew, by their numbers, and their texts so far. What it raises ends the sampling.
 Heard = Callable[[dict[int, str]], None]
@@ -120,17 +119,28 @@ class RaterPolicy:
         """The same [N, last, V] after each of the last tokens of each begun text, which has so many: in the end [:, -1] after all of it."""
         who = self.batch(raters)
         device, pad = self.policy.lm.device, self.renderer.tokenizer.pad_token_id
-        known = min(len(self.renderer.tokenizer), embeddings(self.policy.lm).num_embeddings)
-        out = np.empty((len(contexts), last, known), np.float32)
-        for rows in budget_batches([len(c) for c in contexts], DISTRIBUTION_TOKENS):
+        out = np.empty((len(contexts), last, self.sayable), np.float32)
+        for rows in budget_batches([len(c) for c in contexts], PASS_TOKENS):
             batch = collate([Example(contexts[i], len(contexts[i])) for i in rows], pad).to(device)
             at = torch.as_tensor(rows, device=device)
             prefix = self.policy.prefix(who[at])
             places = batch.mask.sum(1)[:, None] + torch.arange(-last, 0, device=device)
             states = with_prefix(self.policy.decoder, batch, prefix)[torch.arange(len(rows), device=device)[:, None], places]
-            found = sampling_distributions(self.policy.next_logits(states.flatten(0, 1)), self.min_p, self.temperature)
-            out[rows] = found[:, :known].unflatten(0, (len(rows), last)).cpu().numpy()
+            out[rows] = self.distributions_after(states.flatten(0, 1)).unflatten(0, (len(rows), last)).cpu().numpy()
         return out
+
+    def begun_texts(self, heads: Sequence[tuple[int, ...]], raters: Sequence[Rater]) -> BegunTexts:
+        """What `next_distributions` tells of texts that grow, each after its rater's prompt (token ids), for less work."""
+        return BegunTexts(self.policy, heads, self.batch(raters), self.distributions_after)
+
+    @property
+    def sayable(self) -> int:
+        """V: how many tokens the model and its tokenizer both know."""
+        return min(len(self.renderer.tokenizer), embeddings(self.policy.lm).num_embeddings)
+
+    def distributions_after(self, states: Tensor) -> Tensor:
+        """Log-probabilities [N, V] of the next token after last hidden states [N, d], as sampling draws it."""
+        return sampling_distributions(self.policy.next_logits(states), self.min_p, self.temperature)[:, : self.sayable]
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
         return [completion_text(self.renderer.tokenizer, e) for e in examples]

@@ -16,7 +16,7 @@ from raterhf.data.example import Example
 from raterhf.engine.checks import check_examples, check_rater_of_each, check_raters, check_scores, soft_tokens
 from raterhf.engine.kept import KeptStates
 from raterhf.engine.layout import Forest
-from raterhf.engine.passes import before, ends, in_passes, mean_states, prompt_features, states_of
+from raterhf.engine.passes import before, ends, in_passes, mean_states, prompt_features, states_of, sums
 from raterhf.engine.plan import Pass, Plan, plan
 from raterhf.errors import UserError
 from raterhf.models.idiosyncratic import gumbel_of_normal
@@ -173,8 +173,22 @@ def completion_log_probs(
     Example i is read under `raters[i]`; completions of one rater and prompt share the work of both. `warp` is (min_p, temperature): as
     sampling draws.
     """
+    log_prob, entropy = _completions(policy, examples, raters, token_budget, warp, False)
+    return log_prob, entropy
+
+
+@torch.no_grad()
+def read_completions(policy: Policy, examples: Sequence[Example], raters: RaterBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, and the mean of the last hidden states over each completion [N, d], in fp32."""
+    log_prob, entropy, states = _completions(policy, examples, raters, TOKEN_BUDGET, (0.0, 1.0), True)
+    return log_prob, entropy, states
+
+
+def _completions(
+    policy: Policy, examples: Sequence[Example], raters: RaterBatch, token_budget: int, warp: tuple[float, float], means: bool
+) -> tuple[Tensor, ...]:  # fmt: skip
     if not len(examples):
-        return torch.zeros(0), torch.zeros(0)
+        return torch.zeros(0), torch.zeros(0), *([torch.zeros(0, policy.lm.config.hidden_size)] if means else [])
     check_examples(policy, examples)
     raters = raters.to(policy.lm.device)
     who: list[int] | None = None
@@ -184,18 +198,18 @@ def completion_log_probs(
         number, different = RaterBatch(raters.taste(policy.reader.dim), raters.null).distinct()
         soft, tokens, who = policy.reader(different), policy.reader.tokens, number.tolist()
 
-    def read(part: Pass, forest: Forest) -> tuple[Tensor, Tensor]:
+    def read(part: Pass, forest: Forest) -> tuple[Tensor, ...]:
         states = states_of(policy.decoder, part, forest, soft)
         _, owner, length = ends(part, forest)
         token = torch.tensor([i for s in part.ends for i in part.text(s)], device=states.device)
         log_prob, entropy = next_token_distributions(policy.next_logits, vocabulary, states[before(part, forest)], token, warp)
         zeros = log_prob.new_zeros(len(length))
-        return zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
+        found = zeros.index_add(0, owner, log_prob), zeros.index_add(0, owner, entropy)
+        return (*found, sums(states, part, forest)[0] / length[:, None]) if means else found
 
     vocabulary = policy.lm.lm_head.weight.shape[0]
     planned = plan(examples, who, "prefix", tokens, min(token_budget, policy.held_tokens))
-    log_prob, entropy = in_passes(planned, read, policy.lm.device, policy.held_tokens)
-    return log_prob, entropy
+    return in_passes(planned, read, policy.lm.device, policy.held_tokens)
 
 
 def next_token_distributions(

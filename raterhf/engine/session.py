@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from raterhf.data.example import Example
-from raterhf.engine.attention import Keys
 from raterhf.engine.checks import check_examples, check_raters, check_scores
-from raterhf.engine.layout import lay_out
-from raterhf.engine.passes import states_of, sums
-from raterhf.engine.plan import Pass
+from raterhf.engine.growing import Growing
+from raterhf.engine.passes import sums
+from raterhf.engine.plan import Segment
 from raterhf.engine.scorer import Scorer
 from raterhf.errors import UserError
 from raterhf.raters.batch import RaterBatch
@@ -39,15 +38,12 @@ class Session:
         self.conditioning = model.conditioning if model.reader is not None else None
         if self.conditioning is not None:
             check_raters(model, raters)
-        self.keys = Keys()
-        self.lengths: list[int] = []
-        self.parents: list[int] = []
-        self.tokens_read = 0
         with torch.no_grad():
-            self.soft = model.reader(raters) if model.reader is not None and self.conditioning in ("prefix", "suffix") else None
+            soft = model.reader(raters) if model.reader is not None and self.conditioning in ("prefix", "suffix") else None
+            self.grown = Growing(model.backbone, soft)
             self.weights = model.weights(raters) if self.conditioning == "head" else model.scale * model.head.weight
             budget = scorer.token_budget
-            roots = self._read(range(len(raters)), [-1] * len(raters), budget)[0] if self.conditioning == "prefix" else [-1]
+            roots = self._read(list(range(len(raters))), [-1] * len(raters), budget)[0] if self.conditioning == "prefix" else [-1]
             different = list(dict.fromkeys(prompts))
             place, _ = self._read(different * len(roots), [root for root in roots for _ in different], budget)
         # The last segment that each branch has read.
@@ -70,7 +66,7 @@ class Session:
 
     def _grown(self, longer: list[Example], tokens: Sequence[Sequence[int]], budget: int) -> Tensor:
         n = len(longer)
-        with self._undone_where_it_fails():
+        with self._undone_where_it_fails(), self.grown.undone_where_it_fails():
             grown = [b for b in range(len(self.tip)) if len(tokens[b % n])]
             if grown:
                 place, added = self._read([tuple(tokens[b % n]) for b in grown], [self.tip[b] for b in grown], budget)
@@ -83,47 +79,29 @@ class Session:
     def _scores(self, budget: int) -> Tensor:
         n, head = len(self.texts), self.scorer.model.head.weight
         if self.conditioning == "suffix":
-            assert self.soft is not None
-            raters = range(len(self.soft))
+            assert self.grown.soft is not None
+            raters = range(len(self.grown.soft))
             _, total = self._read([r for r in raters for _ in self.tip], self.tip * len(raters), budget, keep=False)
-            return (total / self.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
+            return (total / self.grown.soft.shape[1] * self.weights).sum(-1).view(len(raters), n)
         lengths = torch.tensor([len(e) - e.prompt_length for e in self.texts], device=head.device)
         means = self.total.view(-1, n, head.shape[1]) / lengths[:, None]
         return self.weights @ means[0].T if self.conditioning == "head" else (means * self.weights).sum(-1)
 
+    @property
+    def tokens_read(self) -> int:
+        return self.grown.tokens_read
+
     @contextmanager
     def _undone_where_it_fails(self) -> Iterator[None]:
-        before, kept = dict(vars(self)), dict(self.keys.kept)
+        before = dict(vars(self))
         try:
             yield
         except BaseException:
             vars(self).update(before)
-            self.keys.kept = kept  # what was written beyond is written over
             raise
 
     def _read(
-        self, segments: Sequence[tuple[int, ...] | int], parents: Sequence[int], budget: int, keep: bool = True
+        self, segments: Sequence[Segment], parents: Sequence[int], budget: int, keep: bool = True
     ) -> tuple[list[int], Tensor]:  # fmt: skip
-        """Read segments (token ids, or a rater's number) after these parents, within a budget of tokens a pass.
-
-        Returns their numbers where kept, and the sums [S, d] of their hidden states.
-        """
-        model, width = self.scorer.model, 0 if self.soft is None else self.soft.shape[1]
-        place: list[int] = []
-        totals = []
-        size = [width if isinstance(s, int) else len(s) for s in segments]
-        first = 0
-        while first < len(segments):
-            last, used = first + 1, size[first]
-            while last < len(segments) and used + size[last] <= budget:
-                used, last = used + size[last], last + 1
-            kept, chosen = len(self.lengths), slice(first, last)
-            forest = lay_out(self.lengths + size[chosen], self.parents + list(parents[chosen]), self.scorer.device, kept)
-            part = Pass(list(segments[chosen]), list(parents[chosen]), list(range(last - first)), [])
-            totals.append(sums(states_of(model.backbone, part, forest, self.soft, self.keys, keep), part, forest)[0])
-            if keep:
-                place += range(kept, kept + last - first)
-                self.lengths, self.parents = self.lengths + size[chosen], self.parents + list(parents[chosen])
-            self.tokens_read += used
-            first = last
-        return place, torch.cat(totals)
+        """The numbers of these segments where kept, and the sums [S, d] of their hidden states."""
+        return self.grown.read(segments, parents, budget, lambda *read: sums(*read)[0], keep)

@@ -15,6 +15,7 @@ from raterhf.export.card import Card, literal
 from raterhf.export.policy import generation_config
 from raterhf.export.template import plain_tokenizer, set_template
 from raterhf.models.adapters import has_adapters, save_adapters
+from raterhf.models.four_bit import four_bit_config
 from raterhf.raters.pool import Rater
 
 SOFT = "soft_tokens.safetensors"  # of each rater [m, d], by ID
@@ -25,7 +26,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 folder = "."  # this one
-base = AutoModelForCausalLM.from_pretrained({base}, dtype=torch.{dtype})
+base = AutoModelForCausalLM.from_pretrained({base}, dtype=torch.{dtype}{rounded})
 tokenizer, model = AutoTokenizer.from_pretrained(folder), PeftModel.from_pretrained(base, folder)
 messages = [{{"role": "user", "content": "Say something."}}]
 ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=False{template})
@@ -64,8 +65,9 @@ def fill_adapter(asked: RaterPolicy, people: Sequence[Rater]) -> Callable[[Path]
             save_file({person.id: rows.contiguous() for person, rows in zip(people, soft)}, place / SOFT)
         rater = literal(people[-1].id)
         code = BEGIN.format(
-            base=literal(base.path), dtype=str(base.lm.dtype).removeprefix("torch."), template="" if by_vector else f", rater={rater}"
-        )
+            base=literal(base.path), dtype=str(base.dtype).removeprefix("torch."), template="" if by_vector else f", rater={rater}",
+            rounded=f", quantization_config={four_bit_config(base.dtype).to_dict()}" if base.four_bit else "",
+        )  # fmt: skip
         about = "Adapters for a causal language model, which then answers as one of several raters."
         notes = [f"it needs the base model {base.path}, as the adapters do"]
         if policy.idiosyncratic is not None and by_vector:

@@ -96,7 +96,7 @@ def _classifier(
             f"transformers has no {kind.__name__} of type {config.model_type}, and the score is a mean over tokens, which its "
             "other classes do not give; use `raterhf score`, or train with reward.conditioning=suffix raters.tokens=1, which needs one"
         )
-    state = merged_weights(decoder)
+    state = merged_weights(decoder, model.base)
     if soft is not None:
         table = next(name for name, module in decoder.named_modules() if module is embeddings(decoder)) + ".weight"
         state[table] = with_rows(state[table], ids, embedding_rows(decoder, soft), max(len(state[table]), max(ids) + 1))

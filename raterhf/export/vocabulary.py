@@ -124,7 +124,7 @@ def _own_states(policy: Policy, raters: RaterBatch, vocabulary: int, seed: int) 
 
 def language_model(policy: Policy, ids: Sequence[int], soft: Tensor | None, vocabulary: int, kept_out: Unsaid | None) -> PreTrainedModel:
     """The policy's language model as a plain one, adapters merged; with soft tokens [K, m, d] the raters' rows for `ids`, untied."""
-    lm, state = policy.lm, merged_weights(policy.lm)
+    lm, state = policy.lm, merged_weights(policy.lm, policy.base)
     config = copy.deepcopy(lm.config)
     if soft is not None and kept_out is not None:
         read, said = (_name(lm, module) for module in (lm.get_input_embeddings(), lm.lm_head))

@@ -91,8 +91,14 @@ def has_adapters_in(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def merged_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A model's weights as it computes with them, by the names that they have without adapters; the model stays as it is."""
+def merged_weights(model: nn.Module, base: Base | None) -> dict[str, torch.Tensor]:
+    """A model's weights as it computes with them, by the names that they have without adapters; the model stays as it is. Raises UserError
+    where the base that it lies on is held in 4 bits."""
+    if base is not None and base.four_bit:
+        raise UserError(
+            "the weights of this run are held in 4 bits (model.load), and adapters merged into them would be rounded too; give --to "
+            "peft, whose adapters go onto the same weights"
+        )
     own = f".modules_to_save.{NAME}."  # what peft trains in a module's place
     kept = {name: tensor for name, tensor in model.state_dict().items() if ".lora_" not in name and ".original_module." not in name}
     merged = {name.replace(".base_layer.", ".").replace(own, "."): tensor for name, tensor in kept.items()}

@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from raterhf.errors import UserError
+from raterhf.models.four_bit import check_four_bit, four_bit_config
 from raterhf.models.load import load_pretrained
 from raterhf.models.place import place
 
@@ -33,6 +34,8 @@ class Base:
     path: str
     digest: str
     lm: PreTrainedModel
+    dtype: torch.dtype  # that it was asked for in
+    four_bit: bool = False
 
     def model(self) -> PreTrainedModel:
         """A language model of modules of its own over the base's tensors, for adapters to be put into."""
@@ -42,16 +45,19 @@ class Base:
     @property
     def record(self) -> dict[str, str]:
         """What a folder says of it; `held_base` takes it back."""
-        return {"path": self.path, "digest": self.digest, "dtype": str(self.lm.dtype).removeprefix("torch.")}
+        load = {"load": "4bit"} if self.four_bit else {}
+        return {"path": self.path, "digest": self.digest, "dtype": str(self.dtype).removeprefix("torch.")} | load
 
 
 _held: WeakSet[Base] = WeakSet()
 
 
-def find_base(path: str, device: torch.device, dtype: torch.dtype, digest: str | None = None) -> Base:
+def find_base(path: str, device: torch.device, dtype: torch.dtype, digest: str | None = None, four_bit: bool = False) -> Base:
     """The base of this path, the one in memory where there is one. With `digest` it must have this one: of a hub name this commit is
-    loaded, of a folder whose weights are others a UserError is raised.
+    loaded, of a folder whose weights are others a UserError is raised. With `four_bit` it is held so (`four_bit.py`).
     """
+    if four_bit:
+        check_four_bit(device)
     folder = Path(path)
     if folder.is_dir():
         path, found = str(folder.resolve()), folder_digest(folder)
@@ -62,10 +68,12 @@ def find_base(path: str, device: torch.device, dtype: torch.dtype, digest: str |
             )
         digest = found
     for base in _held:
-        if (base.path, base.lm.dtype) == (path, dtype) and is_on(base.lm.device, device) and digest in (None, base.digest):
+        held = (base.path, base.dtype, base.four_bit)
+        if held == (path, dtype, four_bit) and is_on(base.lm.device, device) and digest in (None, base.digest):
             return base
-    lm, _ = load_pretrained(path, dtype=dtype, revision=None if folder.is_dir() else digest)
-    base = Base(path, digest or lm.config._commit_hash, place(lm.eval().requires_grad_(False), device))
+    rounded, there = (four_bit_config(dtype), device) if four_bit else (None, None)
+    lm, _ = load_pretrained(path, dtype=dtype, revision=None if folder.is_dir() else digest, device=there, rounded=rounded)
+    base = Base(path, digest or lm.config._commit_hash, place(lm.eval().requires_grad_(False), device), dtype, four_bit)
     _held.add(base)
     return base
 

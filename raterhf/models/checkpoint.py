@@ -202,7 +202,7 @@ def _load_lm(
             f"{folder} was trained on the model in {base['path']}, which is not there; put it back, or set base.path in "
             f"{folder}/raterhf.json to where it is now"
         )
-    found = find_base(base["path"], device, dtype or getattr(torch, base["dtype"]), base["digest"])
+    found = find_base(base["path"], device, dtype or getattr(torch, base["dtype"]), base["digest"], base.get("load") == "4bit")
     return found.model(), load_tokenizer(folder, "tokenizer_config.json"), found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import transformers
-from peft import PeftModel
+from peft import PeftModel, prepare_model_for_kbit_training
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -21,11 +21,13 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils import find_adapter_config_file
 
 from raterhf.errors import UserError
@@ -80,15 +82,22 @@ def build_model(config: dict, tokenizer: PreTrainedTokenizerBase, max_length: in
 
 
 def load_pretrained(
-    path: str | Path, variant: str | None = None, dtype: torch.dtype = torch.float32, revision: str | None = None
+    path: str | Path, variant: str | None = None, dtype: torch.dtype = torch.float32, revision: str | None = None,
+    device: torch.device | None = None, rounded: BitsAndBytesConfig | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:  # fmt: skip
     """A pretrained causal language model and its tokenizer, from a folder or a hub name (at a revision). Raises UserError as `load_model`
     does, and for a model that this program would not read as it reads itself.
 
-    `variant` is transformers': what the weights' files are called beside `model`.
+    `variant` is transformers': what the weights' files are called beside `model`. `rounded` is how weights are rounded to fewer bits, on a
+    device.
     """
-    model, tokenizer = load_model(path, dtype=dtype, variant=variant, revision=revision), load_tokenizer(path, revision=revision)
-    _refuse_unread(model, path)
+    model = load_model(
+        path, dtype=dtype, variant=variant, revision=revision, device_map=None if device is None else str(device), rounded=rounded
+    )
+    tokenizer = load_tokenizer(path, revision=revision)
+    if rounded:
+        prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # which the engine does itself
+    _refuse_unread(model, path, rounded is not None)
     if len(tokenizer) > embeddings(model).num_embeddings:  # of a pad token that was added
         model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -114,11 +123,11 @@ def no_whole_model(path: str | Path) -> UserError:
 def load_model(
     path: str | Path, kind: Any = AutoModelForCausalLM, dtype: torch.dtype = torch.float32, variant: str | None = None,
     device_map: str | None = None, revision: str | None = None, config: PreTrainedConfig | None = None,
-    instead: dict[str, str] | None = None,
+    instead: dict[str, str] | None = None, rounded: BitsAndBytesConfig | None = None,
 ) -> PreTrainedModel:  # fmt: skip
     """The model of a folder or hub name, as one of transformers' auto classes `kind`. `instead` maps a part that the folder lacks, and
     that begins with random weights, to the one that it may have in its place (a score head to a language model's); `config` replaces the
-    folder's own.
+    folder's own; `rounded` is how weights are rounded to fewer bits.
 
     Raises UserError, naming them, for tensors that are missing, unexpected or of another shape; for a folder of pickled weights or of an
     adapter; and where `load_config` refuses the configuration.
@@ -136,7 +145,8 @@ def load_model(
     with _naming(path):
         model, found = kind.from_pretrained(
             path, dtype=dtype, variant=variant, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-            ignore_mismatched_sizes=True, device_map=device_map, revision=revision, **({"config": config} if config else {}),
+            ignore_mismatched_sizes=True, device_map=device_map, revision=revision, quantization_config=rounded,
+            **({"config": config} if config else {}),
         )  # fmt: skip
     # Without `ignore_mismatched_sizes` transformers names the tensor in a log alone.
     wrong = [f"{name} is {list(saved)} instead of {list(wanted)}" for name, saved, wanted in sorted(found["mismatched_keys"])]
@@ -146,6 +156,9 @@ def load_model(
     wrong += [f"{name} is not expected" for name in sorted(found["unexpected_keys"]) if name.partition(".")[0] not in left]
     wrong += [str(message).splitlines()[0] for message in found["error_msgs"]]
     if wrong:
+        saved_as = [str(name) for name in model.config.architectures or ()]
+        if kind is AutoModelForCausalLM and saved_as and not set(saved_as) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+            raise UserError(f"model {path} was saved as {', '.join(saved_as)}, which writes no text; give a causal language model")
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise UserError(
             f"the weights in model {path} are not those of its configuration (model_type {model.config.model_type}): "
@@ -176,6 +189,8 @@ def load_tokenizer(path: str | Path, needs: str = "config.json", **settings: Any
     with _naming(path, needs):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **settings)
         tokenizer("a")  # some of its settings are read only now
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes an empty one where it finds none
+            raise UserError(f"model {path} has no tokenizer; put its files (tokenizer.json, tokenizer_config.json) there, or give another")
     if tokenizer.pad_token_id is None:
         tokenizer.add_special_tokens({"pad_token": PAD})
     return tokenizer
@@ -227,7 +242,13 @@ def _refuse_giant(written: dict) -> None:
 @contextmanager
 def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
     """What transformers raises while it reads a model, as a UserError that names the model; and one for a folder that holds none."""
-    if Path(path).exists() and not (Path(path) / needs).is_file():
+    folder = Path(path)
+    if any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"{path} has weights in GGUF alone, rounded for other programs; give the model that they were made of, as save_pretrained "
+            "writes it"
+        )
+    if folder.exists() and not (folder / needs).is_file():
         raise UserError(f"{path} is no model folder (no {needs}); give a folder written by save_pretrained")
     try:
         yield
@@ -242,10 +263,10 @@ def _naming(path: str | Path, needs: str = "config.json") -> Iterator[None]:
 
 
 @torch.no_grad()
-def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
+def _refuse_unread(model: PreTrainedModel, path: str | Path, rounded: bool) -> None:
     """Raise UserError where a model is not read as it reads itself: other logits, or nothing kept that several samples could continue."""
-    ids = torch.arange(4)[None] % embeddings(model).num_embeddings
-    off = 1e-3 if model.dtype == torch.float32 else 0.1
+    ids = torch.arange(4, device=model.device)[None] % embeddings(model).num_embeddings
+    off = 1e-3 if model.dtype == torch.float32 and not rounded else 0.1
     alike = lambda x, y: torch.allclose(x, y, rtol=off, atol=off, equal_nan=True)  # noqa: E731
     unread = "is no decoder of attention layers, whose keys and values several samples can continue"
     wrong = None
@@ -254,8 +275,8 @@ def _refuse_unread(model: PreTrainedModel, path: str | Path) -> None:
         states = decoder(inputs_embeds=model.get_input_embeddings()(ids), use_cache=True).last_hidden_state
         if not alike(next_logits(model, states), model(ids).logits):
             wrong = "changes its logits after lm_head in a way that is not known"
-        cache = continued(decoder(input_ids=ids[:, :3], use_cache=True).past_key_values, torch.tensor([0, 0]))
-        more = decoder(input_ids=ids[:, 3:].expand(2, 1), position_ids=torch.tensor([[3], [3]]), past_key_values=cache).last_hidden_state
+        cache = continued(decoder(input_ids=ids[:, :3], use_cache=True).past_key_values, ids.new_tensor([0, 0]))
+        more = decoder(input_ids=ids[:, 3:].expand(2, 1), position_ids=ids.new_tensor([[3], [3]]), past_key_values=cache).last_hidden_state
         if not alike(more, states[:, 3:].expand_as(more)):
             wrong = wrong or unread
     except Exception as error:  # no decoder, lm_head or past keys by these names, layers that cannot branch: models fail in many ways

@@ -21,6 +21,7 @@ from raterhf.engine.sampler import BATCH_TOKENS
 from raterhf.engine.scorer import CHUNK_LOGITS
 from raterhf.errors import UserError
 from raterhf.models.adapters import add_lora
+from raterhf.models.four_bit import check_device, four_bit_bytes
 from raterhf.models.idiosyncratic import IdiosyncraticTaste
 from raterhf.models.load import empty_model
 from raterhf.models.place import kept_dtype, pick_device
@@ -29,6 +30,7 @@ from raterhf.recipe import ModelSettings, PolicySettings, Recipe, TrainerSetting
 
 GIB = 2**30
 REMEDY = "lower model.micro_batch_tokens, set model.gradient_checkpointing=true, or train adapters (model.train=lora)"
+OFF = 1.2  # how far an estimate may lie above what is taken
 LOGIT_COPIES = 6  # of a chunk of logits in fp32 while its log-probabilities and their gradients are taken
 
 
@@ -102,6 +104,16 @@ def estimate_vanilla(recipe: Recipe, device: str) -> float:
     return copies * model.weights + model.adapters + 12 * model.learned + max(held.values())
 
 
+def check_room(recipe: Recipe, device: str, held: float) -> None:
+    """Raise UserError where a stage takes more than the `held` bytes of a device of this type, whatever the estimate is off."""
+    for one in estimate(recipe, device):
+        if one.total / OFF > held:
+            raise UserError(
+                f"stage {one.stage} takes about {one.total / GIB:.1f} GiB of the device's memory, which has {held / GIB:.1f}; {REMEDY}, or "
+                "give a smaller model (model.path)"
+            )
+
+
 def estimate_text(recipe: Recipe, gpu: float | None = None) -> str:
     """The estimate as lines for people, or why there is none: for this machine, or for a GPU of so many GiB."""
     if not recipe.stages:
@@ -128,15 +140,18 @@ def _told(found: list[Estimate], gpu: float | None) -> str:
 
 def shape_of(settings: ModelSettings, device: str) -> Shape:
     """The model of a recipe, without numbers, on a device of this type. Raises UserError where it is not there."""
-    lm = empty_model(settings.path, settings.config, settings.vocab_size, kept_dtype(settings, device))
-    weights = _bytes(lm)
+    rounded = settings.load == "4bit"  # what is between such weights is in float32
+    if rounded:
+        check_device(device)
+    lm = empty_model(settings.path, settings.config, settings.vocab_size, torch.float32 if rounded else kept_dtype(settings, device))
+    weights, held = _bytes(lm), four_bit_bytes(lm) if rounded else _bytes(lm)
     if settings.train != "all":
         lm.requires_grad_(False)
     if settings.lora:
         with torch.device("meta"):
             add_lora(lm.get_decoder(), settings.lora, 0)
     learned = sum(parameter.numel() for parameter in lm.parameters() if parameter.requires_grad)
-    return Shape(weights, _bytes(lm) - weights, learned, lm)
+    return Shape(held, _bytes(lm) - weights, learned, lm)
 
 
 def _bytes(module: nn.Module) -> float:

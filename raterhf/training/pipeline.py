@@ -10,6 +10,8 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
+
 from raterhf import io
 from raterhf.data import prepare
 from raterhf.data.labels import Labels
@@ -20,10 +22,13 @@ from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models.adapters import ADAPTER
 from raterhf.models.checkpoint import FINISHED, STARTED, STATE, WEIGHTS
+from raterhf.models.four_bit import check_four_bit
+from raterhf.models.place import pick_device
 from raterhf.recipe import Recipe
 from raterhf.recipe_reader import dump_recipe
 from raterhf.training import ranks
 from raterhf.training.algorithms.base import load_algorithm
+from raterhf.training.estimate import check_room
 from raterhf.training.fit import clear_state
 from raterhf.training.kept_back import know_kept_back
 from raterhf.training.launch import check_trainer, launch
@@ -114,6 +119,8 @@ def _train(recipe: Recipe) -> Path:
         for sentence in labels.counts["notices"]:
             log.warning(f"  {sentence}")
     last = recipe.folder
+    if recipe.model.path and (device := pick_device()).type == "cuda":
+        check_room(recipe, "cuda", torch.cuda.get_device_properties(device).total_memory)
     with hold_run(recipe.folder) if ranks.first() else nullcontext():
         ranks.wait()
         for stage in recipe.stages:
@@ -131,6 +138,8 @@ def train_stage(recipe: Recipe, stage: str, folder: Path, labels: Labels | None 
     `labels` are the recipe's data, read here where they are not given.
     """
     check_logger(recipe.logger)
+    if recipe.model.load == "4bit":
+        check_four_bit(pick_device())
     inputs = _inputs(recipe, stage) if ranks.first() else {}
     if ranks.of_first(lambda: _finished(folder, inputs)):
         if ranks.first():

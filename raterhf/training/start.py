@@ -60,7 +60,7 @@ def new_model(settings: ModelSettings, texts: list[str], seed: int, soft: int, r
     base = None
     if settings.path and settings.train != "all":
         device = pick_device()
-        base = find_base(settings.path, device, kept_dtype(settings, device.type))
+        base = find_base(settings.path, device, kept_dtype(settings, device.type), four_bit=settings.load == "4bit")
         lm = base.model()
         if settings.lora:
             add_lora(lm.get_decoder(), settings.lora, seed)

@@ -67,6 +67,8 @@ def check_vanilla(recipe: Recipe, wanted: list[str], without: str) -> None:
             "model.train is none: without raters nothing of such a model learns, neither vanilla's nor the control none; set "
             f"model.train to lora, {alone}"
         )
+    if recipe.model.load == "4bit":
+        raise UserError(f"model.load is 4bit, in which vanilla and the control none are not trained; set model.load to whole, {alone}")
     from raterhf.evaluation.methods.base import load_method  # imports trl, which is slow
     from raterhf.evaluation.trl_trainers import RewardConfig, SFTConfig, check_arguments
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raterhf.errors import UserError
 from raterhf.evaluation.metrics.fluency import known_words, repetitions
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion, plain
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
+from raterhf.evaluation.probes.read_texts import read_texts
 from raterhf.evaluation.probes.texts import words
-from raterhf.raters.pool import Rater
 from raterhf.reports.lines import lines_plot
 
 READ = 200  # answers to a question at most, since each is read once more
@@ -57,21 +56,10 @@ def read(
     interview: Interview, asked: list[ProbeQuestion], prompts: list[list[str]], texts: list[list[str]]
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Nats and tokens [R, Q] of texts by question, under the first model as nobody in particular; zeros for those that do not fit it."""
-    model = next(iter(interview.policies.values()))
-    examples, place = [], []
-    for q in range(len(asked)):
-        for r, (prompt, text) in enumerate(zip(prompts[q], texts[q], strict=True)):
-            try:
-                examples.append(model.renderer.example(prompt, text))
-                place.append((r, q))
-            except UserError:
-                continue  # longer than its window
-    nats, tokens = np.zeros((len(texts[0]), len(asked))), np.zeros((len(texts[0]), len(asked)))
-    if examples:
-        at = tuple(np.array(place).T)
-        nats[at] = -model.log_probs(examples, [Rater("none", None)] * len(examples))
-        tokens[at] = [len(example) - example.prompt_length for example in examples]
-    return nats, tokens
+    pairs = [(prompt, text) for q in range(len(asked)) for prompt, text in zip(prompts[q], texts[q], strict=True)]
+    read = read_texts(interview, pairs)
+    found = np.array([(0, 0) if one.cut else (one.nats, one.tokens) for one in read], float).reshape(len(asked), -1, 2)
+    return found[:, :, 0].T, found[:, :, 1].T
 
 
 def metrics_of(sample: Read, rows: np.ndarray) -> dict[str, float]:

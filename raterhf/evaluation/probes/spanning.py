@@ -10,17 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 from scipy.spatial.distance import cdist
 
-from raterhf.data.example import Example
-from raterhf.engine.passes import mean_states
-from raterhf.engine.plan import plan
-from raterhf.engine.scorer import TOKEN_BUDGET
 from raterhf.evaluation.metrics import spanning
 from raterhf.evaluation.probes.interview import PEOPLE, Answers, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure
 from raterhf.evaluation.probes.probe import Probe
+from raterhf.evaluation.probes.read_texts import read_texts
 from raterhf.reports.style import LETTER, WIDTH, canvas, colour, hue, legend, policy_colour, short, svg_text
 
 NEIGHBOURS = 5
@@ -117,18 +113,11 @@ def standing_for(question: ProbeQuestion, answers: Answers) -> list[str]:
     return [first.get(int(k), text) for k, text in zip(answers.classes, answers.texts, strict=True)]
 
 
-@torch.no_grad()
 def embed(interview: Interview, questions: Sequence[ProbeQuestion], texts: Sequence[list[str]]) -> list[np.ndarray]:
-    """Places [U, d] of texts of each question: the first model's mean last hidden states over the completion."""
-    model = next(iter(interview.policies.values()))
-    examples = []
-    for question, completions in zip(questions, texts, strict=True):
-        head = model.renderer.prompt(question.prompts[0])
-        for text in completions:
-            # As `Renderer.example`, but cut at the window: what was said after a shorter wording may not fit here.
-            tokens = (*model.renderer.tokenizer(text, add_special_tokens=False)["input_ids"], model.renderer.tokenizer.eos_token_id)
-            examples.append(Example((*head, *tokens)[: model.renderer.max_length], len(head)))
-    states = mean_states(model.policy.decoder, plan(examples, None, "prefix", 0, TOKEN_BUDGET), None).cpu().numpy().astype(np.float64)
+    """Places [U, d] of texts of each question: the first model's mean last hidden states over the completion, which is cut at the window:
+    what was said after a shorter wording may not fit here."""
+    asked = [(question.prompts[0], text) for question, completions in zip(questions, texts, strict=True) for text in completions]
+    states = np.stack([read.state for read in read_texts(interview, asked)])
     return np.split(states, np.cumsum([len(completions) for completions in texts])[:-1])
 
 

@@ -14,17 +14,16 @@ on it. People's answers are cut into the base model's tokens; they have ranks an
 Rows are raters, or draws, or people, each with one answer to one question of each topic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
-from scipy.special import logsumexp
 
-from raterhf.data.example import Example
-from raterhf.engine.rater_policy import RaterPolicy
 from raterhf.evaluation.probes.interview import PEOPLE, Interview, ProbeQuestion
 from raterhf.evaluation.probes.measure import CannotMeasure, measure
+from raterhf.evaluation.probes.mixture import Mixture
 from raterhf.evaluation.probes.multiverse import TOPICS, one_of_each
 from raterhf.evaluation.probes.probe import Probe
 from raterhf.evaluation.probes.tree import DISTRIBUTION_ENTRIES, Path
@@ -38,6 +37,7 @@ POSITIONS = (*range(16), 24, 32, 48, 64, 96, 128, 192)  # that are read, and aft
 SHOWN = 12  # positions in the plots
 TOP = 3
 NOBODY = Rater("none", None)
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -110,59 +110,55 @@ def _answers(interview: Interview, name: str, question: ProbeQuestion) -> Said:
 
 def read_distributions(interview: Interview, name: str, completions: Said) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Rank of each token under the base model, KL of its speaker's distribution to the base model's and that of the mixture, each [M,
-    positions]."""
-    places = [(i, p) for i, tokens in enumerate(completions.tokens) for p, t in enumerate(POSITIONS) if t < len(tokens)]
-    # Answers that have begun alike stand together, so that one pass serves them.
-    places.sort(key=lambda at: (POSITIONS[at[1]], completions.wordings[at[0]], completions.tokens[at[0]][: POSITIONS[at[1]]]))
-    base = next(iter(interview.policies.values()))
-    base = replace(base, min_p=0.0, temperature=1.0)
+    positions]. Answers are read token by token, so that each token is read once by each model and rater."""
+    base = replace(next(iter(interview.policies.values())), min_p=0.0, temperature=1.0)
     model = None if name == PEOPLE else replace(interview.policies[name], min_p=0.0, temperature=1.0)
-    mixed = model is not None and model.draws != "none"
-    crowd = interview.raters(name, len(completions.tokens) + RATERS)[-RATERS:] if mixed else []
-    rank, kl, mixture = (np.full((len(completions.tokens), len(POSITIONS)), np.nan) for _ in range(3))
-    at_once = max(1, DISTRIBUTION_ENTRIES // (max(1, len(crowd)) * base.policy.lm.config.vocab_size))
-    for start in range(0, len(places), at_once):
-        part = places[start : start + at_once]
-        row, position = np.array(part).T
-        begun = [completions.tokens[i][: POSITIONS[p]] for i, p in part]
-        wordings = [completions.wordings[i] for i in row]
-        under = _next_distributions(base, [base.renderer.prompt(w) + b for w, b in zip(wordings, begun)], None)
-        token = [completions.tokens[i][POSITIONS[p]] for i, p in part]
-        rank[row, position] = 1 + (under > under[np.arange(len(part)), token, None]).sum(1)
-        if model is None:
-            continue
-        who = [completions.raters[i] for i in row]
-        heads = [model.renderer.prompt(w, rater.text) for w, rater in zip(wordings, who)]
-        kl[row, position] = divergence(_next_distributions(model, [head + b for head, b in zip(heads, begun)], who), under)
-        if mixed:
-            mixture[row, position] = divergence(mixture_distributions(model, wordings, begun, crowd), under)
-    return (rank, None, None) if model is None else (rank, kl, mixture if mixed else kl)
+    wordings = {str(wording): wording for wording in completions.wordings}
+    number = {key: i for i, key in enumerate(wordings)}
+    asked = [number[str(wording)] for wording in completions.wordings]
+    by_base = base.begun_texts([base.renderer.prompt(wording) for wording in wordings.values()], [NOBODY] * len(wordings))
+    own = crowd = None
+    if model:
+        _, speaker = _distinct([(n, rater.id) for n, rater in zip(asked, completions.raters, strict=True)])
+        first = np.unique(speaker, return_index=True)[1]
+        raters = [completions.raters[i] for i in first]
+        own = model.begun_texts([model.renderer.prompt(completions.wordings[i], completions.raters[i].text) for i in first], raters)
+        if model.draws != "none":
+            crowd = Mixture(model, list(wordings.values()), interview.raters(name, len(asked) + RATERS)[-RATERS:])
+    rank, kl, mixture = (np.full((len(asked), len(POSITIONS)), np.nan) for _ in range(3))
+    tokens = completions.tokens
+    order = sorted(range(len(asked)), key=lambda i: (asked[i], tokens[i]))  # answers that begin alike stand together
+    at_once = max(1, DISTRIBUTION_ENTRIES // ((RATERS if crowd else 1) * base.policy.lm.config.vocab_size))
+    for start in range(0, len(order), at_once):
+        for t in range(POSITIONS[-1] + 1):
+            rows = np.array([i for i in order[start : start + at_once] if t < len(tokens[i])], int)
+            if not len(rows):
+                break
+            begun, place = _distinct([(asked[i], tokens[i][:t]) for i in rows])
+            if crowd:
+                then = [{tokens[i][t] for i, at in zip(rows, place) if at == n} for n in range(len(begun))]
+                mixed = crowd.after(begun, then, t in POSITIONS)
+            if t not in POSITIONS:
+                continue
+            p, said = POSITIONS.index(t), [tokens[i][t] for i in rows]
+            under = by_base.next_distributions(begun)[place]
+            rank[rows, p] = 1 + (under > under[np.arange(len(rows)), said, None]).sum(1)
+            if own:
+                texts, at = _distinct([(speaker[i], tokens[i][:t]) for i in rows])
+                kl[rows, p] = divergence(own.next_distributions(texts)[at], under)
+            if crowd:
+                mixture[rows, p] = divergence(mixed[place], under)
+        for texts in (by_base, own, crowd):
+            if texts:
+                texts.forget()
+    return (rank, None, None) if model is None else (rank, kl, mixture if crowd else kl)
 
 
-def _next_distributions(model: RaterPolicy, contexts: list[Path], raters: list[Rater] | None) -> np.ndarray:
-    """Log-distributions [N, V]; what is asked twice is read once."""
-    raters = raters or [NOBODY] * len(contexts)
-    place: dict[tuple[Path, str], int] = {}
-    row = [place.setdefault((context, rater.id), len(place)) for context, rater in zip(contexts, raters)]
-    first = np.unique(row, return_index=True)[1]
-    return model.next_distributions([contexts[i] for i in first], [raters[i] for i in first])[row]
-
-
-def mixture_distributions(model: RaterPolicy, prompts: list[str | list[dict]], begun: list[Path], crowd: list[Rater]) -> np.ndarray:
-    """Log-distributions [N, V] of the next token of a fresh rater who has begun so: raters weigh as they are likely to have."""
-    place: dict[tuple[str, Path], int] = {}
-    row = [place.setdefault((str(prompt), b), len(place)) for prompt, b in zip(prompts, begun)]
-    first = np.unique(row, return_index=True)[1]
-    heads = [model.renderer.prompt(prompts[i], rater.text) for i in first for rater in crowd]
-    texts = [Example(head + begun[i], len(head)) for head, i in zip(heads, np.repeat(first, len(crowd)))]
-    who = crowd * len(first)
-    distributions = model.next_distributions([text.ids for text in texts], who).reshape(len(first), len(crowd), -1)
-    weights = np.zeros(len(texts))
-    spoken = [i for i, text in enumerate(texts) if len(text) > text.prompt_length]
-    if spoken:
-        weights[spoken] = model.log_probs([texts[i] for i in spoken], [who[i] for i in spoken])
-    weights = weights.reshape(len(first), len(crowd), 1)
-    return logsumexp(distributions + weights - logsumexp(weights, axis=1, keepdims=True), axis=1)[row]
+def _distinct(every: Sequence[T]) -> tuple[list[T], np.ndarray]:
+    """Each once, and where each of them stands among these."""
+    place: dict[T, int] = {}
+    at = np.array([place.setdefault(one, len(place)) for one in every])
+    return list(place), at
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:

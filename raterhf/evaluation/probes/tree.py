@@ -98,6 +98,7 @@ def levels(
     ended: dict[Path, np.ndarray] = {}
     left_open: list[Path] = []
     level: list[Path] = [root]
+    texts = model.begun_texts(heads, raters)
     if depth < 1:
         yield Tree(begun, ended, level)
     for _ in range(depth):
@@ -109,8 +110,7 @@ def levels(
         for start in range(0, len(level), at_once):
             part = level[start : start + at_once]
             who = [np.flatnonzero(begun[path] > FORGOTTEN) for path in part]
-            contexts = [heads[r] + path for path, rows in zip(part, who) for r in rows]
-            distributions = model.next_distributions(contexts, [raters[r] for rows in who for r in rows])
+            distributions = texts.next_distributions([(int(r), path) for path, rows in zip(part, who) for r in rows])
             for path, rows, distribution in zip(part, who, np.split(distributions, np.cumsum([len(rows) for rows in who])[:-1])):
                 answers = begun[path][rows, None] * np.exp(distribution, dtype=np.float64)
                 total = answers.sum(0) / len(raters)
