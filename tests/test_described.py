@@ -59,8 +59,9 @@ def described(tmp_path, raters: int = 40, says=lambda i: SAILORS if i % 2 else B
     return run, ("personas", run, "--by", "about", "--file", tmp_path / "raters.csv", "--describe")
 
 
-def test_descriptions_become_people_who_can_be_asked(tmp_path):
+def test_descriptions_become_people_who_can_be_asked(tmp_path, monkeypatch):
     """A captain, as nobody is called, is drawn where sailors are; the same number is the same person; saved again, others replace them."""
+    monkeypatch.setenv("COLUMNS", "200")  # narrower, cells fold
     run, verb = described(tmp_path)
     fails("score", run, tmp_path / "answers.csv", "--raters", "persona:captain", says="persona 'captain' is not in this run")
     shown = succeeds(*verb, tmp_path / "personas.csv", "--save", "--out", tmp_path / "found.json")
@@ -68,7 +69,7 @@ def test_descriptions_become_people_who_can_be_asked(tmp_path):
     assert (
         found["explained"][1] > 0.9 and found["raters"] == 40 and [one["name"] for one in found["personas"]] == ["captain", "pastry cook"]
     )
-    assert "told of what other raters' vectors differ by" in shown and "sails ships on the sea" in shown
+    assert "told by descriptions" in shown and "sails ships on the sea" in shown
     pool = load_pool(run / "reward")
     assert pool.populations["persona:captain"].means.mean() > 1 and pool.populations["persona:pastry cook"].means.mean() < -1
     assert "captain" in pool.askable and "captain" not in pool.personas
@@ -80,11 +81,12 @@ def test_descriptions_become_people_who_can_be_asked(tmp_path):
     assert pool.populations["persona:captain"].means.mean() < -1 and pool.populations["persona:pastry cook"].means.mean() < -1
 
 
-def test_descriptions_that_tell_nothing_are_not_saved(tmp_path):
+def test_descriptions_that_tell_nothing_are_not_saved(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     run, verb = described(tmp_path, says=lambda i: SAILORS if i % 4 < 2 else BAKERS)
     fails(*verb, tmp_path / "personas.csv", "--save", says=("which may be nothing", "describe more raters"))
     assert "persona:captain" not in load_pool(run / "reward").populations
-    assert "told of what other raters' vectors differ by" in succeeds(*verb, tmp_path / "personas.csv")
+    assert "told by descriptions" in succeeds(*verb, tmp_path / "personas.csv")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,18 @@ def test_the_public_names_are_these():
     assert raterhf.__all__ == public.split()
     assert all(inspect.getdoc(getattr(raterhf, name)) for name in raterhf.__all__)
     methods = [name for name, value in vars(raterhf.Run).items() if not name.startswith("_")]
-    asked = ["raters", "sample", "log_probs", "score", "score_where_possible", "fit_rater", "add_raters", "export", "ask"]
+    asked = [
+        "raters",
+        "sample",
+        "sample_where_possible",
+        "log_probs",
+        "score",
+        "score_where_possible",
+        "fit_rater",
+        "add_raters",
+        "export",
+        "ask",
+    ]
     assert methods == [*asked, "reward_function", "policy"]
     with pytest.raises(AttributeError, match="no attribute 'opne'; public names: Answer, "):
         raterhf.opne  # noqa: B018

@@ -38,7 +38,7 @@ def print_described(found: dict) -> None:
     print_rows(
         f"Personas by descriptions, with {found['column']} of {found['raters']} of {found['of_raters']} known raters",
         [
-            ("told of what other raters' vectors differ by", f"{value:.1%} [{low:.1%}, {high:.1%}]"),
+            ("told by descriptions", f"{value:.1%} [{low:.1%}, {high:.1%}] of what raters' vectors differ by, in folds that were not read"),
             *(
                 (one["name"], f"{number(one['moved'])} from everybody, where a person is 1: {quoted(one['description'])}")
                 for one in found["personas"]
