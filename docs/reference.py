@@ -17,7 +17,7 @@ from typing import Any
 from typer.main import get_command
 
 import raterhf
-from raterhf import recipe, recipe_reader
+from raterhf import recipe_compare, recipe_reader
 from raterhf.cli.main import app
 from raterhf.evaluation import metrics
 from raterhf.evaluation.probes import suite
@@ -90,7 +90,7 @@ def recipe_page() -> str:
 def options() -> list[str]:
     """The keys below `policy.options`, of each algorithm its own."""
     parts = []
-    for name in recipe.algorithms():
+    for name in recipe_compare.algorithms():
         rows = [
             [f"`{key}`", f"`{default}`", about] for key, default, about in recipe_reader.field_rows(options_of(name), "policy.options.")
         ]

@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from raterhf.errors import UserError
-from raterhf.recipe import Recipe, Section
+from raterhf.recipe import Recipe
+from raterhf.recipe_base import Section
 from raterhf.yaml_reader import parse_yaml, read_yaml
 
 SectionT = TypeVar("SectionT", bound=Section)

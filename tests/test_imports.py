@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "raterhf").rglob("*.py"))
 
 # From the bottom up. A module imports from its own room and from those before it.
-ORDER = """__init__ errors terminal log io lock yaml_reader progress recipe recipe_reader evaluation.metrics worlds data
+ORDER = """__init__ errors terminal log io lock yaml_reader progress recipe_base recipe_compare recipe recipe_reader
+evaluation.metrics worlds data
     raters models reports engine export run_folder run parts training evaluation evaluation.probes evaluation.compare explore bench api cli
     __main__""".split()
 HEAVY = {"torch", "transformers", "pandas", "numpy", "lightning", "trl", "datasets", "sklearn", "scipy", "matplotlib", "rich"}
@@ -99,7 +100,19 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
     verbs = [path for path in FILES if part_of(name_of(path)) in ("cli",)]
     for path in [
         *verbs,
-        *(ROOT / "raterhf" / name for name in ("recipe.py", "errors.py", "terminal.py", "yaml_reader.py", "io.py", "__init__.py")),
+        *(
+            ROOT / "raterhf" / name
+            for name in (
+                "recipe_base.py",
+                "recipe_compare.py",
+                "recipe.py",
+                "errors.py",
+                "terminal.py",
+                "yaml_reader.py",
+                "io.py",
+                "__init__.py",
+            )
+        ),
     ]:
         assert libraries(path, everywhere=False) & HEAVY == set(), path
     allowed = {"raterhf", "raterhf.errors", "raterhf.engine.memory", "raterhf.log", "raterhf.terminal"}

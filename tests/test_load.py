@@ -17,7 +17,7 @@ from raterhf.errors import UserError
 from raterhf.models import load
 from raterhf.models.checkpoint import WEIGHTS, load_policy, load_reward
 from raterhf.models.load import build_model, load_model, load_pretrained, train_tokenizer
-from raterhf.recipe import VANILLA_FIXED
+from raterhf.recipe_compare import VANILLA_FIXED
 from raterhf.recipe_reader import parse_recipe
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,8 @@ from raterhf.evaluation.methods.base import Work, arguments, load_method
 from raterhf.evaluation.methods.darling import distinctness
 from raterhf.evaluation.methods.dpo import RenderedDPO, dpo_trainer
 from raterhf.models.load import load_model, load_tokenizer
-from raterhf.recipe import Recipe, VanillaSettings, methods
+from raterhf.recipe import Recipe
+from raterhf.recipe_compare import VanillaSettings, methods
 from raterhf.recipe_reader import parse_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")

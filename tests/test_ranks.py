@@ -65,10 +65,11 @@ def longer(data, tmp_path_factory) -> Recipe:
     return trained_alone(data, tmp_path_factory.mktemp("longer"), 20)
 
 
-def assert_two_do_as_one(alone: Recipe, stage: str, runs: Path) -> None:
+def assert_two_do_as_one(alone: Recipe, stage: str, runs: Path, **changes) -> None:
+    """Two processes end with the loss curve and the weights of one, within 1e-5; `changes` of the recipe are theirs alone."""
     recipe = copy_before(alone, stage, runs)
-    stages = {later: None for later in STAGES[STAGES.index(stage) + 1 :]}
-    trained_by_two(recipe.model_copy(update=stages), runs)
+    later = {name: None for name in STAGES[STAGES.index(stage) + 1 :]}
+    trained_by_two(recipe.model_copy(update=later | changes), runs)
     assert_alike(alone.folder, recipe.folder, stage)
 
 

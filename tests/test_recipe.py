@@ -11,7 +11,9 @@ from small_run import succeeds
 
 from raterhf.errors import UserError
 from raterhf.evaluation.compare.rivals import method_of, policy_of, strengths
-from raterhf.recipe import Recipe, Section, VanillaSettings
+from raterhf.recipe import Recipe
+from raterhf.recipe_base import Section
+from raterhf.recipe_compare import VanillaSettings
 from raterhf.recipe_reader import dump_recipe, load_recipe, parse_recipe, shipped
 
 KINDS = ("comparisons", "ratings", "demonstrations")

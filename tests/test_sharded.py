@@ -11,9 +11,9 @@ import pytest
 import torch
 from processes import together
 from test_ranks import alone as alone  # fixtures
-from test_ranks import assert_alike, assert_alike_weights, at_step, base_alone, in_rank, killed, trained_by_two
+from test_ranks import assert_alike_weights, assert_two_do_as_one, at_step, base_alone, in_rank, killed, trained_by_two
 from test_ranks import longer as longer
-from test_training import STAGES, copy_before, make_recipe
+from test_training import STAGES, make_recipe
 from test_training import data as data
 from torch.distributed.tensor import DTensor
 
@@ -26,23 +26,15 @@ pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.skipif(not hasa
 FSDP = TrainerSettings(strategy="fsdp")
 
 
-def assert_two_share(alone: Recipe, stage: str, runs) -> None:
-    """Two processes end with the loss curve and the weights of one, within 1e-5, and so within 2e-5 of what two do by ddp."""
-    recipe = copy_before(alone, stage, runs)
-    later = {name: None for name in STAGES[STAGES.index(stage) + 1 :]}
-    trained_by_two(recipe.model_copy(update=later | {"trainer": FSDP}), runs)
-    assert_alike(alone.folder, recipe.folder, stage)
-
-
 @pytest.mark.parametrize("stage", [STAGES[0], *(pytest.param(stage, marks=pytest.mark.slow) for stage in STAGES[1:])])
 def test_two_processes_share_out_a_stage_and_train_as_one_does(alone, tmp_path, stage):
-    assert_two_share(alone, stage, tmp_path)
+    assert_two_do_as_one(alone, stage, tmp_path, trainer=FSDP)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_and_after_twenty_steps(longer, tmp_path, stage):
-    assert_two_share(longer, stage, tmp_path)
+    assert_two_do_as_one(longer, stage, tmp_path, trainer=FSDP)
 
 
 def parts_checked(recipe: Recipe) -> None:

@@ -65,7 +65,7 @@ def recipes_keys(
     section: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Such as policy or policy.beta; all where not given.")] = None,
 ) -> None:
     """Every key of a recipe, its default and what it is."""
-    from raterhf.recipe import algorithms
+    from raterhf.recipe_compare import algorithms
     from raterhf.recipe_reader import field_rows, keys
 
     shown = [row for row in keys() if section is None or row[0] == section or row[0].startswith(f"{section}.")]

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import raterhf
-from raterhf.cli.bench import bench_app
+from raterhf.cli.bench_quality import bench_app
 from raterhf.cli.common import (
     MOST,
     Deterministic,

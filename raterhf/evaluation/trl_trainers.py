@@ -12,7 +12,7 @@ Texts that a batch holds several times are read once (`read_once.py`): the same 
 
 Every number that matters is the recipe's: `vanilla.sft`, `vanilla.reward` and `vanilla.rl` are arguments of
 `SFTConfig`, `RewardConfig` and the method's config, whose help is TRL's. `make_config` fixes only what is not a choice
-(`recipe.VANILLA_FIXED`). TRL loads the models itself, from folders that `check_model` has found whole.
+(`recipe_compare.VANILLA_FIXED`). TRL loads the models itself, from folders that `check_model` has found whole.
 Not here: raters, ties, the scaling of the reward, the judging of the policy. Single process.
 """
 
@@ -49,7 +49,7 @@ from raterhf.models.checkpoint import weights_of
 from raterhf.models.load import check_model, load_tokenizer
 from raterhf.models.place import pick_device
 from raterhf.progress import Progress
-from raterhf.recipe import VANILLA_FIXED, check_vanilla
+from raterhf.recipe_compare import VANILLA_FIXED, check_trl
 
 Prompt = str | list[dict]
 
@@ -190,7 +190,7 @@ def whole_renderer(tokenizer: PreTrainedTokenizerBase, config: SFTConfig | Rewar
 def make_config(kind: type[TrainingArguments], args: dict, out: Path, seed: int, means: Means = ALL) -> TrainingArguments:
     """TRL's config from the recipe's `args` and what is fixed. Raises `UserError` naming a wrong argument."""
     try:
-        check_vanilla(args)
+        check_trl(args)
     except ValueError as error:
         raise UserError(f"{kind.__name__}: {error}") from error
     known = {field.name for field in fields(kind) if field.init} - VANILLA_FIXED.keys()

@@ -50,7 +50,7 @@ from raterhf.models.reward import RewardModel
 from raterhf.raters.files import SCHEMA, read_safe, save_pool
 from raterhf.raters.files import load_pool as load_pool  # whoever loads a model loads its raters
 from raterhf.raters.pool import RaterPool
-from raterhf.recipe import MAX_SIZE, MAX_WIDTH
+from raterhf.recipe_base import MAX_SIZE, MAX_WIDTH
 
 FINISHED, STARTED = "stage.json", "started.json"  # what a stage leaves at its end, and at its beginning
 STATE = "state.safetensors"

@@ -24,7 +24,8 @@ from pydantic import BaseModel, Field
 from raterhf.data.dropped import id_digest
 from raterhf.errors import UserError
 from raterhf.raters.population import MIN_MEMBERS, Population
-from raterhf.recipe import MAX_WIDTH, rater_text
+from raterhf.recipe import rater_text
+from raterhf.recipe_base import MAX_WIDTH
 
 MOST = 10**6  # fresh raters that one SPEC asks for
 LARGEST = 2**63  # number of a fictitious rater

@@ -285,10 +285,6 @@ class _Attention(torch.autograd.Function):
         ctx.save_for_backward(query, key, value, out)
         return out
 
-    @staticmethod
-    def backward(ctx, *grads: Tensor) -> None:  # type: ignore[override]
-        raise NotImplementedError  # nobody goes backward through what has no numbers
-
 
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:
     return _Attention.apply(query, key, value).transpose(1, 2), None

@@ -11,7 +11,8 @@ from typing import Any
 from raterhf.data.labels import Labels
 from raterhf.evaluation.compare.jobs import Job
 from raterhf.evaluation.policies import vanilla_folder
-from raterhf.recipe import PolicySettings, Recipe, RivalSettings, SampledSettings
+from raterhf.recipe import PolicySettings, Recipe
+from raterhf.recipe_compare import RivalSettings, SampledSettings
 from raterhf.recipe_reader import check_options
 from raterhf.training import pipeline
 from raterhf.training.algorithms.base import load_algorithm

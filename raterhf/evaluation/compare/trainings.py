@@ -13,7 +13,8 @@ from raterhf.evaluation.policies import vanilla_folder
 from raterhf.evaluation.trl_means import INPUTS
 from raterhf.models.checkpoint import FINISHED, weights_of
 from raterhf.models.place import pick_device
-from raterhf.recipe import Recipe, VanillaSettings
+from raterhf.recipe import Recipe
+from raterhf.recipe_compare import VanillaSettings
 from raterhf.training import pipeline
 from raterhf.training.estimate import estimate, estimate_vanilla
 from raterhf.training.start import save_start

@@ -26,7 +26,8 @@ from raterhf.evaluation.probes.suite import chosen, merge_probes, run_probes
 from raterhf.lock import hold_run
 from raterhf.log import log
 from raterhf.models import checkpoint
-from raterhf.recipe import Recipe, SampledSettings
+from raterhf.recipe import Recipe
+from raterhf.recipe_compare import SampledSettings
 from raterhf.reports import metrics_file
 from raterhf.reports.comparison import write_report
 from raterhf.reports.frontier import print_frontier

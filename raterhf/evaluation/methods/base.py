@@ -14,7 +14,7 @@ import pandas as pd
 from transformers import TrainingArguments
 
 from raterhf.evaluation.trl_means import Means
-from raterhf.recipe import VanillaSettings
+from raterhf.recipe_compare import VanillaSettings
 
 Prompt = str | list[dict]
 Reward = Callable[[list[Prompt], list[str]], Sequence[float]]
@@ -48,7 +48,7 @@ class Method(Protocol):
 
 
 def load_method(name: str) -> Method:
-    """The method of that name, one of `recipe.methods()`."""
+    """The method of that name, one of `recipe_compare.methods()`."""
     return import_module(f"raterhf.evaluation.methods.{name}")  # type: ignore[return-value]
 
 

@@ -18,7 +18,8 @@ from raterhf.engine.sampler import Sampler
 from raterhf.errors import UserError
 from raterhf.models.policy import Policy
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import PolicySettings, Section
+from raterhf.recipe import PolicySettings
+from raterhf.recipe_base import Section
 from raterhf.recipe_reader import check_options
 from raterhf.training import ranks
 from raterhf.training.objective import Objective

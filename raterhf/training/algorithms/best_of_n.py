@@ -6,7 +6,7 @@ Nothing but the number of samples keeps the distribution of answers. The option 
 import torch
 from pydantic import Field
 
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training.algorithms.base import Start
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 

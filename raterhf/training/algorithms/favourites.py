@@ -19,7 +19,7 @@ from raterhf.data.example import Example
 from raterhf.errors import UserError
 from raterhf.models.draw import sample_keys
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training.algorithms.base import Start
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from raterhf.errors import UserError
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training.algorithms.base import Start
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds
 

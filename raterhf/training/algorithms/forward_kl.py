@@ -14,7 +14,7 @@ from raterhf.data.example import Example
 from raterhf.engine.sampler import Sampler
 from raterhf.models.draw import sample_keys
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training import losses
 from raterhf.training.algorithms.base import Round, Start
 from raterhf.training.algorithms.imitation import Demonstrations, Imitation, imitate_rounds

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raterhf.errors import UserError
 from raterhf.raters.batch import RaterBatch
 from raterhf.raters.space import PrefixReader
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training.algorithms.base import Log, Start
 from raterhf.training.algorithms.imitation import Demonstrations, imitate_rounds
 

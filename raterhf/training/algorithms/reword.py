@@ -26,7 +26,7 @@ from raterhf.log import log
 from raterhf.models.idiosyncratic import IdiosyncraticTaste, make_idiosyncratic
 from raterhf.models.place import place
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training import losses
 from raterhf.training.algorithms.base import Round, Start
 from raterhf.training.algorithms.forward_kl import choose

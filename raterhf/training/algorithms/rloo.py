@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raterhf.engine.scorer import completion_log_probs
 from raterhf.raters.batch import RaterBatch
-from raterhf.recipe import Section
+from raterhf.recipe_base import Section
 from raterhf.training import losses, ranks
 from raterhf.training.algorithms.base import Log, Start
 
