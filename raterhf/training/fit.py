@@ -168,20 +168,14 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     saved, state, inputs = folder / "state", {} if state is None else state, file_digest(str(folder / STARTED))
     first = 0
-    with ranks.in_turn():
-        if (saved / STATE).is_file() and read_training_state(saved)[1].get("inputs") != inputs:
-            log.info(f"  {folder.name}: the state there is another training's and is removed")
-            clear_state(folder)
+    _clear_strange_state(folder, inputs)
     check_strategy(saved, sharded)
     if sharded and ranks.count() > 1:
         share_out(module)
+        make_batch = gathering(module, make_batch)
     optimizer = make_optimizer(module, settings.lr, settings.weight_decay, rates)
     if (saved / STATE).is_file():
-        if sharded:
-            first, extra = load_shares(saved, module, optimizer)
-        else:
-            first, moments, extra = load_training_state(saved, module)
-            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        first, extra = load_shares(saved, module, optimizer) if sharded else _load_state(saved, module, optimizer)
         state.update(extra["algorithm"])
         if monitor is not None:
             monitor.resume(first, extra.get("monitor"))
@@ -219,7 +213,7 @@ def fit(
         module.train()
         try:
             with _threads(module):
-                trainer.fit(module, DataLoader(Steps(gathering(module, make_batch), first, steps), batch_size=None, shuffle=False))
+                trainer.fit(module, DataLoader(Steps(make_batch, first, steps), batch_size=None, shuffle=False))
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
     if held_back is not None and (sharded or ranks.first()):
@@ -228,6 +222,21 @@ def fit(
     place(module.eval(), device)  # Lightning leaves it on the CPU
     if ranks.first():
         _merge_logs(folder)
+
+
+def _clear_strange_state(folder: Path, inputs: str) -> None:
+    """Remove a state that depended on something else than this stage's `inputs`."""
+    with ranks.in_turn():
+        if (folder / "state" / STATE).is_file() and read_training_state(folder / "state")[1].get("inputs") != inputs:
+            log.info(f"  {folder.name}: the state there is another training's and is removed")
+            clear_state(folder)
+
+
+def _load_state(saved: Path, module: L.LightningModule, optimizer: torch.optim.Optimizer) -> tuple[int, dict]:
+    """Load weights and moments; the step, and what else was kept."""
+    first, moments, extra = load_training_state(saved, module)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return first, extra
 
 
 @contextmanager
